@@ -1,0 +1,4 @@
+"""The journey of a notification: views -> intake -> tasks -> {routing, delivery} -> models -> providers -> {post, http}.
+
+Imports point that one way. Providers (sources/, destinations/) know neither the database nor the tasks.
+"""

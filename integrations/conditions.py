@@ -1,0 +1,107 @@
+"""A mapping's conditions: pure, from conditions and a post to "holds", or to the sentence that says why not.
+
+Regular expressions are RE2's, whose running time is linear in the text (https://github.com/google/re2/wiki/Syntax).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import re2
+
+from integrations.post import Post
+
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False
+
+
+class BadExpression(ValueError):
+    """An expression that RE2 does not take; the text says what is wrong, for the field it was typed in."""
+
+
+def compile_expression(expression: str) -> Any:
+    """A compiled expression with `.search(text)`. Raises BadExpression."""
+    try:
+        return re2.compile(expression, options=_OPTIONS)
+    except re2.error as error:
+        reason = error.args[0] if error.args else error
+        words = reason.decode() if isinstance(reason, bytes) else str(reason)
+        raise BadExpression(f"The regular expression cannot be used: {words}.") from None
+
+
+def why_not(conditions: Mapping[str, Any], post: Post) -> str:
+    """Empty when every condition holds, else the first that does not, in words. An empty condition always holds."""
+    for name, check in CHECKS.items():
+        wanted = conditions.get(name)
+        if wanted not in (None, "", []) and (reason := check(wanted, post)):
+            return reason
+    return ""
+
+
+def _network(wanted: list[str], post: Post) -> str:
+    return _among(wanted, post.network, "the network")
+
+
+def _content_type(wanted: list[str], post: Post) -> str:
+    return _among(wanted, post.content_type, "the content type")
+
+
+def _among(wanted: list[str], value: str, name: str) -> str:
+    if value.casefold() in (entry.casefold() for entry in wanted):
+        return ""
+    return f"{name} is {f'“{value}”' if value else 'not told'}, wanted: {' or '.join(wanted)}"
+
+
+def _followers_at_least(wanted: int, post: Post) -> str:
+    if post.followers is not None and post.followers >= wanted:
+        return ""
+    return f"the author has {_count(post.followers)}, wanted: at least {wanted}"
+
+
+def _followers_at_most(wanted: int, post: Post) -> str:
+    if post.followers is not None and post.followers <= wanted:
+        return ""
+    return f"the author has {_count(post.followers)}, wanted: at most {wanted}"
+
+
+def _count(followers: int | None) -> str:
+    return "an unknown number of followers" if followers is None else f"{followers} followers"
+
+
+def _text_contains(wanted: list[str], post: Post) -> str:
+    text = post.text.casefold()
+    if any(entry.casefold() in text for entry in wanted):
+        return ""
+    return f"the text does not contain {' or '.join(f'“{entry}”' for entry in wanted)}"
+
+
+def _text_matches(wanted: str, post: Post) -> str:
+    return "" if compile_expression(wanted).search(post.text) else f"the text does not match “{wanted}”"
+
+
+def _authors(wanted: list[str], post: Post) -> str:
+    names = {name.casefold().removeprefix("@") for name in (post.author, post.author_handle, post.author_id) if name}
+    if any(entry.casefold().removeprefix("@") in names for entry in wanted):
+        return ""
+    return f"the author is {post.author_words or 'not told'}, wanted: {' or '.join(wanted)}"
+
+
+def _labels(wanted: list[str], post: Post) -> str:
+    """Khoros' documented example has no labels at all, so they count only where the payload has some."""
+    if not post.labels:
+        return ""
+    names = {name.casefold() for label in post.labels for name in (label, label.rpartition(" - ")[2])}
+    if any(entry.casefold() in names for entry in wanted):
+        return ""
+    return f"the labels are {', '.join(post.labels)}, wanted: {' or '.join(wanted)}"
+
+
+CHECKS = {
+    "networks": _network,
+    "content_types": _content_type,
+    "followers_at_least": _followers_at_least,
+    "followers_at_most": _followers_at_most,
+    "text_contains": _text_contains,
+    "text_matches": _text_matches,
+    "authors": _authors,
+    "labels": _labels,
+}

@@ -1,0 +1,55 @@
+"""Pausing and resuming a connection. A pause keeps every delivery waiting; it never stops intake."""
+
+import structlog
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Greatest, Now
+
+from integrations import pace
+from integrations.credentials import unreadable
+from integrations.database_time import seconds_from_now
+from integrations.models import Connection, Delivery
+from integrations.queueing import SWEEP, publish
+
+log = structlog.get_logger(__name__)
+
+
+def pause(connections: QuerySet[Connection], reason: str, seconds: float | None, *, limited: bool = False) -> int:
+    """Pauses for so many seconds, or until a person resumes when None; returns how many rows it paused.
+
+    A pause until a person acts is never shortened to a timed one, and of two timed ones the later end holds.
+    """
+    not_paused = Q(paused_at__isnull=True) | Q(paused_until__lte=Now())
+    waiting_for_a_person = Q(paused_at__isnull=False, paused_until__isnull=True)
+    begun = Case(When(not_paused, then=Now()), default=F("paused_at"))
+    in_a_row = Case(When(not_paused, then=F("limits_in_a_row") + 1), default=F("limits_in_a_row"))
+    changes = {"paused_at": begun, "pause_reason": reason} | ({"limits_in_a_row": in_a_row} if limited else {})
+    if seconds is None:
+        return connections.update(**changes, paused_until=None)
+    until = Case(
+        When(not_paused, then=seconds_from_now(seconds)),
+        default=Greatest(F("paused_until"), seconds_from_now(seconds)),
+    )
+    return connections.exclude(waiting_for_a_person).update(**changes, paused_until=until)
+
+
+def resume(connections: QuerySet[Connection]) -> int:
+    """Ends every pause, whoever or whatever began it, and lets what waits go on at once."""
+    ids = list(connections.values_list("pk", flat=True))
+    chosen = Connection.objects.filter(pk__in=ids)
+    resumed = chosen.update(paused_at=None, paused_until=None, pause_reason=Value(""), limits_in_a_row=0)
+    for connection_id in ids:
+        pace.forget(connection_id)
+    Delivery.objects.filter(connection__in=ids, state=Delivery.State.PENDING).exclude(queued_until=None).update(
+        queued_until=None
+    )
+    publish(SWEEP)
+    log.info("connections resumed", connection_ids=ids)
+    return resumed
+
+
+def pause_what_cannot_be_read() -> None:
+    """Pauses the connections whose secrets the present key cannot read, before a delivery meets them."""
+    for connection in Connection.objects.filter(Connection.open_now()):
+        if not connection.secrets.is_readable:
+            pause(Connection.objects.filter(pk=connection.pk), unreadable(connection).words, None)
+            log.error("connection paused: its secrets cannot be read with the present key", connection_id=connection.pk)

@@ -1,0 +1,328 @@
+"""One try at a delivery: claim it, send it, record what came of it, decide what is next.
+
+`deliver` below is the whole step in order. Exactly one ticket follows from four things together: one row per mapping
+and post, a claim that only one process can hold, the same bytes and idempotency key at every automatic try, and a
+look-up by external id once the key no longer protects (Zendesk keeps keys for two hours; we trust one for 110 minutes).
+"""
+
+import time
+import uuid
+from dataclasses import dataclass, field
+
+import structlog
+from django.conf import settings
+from django.db import connection as database
+from django.db import transaction
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
+from django.db.models.functions import Coalesce, Greatest, Now
+
+from integrations import connections, pace
+from integrations.credentials import credentials_of, renewed_credentials
+from integrations.database_time import seconds_from_now
+from integrations.destinations import DESTINATIONS, Destination
+from integrations.destinations.base import Receipt
+from integrations.http import Failure, Line, NotItsTurn, Reply
+from integrations.models import Attempt, Connection, Delivery
+from integrations.retry import limit_pause_seconds, next_step
+
+log = structlog.get_logger(__name__)
+
+KEY_TRUSTED_SECONDS = 110 * 60
+LONGEST_CALLS_SECONDS = 60.0
+LONGEST_WAIT_FOR_A_TURN_SECONDS = 5.0
+
+
+@dataclass
+class Try:
+    """One claimed delivery on its way through the steps below."""
+
+    delivery: Delivery
+    claim: uuid.UUID
+    destination: Destination
+    line: Line
+    attempt: Attempt = field(init=False)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def look_up_first(self) -> bool:
+        return self.delivery.look_up_next or self.delivery.connection.look_up_before_create
+
+
+def deliver(delivery_id: int) -> None:
+    """Makes one try at a delivery that is due. Safe to call at any time, any number of times, from anywhere."""
+    this_try = claim(delivery_id)
+    if this_try is None:
+        _unmark(delivery_id)
+        return
+    try:
+        wait_for_turn(this_try)
+    except NotItsTurn as later:
+        put_back(this_try, later.seconds)
+        return
+    begin_attempt(this_try)
+    result = send(this_try)
+    if isinstance(result, Receipt):
+        record_receipt(this_try, result)
+    elif isinstance(result, NotItsTurn):
+        record_not_its_turn(this_try, result)
+    else:
+        record_failure(this_try, result)
+
+
+# --- Claim -----------------------------------------------------------------------------------------------------------
+
+
+def claim(delivery_id: int) -> Try | None:
+    """Takes the delivery if it is due, its connection is open, and nobody holds it; None otherwise.
+
+    One conditional UPDATE is lock, lease and crash recovery. A lease that ran out means that its process died in the
+    middle, so the outcome of that try is unknown. A key older than we trust it gives way to the next version, and the
+    row says that a look-up has to come first, before any call is made: a death between the two changes nothing.
+    The connection is asked by EXISTS and not by a join: a join's subquery is not evaluated again after waiting for a
+    competing claim, and both would win.
+    """
+    claim_id = uuid.uuid4()
+    died = Q(state=Delivery.State.SENDING)
+    key_is_old = Q(key_used_at__lt=seconds_from_now(-KEY_TRUSTED_SECONDS))
+    is_open = Exists(Connection.objects.filter(Connection.open_now(), pk=OuterRef("connection_id")))
+    claimed = (
+        Delivery.objects.filter(due(), is_open, pk=delivery_id)
+        .order_by()
+        .update(
+            state=Delivery.State.SENDING,
+            claim=claim_id,
+            claimed_until=seconds_from_now(settings.DELIVERY_LEASE_SECONDS),
+            queued_until=None,
+            attempt_count=F("attempt_count") + 1,
+            is_uncertain=Case(When(died, then=True), default=F("is_uncertain")),
+            look_up_next=Case(When(key_is_old, then=True), default=F("look_up_next")),
+            key_version=Case(When(key_is_old, then=F("key_version") + 1), default=F("key_version")),
+            key_used_at=Case(When(key_is_old, then=Now()), default=Coalesce(F("key_used_at"), Now())),
+        )
+    )
+    return _try_of(delivery_id, claim_id) if claimed else None
+
+
+def due() -> Q:
+    """Deliveries that may be tried now: waiting and due, or claimed by a process that died."""
+    waiting = Q(state=Delivery.State.PENDING, next_attempt_at__lte=Now())
+    abandoned = Q(state=Delivery.State.SENDING, claimed_until__lte=Now())
+    return waiting | abandoned
+
+
+def _try_of(delivery_id: int, claim_id: uuid.UUID) -> Try | None:
+    delivery = Delivery.objects.select_related("connection").filter(pk=delivery_id, claim=claim_id).first()
+    if delivery is None:
+        return None
+    connection = delivery.connection
+    destination = DESTINATIONS[connection.kind]
+
+    def heard(budget: str, reply: Reply) -> None:
+        pace.hear(connection.pk, budget, destination.read_budgets(budget, reply))
+
+    line = Line(
+        origin=destination.origin(connection.settings),
+        seconds=min(LONGEST_CALLS_SECONDS, settings.DELIVERY_LEASE_SECONDS * 2 / 3),
+        name=destination.title,
+        heard=heard,
+    )
+    return Try(delivery, claim_id, destination, line)
+
+
+def _unmark(delivery_id: int) -> None:
+    """A message that found nothing to do: if the delivery waits for its connection, the sweep may queue it again."""
+    Delivery.objects.filter(pk=delivery_id, state=Delivery.State.PENDING).exclude(queued_until=None).update(
+        queued_until=None
+    )
+
+
+def wait_for_turn(this_try: Try) -> None:
+    """Waits for the first call's turn, within the lease. Raises NotItsTurn."""
+    connection_id = this_try.delivery.connection_id
+    longest = min(LONGEST_WAIT_FOR_A_TURN_SECONDS, settings.DELIVERY_LEASE_SECONDS / 6)
+    first_budget = "look-up" if this_try.look_up_first else "account"
+    _release_database()
+    pace.take_turn(connection_id, first_budget, longest)
+    taken = [first_budget]
+
+    def turn(budget: str) -> None:
+        if budget in taken:
+            taken.remove(budget)
+        elif budget in ("account", "look-up"):
+            pace.take_turn(connection_id, budget, longest)
+
+    this_try.line.turn = turn
+
+
+def put_back(this_try: Try, seconds: float) -> None:
+    """Gives the claim back unused: no attempt was made."""
+    _still_ours(this_try).update(
+        state=Delivery.State.PENDING,
+        next_attempt_at=seconds_from_now(seconds),
+        attempt_count=Greatest(F("attempt_count") - 1, 0),
+        claim=None,
+        claimed_until=None,
+    )
+
+
+def begin_attempt(this_try: Try) -> None:
+    """Writes the attempt down before the call: if the process dies now, the row says so."""
+    this_try.attempt = Attempt.objects.create(
+        delivery=this_try.delivery,
+        number=this_try.delivery.attempt_count,
+        key_version=this_try.delivery.key_version,
+    )
+
+
+# --- Send ------------------------------------------------------------------------------------------------------------
+
+
+def send(this_try: Try) -> Receipt | Failure | NotItsTurn:
+    """Calls the destination, outside any transaction and without holding a database connection."""
+    _release_database()
+    try:
+        return _send_signed_in(this_try)
+    except (Failure, NotItsTurn) as known:
+        return known
+    except Exception as error:
+        # The one boundary around providers: whatever else they raise is recorded and counted, so nothing is for ever.
+        log.exception("the destination failed")
+        words = f"Casebridge failed to send it ({type(error).__name__}). Report this to whoever runs Casebridge."
+        return Failure(words, is_uncertain=True)
+
+
+def _send_signed_in(this_try: Try) -> Receipt:
+    """Sends; an access token that was refused is renewed once and the request repeated once."""
+    connection, destination, line = this_try.delivery.connection, this_try.destination, this_try.line
+    credentials = credentials_of(connection, destination, line)
+
+    def once() -> Receipt:
+        _release_database()
+        delivery = this_try.delivery
+        return destination.send(
+            line,
+            delivery.request,
+            delivery.external_id,
+            delivery.idempotency_key,
+            credentials,
+            look_up_first=this_try.look_up_first,
+        )
+
+    try:
+        return once()
+    except Failure as failure:
+        if not (failure.renew_token and destination.needs_token(connection.settings)):
+            raise
+    credentials = renewed_credentials(connection, destination, line, credentials)
+    return once()
+
+
+def _release_database() -> None:
+    """Back to the pool while we wait for others: a small database allows fewer connections than we have threads."""
+    if not database.in_atomic_block:
+        database.close()
+
+
+# --- Record ----------------------------------------------------------------------------------------------------------
+
+HOW = {
+    "created": "Zendesk created ticket {}.",
+    "already_there": "An earlier try had already created ticket {}; Zendesk recognised the repeat.",
+    "found": "Ticket {} was found by its external id: an earlier try had created it.",
+}
+
+
+def record_receipt(this_try: Try, receipt: Receipt) -> None:
+    """Delivered, whoever holds the claim by now: the ticket exists."""
+    with transaction.atomic():
+        _complete_attempt(this_try, Attempt.Outcome.DELIVERED, HOW[receipt.how].format(receipt.number), receipt.warning)
+        Delivery.objects.filter(pk=this_try.delivery.pk).exclude(state=Delivery.State.DELIVERED).update(
+            state=Delivery.State.DELIVERED,
+            result=receipt.how,
+            ticket_number=receipt.number,
+            ticket_url=receipt.url,
+            delivered_at=Now(),
+            next_attempt_at=None,
+            claim=None,
+            claimed_until=None,
+            queued_until=None,
+            last_error="",
+            is_uncertain=False,
+            was_refused=False,
+            tries=F("tries") + 1,
+        )
+    if this_try.delivery.connection.limits_in_a_row:
+        Connection.objects.filter(pk=this_try.delivery.connection_id).update(limits_in_a_row=0)
+    log.info("delivered", ticket=receipt.number, how=receipt.how)
+
+
+def record_failure(this_try: Try, failure: Failure) -> None:
+    """The failure, what it means for this delivery, and for its connection."""
+    step = next_step(failure, this_try.delivery.tries, settings.DELIVERY_RETRY_DELAYS)
+    words = f"{failure.words} {step.words}"
+    outcome = _outcome_of(failure, step.wait)
+    with transaction.atomic():
+        _complete_attempt(this_try, outcome, words, failure.detail, failure.status)
+        _still_ours(this_try).update(
+            state=Delivery.State.FAILED if step.wait is None else Delivery.State.PENDING,
+            next_attempt_at=None if step.wait is None else seconds_from_now(step.wait),
+            tries=F("tries") + int(step.uses_a_try),
+            claim=None,
+            claimed_until=None,
+            last_error=f"{failure.words}\n{failure.detail}".strip(),
+            was_refused=failure.permanent and not failure.pauses,
+            is_uncertain=True if failure.is_uncertain else F("is_uncertain"),
+            look_up_next=True if failure.look_up_next else F("look_up_next"),
+        )
+    if failure.pauses:
+        _pause_connection(this_try, failure)
+    log.warning("not delivered", outcome=outcome, status=failure.status, reason=failure.words)
+
+
+def _outcome_of(failure: Failure, wait: float | None) -> str:
+    if failure.pauses:
+        return Attempt.Outcome.PAUSED
+    if wait is not None:
+        return Attempt.Outcome.RETRY
+    return Attempt.Outcome.REFUSED if failure.permanent else Attempt.Outcome.GIVEN_UP
+
+
+def _pause_connection(this_try: Try, failure: Failure) -> None:
+    connection = this_try.delivery.connection
+    seconds = limit_pause_seconds(failure, connection.limits_in_a_row)
+    reason = f"{failure.words}\n{failure.detail}".strip()
+    connections.pause(Connection.objects.filter(pk=connection.pk), reason, seconds, limited=failure.limited)
+
+
+def record_not_its_turn(this_try: Try, later: NotItsTurn) -> None:
+    """The look-up was made, but the create's turn is too far off: no try was used, the look-up comes first again."""
+    with transaction.atomic():
+        _complete_attempt(
+            this_try,
+            Attempt.Outcome.WAITED,
+            f"The request limit leaves no room yet; next turn in {later.seconds:.0f} s.",
+        )
+        _still_ours(this_try).update(
+            state=Delivery.State.PENDING,
+            next_attempt_at=seconds_from_now(later.seconds),
+            claim=None,
+            claimed_until=None,
+        )
+
+
+def _complete_attempt(this_try: Try, outcome: str, meaning: str, detail: str = "", status: int | None = None) -> None:
+    exchanges = this_try.line.exchanges
+    Attempt.objects.filter(pk=this_try.attempt.pk).update(
+        finished_at=Now(),
+        outcome=outcome,
+        status=status or (exchanges[-1].get("status") if exchanges else None),
+        duration_ms=round((time.monotonic() - this_try.began) * 1000),
+        meaning=meaning,
+        detail=detail,
+        exchanges=exchanges,
+    )
+
+
+def _still_ours(this_try: Try) -> QuerySet[Delivery]:
+    """The row as long as nobody took over after our lease ran out."""
+    return Delivery.objects.filter(pk=this_try.delivery.pk, claim=this_try.claim)

@@ -1,0 +1,335 @@
+"""What Zendesk's answers mean: pure, from a reply to a Receipt or a Failure with words for the operator.
+
+Decided by status and codes, never by descriptions, which come in the account's language. Error bodies have several
+shapes, and some are no JSON at all (developer.zendesk.com, API reference, Introduction, "Requests" and "Rate limits";
+Ticketing, "Tickets" and "Idempotency").
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from integrations.destinations.base import Budget, Receipt
+from integrations.http import Failure, Reply
+
+LONGEST_DETAIL = 1500
+STATUS_PAGE = "status.zendesk.com"
+
+# Our names of the fields that Zendesk's `details` are keyed by, or that stand in a mapping.
+FIELD_WORDS = {
+    "base": "the ticket",
+    "requester": "the requester",
+    "group": "the group",
+    "group_id": "the group",
+    "assignee": "the assignee",
+    "assignee_id": "the assignee",
+    "brand": "the brand",
+    "brand_id": "the brand",
+    "ticket_form_id": "the form",
+    "ticket_form": "the form",
+    "comment": "the first comment",
+    "description": "the first comment",
+    "subject": "the subject",
+    "status": "the status",
+    "priority": "the priority",
+    "type": "the type",
+    "tags": "the tags",
+    "custom_fields": "a custom field",
+    "external_id": "the external id",
+}
+# Inner codes of a 422 that say: what the mapping names is no longer there.
+GONE_CODES = {"InvalidValue", "RecordNotFound", "InactiveField", "FieldInactive", "NotFound"}
+
+
+class UnreadableSuccess(Exception):
+    """A 2xx whose body is not the ticket: it was probably created, and a look-up has to tell."""
+
+
+class KeyConflict(Exception):
+    """The idempotency key was used with another body: a look-up has to tell what the earlier try made."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+def read_created(reply: Reply, ticket_url: str) -> Receipt:
+    """The receipt of a create. Raises UnreadableSuccess, KeyConflict or Failure."""
+    if not 200 <= reply.status < 300:
+        if reply.status == 400 and error_code(reply) == "IdempotentRequestError":
+            raise KeyConflict(own_words(reply))
+        raise failure(reply)
+    number = ticket_number(reply.json_object().get("ticket"))
+    if number is None:
+        raise UnreadableSuccess
+    was_there = reply.headers.get("x-idempotency-lookup", "").strip().lower() == "hit"
+    how = "already_there" if was_there else "created"
+    return Receipt(str(number), ticket_url.format(number), how, reply.headers.get("x-zendesk-api-warn", "")[:500])
+
+
+def read_found(reply: Reply, external_id: str, ticket_url: str) -> Receipt | None:
+    """The oldest ticket with this external id in a look-up's answer, or None. Raises Failure.
+
+    The list is checked against the id: an answer that ignored the filter must not give away somebody's ticket.
+    """
+    if not 200 <= reply.status < 300:
+        raise failure(reply)
+    tickets = reply.json_object().get("tickets")
+    if not isinstance(tickets, list):
+        raise Failure(
+            "Zendesk's answer to a look-up could not be read. Check the connection's address if this goes on.",
+            excerpt(reply),
+            look_up_next=True,
+            is_uncertain=True,
+            status=reply.status,
+        )
+    numbers = sorted(
+        number
+        for ticket in tickets
+        if isinstance(ticket, dict) and ticket.get("external_id") == external_id
+        if (number := ticket_number(ticket)) is not None
+    )
+    if not numbers:
+        return None
+    warning = f"{len(numbers)} tickets bear this external id: {', '.join(map(str, numbers))}" if numbers[1:] else ""
+    return Receipt(str(numbers[0]), ticket_url.format(numbers[0]), "found", warning)
+
+
+def ticket_number(ticket: Any) -> int | None:
+    number = ticket.get("id") if isinstance(ticket, dict) else None
+    if isinstance(number, str) and number.isdigit():
+        number = int(number)
+    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else None
+
+
+def failure(reply: Reply) -> Failure:
+    """What a refusal or trouble means (anything but 2xx)."""
+    found = _by_status(reply)
+    found.detail = found.detail or own_words(reply)
+    found.status = reply.status
+    return found
+
+
+def _by_status(reply: Reply) -> Failure:
+    if 300 <= reply.status < 400:
+        where = reply.headers.get("location", "")[:200]
+        return Failure(
+            "Zendesk answered that its address has changed, and sign-in data is not sent after a redirect. "
+            "Correct the address of the connection, then retry.",
+            f"Redirect ({reply.status}) to {where}" if where else "",
+            permanent=True,
+        )
+    if reply.status == 401:
+        return _unauthorized(reply)
+    if reply.status == 403:
+        return _forbidden(reply)
+    if reply.status == 404:
+        return _not_found(reply)
+    if reply.status == 429:
+        return Failure(
+            "Zendesk's request limit is reached. Other integrations of the account share it.",
+            retry_after=reply.retry_after(),
+            pauses=True,
+            pause_seconds=reply.retry_after(),
+            limited=True,
+        )
+    if reply.status >= 500:
+        return _trouble(reply)
+    if reply.status == 422:
+        return _invalid(reply)
+    return _other_refusal(reply)
+
+
+def _unauthorized(reply: Reply) -> Failure:
+    return Failure(
+        "Zendesk did not accept the sign-in (401): the token or the e-mail address is wrong, or the token was "
+        "deactivated (unused API tokens end after 30 days, all of them on 30 April 2027). Enter valid credentials on "
+        "the connection; it resumes by itself when they are saved.",
+        permanent=True,
+        pauses=True,
+        renew_token=True,
+    )
+
+
+def _forbidden(reply: Reply) -> Failure:
+    if "scope" in own_words(reply).lower():
+        return Failure(
+            "The connection's token lacks a scope (403). Give its OAuth client the scopes read and write for tickets, "
+            "then resume the connection.",
+            permanent=True,
+            pauses=True,
+        )
+    return Failure(
+        "Zendesk does not let this user do that, or the plan does not offer it (403). Ask a Zendesk administrator.",
+        permanent=True,
+    )
+
+
+def _not_found(reply: Reply) -> Failure:
+    if "no help desk at" in reply.text[:5000].lower():
+        return Failure(
+            "There is no Zendesk account at this address (404): the subdomain is wrong or the account is gone. "
+            "Correct the address of the connection, then resume it.",
+            permanent=True,
+            pauses=True,
+        )
+    if error_code(reply) == "RecordNotFound":
+        return Failure("Zendesk does not find a record that the ticket names (404). Check the mapping.", permanent=True)
+    return Failure(
+        "This Zendesk account does not offer the function (404). Check the connection's address.", permanent=True
+    )
+
+
+def _trouble(reply: Reply) -> Failure:
+    wait = reply.retry_after() if reply.status == 503 else None
+    return Failure(
+        f"Trouble at Zendesk (answer {reply.status}); see {STATUS_PAGE}.", retry_after=wait, is_uncertain=True
+    )
+
+
+def _invalid(reply: Reply) -> Failure:
+    problems = list(_problems(reply.json_object().get("details")))
+    codes = {code for _, code, _ in problems}
+    about = {field for field, _, _ in problems}
+    named = ", ".join(dict.fromkeys(FIELD_WORDS.get(field, f"“{field}”") for field, _, _ in problems)) or "the ticket"
+    if "UserSuspended" in codes or (about == {"requester"} and "suspend" in own_words(reply).lower()):
+        words = "The requester is suspended in Zendesk (422). Unsuspend this user there, then retry."
+    elif codes & GONE_CODES or about & {"group", "group_id", "assignee", "assignee_id", "brand_id", "ticket_form_id"}:
+        words = (
+            f"The mapping refers to something that Zendesk does not know or no longer accepts: {named} (422). "
+            "Correct the mapping, then use “rebuild”."
+        )
+    else:
+        words = f"Zendesk refused {named} as invalid (422). Correct the mapping, then use “rebuild”."
+    return Failure(words, permanent=True)
+
+
+def _other_refusal(reply: Reply) -> Failure:
+    if reply.status in (408, 425):
+        return Failure(f"Zendesk did not take the request in time (answer {reply.status}).", is_uncertain=True)
+    if reply.status == 409:
+        return Failure("Another change at Zendesk was in the way (409).", retry_after=reply.retry_after())
+    if reply.status == 413:
+        return Failure(
+            "The ticket is too large for Zendesk (413). Shorten the mapping's texts, then use “rebuild”.",
+            permanent=True,
+        )
+    return Failure(
+        f"Zendesk does not accept the request as it was built (answer {reply.status}). Correct the mapping and use "
+        "“rebuild”; if that does not help, report the details to whoever runs Casebridge.",
+        permanent=True,
+    )
+
+
+def read_token_failure(reply: Reply) -> Failure:
+    """What a refused token request means (OAuth client credentials)."""
+    if reply.status == 429 or reply.status >= 500:
+        found = failure(reply)
+        found.is_uncertain = False
+        return found
+    if reply.status == 404 and "no help desk at" in reply.text[:5000].lower():
+        return failure(reply)
+    return Failure(
+        f"Zendesk did not accept the OAuth client (answer {reply.status}): its id or secret is wrong, or it was "
+        "deleted. Correct it on the connection; it resumes by itself when it is saved.",
+        own_words(reply),
+        permanent=True,
+        pauses=True,
+        status=reply.status,
+    )
+
+
+# --- Reading error bodies --------------------------------------------------------------------------------------------
+
+
+def error_code(reply: Reply) -> str:
+    """The code, wherever it stands: `error`, `error.title` or `errors[0].code`."""
+    content = reply.json_object()
+    error = content.get("error")
+    if isinstance(error, dict):
+        return str(error.get("title") or "")
+    if isinstance(error, str):
+        return error
+    first = next(iter(content["errors"]), None) if isinstance(content.get("errors"), list) else None
+    return str(first.get("code") or "") if isinstance(first, dict) else ""
+
+
+def own_words(reply: Reply) -> str:
+    """Zendesk's own texts, all of them, on one line each."""
+    content = reply.json_object()
+    lines = [
+        *_top_lines(content),
+        *(f"{field}: {text}" for field, _, text in _problems(content.get("details")) if text),
+    ]
+    return "\n".join(dict.fromkeys(lines))[:LONGEST_DETAIL] or excerpt(reply)
+
+
+def _top_lines(content: dict[str, Any]) -> Iterator[str]:
+    error = content.get("error")
+    if isinstance(error, dict):
+        yield " ".join(str(error[name]) for name in ("title", "message") if error.get(name))
+    elif error:
+        yield str(error)
+    for name in ("description", "error_description", "message"):
+        if isinstance(content.get(name), str):
+            yield content[name]
+    for entry in content["errors"] if isinstance(content.get("errors"), list) else []:
+        if isinstance(entry, dict):
+            yield " ".join(str(entry[name]) for name in ("code", "title", "detail") if entry.get(name))
+        else:
+            yield str(entry)
+
+
+def _problems(details: Any) -> Iterator[tuple[str, str, str]]:
+    """(field, inner code, text) for each problem; `details` maps fields to lists of objects or texts."""
+    if isinstance(details, str):
+        yield "base", "", details
+    if not isinstance(details, dict):
+        return
+    for field, entries in details.items():
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if isinstance(entry, dict):
+                yield str(field), str(entry.get("error") or ""), str(entry.get("description") or "")
+            else:
+                yield str(field), "", str(entry)
+
+
+def excerpt(reply: Reply) -> str:
+    """What to show of a body that is no JSON error: never a page's mark-up."""
+    if reply.looks_like_html:
+        title = re.search(r"<title[^>]*>([^<]{1,200})", reply.text[:20_000], re.IGNORECASE)
+        return f"A web page titled “{' '.join(title[1].split())}”" if title else "A web page"
+    return " ".join(reply.text[:500].split())
+
+
+# --- Limits ----------------------------------------------------------------------------------------------------------
+
+
+def read_budgets(budget: str, reply: Reply) -> list[Budget]:
+    """The limits in a reply's headers. Names vary by year and service: x-rate-limit, ratelimit-*, rate-limit-*."""
+    found = [_named_limit(value) for name, value in reply.headers.items() if _concerns(name, budget)]
+    if budget == "account":
+        total = _integer(reply, "ratelimit-limit", "x-rate-limit", "rate-limit")
+        remaining = _integer(reply, "ratelimit-remaining", "x-rate-limit-remaining", "rate-limit-remaining")
+        reset = _integer(reply, "ratelimit-reset", "rate-limit-reset")
+        found.append(Budget(total, remaining, reset))
+    return [limit for limit in found if limit.per_minute or limit.remaining == 0]
+
+
+def _concerns(header: str, budget: str) -> bool:
+    """Limits of their own: `zendesk-ratelimit-tickets-index` for look-ups, `...-ticket-request-create-...` for creates."""
+    if not header.startswith(("zendesk-ratelimit-", "zendesk-rate-limit-")):
+        return False
+    return ("tickets-index" in header) if budget == "look-up" else ("create" in header)
+
+
+def _named_limit(value: str) -> Budget:
+    """`total=30; remaining=29; resets=468`. Only an emptied one holds calls up: its window's length is not told."""
+    parts = dict(part.strip().split("=", 1) for part in value.split(";") if "=" in part)
+    remaining, resets = parts.get("remaining", ""), parts.get("resets", "")
+    return Budget(None, int(remaining) if remaining.isdigit() else None, float(resets) if resets.isdigit() else None)
+
+
+def _integer(reply: Reply, *names: str) -> int | None:
+    raw = next((reply.headers[name] for name in names if name in reply.headers), "").strip()
+    return int(raw) if raw.isdigit() else None

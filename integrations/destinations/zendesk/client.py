@@ -1,0 +1,113 @@
+"""Calls to Zendesk's API: the token, the look-up by external id, the create.
+
+Contract: developer.zendesk.com, API reference, Ticketing, Tickets ("Create Ticket", "List Tickets" with external_id),
+Ticketing introduction ("Idempotency"), and "OAuth Tokens for Grant Types".
+"""
+
+import base64
+import json
+from urllib.parse import quote
+
+from integrations.destinations.base import Credentials, Receipt, Token
+from integrations.destinations.zendesk import answers
+from integrations.http import Failure, Line
+
+CREATE_PATH = "/api/v2/tickets.json"
+TOKEN_PATH = "/oauth/tokens"  # noqa: S105 (an address, not a password)
+# What a ticket's creation and look-up need, and no more.
+SCOPE = "tickets:read tickets:write"
+TOKEN_SECONDS = 7200
+
+
+def create(
+    line: Line, request: str, external_id: str, key: str, credentials: Credentials, look_up_first: bool
+) -> Receipt:
+    """Creates the ticket once, or finds it. Raises Failure."""
+    if look_up_first and (found := look_up(line, external_id, credentials)):
+        return found
+    headers = {**_signed(credentials), "Content-Type": "application/json", "Idempotency-Key": key}
+    reply = line.call("POST", CREATE_PATH, headers=headers, body=request.encode(), keep_reply=False)
+    # A ticket's answer holds the caller's place and address, so only the number of a success is kept.
+    exchange = line.exchanges[-1]
+    if not 200 <= reply.status < 300:
+        exchange["reply"] = line.without_secrets(reply.text[:2048])
+    try:
+        receipt = answers.read_created(reply, ticket_url(line))
+    except answers.UnreadableSuccess:
+        exchange["reply"] = line.without_secrets(answers.excerpt(reply))
+        return _after_unreadable_success(line, external_id, credentials)
+    except answers.KeyConflict as conflict:
+        return _after_key_conflict(line, external_id, credentials, conflict)
+    exchange["reply"] = f"ticket {receipt.number}"
+    return receipt
+
+
+def _after_unreadable_success(line: Line, external_id: str, credentials: Credentials) -> Receipt:
+    if found := look_up(line, external_id, credentials):
+        return found
+    raise Failure(
+        "Zendesk answered that it created the ticket, but the answer could not be read, and no ticket with our "
+        "external id is there yet. It is looked up again before anything is sent. If this goes on, check the "
+        "connection's address.",
+        is_uncertain=True,
+        look_up_next=True,
+    )
+
+
+def _after_key_conflict(
+    line: Line, external_id: str, credentials: Credentials, conflict: answers.KeyConflict
+) -> Receipt:
+    if found := look_up(line, external_id, credentials):
+        return found
+    raise Failure(
+        "Zendesk knows this try's key with another content, and no ticket with our external id is there. "
+        "Use “rebuild” to send it as a new ticket.",
+        conflict.detail,
+        permanent=True,
+        is_uncertain=True,
+        status=400,
+    )
+
+
+def look_up(line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
+    """The ticket with this external id, from the list of tickets: the search index trails behind. Raises Failure."""
+    path = f"{CREATE_PATH}?external_id={quote(external_id, safe='')}"
+    reply = line.call("GET", path, headers=_signed(credentials), budget="look-up", keep_reply=False)
+    if not 200 <= reply.status < 300:
+        line.exchanges[-1]["reply"] = line.without_secrets(reply.text[:2048])
+    found = answers.read_found(reply, external_id, ticket_url(line))
+    line.exchanges[-1]["reply"] = f"ticket {found.number}" if found else "no ticket with this external id"
+    return found
+
+
+def fetch_token(line: Line, credentials: Credentials) -> Token:
+    """An access token by the client credentials grant. Raises Failure."""
+    content = {
+        "grant_type": "client_credentials",
+        "client_id": credentials.settings.get("client_id", ""),
+        "client_secret": credentials.secrets.get("client_secret", ""),
+        "scope": SCOPE,
+        "expires_in": TOKEN_SECONDS,
+    }
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps(content).encode()
+    reply = line.call("POST", TOKEN_PATH, headers=headers, body=body, budget="token", keep_reply=False)
+    if not 200 <= reply.status < 300:
+        raise answers.read_token_failure(reply)
+    answer = reply.json_object()
+    token, seconds = answer.get("access_token"), answer.get("expires_in")
+    if not isinstance(token, str) or not token:
+        raise Failure("Zendesk's answer to the request for an access token could not be read.", answers.excerpt(reply))
+    return Token(token, float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None)
+
+
+def ticket_url(line: Line) -> str:
+    """Where people open a ticket; `{}` stands for its number."""
+    return line.origin + "/agent/tickets/{}"
+
+
+def _signed(credentials: Credentials) -> dict[str, str]:
+    if credentials.access_token:
+        return {"Authorization": f"Bearer {credentials.access_token}"}
+    pair = f"{credentials.settings.get('email', '')}/token:{credentials.secrets.get('api_token', '')}"
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}

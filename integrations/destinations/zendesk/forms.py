@@ -1,0 +1,231 @@
+"""What staff fill in for a Zendesk connection and for a mapping to it. `cleaned` values are plain JSON."""
+
+import re
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT, LONGEST_TAG
+from integrations.http import AddressRefused, checked_origin
+from integrations.templating import FILTERS, PLACEHOLDER, PLACEHOLDERS, TemplateError, check_template
+
+LARGEST_ID = 2**63 - 1
+KEEP = "Leave empty to keep what is stored."
+
+
+class ZendeskConnectionForm(forms.Form):
+    """The account's address and how to sign in. Secrets are write-only: an empty field keeps the stored one."""
+
+    address = forms.CharField(
+        label="Zendesk address",
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "https://example.zendesk.com"}),
+        help_text="Where your agents open Zendesk, for example https://example.zendesk.com.",
+    )
+    sign_in = forms.ChoiceField(
+        label="Sign in with",
+        choices=[("oauth_client", "OAuth client (id and secret)"), ("api_token", "E-mail address and API token")],
+        initial="oauth_client",
+        widget=UnfoldAdminSelectWidget,
+        help_text="OAuth is the lasting way: Zendesk makes no new API tokens, and all of them end on 30 April 2027.",
+    )
+    client_id = forms.CharField(
+        label="OAuth client id",
+        max_length=200,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="In Zendesk: Admin Center, Apps and integrations, APIs, OAuth clients: the unique identifier.",
+    )
+    client_secret = forms.CharField(
+        label="OAuth client secret", required=False, widget=UnfoldAdminPasswordWidget, help_text=KEEP
+    )
+    email = forms.EmailField(
+        label="E-mail address",
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Of the agent in whose name tickets are made (for the API token only).",
+    )
+    api_token = forms.CharField(label="API token", required=False, widget=UnfoldAdminPasswordWidget, help_text=KEEP)
+
+    SECRETS = ("client_secret", "api_token")
+    NEEDED = {"oauth_client": ("client_id", "client_secret"), "api_token": ("email", "api_token")}
+
+    def clean_address(self) -> str:
+        try:
+            return checked_origin(self.cleaned_data["address"])
+        except AddressRefused as refused:
+            raise ValidationError(str(refused)) from None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        stored: set[str] = getattr(self, "stored_secrets", set())
+        for name in self.NEEDED.get(cleaned.get("sign_in", ""), ()):
+            if not cleaned.get(name) and name not in stored and name not in self.errors:
+                self.add_error(
+                    name, f"Needed to sign in with “{dict(self.fields['sign_in'].choices)[cleaned['sign_in']]}”."
+                )  # type: ignore[attr-defined]
+        return cleaned
+
+
+PLACEHOLDER_HELP = "Placeholders: " + ", ".join(f"{{{{ {name} }}}}" for name in PLACEHOLDERS)
+FILTER_HELP = "; ".join(f"|{name} {words}" for name, (_, _, words) in FILTERS.items())
+
+
+def _number_field(label: str, where: str) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=20,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
+        help_text=f"Its number, from the address bar of {where}. Leave empty for Zendesk's own choice.",
+    )
+
+
+def _choice_field(label: str, names: tuple[str, ...]) -> forms.ChoiceField:
+    return forms.ChoiceField(
+        label=label,
+        required=False,
+        choices=[("", "Zendesk's own choice"), *((name, name.capitalize()) for name in names)],
+        widget=UnfoldAdminSelectWidget,
+    )
+
+
+class ZendeskMappingForm(forms.Form):
+    """What the ticket looks like. Templates are checked here, so that no post meets a broken one."""
+
+    subject = forms.CharField(
+        label="Subject",
+        initial=DEFAULT_SUBJECT,
+        max_length=1000,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="May hold placeholders. Cut at 150 characters.",
+    )
+    comment = forms.CharField(
+        label="First comment",
+        initial=DEFAULT_COMMENT,
+        max_length=20_000,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 12}),
+        help_text=f"{PLACEHOLDER_HELP}. Filters: {FILTER_HELP}. A line whose placeholders are all empty is left out.",
+    )
+    comment_public = forms.BooleanField(
+        label="First comment is public",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text="Public: Zendesk may mail it to the requester. Internal (off): agents only.",
+    )
+    priority = _choice_field("Priority", ("urgent", "high", "normal", "low"))
+    type = _choice_field("Type", ("problem", "incident", "question", "task"))
+    status = _choice_field("Status", ("new", "open", "pending", "hold", "solved"))
+    tags = forms.CharField(
+        label="Tags",
+        required=False,
+        max_length=2000,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Separated by commas, without spaces inside, for example: social_care, {{ network }}.",
+    )
+    group_id = _number_field("Group", "the group in Zendesk's Admin Center")
+    assignee_id = _number_field("Assignee", "the agent's profile in Zendesk")
+    ticket_form_id = _number_field("Form", "the ticket form in Zendesk's Admin Center")
+    brand_id = _number_field("Brand", "the brand in Zendesk's Admin Center")
+    custom_fields = forms.CharField(
+        label="Custom fields",
+        required=False,
+        max_length=20_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        help_text="One per line: the field's number = the value, for example 360001234567 = {{ author }}. "
+        "Drop-downs take the option's tag, checkboxes true or false, multi-selects [first, second].",
+    )
+
+    def clean_subject(self) -> str:
+        return _checked(self.cleaned_data["subject"])
+
+    def clean_comment(self) -> str:
+        return _checked(self.cleaned_data["comment"].replace("\r\n", "\n"))
+
+    def clean_tags(self) -> list[str]:
+        return [_tag(raw) for raw in self.cleaned_data["tags"].split(",") if raw.strip()]
+
+    def clean_group_id(self) -> str:
+        return _identifier(self.cleaned_data["group_id"])
+
+    def clean_assignee_id(self) -> str:
+        return _identifier(self.cleaned_data["assignee_id"])
+
+    def clean_ticket_form_id(self) -> str:
+        return _identifier(self.cleaned_data["ticket_form_id"])
+
+    def clean_brand_id(self) -> str:
+        return _identifier(self.cleaned_data["brand_id"])
+
+    def clean_custom_fields(self) -> list[dict[str, Any]]:
+        lines = [line for line in self.cleaned_data["custom_fields"].splitlines() if line.strip()]
+        return [_custom_field(line) for line in lines]
+
+    @staticmethod
+    def initial_of(settings: dict[str, Any]) -> dict[str, Any]:
+        """Stored settings as the form shows them."""
+        shown = dict(settings)
+        shown["tags"] = ", ".join(settings.get("tags") or [])
+        shown["custom_fields"] = "\n".join(
+            f"{entry['id']} = {_field_text(entry['value'])}" for entry in settings.get("custom_fields") or []
+        )
+        return shown
+
+
+def _checked(template: str) -> str:
+    try:
+        check_template(template)
+    except TemplateError as error:
+        raise ValidationError(str(error)) from None
+    return template
+
+
+def _tag(raw: str) -> str:
+    tag = _checked(raw.strip())
+    literal = PLACEHOLDER.sub("", tag)
+    if re.search(r"[^\w\-/.]", literal):
+        raise ValidationError(
+            f"“{tag}” is not a tag: use letters, digits, _ - / and . without spaces, for example social_care."
+        )
+    if len(literal) > LONGEST_TAG:
+        raise ValidationError(f"“{tag[:40]}…” is too long for a tag: {LONGEST_TAG} characters at most.")
+    return tag if PLACEHOLDER.search(tag) else tag.lower()
+
+
+def _identifier(raw: str) -> str:
+    number = raw.strip()
+    if number and not (number.isascii() and number.isdigit() and 0 < int(number) <= LARGEST_ID):
+        raise ValidationError(f"“{number}” is not a Zendesk number: it has digits only.")
+    return number
+
+
+def _custom_field(line: str) -> dict[str, Any]:
+    number, equals, value = line.partition("=")
+    if not equals:
+        raise ValidationError(f"“{line.strip()}” lacks an equals sign: write number = value.")
+    if not number.strip():
+        raise ValidationError(f"“{line.strip()}” lacks the custom field's number before the equals sign.")
+    return {"id": int(_identifier(number)), "value": _field_value(value.strip())}
+
+
+def _field_value(raw: str) -> Any:
+    if raw in ("true", "false"):
+        return raw == "true"
+    if raw.startswith("[") and raw.endswith("]"):
+        return [_checked(item.strip()) for item in raw[1:-1].split(",") if item.strip()]
+    return _checked(raw)
+
+
+def _field_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(value)}]" if isinstance(value, list) else str(value)

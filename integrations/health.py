@@ -1,0 +1,54 @@
+"""Whether the parts work that Casebridge needs: the database and its migrations, Redis, a worker."""
+
+from datetime import timedelta
+from typing import Any
+
+import redis
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from integrations.models import Installation
+from integrations.redis_client import client
+
+log = structlog.get_logger(__name__)
+
+WORKER_SILENT_AFTER = timedelta(seconds=60)
+OK = "ok"
+
+
+def checks() -> dict[str, str]:
+    """Each part with "ok" or what is wrong with it, in words."""
+    return {"database": _database(), "redis": _redis(), "worker": _worker()}
+
+
+def _database() -> str:
+    try:
+        executor = MigrationExecutor(connection)
+        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        log.warning("database not reached", error=str(error))
+        return "cannot be reached"
+    return f"{len(waiting)} migrations are missing: run manage.py release" if waiting else OK
+
+
+def _redis() -> str:
+    try:
+        client().ping()
+    except redis.RedisError as error:
+        log.warning("Redis not reached", error=str(error))
+        return "cannot be reached"
+    return OK
+
+
+def _worker() -> str:
+    try:
+        heard: Any = Installation.objects.values_list("worker_heard_at", flat=True).first()
+    except DatabaseError:
+        return "unknown without the database"
+    if heard is None:
+        return "not heard yet"
+    silent = timezone.now() - heard
+    return OK if silent < WORKER_SILENT_AFTER else f"not heard for {silent.total_seconds():.0f} seconds"

@@ -1,0 +1,421 @@
+"""The one way out: every outgoing call of Casebridge is made here.
+
+Promised: https only and no private address, checked on the address really connected to; no redirect is followed; no
+cookie, proxy or .netrc is used; a call ends within its deadline, whatever the other side does; an answer is read up
+to a cap. What cannot be reached becomes a `Failure`; what answered becomes a `Reply`, good or bad.
+`OUTBOUND_ALLOW_PRIVATE` opens http, loopback and private addresses for the sandbox and for tests.
+"""
+
+import ipaddress
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from django.conf import settings
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    SSLError,
+)
+
+CONNECT_SECONDS = 10.0
+ANSWER_CAP_BYTES = 2 * 1024 * 1024
+KEPT_BYTES = 2048
+LONGEST_WAIT_SECONDS = 15 * 60.0
+USER_AGENT = "Casebridge/0.1"
+
+
+@dataclass(eq=False)
+class Failure(Exception):
+    """What went wrong with a call, in words for the person who repairs it, and whether waiting can help.
+
+    `detail` holds the other side's own words. `permanent`: waiting does not help. `retry_after`: seconds to wait at
+    least. `is_uncertain`: it may have been done all the same. `pauses`: it concerns the whole connection, for
+    `pause_seconds`, or until a person acts when that is None. `limited`: a request limit was met. `look_up_next`: the
+    next try has to look first. `renew_token`: the access token was refused and a new one may help.
+    """
+
+    words: str
+    detail: str = ""
+    permanent: bool = False
+    retry_after: float | None = None
+    is_uncertain: bool = False
+    pauses: bool = False
+    pause_seconds: float | None = None
+    limited: bool = False
+    look_up_next: bool = False
+    renew_token: bool = False
+    status: int | None = None
+
+    def __str__(self) -> str:
+        return self.words
+
+
+class AddressRefused(Exception):
+    """An address that outgoing calls may not use; the text says why."""
+
+
+class NotItsTurn(Exception):
+    """The shared pace has no turn within the time a worker may wait. `seconds` says when there will be one."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no turn within {seconds:.1f} s")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it came: status, headers by lower-case name, and at most ANSWER_CAP_BYTES of the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_cut: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON, whatever its declared type. Raises ValueError when it is none."""
+        if self.is_cut:
+            raise ValueError("the answer is longer than the cap")
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("the answer is nested too deeply") from None
+
+    def json_object(self) -> dict[str, Any]:
+        """The body as a JSON object; an empty one when it is anything else."""
+        try:
+            found = self.json()
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def looks_like_html(self) -> bool:
+        return self.body[:500].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body"))
+
+    def retry_after(self) -> float | None:
+        """Seconds from a Retry-After header in either form; a date counts from the answer's own Date."""
+        raw = self.headers.get("retry-after", "").strip()
+        if raw.replace(".", "", 1).isdigit():
+            return min(float(raw), LONGEST_WAIT_SECONDS)
+        until, now = _http_date(raw), _http_date(self.headers.get("date", ""))
+        if until is None:
+            return None
+        seconds = (until - (now or datetime.now(until.tzinfo))).total_seconds()
+        return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+
+
+def _http_date(raw: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(raw)
+    except (TypeError, ValueError):
+        return None
+
+
+# --- Addresses -------------------------------------------------------------------------------------------------------
+
+
+def checked_origin(address: str) -> str:
+    """Scheme and host of an address that outgoing calls may use. Raises AddressRefused with words for the field.
+
+    A name is not resolved here: one that leads to a private address is refused when connecting.
+    """
+    parts = urlsplit(address.strip() if "://" in address else f"https://{address.strip()}")
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise AddressRefused("This is not an address. Enter it like https://example.zendesk.com.") from None
+    if not host or parts.username or " " in host or ("." not in host and ":" not in host and host != "localhost"):
+        raise AddressRefused("This is not an address. Enter it like https://example.zendesk.com.")
+    if parts.scheme != "https" and not (parts.scheme == "http" and settings.OUTBOUND_ALLOW_PRIVATE):
+        raise AddressRefused("The address must begin with https://.")
+    for literal in _literal_addresses(host):
+        refuse_private(literal)
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def _literal_addresses(host: str) -> list[str]:
+    """The address a host spells out itself, in any of the forms a resolver takes for one (127.1, 0x7f000001, ...)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return ["127.0.0.1"]
+    with suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
+    with suppress(OSError):
+        return [socket.inet_ntoa(socket.inet_aton(host))]
+    return []
+
+
+def refuse_private(address: str) -> None:
+    """Raises AddressRefused for an address that is not public, or not loopback or private where that is allowed."""
+    ip = ipaddress.ip_address(address.split("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+    if mapped is not None:
+        ip = mapped
+    if settings.OUTBOUND_ALLOW_PRIVATE and (ip.is_loopback or (ip.is_private and not ip.is_link_local)):
+        return
+    in_nat64 = ip.version == 6 and ip in ipaddress.ip_network("64:ff9b::/96")
+    if not ip.is_global or ip.is_multicast or ip.is_reserved or in_nat64:
+        raise AddressRefused(f"{address} is a private address: outgoing calls go to public addresses only.")
+
+
+class _Guarded:
+    """Connects only to addresses that `refuse_private` lets through, and tells the call's deadline its socket."""
+
+    sock: Any
+    host: str
+    port: int
+    timeout: Any
+    socket_options: Any
+    _dns_host: str
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
+        for *_, address in found:
+            refuse_private(str(address[0]))
+        return self._first_that_answers(found)
+
+    def _first_that_answers(self, found: list[Any]) -> socket.socket:
+        last: Exception = OSError("no address")
+        for family, kind, protocol, _, address in found:
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(self.timeout if isinstance(self.timeout, int | float) else CONNECT_SECONDS)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                last = error
+                continue
+            _watch(self, sock)
+            return sock
+        raise NewConnectionError(self, f"{last}") from last  # type: ignore[arg-type]
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _watch(self, self.sock)
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+class _GuardedHTTPConnection(_Guarded, HTTPConnection):  # type: ignore[misc]
+    pass
+
+
+class _GuardedHTTPSConnection(_Guarded, HTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _GuardedHTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _GuardedHTTPSConnection
+
+
+_pools = urllib3.PoolManager(num_pools=20, maxsize=64, block=False)
+_pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+# --- The deadline ----------------------------------------------------------------------------------------------------
+
+_calls = threading.local()
+
+
+class _Deadline:
+    """Shuts the call's socket when its time is over: a read timeout alone is reset by every byte that drips in."""
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self.connection: Any = None
+        self.socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_Deadline":
+        _calls.deadline = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        _calls.deadline = None
+
+    def _end(self) -> None:
+        self.is_over = True
+        for open_socket in (getattr(self.connection, "sock", None), self.socket):
+            if open_socket is not None:
+                with suppress(OSError):
+                    open_socket.shutdown(socket.SHUT_RDWR)
+
+
+def _watch(connection: Any, open_socket: socket.socket | None) -> None:
+    deadline: _Deadline | None = getattr(_calls, "deadline", None)
+    if deadline is not None:
+        deadline.connection, deadline.socket = connection, open_socket
+
+
+# --- Calls -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Line:
+    """A line to one address for the calls of one try: they share a deadline and are noted, secrets removed.
+
+    `turn` is asked before each call, with the name of the budget the call draws on, and may wait or raise NotItsTurn;
+    `heard` is given each reply. `secrets` are texts that must not appear in what is noted.
+    """
+
+    origin: str
+    seconds: float
+    name: str = "the other side"
+    secrets: tuple[str, ...] = ()
+    turn: Callable[[str], None] = lambda _budget: None
+    heard: Callable[[str, Reply], None] = lambda _budget, _reply: None
+    exchanges: list[dict[str, Any]] = field(default_factory=list)
+    _until: float = field(default=0.0)
+
+    def __post_init__(self) -> None:
+        self._until = time.monotonic() + self.seconds
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        budget: str = "account",
+        keep_reply: bool = True,
+    ) -> Reply:
+        """One request. Raises Failure when there was no answer, NotItsTurn when the pace has no turn soon.
+
+        `keep_reply`: whether the beginning of the answer is noted for the log.
+        """
+        self.turn(budget)
+        exchange = self._begin(method, path, headers, body)
+        began = time.monotonic()
+        try:
+            reply = self._send(method, path, headers, body)
+        except Failure as failure:
+            exchange["error"] = failure.detail or failure.words
+            raise
+        finally:
+            exchange["duration_ms"] = round((time.monotonic() - began) * 1000)
+        self._note(exchange, reply, keep_reply)
+        self.heard(budget, reply)
+        return reply
+
+    def _begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> dict[str, Any]:
+        shown = {name: "[removed]" if name.lower() == "authorization" else value for name, value in headers.items()}
+        exchange: dict[str, Any] = {"method": method, "url": self.origin + path, "headers": shown}
+        exchange["body_bytes"] = len(body or b"")
+        self.exchanges.append(exchange)
+        return exchange
+
+    def _note(self, exchange: dict[str, Any], reply: Reply, keep_reply: bool) -> None:
+        exchange["status"] = reply.status
+        exchange["reply_headers"] = {
+            name: self.without_secrets(value)
+            for name, value in reply.headers.items()
+            if name in NOTED_HEADERS or "ratelimit" in name or "rate-limit" in name
+        }
+        exchange["reply"] = self.without_secrets(reply.text[:KEPT_BYTES]) if keep_reply else ""
+
+    def without_secrets(self, text: str) -> str:
+        for secret in self.secrets:
+            if len(secret) >= 4:
+                text = text.replace(secret, "[removed]")
+        return text.replace("\x00", "�")
+
+    def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
+        left = self._until - time.monotonic()
+        if left <= 0.05:
+            raise Failure("The time for this try was used up before the call.", is_uncertain=False)
+        with _Deadline(left) as deadline:
+            try:
+                checked_origin(self.origin)
+                return self._exchange(method, path, headers, body, left)
+            except AddressRefused as refused:
+                raise Failure(
+                    f"The address of {self.name} may not be called: {refused} Correct the address.", pauses=True
+                ) from None
+            except HTTPError as error:
+                raise self._unreachable(error, deadline) from error
+
+    def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, left: float) -> Reply:
+        response = _pools.urlopen(
+            method,
+            self.origin + path,
+            body=body,
+            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, left), read=left),
+        )
+        received, is_cut = _read_capped(response)
+        return Reply(
+            status=response.status,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=received,
+            is_cut=is_cut,
+        )
+
+    def _unreachable(self, error: HTTPError, deadline: _Deadline) -> Failure:
+        """What a broken call means. Nothing was sent when the name or the connection failed; else it is unknown."""
+        detail = self.without_secrets(_plain(error))
+        if isinstance(error, NameResolutionError):
+            return Failure(
+                f"The name of {self.name}'s address cannot be found ({urlsplit(self.origin).hostname}).", detail
+            )
+        if isinstance(error, NewConnectionError | ConnectTimeoutError):
+            return Failure(f"{self.name} cannot be reached.", detail)
+        if isinstance(error, SSLError):
+            return Failure(f"{self.name} cannot be reached safely: its certificate or TLS was not accepted.", detail)
+        if deadline.is_over or time.monotonic() >= self._until - 0.05:
+            words = f"{self.name} did not answer in time ({self.seconds:.0f} s)."
+            return Failure(words, detail, is_uncertain=True)
+        return Failure(
+            f"The connection to {self.name} broke before the answer was complete.", detail, is_uncertain=True
+        )
+
+
+NOTED_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id", "x-idempotency-lookup"} | {
+    "x-zendesk-api-warn"
+}
+
+
+def _read_capped(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
+    received = bytearray()
+    for chunk in response.stream(64 * 1024):
+        received += chunk
+        if len(received) > ANSWER_CAP_BYTES:
+            response.close()
+            return bytes(received[:KEPT_BYTES]), True
+    response.release_conn()
+    return bytes(received), False
+
+
+def _plain(error: Exception) -> str:
+    """The error without urllib3's object addresses: "[Errno 111] Connection refused"."""
+    text = str(error)
+    return text.split("): ", 1)[-1] if "): " in text else text

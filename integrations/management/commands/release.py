@@ -1,0 +1,31 @@
+"""Run once at each release, before the new processes start; safe to repeat, and safe from two machines at once."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from integrations.bootstrap import bootstrap
+
+
+class Command(BaseCommand):
+    help = "Migrates the database, makes the first administrator, and makes the first set-up from the environment."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", interactive=False, verbosity=options["verbosity"])
+        self.stdout.write(make_administrator())
+        self.stdout.write(bootstrap())
+
+
+def make_administrator() -> str:
+    """Makes the administrator that DJANGO_SUPERUSER_* name, if there is no such user; an existing one stays as it is."""
+    wanted = settings.ADMINISTRATOR
+    users = get_user_model().objects
+    if users.filter(username=wanted["username"]).exists():
+        return f"The administrator “{wanted['username']}” exists."
+    if not wanted["password"]:
+        return "No administrator was made, because DJANGO_SUPERUSER_PASSWORD is not set."
+    users.create_superuser(wanted["username"], wanted["email"], wanted["password"])
+    return f"Made the administrator “{wanted['username']}”."

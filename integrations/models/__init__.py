@@ -1,0 +1,6 @@
+"""The tables and their constraints. No network, no queueing, no decisions: those live in the modules of the journey."""
+
+from integrations.models.configuration import Company, Connection, Installation, Mapping, Subscription
+from integrations.models.log import Attempt, Delivery, Notification
+
+__all__ = ["Attempt", "Company", "Connection", "Delivery", "Installation", "Mapping", "Notification", "Subscription"]

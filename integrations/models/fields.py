@@ -1,0 +1,29 @@
+"""A column that holds a Secret."""
+
+from typing import Any
+
+from django.db import models
+
+from integrations.encryption import Secret
+
+
+class SecretField(models.TextField):
+    """Stores ciphertext and hands out `Secret`, so a page with an unreadable secret still opens.
+
+    Plain text assigned to it is encrypted when saved; an empty string means "not set".
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"blank": True, "default": "", "editable": False} | kwargs)
+
+    def from_db_value(self, value: str | None, *_: Any) -> Secret:
+        return Secret(value or "")
+
+    def to_python(self, value: Any) -> Secret:
+        return value if isinstance(value, Secret) else Secret.of(str(value or ""))
+
+    def get_prep_value(self, value: Any) -> str:
+        return self.to_python(value).stored
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return self.get_prep_value(self.value_from_object(obj))

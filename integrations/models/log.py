@@ -1,0 +1,206 @@
+"""What happened: notifications as received, deliveries made of them, attempts at each. Appended, never rewritten."""
+
+import uuid
+
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now, Upper
+
+from integrations.models.configuration import Connection, Mapping, Subscription
+
+
+class Notification(models.Model):
+    """One stored call from Khoros, raw. Stored once per (subscription, event key); a repeat is only counted."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", "Received"
+        ROUTED = "routed", "Routed"
+        UNMATCHED = "unmatched", "Unmatched"
+        UNREADABLE = "unreadable", "Unreadable"
+
+    class Source(models.TextChoices):
+        PUSHED = "pushed", "Pushed by Khoros"
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="notifications")
+    event_key = models.CharField(max_length=140)
+    event_name = models.CharField("event", max_length=100, blank=True, default="")
+    source = models.CharField(max_length=10, choices=Source, default=Source.PUSHED)
+    body = models.BinaryField()
+    headers = models.JSONField(default=dict)
+    state = models.CharField(max_length=12, choices=State, default=State.RECEIVED)
+    reason = models.TextField(blank=True, default="")
+    # "twitter:123 Ann: beginning of the text", a line per post: what lists show and search reads.
+    summary = models.TextField("posts", blank=True, default="")
+    # What routing decided, post by post and mapping by mapping:
+    # [{"post": "twitter:123", "mapping": 4, "delivery": 17 or null, "made": true, "reason": ""}].
+    outcome = models.JSONField(default=list)
+    received_at = models.DateTimeField("received", db_default=Now())
+    routed_at = models.DateTimeField(null=True)
+    repeats = models.PositiveIntegerField(default=0)
+    last_repeat_at = models.DateTimeField(null=True)
+    # Until then a queue message for this row is believed to be on its way; the sweep leaves it alone.
+    queued_until = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-received_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["subscription", "event_key"], name="notification_stored_once"),
+            models.CheckConstraint(
+                condition=~Q(state__in=["unmatched", "unreadable"]) | ~Q(reason=""),
+                name="notification_without_tickets_says_why",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-received_at", "-id"], name="notification_newest"),
+            models.Index(fields=["state", "-received_at", "-id"], name="notification_state_newest"),
+            models.Index(fields=["subscription", "-received_at", "-id"], name="notification_feed_newest"),
+            models.Index(fields=["received_at"], condition=Q(state="received"), name="notification_to_route"),
+            GinIndex(OpClass(Upper("summary"), "gin_trgm_ops"), name="notification_search"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Notification {self.pk}"
+
+
+class Delivery(models.Model):
+    """One post x one mapping: the request as rendered, its state, and what it became.
+
+    `request` is what is sent, byte for byte, at every try; `key_version` grows only when a person asks for another
+    request or another try after a definite refusal. `key_used_at` is when the present key was first sent: the key's
+    life at the destination counts from there. `is_uncertain` says that some try ended without a known outcome, so a
+    ticket may exist that we do not know of.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        SENDING = "sending", "Sending"
+        DELIVERED = "delivered", "Delivered"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    class Result(models.TextChoices):
+        CREATED = "created", "Created"
+        ALREADY_THERE = "already_there", "Already there: an earlier try had created it"
+        FOUND = "found", "Found by its external id"
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True)
+    notification = models.ForeignKey(Notification, on_delete=models.PROTECT, related_name="deliveries")
+    mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+
+    post_id = models.CharField("post", max_length=250)
+    native_id = models.CharField(max_length=250)
+    network = models.CharField(max_length=60, blank=True)
+    author = models.CharField(max_length=200, blank=True)
+    text = models.CharField(max_length=300, blank=True)
+    link = models.CharField(max_length=2000, blank=True)
+    posted_at = models.DateTimeField(null=True)
+    # Author, handle and text in one short column: the one that is searched.
+    search_text = models.TextField(blank=True)
+
+    request = models.TextField(blank=True)
+    external_id = models.CharField(max_length=250)
+    key_version = models.PositiveIntegerField(default=1)
+    key_used_at = models.DateTimeField(null=True)
+    is_uncertain = models.BooleanField(default=False)
+    look_up_next = models.BooleanField(default=False)
+    was_refused = models.BooleanField(default=False)
+
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    # Tries that count towards the schedule; attempts also count those that ended in a pause of the connection.
+    tries = models.PositiveIntegerField(default=0)
+    attempt_count = models.PositiveIntegerField("attempts", default=0)
+    next_attempt_at = models.DateTimeField("next try", null=True)
+    queued_until = models.DateTimeField(null=True)
+    claim = models.UUIDField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    last_error = models.TextField(blank=True, default="")
+
+    result = models.CharField(max_length=14, choices=Result, blank=True, default="")
+    ticket_number = models.CharField("ticket", max_length=40, blank=True, default="")
+    ticket_url = models.CharField(max_length=500, blank=True, default="")
+    delivered_at = models.DateTimeField(null=True)
+    labelled_again = models.PositiveIntegerField(default=0)
+    labelled_again_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField("time", db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["mapping", "post_id"], name="delivery_once_per_mapping_and_post"),
+            models.CheckConstraint(
+                condition=~Q(state="delivered") | (~Q(ticket_number="") & Q(delivered_at__isnull=False)),
+                name="delivery_delivered_has_its_ticket",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="pending") | Q(next_attempt_at__isnull=False), name="delivery_pending_has_a_next_try"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="sending") | (Q(claim__isnull=False) & Q(claimed_until__isnull=False)),
+                name="delivery_sending_has_a_lease",
+            ),
+            models.CheckConstraint(condition=~Q(state="failed") | ~Q(last_error=""), name="delivery_failed_says_why"),
+            models.CheckConstraint(
+                condition=~Q(state__in=["pending", "sending"]) | ~Q(request=""), name="delivery_waiting_has_its_request"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="delivery_newest"),
+            models.Index(fields=["state", "-created_at", "-id"], name="delivery_state_newest"),
+            models.Index(fields=["mapping", "-created_at", "-id"], name="delivery_mapping_newest"),
+            models.Index(fields=["connection", "-created_at", "-id"], name="delivery_connection_newest"),
+            models.Index(fields=["network", "-created_at", "-id"], name="delivery_network_newest"),
+            models.Index(fields=["post_id"], name="delivery_post"),
+            models.Index(fields=["native_id"], name="delivery_native_id"),
+            models.Index(fields=["ticket_number"], condition=~Q(ticket_number=""), name="delivery_ticket"),
+            models.Index(fields=["next_attempt_at"], condition=Q(state="pending"), name="delivery_due"),
+            models.Index(fields=["claimed_until"], condition=Q(state="sending"), name="delivery_lease"),
+            GinIndex(OpClass(Upper("search_text"), "gin_trgm_ops"), name="delivery_search"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Delivery {self.pk}: {self.post_id}"
+
+    @property
+    def idempotency_key(self) -> str:
+        return f"casebridge-{self.uuid}-{self.key_version}"
+
+
+class Attempt(models.Model):
+    """One try at a delivery. Written before the call and completed after it: a missing end means that it died."""
+
+    class Outcome(models.TextChoices):
+        DELIVERED = "delivered", "Delivered"
+        RETRY = "retry", "Will be tried again"
+        REFUSED = "refused", "Refused"
+        GIVEN_UP = "given_up", "Given up"
+        PAUSED = "paused", "Paused the connection"
+        WAITED = "waited", "Not sent: waiting for its turn"
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.PROTECT, related_name="attempts", db_index=False)
+    number = models.PositiveIntegerField()
+    key_version = models.PositiveIntegerField()
+    started_at = models.DateTimeField("started", db_default=Now())
+    finished_at = models.DateTimeField("finished", null=True)
+    outcome = models.CharField(max_length=10, choices=Outcome, blank=True, default="")
+    status = models.PositiveIntegerField("answer", null=True)
+    duration_ms = models.PositiveIntegerField("duration (ms)", null=True)
+    meaning = models.TextField(blank=True, default="")
+    detail = models.TextField("its own words", blank=True, default="")
+    # The calls made, secrets removed: [{"method", "url", "headers", "body", "status", "reply_headers", "reply", ...}].
+    exchanges = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ["-started_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "number"], name="attempt_numbered_once"),
+            models.CheckConstraint(
+                condition=Q(finished_at__isnull=True) | ~Q(outcome=""), name="attempt_finished_has_an_outcome"
+            ),
+        ]
+        indexes = [models.Index(fields=["-started_at", "-id"], name="attempt_newest")]
+
+    def __str__(self) -> str:
+        return f"Attempt {self.number}"

@@ -1,0 +1,99 @@
+"""Telling the workers that there is work. The rows are the truth; a message only makes it fast.
+
+`publish` never waits and never raises: messages go out from one background thread per process, and for five seconds
+after a failure none are tried. What was not published is found by the sweep. So a dead Redis changes nothing in the
+answer to Khoros.
+"""
+
+import os
+import queue
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from portal.celery import app
+
+log = structlog.get_logger(__name__)
+
+ROUTE = "integrations.tasks.route"
+DELIVER = "integrations.tasks.deliver"
+REGISTER = "integrations.tasks.register"
+SWEEP = "integrations.tasks.sweep"
+
+MOST_WAITING = 10_000
+MOST_TOGETHER = 100
+QUIET_SECONDS_AFTER_FAILURE = 5.0
+# The publisher must notice a host that does not answer; the workers' own connections wait for messages instead.
+TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 3, "max_retries": 0}
+
+
+class Publisher:
+    """One bounded queue and one thread that empties it; made anew in a forked process."""
+
+    def __init__(self) -> None:
+        self.process_id = os.getpid()
+        self.waiting: queue.Queue[tuple[str, Any]] = queue.Queue(MOST_WAITING)
+        self.quiet_until = 0.0
+        self._producer: Any = None
+        threading.Thread(target=self._run, name="publisher", daemon=True).start()
+
+    def put(self, task: str, argument: Any) -> None:
+        if time.monotonic() < self.quiet_until:
+            return
+        with suppress(queue.Full):
+            self.waiting.put_nowait((task, argument))
+
+    def _run(self) -> None:
+        while True:
+            batch = [self.waiting.get()]
+            with suppress(queue.Empty):
+                while len(batch) < MOST_TOGETHER:
+                    batch.append(self.waiting.get_nowait())
+            try:
+                self._send(batch)
+            except Exception as error:
+                self._be_quiet(error, len(batch))
+
+    def _send(self, batch: list[tuple[str, Any]]) -> None:
+        """Notifications to route go out together, everything else one message each."""
+        to_route = [argument for task, argument in batch if task == ROUTE]
+        if to_route:
+            self._send_one(ROUTE, to_route)
+        for task, argument in batch:
+            if task != ROUTE:
+                self._send_one(task, argument)
+
+    def _send_one(self, task: str, argument: Any) -> None:
+        if self._producer is None:
+            connection = app.connection_for_write(transport_options=TRANSPORT_OPTIONS)
+            self._producer = app.amqp.Producer(connection, auto_declare=False)
+        app.send_task(task, args=[] if argument is None else [argument], producer=self._producer, retry=False)
+
+    def _be_quiet(self, error: Exception, count: int) -> None:
+        self.quiet_until = time.monotonic() + QUIET_SECONDS_AFTER_FAILURE
+        with suppress(Exception):
+            self._producer.connection.collapse() if hasattr(self._producer.connection, "collapse") else None
+            self._producer.connection.release()
+        self._producer = None
+        log.warning("not queued; the sweep will find it", messages=count, error=str(error))
+
+
+_lock = threading.Lock()
+_publisher: Publisher | None = None
+
+
+def publish(task: str, argument: Any = None) -> None:
+    """Queues a task soon, if Redis is there. Never waits, never raises."""
+    publisher().put(task, argument)
+
+
+def publisher() -> Publisher:
+    global _publisher
+    if _publisher is None or _publisher.process_id != os.getpid():
+        with _lock:
+            if _publisher is None or _publisher.process_id != os.getpid():
+                _publisher = Publisher()
+    return _publisher

@@ -1,0 +1,159 @@
+"""What staff do about a delivery or a notification: try again, rebuild, cancel, route again.
+
+Each function works on the rows it is given, says in words what it did and what it left alone and why, and is safe
+beside working workers: a row changes only from the state that the action expects.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Now
+
+from integrations.models import Delivery, Notification
+from integrations.post import Unreadable
+from integrations.queueing import DELIVER, ROUTE, publish
+from integrations.routing import post_of, render_into
+
+log = structlog.get_logger(__name__)
+
+State = Delivery.State
+# More than this in one request would keep the page waiting; the rest is said to be left.
+MOST_REBUILT_AT_ONCE = 500
+# The sweep finds the rest of a large choice; publishing each one here would only slow the page.
+MOST_PUBLISHED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """`changed` are the ids that were changed; `remarks` are sentences for the person, each with its count."""
+
+    changed: list[int]
+    remarks: list[str]
+
+
+def retry_now(deliveries: QuerySet[Delivery]) -> Done:
+    """Tries again at once, with a fresh schedule and the same bytes.
+
+    After a definite refusal nothing was created, so the next version of the key is used: under the old one Zendesk
+    may only repeat its answer. Where a try's outcome is unknown, a new key is used only after a look-up.
+    """
+    chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.CANCELLED]).exclude(request="")
+    remarks = [*_left_alone(deliveries), *_not_rendered(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
+    ids = list(chosen.values_list("pk", flat=True))
+    again = Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.CANCELLED])
+    again.filter(was_refused=True).update(
+        key_version=F("key_version") + 1,
+        key_used_at=None,
+        look_up_next=Q(is_uncertain=True) | Q(look_up_next=True),
+        was_refused=False,
+    )
+    again.update(state=State.PENDING, next_attempt_at=Now(), tries=0, queued_until=None)
+    _publish_all(DELIVER, ids)
+    return Done(ids, remarks)
+
+
+def _left_alone(deliveries: QuerySet[Delivery]) -> Iterator[str]:
+    tickets = list(deliveries.filter(state=State.DELIVERED).values_list("ticket_number", flat=True)[:4])
+    if tickets:
+        shown = ", ".join(tickets[:3]) + (", …" if len(tickets) > 3 else "")
+        yield f"Left alone, because the ticket exists already: ticket {shown}. Change it in Zendesk."
+    if sending := deliveries.filter(state=State.SENDING).count():
+        yield f"Left alone, because it is being sent at this moment: {sending}."
+
+
+def _not_rendered(deliveries: QuerySet[Delivery]) -> Iterator[str]:
+    if count := deliveries.filter(request="").exclude(state=State.DELIVERED).count():
+        yield f"Left alone, because there is no ticket to send yet: {count}. Correct the mapping, then use “rebuild”."
+
+
+def _refused(deliveries: QuerySet[Delivery]) -> Iterator[str]:
+    if count := deliveries.filter(was_refused=True).count():
+        yield (
+            f"{count} of these had been refused by Zendesk: the same ticket will probably be refused again. "
+            "If you changed the mapping, use “rebuild” instead, which renders the ticket anew."
+        )
+
+
+def _behind_a_pause(deliveries: QuerySet[Delivery]) -> Iterator[str]:
+    paused = deliveries.filter(connection__paused_at__isnull=False).exclude(connection__paused_until__lte=Now())
+    for name in paused.values_list("connection__name", flat=True).order_by("connection__name").distinct():
+        yield f"The connection “{name}” is paused: what goes there waits until it is resumed."
+
+
+def cancel(deliveries: QuerySet[Delivery]) -> Done:
+    """Sends it no more. What is being sent or was delivered stays as it is."""
+    remarks = list(_left_alone(deliveries))
+    chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED])
+    if uncertain := chosen.filter(is_uncertain=True).count():
+        remarks.append(
+            f"For {uncertain} of these an earlier try ended without an answer: a ticket may exist in Zendesk all the same."
+        )
+    ids = list(chosen.values_list("pk", flat=True))
+    Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED]).update(
+        state=State.CANCELLED, next_attempt_at=None, queued_until=None
+    )
+    return Done(ids, remarks)
+
+
+def rebuild(deliveries: QuerySet[Delivery]) -> Done:
+    """Renders anew with today's mapping, under the next version of the key, and sends."""
+    remarks = list(_left_alone(deliveries))
+    changeable = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.CANCELLED])
+    rows = changeable.select_related("notification__subscription__company", "mapping__connection", "connection")
+    chosen = list(rows.order_by("pk")[: MOST_REBUILT_AT_ONCE + 1])
+    if len(chosen) > MOST_REBUILT_AT_ONCE:
+        chosen = chosen[:MOST_REBUILT_AT_ONCE]
+        remarks.append(f"Only the oldest {MOST_REBUILT_AT_ONCE} were rebuilt: use “rebuild” again for the rest.")
+    remarks += _behind_a_pause(changeable)
+    changed = [delivery.pk for delivery in chosen if _rebuild_one(delivery, remarks)]
+    _publish_all(DELIVER, changed)
+    return Done(changed, remarks)
+
+
+def _rebuild_one(delivery: Delivery, remarks: list[str]) -> bool:
+    try:
+        event, post = post_of(delivery)
+    except Unreadable as unreadable:
+        remarks.append(f"{delivery.post_id} was left alone: {unreadable}")
+        return False
+    render_into(delivery, delivery.notification, event, post, delivery.mapping)
+    if delivery.state == State.FAILED:
+        remarks.append(f"{delivery.post_id} could not be rendered: {delivery.last_error}")
+    states = [State.PENDING, State.FAILED, State.CANCELLED]
+    return bool(
+        Delivery.objects.filter(pk=delivery.pk, state__in=states).update(
+            request=delivery.request,
+            external_id=delivery.external_id,
+            connection=delivery.mapping.connection,
+            state=delivery.state,
+            next_attempt_at=Now() if delivery.state == State.PENDING else None,
+            last_error=delivery.last_error,
+            key_version=F("key_version") + 1,
+            key_used_at=None,
+            look_up_next=Q(is_uncertain=True) | Q(look_up_next=True),
+            was_refused=Value(False),
+            tries=0,
+            queued_until=None,
+        )
+    )
+
+
+def route_again(notifications: QuerySet[Notification]) -> Done:
+    """Reads and routes anew what was unmatched or unreadable: the mapping, or Casebridge's reading, was mended."""
+    again = [Notification.State.UNMATCHED, Notification.State.UNREADABLE]
+    ids = list(notifications.filter(state__in=again).values_list("pk", flat=True))
+    remarks = []
+    if count := notifications.exclude(state__in=again).count():
+        remarks.append(f"Left alone, because they are neither unmatched nor unreadable: {count}.")
+    Notification.objects.filter(pk__in=ids, state__in=again).update(
+        state=Notification.State.RECEIVED, queued_until=None
+    )
+    _publish_all(ROUTE, ids)
+    return Done(ids, remarks)
+
+
+def _publish_all(task: str, ids: list[int]) -> None:
+    for row_id in ids[:MOST_PUBLISHED]:
+        publish(task, row_id)

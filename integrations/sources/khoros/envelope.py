@@ -1,0 +1,101 @@
+"""The outer part of a notification: reading it as JSON, its key against repeats, and masking secrets inside it.
+
+The envelope of the documented label-applied example: companyId, eventName, createdDate, uuid (of the subscription),
+eventUuid, type, data. `uuid` is called `subscriptionUuid` in the rule-applied example; nothing here depends on it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from integrations.post import Unreadable, storable
+
+LONGEST_EVENT_UUID = 100
+SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"}
+MASK = "[removed by Casebridge]"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What intake needs to know of a body: its key, its event's name, and the body as it may be stored."""
+
+    event_key: str
+    event_name: str
+    body: bytes
+    unreadable_because: str = ""
+
+
+def open_envelope(body: bytes, charset: str = "") -> Envelope:
+    """Never raises: a body that is no JSON object has `unreadable_because` and the key of its raw bytes."""
+    try:
+        envelope = read_json_object(body, charset)
+    except Unreadable as unreadable:
+        return Envelope(f"bytes:{hashlib.sha256(body).hexdigest()}", "", body, str(unreadable))
+    name = storable(str(envelope.get("eventName") or ""))[:100]
+    return Envelope(event_key(envelope), name, without_secrets(envelope, name, body))
+
+
+def read_json_object(body: bytes, charset: str = "") -> dict[str, Any]:
+    """The body as a JSON object, whatever Content-Type it came with. Raises Unreadable."""
+    if not body.strip():
+        raise Unreadable("The body is empty.")
+    with _too_deep_is_unreadable():
+        found = _read_json(body, charset)
+    if not isinstance(found, dict):
+        raise Unreadable(f"The body is JSON, but {_kind(found)} where an object was expected.")
+    return found
+
+
+def _read_json(body: bytes, charset: str) -> Any:
+    try:
+        return json.loads(body)
+    except UnicodeDecodeError:
+        pass
+    except ValueError as error:
+        raise Unreadable(f"The body is not JSON: {error}.") from None
+    try:
+        return json.loads(body.decode(charset or "latin-1"))
+    except (ValueError, LookupError) as error:
+        raise Unreadable(f"The body is neither UTF-8 nor JSON in its declared character set: {error}.") from None
+
+
+def _kind(value: Any) -> str:
+    return {list: "a list", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
+
+
+def event_key(envelope: dict[str, Any]) -> str:
+    """What makes two calls the same happening: Khoros' eventUuid, else the canonical content."""
+    event_uuid = envelope.get("eventUuid")
+    if isinstance(event_uuid, str | int) and str(event_uuid).strip():
+        key = storable(str(event_uuid).strip())
+        return f"uuid:{key}" if len(key) <= LONGEST_EVENT_UUID else f"uuid-hash:{_sha256(key)}"
+    content = [envelope.get("eventName"), envelope.get("companyId"), envelope.get("data")]
+    return f"content:{_sha256(json.dumps(content, sort_keys=True, separators=(',', ':')))}"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def without_secrets(envelope: dict[str, Any], event_name: str, body: bytes) -> bytes:
+    """The body as received, except for error-custom-crm: there the credentials of the CRM call are masked."""
+    if event_name != "error-custom-crm":
+        return body
+    return json.dumps(_masked(envelope)).encode()
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: MASK if str(name).lower() in SECRET_HEADERS else _masked(inner) for name, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+@contextmanager
+def _too_deep_is_unreadable() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise Unreadable("The body is nested too deeply to be read.") from None

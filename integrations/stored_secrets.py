@@ -1,0 +1,28 @@
+"""The named secrets of a connection: one encrypted JSON object in one column."""
+
+import json
+from collections.abc import Mapping
+
+from integrations.encryption import Secret, UnreadableSecret
+from integrations.models import Connection
+
+
+def read_secrets(connection: Connection) -> dict[str, str]:
+    """All of them in the clear. Raises UnreadableSecret."""
+    plain = connection.secrets.reveal()
+    return json.loads(plain) if plain else {}
+
+
+def change_secrets(connection: Connection, changes: Mapping[str, str]) -> bool:
+    """Puts new values in place (unsaved) and tells whether anything changed. Empty values keep what is stored."""
+    try:
+        stored = read_secrets(connection)
+    except UnreadableSecret:
+        stored = {}
+    wanted = stored | {name: value for name, value in changes.items() if value}
+    if wanted == stored:
+        return False
+    connection.secrets = Secret.of(json.dumps(wanted))
+    connection.access_token = Secret("")
+    connection.access_token_expires_at = None
+    return True

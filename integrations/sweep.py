@@ -1,0 +1,68 @@
+"""Finding what is due: retries, lost queue messages, notifications whose routing died, feeds to check.
+
+Due work is a column; the queue only makes it fast. What is queued here is marked, so a backlog is not queued again at
+every sweep, and the queue is kept short: rows wait in the database. Marks count only while the queue holds anything:
+an empty queue with rows still due means that their messages were lost with it. Paused connections are left alone.
+"""
+
+from typing import Any
+
+import redis
+import structlog
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from integrations import subscriptions
+from integrations.connections import pause_what_cannot_be_read
+from integrations.database_time import seconds_from_now
+from integrations.delivery import due
+from integrations.models import Connection, Delivery, Notification, Subscription
+from integrations.redis_client import client
+
+log = structlog.get_logger(__name__)
+
+LONGEST_QUEUE = 2000
+MARKED_SECONDS = 120
+# A notification this young is still on its way from intake to the queue.
+ROUTED_WITHIN_SECONDS = 2
+
+
+def sweep() -> dict[str, list[int]]:
+    """Marks what is due and returns the ids to queue, by "route", "deliver" and "register"."""
+    pause_what_cannot_be_read()
+    return {
+        "route": _mark(_to_route(), _room("intake")),
+        "deliver": _mark(_to_deliver(), _room("deliver")),
+        "register": list(Subscription.objects.filter(subscriptions.due()).values_list("pk", flat=True)),
+    }
+
+
+def _to_route() -> QuerySet[Notification]:
+    return Notification.objects.filter(
+        state=Notification.State.RECEIVED, received_at__lte=seconds_from_now(-ROUTED_WITHIN_SECONDS)
+    ).order_by("received_at")
+
+
+def _to_deliver() -> QuerySet[Delivery]:
+    is_open = Exists(Connection.objects.filter(Connection.open_now(), pk=OuterRef("connection_id")))
+    return Delivery.objects.filter(due(), is_open).order_by("next_attempt_at")
+
+
+def _room(queue_name: str) -> tuple[int, bool]:
+    """(how many more messages the queue takes, whether it is empty now)."""
+    try:
+        length = int(client().llen(queue_name))  # type: ignore[arg-type]
+    except redis.RedisError as error:
+        log.warning("nothing queued: Redis is away", error=str(error))
+        return 0, False
+    return max(LONGEST_QUEUE - length, 0), length == 0
+
+
+def _mark(rows: QuerySet[Any], room: tuple[int, bool]) -> list[int]:
+    most, is_empty = room
+    if not is_empty:
+        rows = rows.filter(Q(queued_until__isnull=True) | Q(queued_until__lte=Now()))
+    ids = list(rows.values_list("pk", flat=True)[:most])
+    if ids:
+        rows.model.objects.filter(pk__in=ids).update(queued_until=seconds_from_now(MARKED_SECONDS))
+    return ids

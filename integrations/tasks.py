@@ -1,0 +1,47 @@
+"""Doorways from the queue to the steps of the journey. Each takes ids and may run twice without harm."""
+
+from typing import Any
+
+import structlog
+from celery import shared_task
+from django.db.models.functions import Now
+from structlog.contextvars import bound_contextvars
+
+from integrations import delivery, routing, subscriptions
+from integrations import sweep as sweeping
+from integrations.models import Installation
+from integrations.queueing import DELIVER, REGISTER, ROUTE, publish
+
+log = structlog.get_logger(__name__)
+
+
+@shared_task(name=ROUTE)
+def route(notification_ids: list[int]) -> None:
+    for notification_id in [notification_ids] if isinstance(notification_ids, int) else notification_ids:
+        with bound_contextvars(notification_id=notification_id):
+            for delivery_id in routing.route(notification_id):
+                publish(DELIVER, delivery_id)
+
+
+@shared_task(name=DELIVER)
+def deliver(delivery_id: int) -> None:
+    with bound_contextvars(delivery_id=delivery_id):
+        delivery.deliver(delivery_id)
+
+
+@shared_task(name=REGISTER)
+def register(subscription_id: int) -> None:
+    subscriptions.register(subscription_id)
+
+
+@shared_task(name="integrations.tasks.sweep")
+def sweep() -> None:
+    found = sweeping.sweep()
+    for task, name in ((ROUTE, "route"), (DELIVER, "deliver"), (REGISTER, "register")):
+        for row_id in found[name]:
+            publish(task, row_id)
+
+
+@shared_task(name="integrations.tasks.heartbeat")
+def heartbeat(**_: Any) -> None:
+    Installation.objects.update(worker_heard_at=Now())

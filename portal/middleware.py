@@ -1,0 +1,51 @@
+"""What answers or adds headers around Django's own middleware."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class HealthMiddleware:
+    """/healthz and /readyz, answered first: probes come by any host name, without https, and want no session.
+
+    /healthz: the process answers. /readyz: what intake needs (database, migrations); Redis and the worker are listed
+    but a dead worker must not stop intake. /readyz?full=1: 503 when anything is missing.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        path = request.path_info.rstrip("/")
+        if path == "/healthz":
+            return JsonResponse({"status": "ok"})
+        if path == "/readyz":
+            return self._ready(is_full=request.GET.get("full", "") not in ("", "0", "false"))
+        return self.get_response(request)
+
+    @staticmethod
+    def _ready(*, is_full: bool) -> JsonResponse:
+        from integrations.health import OK, checks
+
+        found = checks()
+        needed = found if is_full else {"database": found["database"]}
+        is_ready = all(state == OK for state in needed.values())
+        degraded = [name for name, state in found.items() if state != OK]
+        status = "ok" if not degraded else "degraded" if is_ready else "not ready"
+        content = {"status": status, "degraded": degraded, "checks": found}
+        return JsonResponse(content, status=200 if is_ready else 503)
+
+
+class ContentSecurityPolicyMiddleware:
+    """The policy on every answer, error pages included."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", settings.CONTENT_SECURITY_POLICY)
+        return response

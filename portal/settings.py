@@ -1,0 +1,382 @@
+"""Every setting of Casebridge. This file is the only reader of the environment.
+
+A value that cannot be read stops the program with one sentence that names the variable. Secrets have no default
+that works: `make run` generates them into its data folder, elsewhere they come from the environment.
+docs/operations.md lists the variables for the people who set them.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+
+from portal import logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+
+def flag(name: str, default: bool) -> bool:
+    """A boolean variable; a misspelt one stops the program instead of counting as false."""
+    raw = env.str(name, "").strip().lower()
+    if raw == "":
+        return default
+    if raw in {"1", "true", "yes", "on"}:
+        return True
+    if raw in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {raw!r}.")
+
+
+def number(name: str, default: int, least: int = 0) -> int:
+    raw = env.str(name, "").strip()
+    if raw == "":
+        return default
+    if not raw.isdigit() or int(raw) < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number of at least {least}, not {raw!r}.")
+    return int(raw)
+
+
+def seconds_list(name: str, default: tuple[int, ...]) -> tuple[float, ...]:
+    raw = env.str(name, "").strip()
+    if raw == "":
+        return tuple(float(delay) for delay in default)
+    try:
+        delays = tuple(float(part) for part in raw.split(","))
+    except ValueError:
+        delays = (-1.0,)
+    if any(not 0 <= delay < 1e8 for delay in delays):
+        raise ImproperlyConfigured(f"{name} must be seconds separated by commas, like 10,30,60, not {raw!r}.")
+    return delays
+
+
+def required(name: str, why: str) -> str:
+    value = env.str(name, "").strip()
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set: {why}")
+    return value
+
+
+def first_of(*names: str) -> str:
+    """The first of several spellings that is set; empty when none is."""
+    return next((value for name in names if (value := env.str(name, "").strip())), "")
+
+
+def origin(name: str, value: str) -> str:
+    """Scheme and host of an address, without a path or a closing slash."""
+    if value == "":
+        return ""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ImproperlyConfigured(f"{name} must be an address like https://example.com, not {value!r}.")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+# --- Mode and secrets ------------------------------------------------------------------------------------------------
+
+DEBUG = flag("DEBUG", default=False)
+SECRET_KEY = required("SECRET_KEY", "set it to at least 50 random characters; it signs sessions.")
+ENCRYPTION_KEYS = [
+    key.strip()
+    for key in required(
+        "ENCRYPTION_KEY",
+        "set it to at least 32 random characters; it encrypts the stored secrets. Keep a copy: without it they are lost.",
+    ).split(",")
+    if key.strip()
+]
+if any(len(key) < 32 for key in ENCRYPTION_KEYS):
+    raise ImproperlyConfigured("ENCRYPTION_KEY is too short: each key needs at least 32 characters.")
+
+# --- Addresses -------------------------------------------------------------------------------------------------------
+
+# Where Khoros reaches us. LOCAL_URL is where `make run` listens: it serves when nothing else is known and Khoros'
+# stand-in is on this machine too (integrations.subscriptions decides).
+HEROKU_DOMAIN = env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", "").strip()
+HEROKU_APP_NAME = env.str("HEROKU_APP_NAME", "").strip()
+LOCAL_URL = origin("LOCAL_URL", env.str("LOCAL_URL", "").strip())
+PUBLIC_URL = origin("PUBLIC_URL", env.str("PUBLIC_URL", "").strip())
+if not PUBLIC_URL and HEROKU_DOMAIN:
+    PUBLIC_URL = f"https://{HEROKU_DOMAIN}"
+HEROKU_APP_HOST = f"{HEROKU_APP_NAME}.herokuapp.com" if HEROKU_APP_NAME else ""
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+if PUBLIC_URL.startswith("http://") and urlsplit(PUBLIC_URL).hostname not in {"localhost", "127.0.0.1", "::1"}:
+    raise ImproperlyConfigured(
+        f"PUBLIC_URL must begin with https:// (http is for this machine only), not {PUBLIC_URL!r}."
+    )
+
+KHOROS_API_URL = origin("KHOROS_API_URL", env.str("KHOROS_API_URL", "").strip() or "https://api.spredfast.com")
+# Opens loopback and private addresses and plain http for outgoing calls: for the sandbox and tests.
+OUTBOUND_ALLOW_PRIVATE = flag("OUTBOUND_ALLOW_PRIVATE", default=False)
+SANDBOX_URL = origin("SANDBOX_URL", env.str("SANDBOX_URL", "").strip())
+
+ALLOWED_HOSTS = [
+    *env.list("ALLOWED_HOSTS", default=[]),
+    *LOOPBACK_HOSTS,
+    *filter(None, [urlsplit(PUBLIC_URL).hostname or "", HEROKU_APP_HOST]),
+]
+CSRF_TRUSTED_ORIGINS = [url for url in (PUBLIC_URL, f"https://{HEROKU_APP_HOST}" if HEROKU_APP_HOST else "") if url]
+
+# --- Applications ----------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_celery_results",
+    "integrations",
+]
+MIDDLEWARE = [
+    "portal.middleware.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.middleware.ContentSecurityPolicyMiddleware",
+    "integrations.middleware.PublicAddressMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+# --- Database and broker ---------------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db_url_config(required("DATABASE_URL", "set it to a PostgreSQL address, postgres://..."))}
+if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: it must begin with postgres://.")
+# A bounded pool per process keeps within small databases' connection limits (the sums are in docs/operations.md). A
+# request waits 3 s at most for a connection: a dead database must be told as 503, not as silence. Each connection is
+# checked when taken, so a restarted database costs nobody an error.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"] |= {
+    "connect_timeout": 3,
+    "pool": {"min_size": 1, "max_size": number("DATABASE_POOL_SIZE", 8, least=1), "timeout": 3},
+}
+
+REDIS_URL = required("REDIS_URL", "set it to a Redis or Valkey address, redis://...")
+REDIS_OPTIONS = "?ssl_cert_reqs=none" if flag("REDIS_TLS_INSECURE", default=False) else ""
+
+# --- Celery ----------------------------------------------------------------------------------------------------------
+
+SWEEP_SECONDS = number("SWEEP_SECONDS", 15, least=1)
+DATA_DIR = Path(env.str("DATA_DIR", "") or tempfile.gettempdir())
+
+CELERY = {
+    "broker_url": REDIS_URL + REDIS_OPTIONS,
+    "result_backend": "django-db",
+    # What became of the work is in our own tables; only errors of tasks are worth a row.
+    "task_ignore_result": True,
+    "task_store_errors_even_if_ignored": True,
+    "result_extended": True,
+    "task_acks_late": True,
+    "worker_prefetch_multiplier": 1,
+    "worker_pool": "threads",
+    "worker_concurrency": number("WORKER_CONCURRENCY", 20, least=1),
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_send_task_events": False,
+    "worker_enable_remote_control": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    # A message taken by a worker that died comes back after visibility_timeout; the sweep is quicker, as it reads the
+    # rows. The short socket timeouts keep a dead Redis from holding a web process.
+    "broker_transport_options": {
+        "visibility_timeout": 300,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_connect_timeout": 1,
+        "socket_keepalive": True,
+        "max_connections": number("REDIS_MAX_CONNECTIONS", 12, least=4),
+    },
+    "task_default_queue": "deliver",
+    "task_routes": {
+        "integrations.tasks.route": {"queue": "intake"},
+        "integrations.tasks.deliver": {"queue": "deliver"},
+        "integrations.tasks.*": {"queue": "control"},
+    },
+    # Apart, so that a long line of deliveries holds up neither new notifications nor the sweep.
+    "task_queues_names": ["intake", "deliver", "control"],
+    "beat_schedule_filename": str(DATA_DIR / "celerybeat-schedule"),
+    "timezone": "UTC",
+}
+
+# --- Deliveries ------------------------------------------------------------------------------------------------------
+
+# Seconds between tries; the sum reaches about 24 hours.
+DELIVERY_RETRY_DELAYS = seconds_list(
+    "DELIVERY_RETRY_DELAYS", (10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 28800)
+)
+DELIVERY_LEASE_SECONDS = number("DELIVERY_LEASE_SECONDS", 90, least=3)
+INTAKE_MAX_BYTES = number("INTAKE_MAX_BYTES", 1024 * 1024, least=1024)
+
+# --- The 2017 example's variables (see integrations.bootstrap) -------------------------------------------------------
+
+SEED = {
+    "api_token": first_of("SPREDFAST_API_TOKEN"),
+    "company_id": first_of("SPREDFAST_COMPANY_ID"),
+    "label": first_of("SPREDFAST_LABEL_NAME"),
+    "zendesk_url": first_of("ZENDESK_API_URL", "ZENDESK_APP_URL"),
+    "zendesk_email": first_of("ZENDESK_USER_EMAIL"),
+    "zendesk_token": first_of("ZENDESK_API_TOKEN"),
+    "zendesk_client_id": first_of("ZENDESK_OAUTH_CLIENT_ID"),
+    "zendesk_client_secret": first_of("ZENDESK_OAUTH_CLIENT_SECRET"),
+    "bearer_token": first_of("NOTIFICATION_BEARER_TOKEN", "NOTIFIER_BEARER_TOKEN"),
+}
+ADMINISTRATOR = {
+    "username": first_of("DJANGO_SUPERUSER_USERNAME") or "admin",
+    "password": first_of("DJANGO_SUPERUSER_PASSWORD"),
+    "email": first_of("DJANGO_SUPERUSER_EMAIL") or "admin@localhost",
+}
+
+# --- Security --------------------------------------------------------------------------------------------------------
+
+# Cookies, HSTS and the redirect to https follow the public address; unknown counts as https, except under `make run`.
+HTTPS = PUBLIC_URL.startswith("https://") or (not PUBLIC_URL and not LOCAL_URL)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+# Unfold's Alpine evaluates attributes, hence 'unsafe-eval'; no inline script and no foreign host.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+# A person may tick a whole list page of 100 rows plus their fields; Django's default of 1,000 fields is enough. The
+# webhook reads its body itself, within INTAKE_MAX_BYTES.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+
+# --- Static files ----------------------------------------------------------------------------------------------------
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# --- Logs ------------------------------------------------------------------------------------------------------------
+
+LOG_FORMAT = env.str("LOG_FORMAT", "") or ("console" if DEBUG else "json")
+if LOG_FORMAT not in {"json", "console"}:
+    raise ImproperlyConfigured(f"LOG_FORMAT must be json or console, not {LOG_FORMAT!r}.")
+LOGGING = logs.configuration(LOG_FORMAT, env.str("LOG_LEVEL", "") or "INFO")
+structlog.configure(**logs.structlog_configuration())
+
+# --- Admin theme -----------------------------------------------------------------------------------------------------
+
+UNFOLD = {
+    "SITE_TITLE": "Casebridge",
+    "SITE_HEADER": "Casebridge",
+    "SITE_SUBHEADER": "Labelled posts become tickets",
+    "SITE_SYMBOL": "mediation",
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "6px",
+    "STYLES": [lambda request: "/static/casebridge.css"],
+    "SIDEBAR": {
+        "show_search": False,
+        "navigation": [
+            {
+                "title": "The log",
+                "items": [
+                    {
+                        "title": "Deliveries",
+                        "icon": "outgoing_mail",
+                        "link": reverse_lazy("admin:integrations_delivery_changelist"),
+                    },
+                    {
+                        "title": "Notifications",
+                        "icon": "move_to_inbox",
+                        "link": reverse_lazy("admin:integrations_notification_changelist"),
+                    },
+                    {
+                        "title": "Attempts",
+                        "icon": "history",
+                        "link": reverse_lazy("admin:integrations_attempt_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Set-up",
+                "items": [
+                    {
+                        "title": "Companies",
+                        "icon": "apartment",
+                        "link": reverse_lazy("admin:integrations_company_changelist"),
+                    },
+                    {
+                        "title": "Subscriptions",
+                        "icon": "rss_feed",
+                        "link": reverse_lazy("admin:integrations_subscription_changelist"),
+                    },
+                    {
+                        "title": "Mappings",
+                        "icon": "alt_route",
+                        "link": reverse_lazy("admin:integrations_mapping_changelist"),
+                    },
+                    {
+                        "title": "Connections",
+                        "icon": "cable",
+                        "link": reverse_lazy("admin:integrations_connection_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "People",
+                "items": [
+                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
+                    {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},
+                ],
+            },
+        ],
+    },
+}
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")

@@ -1,0 +1,14 @@
+"""Addresses of the portal. /healthz and /readyz are answered earlier, by portal.middleware."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from integrations.views import khoros_webhook
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("webhooks/khoros/<str:address>", khoros_webhook, name="khoros-webhook"),
+    path("webhooks/khoros/<str:address>/", khoros_webhook),
+    path("admin/", admin.site.urls),
+]
