@@ -6,6 +6,7 @@ beside working workers: a row changes only from the state that the action expect
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from django.db.models import F, Q, QuerySet, Value
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 State = Delivery.State
 # More than this in one request would keep the page waiting; the rest is said to be left.
+MOST_AT_ONCE = 10_000
 MOST_REBUILT_AT_ONCE = 500
 # The sweep finds the rest of a large choice; publishing each one here would only slow the page.
 MOST_PUBLISHED = 500
@@ -41,7 +43,7 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
     """
     chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.CANCELLED]).exclude(request="")
     remarks = [*_left_alone(deliveries), *_not_rendered(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
-    ids = list(chosen.values_list("pk", flat=True))
+    ids = _oldest(chosen, remarks)
     again = Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.CANCELLED])
     again.filter(was_refused=True).update(
         key_version=F("key_version") + 1,
@@ -90,7 +92,7 @@ def cancel(deliveries: QuerySet[Delivery]) -> Done:
         remarks.append(
             f"For {uncertain} of these an earlier try ended without an answer: a ticket may exist in Zendesk all the same."
         )
-    ids = list(chosen.values_list("pk", flat=True))
+    ids = _oldest(chosen, remarks)
     Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED]).update(
         state=State.CANCELLED, next_attempt_at=None, queued_until=None
     )
@@ -143,8 +145,8 @@ def _rebuild_one(delivery: Delivery, remarks: list[str]) -> bool:
 def route_again(notifications: QuerySet[Notification]) -> Done:
     """Reads and routes anew what was unmatched or unreadable: the mapping, or Casebridge's reading, was mended."""
     again = [Notification.State.UNMATCHED, Notification.State.UNREADABLE]
-    ids = list(notifications.filter(state__in=again).values_list("pk", flat=True))
-    remarks = []
+    remarks: list[str] = []
+    ids = _oldest(notifications.filter(state__in=again), remarks)
     if count := notifications.exclude(state__in=again).count():
         remarks.append(f"Left alone, because they are neither unmatched nor unreadable: {count}.")
     Notification.objects.filter(pk__in=ids, state__in=again).update(
@@ -152,6 +154,13 @@ def route_again(notifications: QuerySet[Notification]) -> Done:
     )
     _publish_all(ROUTE, ids)
     return Done(ids, remarks)
+
+
+def _oldest(rows: QuerySet[Any], remarks: list[str]) -> list[int]:
+    ids = list(rows.order_by("pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
+    if len(ids) > MOST_AT_ONCE:
+        remarks.append(f"Only the oldest {MOST_AT_ONCE} were taken: do the same again for the rest.")
+    return ids[:MOST_AT_ONCE]
 
 
 def _publish_all(task: str, ids: list[int]) -> None:

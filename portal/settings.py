@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import environ
 import structlog
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from portal import logs
@@ -319,7 +320,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
-    "STYLES": [lambda request: "/static/casebridge.css"],
+    "STYLES": [lambda _request: static("casebridge.css")],
     "SIDEBAR": {
         "show_search": False,
         "navigation": [

@@ -5,13 +5,6 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from unfold.widgets import (
-    UnfoldAdminPasswordWidget,
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
-    UnfoldBooleanSwitchWidget,
-)
 
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT, LONGEST_TAG
 from integrations.http import AddressRefused, checked_origin
@@ -27,33 +20,30 @@ class ZendeskConnectionForm(forms.Form):
     address = forms.CharField(
         label="Zendesk address",
         max_length=200,
-        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "https://example.zendesk.com"}),
+        widget=forms.TextInput(attrs={"placeholder": "https://example.zendesk.com"}),
         help_text="Where your agents open Zendesk, for example https://example.zendesk.com.",
     )
     sign_in = forms.ChoiceField(
         label="Sign in with",
         choices=[("oauth_client", "OAuth client (id and secret)"), ("api_token", "E-mail address and API token")],
         initial="oauth_client",
-        widget=UnfoldAdminSelectWidget,
         help_text="OAuth is the lasting way: Zendesk makes no new API tokens, and all of them end on 30 April 2027.",
     )
     client_id = forms.CharField(
         label="OAuth client id",
         max_length=200,
         required=False,
-        widget=UnfoldAdminTextInputWidget,
         help_text="In Zendesk: Admin Center, Apps and integrations, APIs, OAuth clients: the unique identifier.",
     )
     client_secret = forms.CharField(
-        label="OAuth client secret", required=False, widget=UnfoldAdminPasswordWidget, help_text=KEEP
+        label="OAuth client secret", required=False, widget=forms.PasswordInput, help_text=KEEP
     )
     email = forms.EmailField(
         label="E-mail address",
         required=False,
-        widget=UnfoldAdminTextInputWidget,
         help_text="Of the agent in whose name tickets are made (for the API token only).",
     )
-    api_token = forms.CharField(label="API token", required=False, widget=UnfoldAdminPasswordWidget, help_text=KEEP)
+    api_token = forms.CharField(label="API token", required=False, widget=forms.PasswordInput, help_text=KEEP)
 
     SECRETS = ("client_secret", "api_token")
     NEEDED = {"oauth_client": ("client_id", "client_secret"), "api_token": ("email", "api_token")}
@@ -84,7 +74,7 @@ def _number_field(label: str, where: str) -> forms.CharField:
         label=label,
         required=False,
         max_length=20,
-        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
+        widget=forms.TextInput(attrs={"inputmode": "numeric"}),
         help_text=f"Its number, from the address bar of {where}. Leave empty for Zendesk's own choice.",
     )
 
@@ -94,7 +84,6 @@ def _choice_field(label: str, names: tuple[str, ...]) -> forms.ChoiceField:
         label=label,
         required=False,
         choices=[("", "Zendesk's own choice"), *((name, name.capitalize()) for name in names)],
-        widget=UnfoldAdminSelectWidget,
     )
 
 
@@ -105,7 +94,6 @@ class ZendeskMappingForm(forms.Form):
         label="Subject",
         initial=DEFAULT_SUBJECT,
         max_length=1000,
-        widget=UnfoldAdminTextInputWidget,
         help_text="May hold placeholders. Cut at 150 characters.",
     )
     comment = forms.CharField(
@@ -113,13 +101,12 @@ class ZendeskMappingForm(forms.Form):
         initial=DEFAULT_COMMENT,
         max_length=20_000,
         strip=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 12}),
+        widget=forms.Textarea(attrs={"rows": 12}),
         help_text=f"{PLACEHOLDER_HELP}. Filters: {FILTER_HELP}. A line whose placeholders are all empty is left out.",
     )
     comment_public = forms.BooleanField(
         label="First comment is public",
         required=False,
-        widget=UnfoldBooleanSwitchWidget,
         help_text="Public: Zendesk may mail it to the requester. Internal (off): agents only.",
     )
     priority = _choice_field("Priority", ("urgent", "high", "normal", "low"))
@@ -129,7 +116,6 @@ class ZendeskMappingForm(forms.Form):
         label="Tags",
         required=False,
         max_length=2000,
-        widget=UnfoldAdminTextInputWidget,
         help_text="Separated by commas, without spaces inside, for example: social_care, {{ network }}.",
     )
     group_id = _number_field("Group", "the group in Zendesk's Admin Center")
@@ -140,7 +126,7 @@ class ZendeskMappingForm(forms.Form):
         label="Custom fields",
         required=False,
         max_length=20_000,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        widget=forms.Textarea(attrs={"rows": 4}),
         help_text="One per line: the field's number = the value, for example 360001234567 = {{ author }}. "
         "Drop-downs take the option's tag, checkboxes true or false, multi-selects [first, second].",
     )

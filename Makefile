@@ -1,0 +1,60 @@
+# Everything a person does with a checkout. `make` alone lists it.
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help run test bench screenshots lint format lock
+
+# An empty variable must count as one that is not given.
+$(foreach name,PORT DATA_DIR SANDBOX SANDBOX_PORT DATABASE_URL REDIS_URL PYTEST_ARGS,$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
+
+# `exec` hands the shell's place to Python, which does the same when it goes on: signals for make's child reach the launcher.
+INSTALL = for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec "$$python" local/install.py $(1); \
+	done; \
+	echo "Casebridge needs Python 3.11 or newer and found none; name yours: make PYTHON=/path/to/python3." >&2; \
+	exit 1
+LOCKED = --require-hashes --only-binary=:all: -qq --disable-pip-version-check
+
+help:
+	@echo "make run          start the portal with everything it needs (http://127.0.0.1:8000/)"
+	@echo "make test         all checks and tests"
+	@echo "make bench        measure throughput"
+	@echo "make screenshots  take the pictures of the documentation again"
+	@echo "make lint         format, lint and type checks only"
+	@echo "make format       put the code into its format"
+	@echo "make lock         resolve the requirements again and write the lock files"
+	@echo
+	@echo "For run: PORT=8000 DATA_DIR=.data SANDBOX=1 SANDBOX_PORT=8001 DATABASE_URL= REDIS_URL="
+	@echo "For test: PYTEST_ARGS='tests/test_one.py -x'. For all: PYTHON=python3.12"
+
+run:
+	@$(call INSTALL,run)
+
+test:
+	@$(call INSTALL,test)
+
+bench:
+	@$(call INSTALL,bench)
+
+screenshots:
+	@$(call INSTALL)
+	@.venv/bin/python -m pip install $(LOCKED) -r requirements-screenshots.txt
+	@exec .venv/bin/python -m local screenshots
+
+lint:
+	@$(call INSTALL)
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+format:
+	@$(call INSTALL)
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+lock:
+	@$(call INSTALL)
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check uv
+	@for name in requirements requirements-dev requirements-screenshots; do \
+		.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+			$$name.in -o $$name.txt || exit 1; \
+	done

@@ -1,0 +1,161 @@
+"""What all our admin pages share: notices, buttons that are list actions, a capped count, and a trail of who did what."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.admin import ModelAdmin
+from unfold.widgets import (
+    UnfoldAdminEmailInputWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from integrations.repair import Done
+
+THEMED_WIDGETS: list[tuple[type[forms.Widget], type[forms.Widget]]] = [
+    (forms.PasswordInput, UnfoldAdminPasswordWidget),
+    (forms.EmailInput, UnfoldAdminEmailInputWidget),
+    (forms.NumberInput, UnfoldAdminIntegerFieldWidget),
+    (forms.TextInput, UnfoldAdminTextInputWidget),
+    (forms.Textarea, UnfoldAdminTextareaWidget),
+    (forms.Select, UnfoldAdminSelectWidget),
+    (forms.CheckboxInput, UnfoldBooleanSwitchWidget),
+]
+
+
+class CappedPaginator(Paginator):
+    """Counts no further than people page: counting a million rows would take longer than showing any of them."""
+
+    MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list[: self.MOST].count()  # type: ignore[union-attr]
+
+
+class PortalAdmin(ModelAdmin):
+    """Base of our pages. `page_buttons` names list actions that the page of one object offers as buttons."""
+
+    show_full_result_count = False
+    list_per_page = 50
+    list_filter_sheet = True
+    warn_unsaved_form = True
+    page_buttons: Sequence[str] = ()
+    change_form_outer_before_template = "admin/integrations/notices.html"
+    change_form_outer_after_template = "admin/integrations/buttons.html"
+
+    def notices(self, request: HttpRequest, obj: Any) -> list[tuple[str, str]]:
+        """("warning" or "info" or "error", sentence) to show on the page of an object."""
+        return []
+
+    def buttons(self, request: HttpRequest, obj: Any) -> list[str]:
+        """The actions that make sense for this object now."""
+        return list(self.page_buttons)
+
+    def story(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """More for the page's own template."""
+        return {}
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        obj = self.get_object(request, object_id) if object_id else None
+        if obj is not None:
+            allowed = self.get_actions(request)
+            offered = [name for name in self.buttons(request, obj) if name in allowed]
+            context |= {
+                "notices": self.notices(request, obj),
+                "page_buttons": [(name, allowed[name][2]) for name in offered],
+                "actions_url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
+                "story": self.story(request, obj),
+            }
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def told(
+        self, request: HttpRequest, done: Done, sentence: str, rows: QuerySet[Any], action: str
+    ) -> HttpResponse | None:
+        """Says what an action did, notes who did it, and goes back to the page whose button was pressed."""
+        if done.changed:
+            self.message_user(request, sentence.format(len(done.changed)), messages.SUCCESS)
+        for remark in done.remarks:
+            self.message_user(request, remark, messages.WARNING)
+        if not done.changed and not done.remarks:
+            self.message_user(request, "Nothing was changed.", messages.WARNING)
+        note_action(request, rows.model, done.changed, action)
+        return self.back(request)
+
+    def back(self, request: HttpRequest) -> HttpResponse | None:
+        """To the object's page when its button was pressed; None, that is the list, otherwise."""
+        selected = request.POST.getlist("_selected_action")
+        if "_from_page" not in request.POST or len(selected) != 1:
+            return None
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+        return HttpResponseRedirect(reverse(name, args=[selected[0]]))
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Choices of related rows without buttons to add or change them in a pop-up."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        for name in ("can_add_related", "can_change_related", "can_delete_related", "can_view_related"):
+            if field is not None and hasattr(field.widget, name):
+                setattr(field.widget, name, False)
+        return field
+
+
+def themed(form_class: type[forms.BaseForm]) -> None:
+    """Gives the plain fields of a form the theme's widgets, keeping each widget's own attributes."""
+    for field in form_class.base_fields.values():  # type: ignore[attr-defined]
+        for plain, theme in THEMED_WIDGETS:
+            if type(field.widget) is plain:
+                attrs = {k: v for k, v in field.widget.attrs.items() if k != "class"}
+                choices = {"choices": field.widget.choices} if isinstance(field.widget, forms.Select) else {}
+                field.widget = theme(attrs=attrs, **choices)  # type: ignore[call-arg]
+                break
+
+
+def note_action(request: HttpRequest, model: type[Model], ids: list[int], action: str) -> None:
+    """One line in each object's history: who did what, and when."""
+    if ids:
+        rows = model._default_manager.filter(pk__in=ids)
+        LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, change_message=action)
+
+
+class ReadOnlyAdmin(PortalAdmin):
+    """History: nobody adds, changes or deletes it here. Who may change the model may use its actions."""
+
+    paginator = CappedPaginator
+    list_after_template = "admin/integrations/older.html"
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """The link to older rows filters by the time of the last row shown."""
+        return lookup == f"{self.opts.ordering[0].removeprefix('-')}__lte" or super().lookup_allowed(
+            lookup, value, request
+        )  # type: ignore[arg-type]

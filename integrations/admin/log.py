@@ -1,0 +1,283 @@
+"""The log: notifications, deliveries, attempts. Read-only, delete included; what staff do about it are actions."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from unfold.decorators import display
+
+from integrations import repair, telling
+from integrations.admin.base import ReadOnlyAdmin
+from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFilter, TimeFilter
+from integrations.models import Attempt, Delivery, Notification
+
+COLOURS = {"delivered": "success", "failed": "danger", "pending": "warning", "sending": "info", "cancelled": "default"}
+NOTIFICATION_COLOURS = {"routed": "success", "unmatched": "warning", "unreadable": "danger", "received": "info"}
+LARGEST_NUMBER_LENGTH = 30
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = (
+        "created_at",
+        "state_label",
+        "post",
+        "label_and_mapping",
+        "ticket",
+        "attempt_count",
+        "next_try",
+        "last_problem",
+    )
+    list_display_links = ("created_at", "post")
+    list_filter = ("state", "mapping", "connection", NetworkFilter, TimeFilter)
+    list_select_related = ("mapping__subscription", "connection")
+    search_fields = ("search_text",)
+    search_help_text = "Post id (twitter:123 or 123), ticket number, author or text"
+    actions = ("retry_now", "rebuild", "cancel")
+    page_buttons = ("retry_now", "rebuild", "cancel")
+    ordering = ("-created_at", "-id")
+    sortable_by = ()
+    change_form_outer_after_template = "admin/integrations/delivery_story.html"
+    fieldsets = (
+        (None, {"fields": ("state_words", "ticket", "next_step")}),
+        ("Where it comes from", {"fields": ("notification_link", "mapping_link", "connection_link", "labelled")}),
+    )
+    readonly_fields = (
+        "state_words",
+        "ticket",
+        "next_step",
+        "notification_link",
+        "mapping_link",
+        "connection_link",
+        "labelled",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        return super().get_queryset(request).defer("request", "search_text")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
+    ) -> tuple[QuerySet[Delivery], bool]:
+        """Ids and numbers exactly; author and text anywhere, through the trigram index on one short column."""
+        term = search_term.strip().removeprefix("#")
+        if not term:
+            return queryset, False
+        exact = Q(post_id=term) | Q(native_id=term)
+        if term.isdigit() and len(term) <= LARGEST_NUMBER_LENGTH:
+            exact |= Q(ticket_number=term)
+        return queryset.filter(exact | Q(search_text__icontains=term)), False
+
+    @display(description="State", label=COLOURS)
+    def state_label(self, delivery: Delivery) -> tuple[str, str]:
+        return delivery.state, delivery.get_state_display()
+
+    @admin.display(description="Post")
+    def post(self, delivery: Delivery) -> str:
+        return format_html(
+            '<span class="cb-post"><b>{}</b> {}<br><span class="cb-quiet">{}</span></span>',
+            delivery.network or "unknown",
+            delivery.author,
+            telling.beginning(delivery.text, 90),
+        )
+
+    @admin.display(description="Label, mapping")
+    def label_and_mapping(self, delivery: Delivery) -> str:
+        listens_to = delivery.mapping.subscription.listens_to
+        return format_html('{}<br><span class="cb-quiet">{}</span>', listens_to, delivery.mapping.name)
+
+    @admin.display(description="Ticket")
+    def ticket(self, delivery: Delivery) -> str:
+        if not delivery.ticket_number:
+            return "–"
+        return format_html(
+            '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>',
+            delivery.ticket_url,
+            delivery.ticket_number,
+        )
+
+    @admin.display(description="Next try")
+    def next_try(self, delivery: Delivery) -> str:
+        return telling.next_try(delivery)
+
+    @admin.display(description="Last error")
+    def last_problem(self, delivery: Delivery) -> str:
+        return telling.beginning(delivery.last_error, 110) or "–"
+
+    @admin.display(description="State")
+    def state_words(self, delivery: Delivery) -> str:
+        return telling.state(delivery)
+
+    @admin.display(description="What happens next")
+    def next_step(self, delivery: Delivery) -> str:
+        return telling.what_happens_next(delivery)
+
+    @admin.display(description="Notification")
+    def notification_link(self, delivery: Delivery) -> str:
+        return _link("notification", delivery.notification_id, f"Notification {delivery.notification_id}")
+
+    @admin.display(description="Mapping")
+    def mapping_link(self, delivery: Delivery) -> str:
+        return _link("mapping", delivery.mapping_id, delivery.mapping.name)
+
+    @admin.display(description="Connection")
+    def connection_link(self, delivery: Delivery) -> str:
+        return _link("connection", delivery.connection_id, delivery.connection.name)
+
+    @admin.display(description="Label")
+    def labelled(self, delivery: Delivery) -> str:
+        return telling.labelled(delivery)
+
+    def story(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
+        return telling.story(obj)
+
+    def buttons(self, request: HttpRequest, obj: Delivery) -> list[str]:
+        if obj.state in (Delivery.State.DELIVERED, Delivery.State.SENDING):
+            return []
+        return [name for name in self.page_buttons if name != "cancel" or obj.state != Delivery.State.CANCELLED]
+
+    @admin.action(description="Retry now (the same ticket)", permissions=["operate"])
+    def retry_now(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
+        return self.told(request, repair.retry_now(queryset), "{} will be tried now.", queryset, "retry_now")
+
+    @admin.action(description="Rebuild with today's mapping, and send", permissions=["operate"])
+    def rebuild(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
+        return self.told(request, repair.rebuild(queryset), "{} rebuilt and sent.", queryset, "rebuild")
+
+    @admin.action(description="Cancel: do not send it", permissions=["operate"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
+        return self.told(request, repair.cancel(queryset), "{} cancelled.", queryset, "cancel")
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    list_display = ("received_at", "state_label", "posts", "feed", "event_name", "repeats", "why")
+    list_display_links = ("received_at", "posts")
+    list_filter = ("state", "subscription", ReceivedFilter)
+    list_select_related = ("subscription",)
+    search_fields = ("summary",)
+    search_help_text = "Post id (twitter:123), author or text; or the notification's number"
+    actions = ("route_again",)
+    page_buttons = ("route_again",)
+    ordering = ("-received_at", "-id")
+    sortable_by = ()
+    change_form_outer_after_template = "admin/integrations/notification_story.html"
+    fieldsets = ((None, {"fields": ("received_at", "state_words", "feed_link", "event_name", "event_key", "repeated")}),)
+    readonly_fields = ("received_at", "state_words", "feed_link", "event_name", "event_key", "repeated")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Notification]:
+        return super().get_queryset(request).defer("body", "headers")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Notification], search_term: str
+    ) -> tuple[QuerySet[Notification], bool]:
+        term = search_term.strip().removeprefix("#")
+        if not term:
+            return queryset, False
+        found = Q(summary__icontains=term)
+        if term.isdigit() and len(term) < 18:
+            found |= Q(pk=int(term))
+        return queryset.filter(found), False
+
+    @display(description="State", label=NOTIFICATION_COLOURS)
+    def state_label(self, notification: Notification) -> tuple[str, str]:
+        return notification.state, notification.get_state_display()
+
+    @admin.display(description="Posts")
+    def posts(self, notification: Notification) -> str:
+        lines = notification.summary.splitlines()
+        more = [f"and {len(lines) - 2} more"] if len(lines) > 2 else []
+        shown = [(telling.beginning(line, 100),) for line in lines[:2] + more]
+        return format_html_join(format_html("<br>"), "{}", shown) if shown else f"Notification {notification.pk}"
+
+    @admin.display(description="Subscription")
+    def feed(self, notification: Notification) -> str:
+        return notification.subscription.listens_to
+
+    @admin.display(description="Why no ticket")
+    def why(self, notification: Notification) -> str:
+        return telling.beginning(notification.reason, 140) or "–"
+
+    @admin.display(description="State")
+    def state_words(self, notification: Notification) -> str:
+        return telling.notification_state(notification)
+
+    @admin.display(description="Subscription")
+    def feed_link(self, notification: Notification) -> str:
+        return _link("subscription", notification.subscription_id, notification.subscription.listens_to)
+
+    @admin.display(description="Repeats")
+    def repeated(self, notification: Notification) -> str:
+        if not notification.repeats:
+            return "Received once."
+        return f"Received {notification.repeats} more times, last {telling.moment(notification.last_repeat_at)}; stored once."
+
+    def story(self, request: HttpRequest, obj: Notification) -> dict[str, Any]:
+        return telling.notification_story(obj)
+
+    def buttons(self, request: HttpRequest, obj: Notification) -> list[str]:
+        again = (Notification.State.UNMATCHED, Notification.State.UNREADABLE)
+        return list(self.page_buttons) if obj.state in again else []
+
+    @admin.action(description="Route again", permissions=["operate"])
+    def route_again(self, request: HttpRequest, queryset: QuerySet[Notification]) -> HttpResponse | None:
+        done = repair.route_again(queryset)
+        return self.told(request, done, "{} will be routed again now.", queryset, "route_again")
+
+
+@admin.register(Attempt)
+class AttemptAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "outcome_label", "delivery_link", "number", "status", "duration_ms", "short_meaning")
+    list_filter = ("outcome", StartedFilter)
+    list_select_related = ("delivery",)
+    ordering = ("-started_at", "-id")
+    sortable_by = ()
+    fieldsets = (
+        (None, {"fields": ("delivery_link", "number", "started_at", "finished_at", "outcome_words", "status")}),
+        ("What it means", {"fields": ("meaning", "detail", "duration_ms", "key_version")}),
+        ("What was said", {"fields": ("calls",)}),
+    )
+    readonly_fields = (
+        "delivery_link",
+        "number",
+        "started_at",
+        "finished_at",
+        "outcome_words",
+        "status",
+        "meaning",
+        "detail",
+        "duration_ms",
+        "key_version",
+        "calls",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
+        rows = super().get_queryset(request).defer("exchanges", "delivery__request", "delivery__search_text")
+        return rows.select_related("delivery")
+
+    @display(description="Outcome", label={"delivered": "success", "refused": "danger", "given_up": "danger"})
+    def outcome_label(self, attempt: Attempt) -> tuple[str, str]:
+        return attempt.outcome, telling.outcome(attempt)
+
+    @admin.display(description="Outcome")
+    def outcome_words(self, attempt: Attempt) -> str:
+        return telling.outcome(attempt)
+
+    @admin.display(description="Delivery")
+    def delivery_link(self, attempt: Attempt) -> str:
+        return _link("delivery", attempt.delivery_id, attempt.delivery.post_id)
+
+    @admin.display(description="Meaning")
+    def short_meaning(self, attempt: Attempt) -> str:
+        return telling.beginning(attempt.meaning, 140)
+
+    @admin.display(description="Calls")
+    def calls(self, attempt: Attempt) -> str:
+        return format_html_join("", '<pre class="cb-raw">{}</pre>', ((telling.call(e),) for e in attempt.exchanges)) or "–"
+
+
+def _link(model: str, pk: int, words: str) -> str:
+    address = reverse(f"admin:integrations_{model}_change", args=[pk])
+    return format_html('<a class="cb-link" href="{}">{}</a>', address, words)

@@ -1,0 +1,242 @@
+"""What staff fill in for each kind of configuration. Wrong input is refused here, beside its field.
+
+A form for a connection or a mapping is put together from the part that every kind shares and the destination's own.
+Nothing here calls outside or queues: the admin does that after the transaction.
+"""
+
+import json
+import re
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from integrations.conditions import BadExpression, compile_expression
+from integrations.destinations import DESTINATIONS, Destination
+from integrations.encryption import Secret, UnreadableSecret
+from integrations.models import Company, Connection, Mapping, Subscription
+from integrations.models.configuration import new_bearer_token
+from integrations.stored_secrets import change_secrets, read_secrets
+
+KEEP = "Leave empty to keep what is stored."
+
+
+class CompanyForm(forms.ModelForm[Company]):
+    new_api_token = forms.CharField(
+        label="API token",
+        required=False,
+        max_length=10_000,
+        widget=forms.PasswordInput,
+        help_text=f"In Khoros Marketing: Profile Settings, API Access Token. It lives for two years. {KEEP}",
+    )
+
+    class Meta:
+        model = Company
+        fields = ("name", "company_id")
+
+    def clean_company_id(self) -> str:
+        company_id: str = self.cleaned_data["company_id"].strip()
+        if not company_id.isdigit():
+            raise ValidationError("A company id has digits only, for example 24606.")
+        return company_id
+
+    def clean_new_api_token(self) -> str:
+        token: str = self.cleaned_data["new_api_token"].strip()
+        if not token and not self.instance.api_token:
+            raise ValidationError("Enter the API token: without it no feed can be registered.")
+        return token
+
+    def save(self, commit: bool = True) -> Company:
+        if self.cleaned_data["new_api_token"]:
+            self.instance.api_token = Secret.of(self.cleaned_data["new_api_token"])
+        return super().save(commit)
+
+
+class SubscriptionForm(forms.ModelForm[Subscription]):
+    class Meta:
+        model = Subscription
+        fields = ("company", "event_name", "match", "label", "is_active")
+
+    def clean_event_name(self) -> str:
+        name: str = self.cleaned_data["event_name"].strip()
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            raise ValidationError("An event's name has letters, digits and - only, like stream-item-label-applied.")
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        match, label = cleaned.get("match"), (cleaned.get("label") or "").strip()
+        if match == Subscription.Match.EVERYTHING:
+            cleaned["label"] = ""
+        elif not label:
+            self.add_error("label", "Enter the label or expression, or choose “Everything of this event” above.")
+        elif match == Subscription.Match.EXPRESSION:
+            self._check_expression(label)
+        return cleaned
+
+    def _check_expression(self, expression: str) -> None:
+        """Khoros runs the expression (probably with Java's engine), so it is checked with Python's, which is close."""
+        try:
+            re.compile(expression)
+        except re.error as error:
+            self.add_error("label", f"This is not a regular expression: {error}.")
+
+    @property
+    def remark(self) -> str:
+        """What to say of an accepted expression that cannot be tried out here."""
+        if self.cleaned_data.get("match") != Subscription.Match.EXPRESSION:
+            return ""
+        try:
+            compile_expression(self.cleaned_data["label"])
+        except BadExpression:
+            return "The expression uses look-around or back-references: Khoros may know them, Casebridge cannot test them."
+        return ""
+
+    def save(self, commit: bool = True) -> Subscription:
+        if not self.instance.bearer_token:
+            self.instance.bearer_token = Secret.of(new_bearer_token())
+        return super().save(commit)
+
+
+class ConnectionForm(forms.ModelForm[Connection]):
+    """The part of a connection that every kind shares. `destination` is set on the class made for a kind."""
+
+    destination: Destination
+
+    class Meta:
+        model = Connection
+        fields = ("name", "is_active", "look_up_before_create")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, value in self.instance.settings.items():
+            self.initial.setdefault(name, value)
+
+    @property
+    def stored_secrets(self) -> set[str]:
+        """Names of the secrets that are stored and readable: the only ones an empty field may keep."""
+        try:
+            return {name for name, value in read_secrets(self.instance).items() if value}
+        except UnreadableSecret:
+            return set()
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        return self.destination.connection_form.clean(self) or {}  # type: ignore[arg-type]
+
+    def save(self, commit: bool = True) -> Connection:
+        fields = self.destination.connection_form.base_fields  # type: ignore[attr-defined]
+        secret_names = self.destination.connection_form.SECRETS  # type: ignore[attr-defined]
+        self.instance.kind = self.destination.kind
+        before = self.instance.settings
+        self.instance.settings = {name: self.cleaned_data[name] for name in fields if name not in secret_names}
+        secrets = {name: self.cleaned_data[name] for name in secret_names}
+        self.signs_in_otherwise = change_secrets(self.instance, secrets) or before != self.instance.settings
+        if self.signs_in_otherwise:
+            self.instance.access_token = Secret("")
+            self.instance.access_token_expires_at = None
+        return super().save(commit)
+
+
+class ConditionsForm(forms.Form):
+    """Which posts a mapping takes. Every condition that is filled in has to hold; an empty one always holds."""
+
+    networks = forms.CharField(
+        required=False, max_length=500, help_text="Separated by commas, for example twitter, facebook. Empty: all."
+    )
+    content_types = forms.CharField(
+        required=False, max_length=500, help_text="Separated by commas, for example post, comment. Empty: all."
+    )
+    followers_at_least = forms.IntegerField(
+        required=False, min_value=0, help_text="The author has at least so many followers."
+    )
+    followers_at_most = forms.IntegerField(
+        required=False, min_value=0, help_text="The author has at most so many followers."
+    )
+    text_contains = forms.CharField(
+        required=False,
+        max_length=2000,
+        help_text="Words or phrases separated by commas: one of them stands in the text (upper or lower case alike).",
+    )
+    text_matches = forms.CharField(
+        required=False,
+        max_length=1000,
+        help_text="A regular expression that the text matches; begin with (?i) to take upper and lower case alike.",
+    )
+    authors = forms.CharField(
+        required=False, max_length=2000, help_text="Names, handles or ids separated by commas: the author is one of them."
+    )
+    labels = forms.CharField(
+        required=False,
+        max_length=1000,
+        help_text="Separated by commas. Counts only where Khoros sends labels along, which it often does not.",
+    )
+
+    LISTS = ("networks", "content_types", "text_contains", "authors", "labels")
+
+    @classmethod
+    def initial_of(cls, conditions: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: ", ".join(value) if isinstance(value, list) else value for name, value in conditions.items()
+        }
+
+    def conditions(self) -> dict[str, Any]:
+        """The cleaned conditions as they are stored; empty ones are left out."""
+        found = {name: self.cleaned_data.get(name) for name in ConditionsForm.base_fields}  # type: ignore[attr-defined]
+        for name in self.LISTS:
+            found[name] = [entry.strip() for entry in (found[name] or "").split(",") if entry.strip()]
+        return {name: value for name, value in found.items() if value not in (None, "", [])}
+
+    def clean_text_matches(self) -> str:
+        expression: str = self.cleaned_data["text_matches"]
+        try:
+            compile_expression(expression)
+        except BadExpression as error:
+            raise ValidationError(str(error)) from None
+        return expression
+
+
+class MappingForm(forms.ModelForm[Mapping]):
+    """The part of a mapping that every kind of connection shares."""
+
+    destination: Destination
+
+    class Meta:
+        model = Mapping
+        fields = ("name", "subscription", "connection", "is_active")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            shown = self.destination.mapping_form.initial_of(self.instance.settings)  # type: ignore[attr-defined]
+            self.initial |= shown | ConditionsForm.initial_of(self.instance.conditions)
+        connections = self.fields.get("connection")
+        if connections is not None:
+            connections.queryset = Connection.objects.filter(kind=self.destination.kind)  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        least, most = cleaned.get("followers_at_least"), cleaned.get("followers_at_most")
+        if least is not None and most is not None and least > most:
+            self.add_error("followers_at_most", f"This is less than the least number ({least}): no post could match.")
+        return cleaned
+
+    def save(self, commit: bool = True) -> Mapping:
+        fields = self.destination.mapping_form.base_fields  # type: ignore[attr-defined]
+        settings = {name: self.cleaned_data[name] for name in fields}
+        self.instance.settings = json.loads(json.dumps(settings))
+        self.instance.conditions = ConditionsForm.conditions(self)  # type: ignore[arg-type]
+        return super().save(commit)
+
+
+def connection_form_for(destination: Destination) -> type[ConnectionForm]:
+    bases = (ConnectionForm, destination.connection_form)
+    return type("ConnectionFormOfKind", bases, {"destination": destination})
+
+
+def mapping_form_for(destination: Destination) -> type[MappingForm]:
+    bases = (MappingForm, ConditionsForm, destination.mapping_form)
+    return type("MappingFormOfKind", bases, {"destination": destination})
+
+
+DEFAULT_KIND = next(iter(DESTINATIONS))

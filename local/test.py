@@ -1,0 +1,106 @@
+"""`make test`: every check there is, in the order of what fails fastest, on services that exist for it alone."""
+
+import contextlib
+import os
+import secrets
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from local import ROOT
+from local.data import DataFolder
+from local.errors import StopAsked
+from local.output import Log
+from local.processes import Record
+from local.run import PYTHON
+from local.services import Services, start_services
+from local.settings import data_dir, isolated_environment, without_libpq
+from local.supervisor import Program, Supervisor
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Services of its own, and the environment that leads to them."""
+
+    supervisor: Supervisor
+    environment: dict[str, str]
+
+    def run(self, name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> int:
+        """The program prints to our standard output itself: those who read the log look for its own last lines."""
+        program = Program(name, command, environment or self.environment, ROOT, own_output=True)
+        code, _ = self.supervisor.run_step(program)
+        return code
+
+
+def test(arguments: Sequence[str]) -> int:
+    log = Log()
+    try:
+        with workbench(log, durable=False) as bench:
+            for name, command, environment in steps(bench.environment, arguments):
+                log.plain(f"== {name}")
+                code = bench.run(name, command, environment)
+                if code:
+                    log.plain(f"make test failed at: {name} (exit code {code}).")
+                    return code
+    except StopAsked:
+        log.plain("Stopped before the tests were complete.")
+        return INTERRUPTED
+    return 0
+
+
+def run_on_workbench(name: str, command: Sequence[str]) -> int:
+    """`make bench` and `make screenshots`: one program on services that keep data as safely as in production."""
+    log = Log()
+    try:
+        with workbench(log, durable=True) as bench:
+            return bench.run(name, command)
+    except StopAsked:
+        log.plain(f"Stopped before {name} was complete.")
+        return INTERRUPTED
+
+
+@contextlib.contextmanager
+def workbench(log: Log, *, durable: bool) -> Iterator[Workbench]:
+    given = Services(os.environ.get("DATABASE_URL") or "", os.environ.get("REDIS_URL") or "")
+    with (
+        DataFolder(data_dir(os.environ)).temporary() as data,
+        Supervisor(log, Record(data.path / "processes.json")) as supervisor,
+    ):
+        services = start_services(
+            supervisor,
+            data,
+            given=given,
+            database="casebridge",
+            redis_database=0,
+            avoid=set(),
+            durable=durable,
+            shown_in_log=False,
+        )
+        ours = os.environ if given.database_url else without_libpq(os.environ)
+        yield Workbench(
+            supervisor,
+            isolated_environment(ours, data.path, data.secrets(), services.database_url, services.redis_url),
+        )
+
+
+def steps(environment: dict[str, str], arguments: Sequence[str]) -> Iterator[tuple[str, list[str], dict[str, str]]]:
+    extra = [*shlex.split(os.environ.get("PYTEST_ARGS") or ""), *arguments]
+    yield "ruff format --check", ["ruff", "format", "--check", "."], environment
+    yield "ruff check", ["ruff", "check", "."], environment
+    yield "mypy", ["mypy"], environment
+    yield "makemigrations --check", [PYTHON, "manage.py", "makemigrations", "--check", "--dry-run"], environment
+    deploy = [PYTHON, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    yield "check --deploy", deploy, as_in_production(environment)
+    yield "pytest", [PYTHON, "-m", "pytest", "-n", "2", *extra], environment
+
+
+def as_in_production(environment: dict[str, str]) -> dict[str, str]:
+    only_here = ("OUTBOUND_ALLOW_PRIVATE", "LOG_FORMAT", "DEBUG")
+    return {
+        **{name: value for name, value in environment.items() if name not in only_here},
+        "PUBLIC_URL": "https://casebridge.example.com",
+        "SECRET_KEY": secrets.token_urlsafe(64),
+        "ENCRYPTION_KEY": secrets.token_urlsafe(64),
+    }

@@ -1,0 +1,188 @@
+"""The control API, JSON under /control/: what a test or a script needs to steer the sandbox and look into it.
+
+Every mistake is answered with 400 or 404 and `{"error": sentence}`.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from sandbox import inbox, tickets
+from sandbox.exchange import Answer, Request, RequestLog, Routes, json_answer
+from sandbox.faults import Faults, fault_from
+from sandbox.khoros import KhorosApi, described
+from sandbox.pushes import Pusher
+from sandbox.state import State
+from sandbox.zendesk import ZendeskApi
+
+
+class Controls:
+    """Everything that can be steered, for the control API and the pages alike."""
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        faults: Faults,
+        requests: RequestLog,
+        pusher: Pusher,
+        khoros: KhorosApi,
+        zendesk: ZendeskApi,
+    ) -> None:
+        self.state = state
+        self.faults = faults
+        self.requests = requests
+        self.pusher = pusher
+        self.khoros = khoros
+        self.zendesk = zendesk
+
+    def reset(self) -> None:
+        """Makes the sandbox as good as new: the first posts, no tickets, no subscriptions, no faults."""
+        self.faults.clear()
+        self.state.clear()
+        inbox.plant(self.state)
+        self.requests.clear()
+        self.zendesk.reopen_windows()
+
+    def apply_label(self, label: str, post_ids: list[int]) -> list[str]:
+        """Labels posts as one happening, sends the pushes and returns the event uuids."""
+        events, due = inbox.apply_label(self.state, label, post_ids)
+        self.pusher.send(due)
+        return events
+
+    def push_again(self, event_uuid: str) -> int:
+        push_id = inbox.push_again(self.state, event_uuid)
+        self.pusher.send([push_id])
+        return push_id
+
+    def change_settings(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Changes switches; a change of the limits opens a new minute."""
+        changed = self.state.change_settings(values)
+        if values.keys() & {"rate_limit", "index_limit"}:
+            self.zendesk.reopen_windows()
+        return asdict(changed)
+
+    def age_keys(self, seconds: float) -> int:
+        """Makes every idempotency key older, and returns how many there are."""
+        return self.state.change("UPDATE idempotency_keys SET used_at = used_at - ?", seconds)
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """The body of a control request, {} where there is none. Raises ValueError with a sentence."""
+    if not request.body.strip():
+        return {}
+    try:
+        value = request.json()
+    except ValueError as problem:
+        raise ValueError(f"The body is not JSON: {problem}.") from problem
+    if not isinstance(value, dict):
+        raise ValueError("The body must be a JSON object.")
+    return value
+
+
+class ControlApi:
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+        self._state = controls.state
+        self._routes = Routes(
+            ("GET", "/control/faults", self._faults),
+            ("POST", "/control/faults", self._add_fault),
+            ("DELETE", "/control/faults", self._clear_faults),
+            ("DELETE", "/control/faults/([0-9]+)", self._remove_fault),
+            ("GET", "/control/requests", self._requests),
+            ("DELETE", "/control/requests", self._clear_requests),
+            ("GET", "/control/tickets", self._tickets),
+            ("GET", "/control/subscriptions", self._subscriptions),
+            ("GET", "/control/pushes", self._pushes),
+            ("POST", "/control/pushes", self._push_again),
+            ("GET", "/control/posts", self._posts),
+            ("POST", "/control/posts", self._compose),
+            ("POST", "/control/labels", self._apply_label),
+            ("GET", "/control/settings", self._settings),
+            ("POST", "/control/settings", self._change_settings),
+            ("POST", "/control/age-keys", self._age_keys),
+            ("DELETE", "/control/tokens", self._revoke_tokens),
+            ("POST", "/control/reset", self._reset),
+        )
+
+    def answer(self, request: Request) -> Answer:
+        try:
+            return self._routes.answer(request) or _mistake(404, "There is no such control.")
+        except LookupError as missing:
+            return _mistake(404, str(missing))
+        except (ValueError, OverflowError) as problem:
+            return _mistake(400, str(problem))
+
+    def _faults(self, request: Request) -> Answer:
+        return json_answer(200, {"faults": [fault.shown() for fault in self._controls.faults.all()]})
+
+    def _add_fault(self, request: Request) -> Answer:
+        return json_answer(201, {"id": self._controls.faults.add(fault_from(body_of(request)))})
+
+    def _clear_faults(self, request: Request) -> Answer:
+        return json_answer(200, {"removed": self._controls.faults.clear()})
+
+    def _remove_fault(self, request: Request, fault_id: str) -> Answer:
+        if not self._controls.faults.remove(int(fault_id)):
+            raise LookupError(f"There is no fault {fault_id}.")
+        return json_answer(200, {"removed": 1})
+
+    def _requests(self, request: Request) -> Answer:
+        return json_answer(200, {"requests": [asdict(received) for received in self._controls.requests.all()]})
+
+    def _clear_requests(self, request: Request) -> Answer:
+        self._controls.requests.clear()
+        return json_answer(200, {"removed": True})
+
+    def _tickets(self, request: Request) -> Answer:
+        found = tickets.all_in_full(self._state, request.query.get("external_id"))
+        return json_answer(200, {"count": len(found), "tickets": found})
+
+    def _subscriptions(self, request: Request) -> Answer:
+        return json_answer(200, {"subscriptions": [described(row) for row in self._controls.khoros.subscriptions()]})
+
+    def _pushes(self, request: Request) -> Answer:
+        rows = self._state.rows(
+            "SELECT id, event_uuid AS eventUuid, subscription_uuid AS subscriptionUuid, uri, requested_at, finished_at,"
+            " milliseconds, status, error FROM pushes ORDER BY id"
+        )
+        return json_answer(200, {"pushes": [dict(row) for row in rows]})
+
+    def _push_again(self, request: Request) -> Answer:
+        return json_answer(201, {"id": self._controls.push_again(str(body_of(request).get("eventUuid")))})
+
+    def _posts(self, request: Request) -> Answer:
+        return json_answer(200, {"posts": inbox.posts(self._state)})
+
+    def _compose(self, request: Request) -> Answer:
+        return json_answer(201, inbox.compose(self._state, body_of(request)))
+
+    def _apply_label(self, request: Request) -> Answer:
+        wanted = body_of(request)
+        post_ids = wanted.get("post_ids")
+        if not isinstance(post_ids, list) or not all(type(post_id) is int for post_id in post_ids):
+            raise ValueError("post_ids must be a list of numbers.")
+        label = str(wanted.get("label") or "")
+        return json_answer(201, {"eventUuids": self._controls.apply_label(label, post_ids)})
+
+    def _settings(self, request: Request) -> Answer:
+        return json_answer(200, asdict(self._state.settings))
+
+    def _change_settings(self, request: Request) -> Answer:
+        return json_answer(200, self._controls.change_settings(body_of(request)))
+
+    def _age_keys(self, request: Request) -> Answer:
+        seconds = body_of(request).get("seconds")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise ValueError("seconds must be a number.")
+        return json_answer(200, {"aged": self._controls.age_keys(seconds)})
+
+    def _revoke_tokens(self, request: Request) -> Answer:
+        return json_answer(200, {"revoked": self._state.change("DELETE FROM access_tokens")})
+
+    def _reset(self, request: Request) -> Answer:
+        self._controls.reset()
+        return json_answer(200, {"reset": True})
+
+
+def _mistake(status: int, sentence: str) -> Answer:
+    return json_answer(status, {"error": sentence})

@@ -1,0 +1,161 @@
+"""Requests and answers as plain values, so that the APIs and the pages know nothing about sockets."""
+
+import json
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from email.message import Message
+from enum import Enum
+from typing import Any
+from urllib.parse import parse_qsl
+
+JSON = "application/json; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+
+REMEMBERED_REQUESTS = 20_000
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived. `headers` compares names without case; `origin` is the sandbox's own address."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Message
+    body: bytes
+    origin: str
+    raw_query: str = ""
+
+    def json(self) -> Any:
+        """The body read as JSON. Raises ValueError for anything that cannot be read or stored as text."""
+        try:
+            value = json.loads(self.body)
+            # Half a surrogate pair is legal in JSON, yet no UTF-8 store can hold it.
+            if rb"\ud" in self.body.lower():
+                json.dumps(value, ensure_ascii=False).encode()
+        except RecursionError as too_deep:
+            raise ValueError("nested too deeply") from too_deep
+        return value
+
+    def form(self) -> dict[str, str]:
+        return dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+class Manner(Enum):
+    """How an answer travels: as it should, byte by byte, or not at all because the socket is closed first."""
+
+    WHOLE = "whole"
+    DRIP = "drip"
+    HANG_UP = "hang up"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back. A literal answer goes out with the headers it has and no others of ours but the framing."""
+
+    status: int
+    body: bytes = b""
+    headers: Pairs = ()
+    manner: Manner = Manner.WHOLE
+    seconds_per_byte: float = 1.0
+    is_literal: bool = False
+
+    def plus(self, *headers: tuple[str, str]) -> "Answer":
+        return replace(self, headers=self.headers + headers)
+
+    def header(self, name: str) -> str | None:
+        return next((value for known, value in self.headers if known.lower() == name.lower()), None)
+
+
+def json_answer(status: int, value: Any, *headers: tuple[str, str], content_type: str = JSON) -> Answer:
+    return Answer(status, json.dumps(value).encode(), (("Content-Type", content_type), *headers))
+
+
+def html_answer(status: int, page: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, page.encode(), (("Content-Type", HTML), *headers))
+
+
+def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, text.encode(), (("Content-Type", TEXT), *headers))
+
+
+def see_other(location: str) -> Answer:
+    return Answer(303, b"", (("Location", location),))
+
+
+Handler = Callable[..., Answer]
+
+
+class Routes:
+    """Finds the function for a method and a path; what the pattern captures becomes its further arguments."""
+
+    def __init__(self, *routes: tuple[str, str, Handler]) -> None:
+        self._routes = [(method, re.compile(pattern), handler) for method, pattern, handler in routes]
+
+    def answer(self, request: Request) -> Answer | None:
+        """The answer of the first route that fits, or None where no route fits."""
+        for method, pattern, handler in self._routes:
+            found = pattern.fullmatch(request.path)
+            if found and method == request.method:
+                return handler(request, *found.groups())
+        return None
+
+
+@dataclass
+class Received:
+    """One API request for the record. `status` stays None while it is being answered and after a hang-up."""
+
+    number: int
+    api: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str
+    time: str
+    status: int | None = None
+    fault: str | None = None
+
+
+@dataclass
+class RequestLog:
+    """The last 20,000 API requests, in memory only: headers with credentials never reach the disk."""
+
+    _received: deque[Received] = field(default_factory=lambda: deque(maxlen=REMEMBERED_REQUESTS))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _number: int = 0
+
+    def open(self, api: str, request: Request, time: str) -> Received:
+        path = f"{request.path}?{request.raw_query}" if request.raw_query else request.path
+        body = request.body.decode("utf-8", "replace")
+        with self._lock:
+            self._number += 1
+            received = Received(self._number, api, request.method, path, dict(request.headers.items()), body, time)
+            self._received.append(received)
+        return received
+
+    def all(self) -> list[Received]:
+        with self._lock:
+            return list(self._received)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._received.clear()
+
+
+def whole_number(values: Mapping[str, str], name: str, otherwise: int | None = None) -> int:
+    """A whole number of at least 0 from a query. Raises ValueError with a sentence for anything else."""
+    written = values.get(name, "" if otherwise is None else str(otherwise))
+    if not written.isascii() or not written.isdigit() or len(written) > 15:
+        raise ValueError(f"{name} must be a whole number.")
+    return int(written)
+
+
+def first_text(values: Iterable[str]) -> str:
+    """The first of the values that is not blank, without surrounding spaces; "" where all are blank."""
+    return next((value.strip() for value in values if value.strip()), "")

@@ -1,0 +1,474 @@
+"""The pages for people: the inbox, the tickets, the faults and the subscriptions.
+
+Every value is escaped by `filled`, which is the only way a page is put together. Every form is answered with a
+redirect, so that loading a page again repeats nothing.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import urlsplit
+
+from sandbox import inbox, khoros, tickets, zendesk
+from sandbox.control import Controls
+from sandbox.exchange import Answer, Request, Routes, first_text, html_answer, see_other
+from sandbox.faults import APIS, KINDS, Fault, fault_from
+
+HERE = Path(__file__).parent
+SHOWN_POSTS = 100
+SHOWN_TICKETS = 200
+FOLDED_CHARACTERS = 600
+NETWORKS = {
+    "twitter": "Twitter",
+    "facebook": "Facebook",
+    "instagram": "Instagram",
+    "linkedin": "LinkedIn",
+    "youtube": "YouTube",
+}
+REFRESH = '<meta http-equiv="refresh" content="{seconds}">'
+
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    (
+        "Content-Security-Policy",
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+    ),
+    ("Referrer-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+
+NAVIGATION = (
+    ("/", "Overview"),
+    ("/inbox", "Inbox"),
+    ("/tickets", "Tickets"),
+    ("/subscriptions", "Subscriptions"),
+    ("/faults", "Faults"),
+)
+API_WORDS = {"zendesk": "Zendesk", "khoros": "Khoros", "both": "Khoros and Zendesk"}
+STATUS_WORDS = {"ACTIVE": "active", "PAUSED": "paused", "DISABLED": "disabled"}
+RESUBSCRIBE_WORDS = {"update": "changes the subscription in place", "second": "makes a second subscription"}
+
+
+class Markup(str):
+    """Text that is HTML already and is not escaped again."""
+
+    __slots__ = ()
+
+
+@cache
+def template(name: str) -> Template:
+    return Template((HERE / "templates" / f"{name}.html").read_text(encoding="utf-8"))
+
+
+def filled(template_name: str, /, **values: Any) -> Markup:
+    """A template with every value escaped, except what is Markup. Raises KeyError for a value left out."""
+    safe = {key: value if isinstance(value, Markup) else escape(str(value)) for key, value in values.items()}
+    return Markup(template(template_name).substitute(safe))
+
+
+def joined(parts: Iterable[Markup]) -> Markup:
+    return Markup("".join(parts))
+
+
+def options(words: Mapping[str, str], chosen: str) -> Markup:
+    return joined(
+        filled("option", value=value, words=text, selected=Markup(" selected" if value == chosen else ""))
+        for value, text in words.items()
+    )
+
+
+def secured(answer: Answer) -> Answer:
+    return replace(answer, headers=(*answer.headers, *SECURITY_HEADERS))
+
+
+class Pages:
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+        self._state = controls.state
+        self._routes = Routes(
+            ("GET", "/", self._overview),
+            ("GET", "/inbox", self._inbox),
+            ("POST", "/inbox/posts", self._compose),
+            ("POST", "/inbox/posts/([0-9]{1,15})/labels", self._apply_label),
+            ("POST", "/inbox/events/([0-9a-f-]{36})/push", self._push_again),
+            ("GET", "/tickets", self._tickets),
+            ("GET", "(?:/agent)?/tickets/([0-9]{1,18})", self._ticket),
+            ("GET", "/subscriptions", self._subscriptions),
+            ("POST", "/subscriptions/([0-9a-f-]{36})/([A-Za-z]+)", self._change_subscription),
+            ("GET", "/faults", self._faults),
+            ("POST", "/faults", self._add_fault),
+            ("POST", "/faults/off", self._clear_faults),
+            ("POST", "/faults/([0-9]{1,15})/off", self._remove_fault),
+            ("POST", "/settings", self._change_settings),
+            ("POST", "/age-keys", self._age_keys),
+            ("POST", "/reset", self._reset),
+            ("GET", "/static/sandbox.css", self._style),
+            ("GET", "/favicon.ico", self._icon),
+        )
+
+    def answer(self, request: Request) -> Answer:
+        try:
+            answer = self._routes.answer(request) or self._problem(404, "There is no such page.")
+        except LookupError as missing:
+            answer = self._problem(404, str(missing))
+        except ValueError as problem:
+            answer = self._problem(400, str(problem))
+        return secured(answer)
+
+    def _page(self, title: str, content: Markup, *, here: str = "", refresh: int = 0, status: int = 200) -> Answer:
+        current = Markup(' aria-current="page"')
+        links = joined(
+            filled("navigation_link", address=address, words=words, current=current if address == here else "")
+            for address, words in NAVIGATION
+        )
+        page = filled(
+            "page",
+            title=title,
+            navigation=links,
+            content=content,
+            refresh=Markup(REFRESH.format(seconds=refresh)) if refresh else "",
+        )
+        return html_answer(status, page)
+
+    def _problem(self, status: int, sentence: str) -> Answer:
+        return self._page("Not done", filled("problem", sentence=sentence), status=status)
+
+    def _overview(self, request: Request) -> Answer:
+        count = self._state.count
+        is_own_zendesk = zendesk.accepted_token() != zendesk.DEFAULT_TOKEN
+        is_own_khoros = khoros.accepted_token() != khoros.DEFAULT_TOKEN
+        own = "as set in the environment"
+        content = filled(
+            "overview",
+            posts=count("SELECT count(*) FROM posts"),
+            tickets=count("SELECT count(*) FROM tickets"),
+            subscriptions=count("SELECT count(*) FROM subscriptions"),
+            faults=len(self._controls.faults.all()),
+            origin=request.origin,
+            khoros_token=own if is_own_khoros else khoros.DEFAULT_TOKEN,
+            zendesk_email=zendesk.accepted_email(),
+            zendesk_token=own if is_own_zendesk else zendesk.DEFAULT_TOKEN,
+            client_id=zendesk.CLIENT_ID,
+            client_secret=zendesk.CLIENT_SECRET,
+        )
+        return self._page("Overview", content, here="/")
+
+    def _inbox(self, request: Request) -> Answer:
+        posts = inbox.posts(self._state, SHOWN_POSTS)
+        total = self._state.count("SELECT count(*) FROM posts")
+        is_pushing = self._state.row("SELECT 1 FROM pushes WHERE finished_at IS NULL") is not None
+        content = filled(
+            "inbox",
+            count=f"The newest {SHOWN_POSTS} of {total:,} posts" if total > len(posts) else f"{total} posts",
+            posts=joined(self._post(post) for post in posts),
+            networks=options(NETWORKS, "twitter"),
+        )
+        # Only while a push is on its way: at any other time a reload would empty a form being filled in.
+        return self._page("Inbox", content, here="/inbox", refresh=2 if is_pushing else 0)
+
+    def _post(self, post: dict[str, Any]) -> Markup:
+        link = _outside_link(post["link"], "Open the post") if post["link"] else filled("no_link")
+        known = post["network"] if post["network"] in NETWORKS else "other"
+        return filled(
+            "post",
+            id=post["id"],
+            network=NETWORKS.get(post["network"], post["network"]),
+            known_network=known,
+            author=post["author"],
+            handle=post["handle"],
+            followers=_with_commas(post["followers"]),
+            posted_at=post["posted_at"],
+            posted_at_words=_moment(post["posted_at"]),
+            text=_folded(post["text"]),
+            link=link,
+            entity_id=post["entityId"],
+            labellings=joined(self._labelling(row) for row in inbox.labellings(self._state, post["id"])),
+            labels=options({label: label for label in inbox.LABELS}, inbox.LABELS[0]),
+        )
+
+    def _labelling(self, labelling: sqlite3.Row) -> Markup:
+        outcomes = inbox.outcomes(self._state, labelling["id"])
+        return filled(
+            "labelling",
+            label=labelling["label"],
+            applied_at=labelling["applied_at"],
+            applied_at_words=_moment(labelling["applied_at"]),
+            outcomes=joined(_outcome(row) for row in outcomes) if outcomes else filled("no_outcome"),
+        )
+
+    def _compose(self, request: Request) -> Answer:
+        form = request.form()
+        wanted = {name: form.get(name, "").strip() for name in ("network", "author", "handle", "text", "followers")}
+        link = form.get("link", "").strip()
+        made = inbox.compose(self._state, {**wanted, "link": "" if form.get("no_link") else link or None})
+        return see_other(f"/inbox#post-{made['id']}")
+
+    def _apply_label(self, request: Request, post_id: str) -> Answer:
+        form = request.form()
+        label = first_text((form.get("other_label", ""), form.get("label", "")))
+        self._controls.apply_label(label, [int(post_id)])
+        return see_other(f"/inbox#post-{post_id}")
+
+    def _push_again(self, request: Request, event_uuid: str) -> Answer:
+        self._controls.push_again(event_uuid)
+        return see_other("/inbox")
+
+    def _tickets(self, request: Request) -> Answer:
+        shown = tickets.latest_in_full(self._state, SHOWN_TICKETS)
+        total = self._state.count("SELECT count(*) FROM tickets")
+        count = f"The newest {SHOWN_TICKETS} of {total:,} tickets" if total > len(shown) else f"{total} tickets"
+        rows = joined(_ticket_row(ticket) for ticket in shown)
+        content = filled("tickets", count=count, rows=rows) if shown else filled("no_tickets")
+        return self._page("Tickets", content, here="/tickets", refresh=5)
+
+    def _ticket(self, request: Request, ticket_id: str) -> Answer:
+        ticket = tickets.one_in_full(self._state, int(ticket_id))
+        if ticket is None:
+            raise LookupError(f"There is no ticket {ticket_id}.")
+        content = filled(
+            "ticket",
+            id=ticket["id"],
+            subject=ticket["subject"] or "(no subject)",
+            status=ticket["status"],
+            comment=ticket["comment"]["body"],
+            visibility=_visibility(ticket["comment"]),
+            facts=joined(filled("fact", name=name, value=value) for name, value in _facts(ticket)),
+            json=json.dumps(ticket, indent=2, ensure_ascii=False),
+        )
+        return self._page(f"Ticket {ticket_id}", content, here="/tickets")
+
+    def _subscriptions(self, request: Request) -> Answer:
+        rows = self._controls.khoros.subscriptions()
+        cards = joined(self._subscription(row) for row in rows) if rows else filled("no_subscriptions")
+        return self._page("Subscriptions", filled("subscriptions", cards=cards), here="/subscriptions")
+
+    def _subscription(self, row: sqlite3.Row) -> Markup:
+        events = self._state.count("SELECT count(*) FROM events WHERE subscription_uuid = ?", row["uuid"])
+        wanted_status = "PAUSED" if row["status"] == "ACTIVE" else "ACTIVE"
+        return filled(
+            "subscription",
+            uuid=row["uuid"],
+            event_name=row["event_name"],
+            external_id=row["external_id"] or "none",
+            status=STATUS_WORDS[row["status"]],
+            query=row["query"] or "every label",
+            uri=row["notification_uri"] or "none: events are only collected",
+            has_token="sent with every push" if row["bearer_token"] else "none",
+            created_at=_moment(row["created_at"]),
+            events=events,
+            wanted_status=wanted_status,
+            wanted_words="Pause" if wanted_status == "PAUSED" else "Activate",
+        )
+
+    def _change_subscription(self, request: Request, uuid: str, change: str) -> Answer:
+        if change == "delete":
+            done = self._controls.khoros.delete(uuid)
+        elif change in khoros.STATUSES:
+            done = self._controls.khoros.change_status(uuid, change)
+        else:
+            raise ValueError(f"A subscription cannot be made {change}.")
+        if not done:
+            raise LookupError("There is no such subscription.")
+        return see_other("/subscriptions")
+
+    def _faults(self, request: Request) -> Answer:
+        active = self._controls.faults.all()
+        settings = self._state.settings
+        content = filled(
+            "faults",
+            active=joined(_fault_card(fault) for fault in active) if active else filled("no_faults"),
+            all_off=filled("all_faults_off") if active else "",
+            apis=options({api: API_WORDS[api] for api in APIS}, "zendesk"),
+            kinds=options(KINDS, "500"),
+            methods=options({"": "any", "GET": "GET", "POST": "POST", "PUT": "PUT", "DELETE": "DELETE"}, ""),
+            rate_limit=settings.rate_limit,
+            index_limit=settings.index_limit,
+            key_hours=f"{settings.idempotency_age_seconds / 3600:g}",
+            resubscribe=options(RESUBSCRIBE_WORDS, settings.resubscribe),
+            push_checked=Markup(" checked" if settings.push else ""),
+            labels_checked=Markup(" checked" if settings.labels_in_payload else ""),
+        )
+        return self._page("Faults", content, here="/faults")
+
+    def _add_fault(self, request: Request) -> Answer:
+        self._controls.faults.add(fault_from(_fault_values(request.form())))
+        return see_other("/faults")
+
+    def _clear_faults(self, request: Request) -> Answer:
+        self._controls.faults.clear()
+        return see_other("/faults")
+
+    def _remove_fault(self, request: Request, fault_id: str) -> Answer:
+        # One that has ended by itself in the meantime is off as well, so there is nothing to complain about.
+        self._controls.faults.remove(int(fault_id))
+        return see_other("/faults")
+
+    def _change_settings(self, request: Request) -> Answer:
+        form = request.form()
+        self._controls.change_settings(
+            {
+                "rate_limit": _form_number(form, "rate_limit", int),
+                "index_limit": _form_number(form, "index_limit", int),
+                "resubscribe": form.get("resubscribe", ""),
+                "push": "push" in form,
+                "labels_in_payload": "labels_in_payload" in form,
+            }
+        )
+        return see_other("/faults")
+
+    def _age_keys(self, request: Request) -> Answer:
+        self._controls.age_keys(self._state.settings.idempotency_age_seconds)
+        return see_other("/faults")
+
+    def _reset(self, request: Request) -> Answer:
+        self._controls.reset()
+        return see_other("/")
+
+    def _style(self, request: Request) -> Answer:
+        style = (HERE / "static" / "sandbox.css").read_text(encoding="utf-8")
+        return Answer(200, style.encode(), (("Content-Type", "text/css; charset=utf-8"),))
+
+    def _icon(self, request: Request) -> Answer:
+        return Answer(204)
+
+
+def _outside_link(address: str, words: str) -> Markup:
+    """A link where the address is one a browser may follow, else the address as text."""
+    if urlsplit(address).scheme in ("http", "https"):
+        return filled("outside_link", address=address, words=words)
+    return Markup(escape(address))
+
+
+def _folded(text: str) -> Markup:
+    if len(text) <= FOLDED_CHARACTERS:
+        return filled("post_text", text=text)
+    beginning = text[:FOLDED_CHARACTERS].rsplit(" ", 1)[0]
+    return filled("long_post_text", beginning=beginning, text=text, length=f"{len(text):,}")
+
+
+def _with_commas(number: str) -> str:
+    return f"{int(number):,}" if re.fullmatch("[0-9]{1,15}", number, re.ASCII) else number
+
+
+def _moment(iso: str) -> str:
+    """`2026-04-12 09:01:11 UTC` out of an ISO time; anything else unchanged."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z", iso)
+    return f"{found[1]} {found[2]} UTC" if found else iso
+
+
+def _outcome(row: sqlite3.Row) -> Markup:
+    kind, sentence = _outcome_words(row)
+    again = filled("push_again", event_uuid=row["event_uuid"]) if row["uri"] else ""
+    return filled("outcome", kind=kind, sentence=sentence, again=again)
+
+
+def _outcome_words(row: sqlite3.Row) -> tuple[str, str]:
+    """What became of one event, as a colour word and a sentence."""
+    if row["uri"] is None:
+        return "quiet", "Recorded, not pushed. It can be collected from the list of events."
+    where = urlsplit(row["uri"]).netloc
+    if row["finished_at"] is None:
+        return "quiet", f"On its way to {where} …"
+    if row["error"]:
+        return "bad", f"Did not reach {where}: {row['error']}."
+    if 200 <= row["status"] < 300:
+        return "good", f"Delivered: {where} answered {row['status']} after {row['milliseconds']} ms."
+    return "bad", f"Not accepted: {where} answered {row['status']} after {row['milliseconds']} ms."
+
+
+def _tags(names: list[str]) -> Markup:
+    return joined(filled("tag", name=name) for name in names)
+
+
+def _ticket_row(ticket: dict[str, Any]) -> Markup:
+    return filled(
+        "ticket_row",
+        id=ticket["id"],
+        subject=ticket["subject"] or "(no subject)",
+        requester=ticket["requester"]["name"],
+        status=ticket["status"],
+        priority=ticket["priority"] or "–",
+        tags=_tags(ticket["tags"]) or "–",
+        created_at=ticket["created_at"],
+        created_at_words=_moment(ticket["created_at"]),
+        external_id=ticket["external_id"] or "–",
+    )
+
+
+def _visibility(comment: dict[str, Any]) -> str:
+    words = "Public comment" if comment["public"] else "Internal note"
+    return words if comment["public_was_sent"] else f"{words} (the request did not say which)"
+
+
+def _facts(ticket: dict[str, Any]) -> list[tuple[str, Any]]:
+    requester = ticket["requester"]
+    email = f" <{requester['email']}>" if requester["email"] else ", no e-mail address"
+    custom = [
+        (tickets.CUSTOM_FIELDS[each["id"]].title, "–" if each["value"] is None else each["value"])
+        for each in ticket["custom_fields"]
+    ]
+    return [
+        ("Requester", f"{requester['name']}{email}"),
+        ("Priority", ticket["priority"] or "–"),
+        ("Type", ticket["type"] or "–"),
+        ("Tags", _tags(ticket["tags"]) or "–"),
+        ("Group", _named(ticket["group_id"], tickets.GROUPS)),
+        ("Assignee", ticket["assignee_id"] or "–"),
+        ("Brand", _named(ticket["brand_id"], tickets.BRANDS)),
+        ("Form", _named(ticket["ticket_form_id"], tickets.FORMS)),
+        *custom,
+        ("External id", ticket["external_id"] or "–"),
+        ("Idempotency key", ticket["idempotency_key"] or "none was sent"),
+        ("Created", _moment(ticket["created_at"])),
+        ("API address", ticket["url"]),
+    ]
+
+
+def _named(number: int | None, names: Mapping[int, str]) -> str:
+    return "–" if number is None else f"{names[number]} ({number})"
+
+
+def _fault_card(fault: Fault) -> Markup:
+    limits = " ".join(part for part in (fault.method, fault.path and f"{fault.path}…") if part)
+    details = [
+        f"{fault.seconds:g} seconds" if fault.seconds is not None else "",
+        f"Retry-After {fault.retry_after}" if fault.retry_after else "",
+        f"status {fault.status}" if fault.status is not None else "",
+    ]
+    return filled(
+        "fault",
+        id=fault.id,
+        api=API_WORDS[fault.api],
+        words=KINDS[fault.kind],
+        lasts="until switched off" if fault.times is None else f"{fault.times} more",
+        applies_to=f"only {limits}" if limits else "every request",
+        details=", ".join(part for part in details if part) or "–",
+        fired=fault.fired,
+    )
+
+
+def _fault_values(form: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of the fault form, as the control API would take them; what is left blank is left out."""
+    texts = {name: form.get(name, "").strip() for name in ("api", "kind", "method", "path", "retry_after")}
+    values: dict[str, Any] = {name: text for name, text in texts.items() if text}
+    kinds: dict[str, Callable[[str], Any]] = {"times": int, "status": int, "seconds": float}
+    values |= {name: _form_number(form, name, kind) for name, kind in kinds.items() if form.get(name, "").strip()}
+    headers = [line.partition(":") for line in form.get("headers", "").splitlines() if line.strip()]
+    pairs = [[name.strip(), value.strip()] for name, _, value in headers]
+    if form.get("location", "").strip():
+        pairs.append(["Location", form["location"].strip()])
+    return {**values, "headers": pairs, "body": form.get("body") or None}
+
+
+def _form_number(form: Mapping[str, str], name: str, kind: Callable[[str], Any]) -> Any:
+    try:
+        return kind(form.get(name, "").strip())
+    except ValueError as problem:
+        raise ValueError(f"{name.replace('_', ' ').capitalize()} must be a number.") from problem
