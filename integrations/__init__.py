@@ -1,4 +1,6 @@
-"""The journey of a notification: views -> intake -> tasks -> {routing, delivery} -> models -> providers -> {post, http}.
+"""The journey of a notification.
+
+views -> intake -> tasks -> {routing, delivery} -> models -> {sources, destinations} -> {post, http}
 
 Imports point that one way. Providers (sources/, destinations/) know neither the database nor the tasks.
 """

@@ -27,7 +27,7 @@ def public_url() -> str:
         if Installation.objects.filter(heroku_address_seen_at__isnull=False).exists():
             return f"https://{settings.HEROKU_APP_HOST}"
         raise NoPublicAddress(
-            f"No request to https://{settings.HEROKU_APP_HOST} has reached this portal, so that may not be its address. "
+            f"No request to https://{settings.HEROKU_APP_HOST} has reached us, so that may not be the address. "
             "Open the portal there once, or set PUBLIC_URL to the address at which Khoros reaches it."
         )
     if settings.LOCAL_URL and _is_loopback(settings.KHOROS_API_URL):

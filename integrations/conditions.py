@@ -3,7 +3,7 @@
 Regular expressions are RE2's, whose running time is linear in the text (https://github.com/google/re2/wiki/Syntax).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import re2
@@ -95,7 +95,7 @@ def _labels(wanted: list[str], post: Post) -> str:
     return f"the labels are {', '.join(post.labels)}, wanted: {' or '.join(wanted)}"
 
 
-CHECKS = {
+CHECKS: dict[str, Callable[[Any, Post], str]] = {
     "networks": _network,
     "content_types": _content_type,
     "followers_at_least": _followers_at_least,

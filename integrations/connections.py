@@ -1,7 +1,7 @@
 """Pausing and resuming a connection. A pause keeps every delivery waiting; it never stops intake."""
 
 import structlog
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest, Now
 
 from integrations import pace
@@ -21,7 +21,9 @@ def pause(connections: QuerySet[Connection], reason: str, seconds: float | None,
     not_paused = Q(paused_at__isnull=True) | Q(paused_until__lte=Now())
     waiting_for_a_person = Q(paused_at__isnull=False, paused_until__isnull=True)
     begun = Case(When(not_paused, then=Now()), default=F("paused_at"))
-    in_a_row = Case(When(not_paused, then=F("limits_in_a_row") + 1), default=F("limits_in_a_row"))
+    in_a_row = Case(
+        When(not_paused, then=F("limits_in_a_row") + 1), default=F("limits_in_a_row"), output_field=IntegerField()
+    )
     changes = {"paused_at": begun, "pause_reason": reason} | ({"limits_in_a_row": in_a_row} if limited else {})
     if seconds is None:
         return connections.update(**changes, paused_until=None)

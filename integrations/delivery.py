@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
+from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from integrations import connections, pace
@@ -96,7 +96,9 @@ def claim(delivery_id: int) -> Try | None:
             attempt_count=F("attempt_count") + 1,
             is_uncertain=Case(When(died, then=True), default=F("is_uncertain")),
             look_up_next=Case(When(key_is_old, then=True), default=F("look_up_next")),
-            key_version=Case(When(key_is_old, then=F("key_version") + 1), default=F("key_version")),
+            key_version=Case(
+                When(key_is_old, then=F("key_version") + 1), default=F("key_version"), output_field=IntegerField()
+            ),
             key_used_at=Case(When(key_is_old, then=Now()), default=Coalesce(F("key_used_at"), Now())),
         )
     )

@@ -21,7 +21,7 @@ from integrations.stored_secrets import change_secrets, read_secrets
 KEEP = "Leave empty to keep what is stored."
 
 
-class CompanyForm(forms.ModelForm[Company]):
+class CompanyForm(forms.ModelForm):
     new_api_token = forms.CharField(
         label="API token",
         required=False,
@@ -52,7 +52,7 @@ class CompanyForm(forms.ModelForm[Company]):
         return super().save(commit)
 
 
-class SubscriptionForm(forms.ModelForm[Subscription]):
+class SubscriptionForm(forms.ModelForm):
     class Meta:
         model = Subscription
         fields = ("company", "event_name", "match", "label", "is_active")
@@ -89,7 +89,9 @@ class SubscriptionForm(forms.ModelForm[Subscription]):
         try:
             compile_expression(self.cleaned_data["label"])
         except BadExpression:
-            return "The expression uses look-around or back-references: Khoros may know them, Casebridge cannot test them."
+            return (
+                "The expression uses look-around or back-references: Khoros may know them, Casebridge cannot test them."
+            )
         return ""
 
     def save(self, commit: bool = True) -> Subscription:
@@ -98,7 +100,7 @@ class SubscriptionForm(forms.ModelForm[Subscription]):
         return super().save(commit)
 
 
-class ConnectionForm(forms.ModelForm[Connection]):
+class ConnectionForm(forms.ModelForm):
     """The part of a connection that every kind shares. `destination` is set on the class made for a kind."""
 
     destination: Destination
@@ -122,11 +124,11 @@ class ConnectionForm(forms.ModelForm[Connection]):
 
     def clean(self) -> dict[str, Any]:
         super().clean()
-        return self.destination.connection_form.clean(self) or {}  # type: ignore[arg-type]
+        return self.destination.connection_form.clean(self) or {}
 
     def save(self, commit: bool = True) -> Connection:
-        fields = self.destination.connection_form.base_fields  # type: ignore[attr-defined]
-        secret_names = self.destination.connection_form.SECRETS  # type: ignore[attr-defined]
+        fields = self.destination.connection_form.base_fields
+        secret_names = self.destination.connection_form.SECRETS
         self.instance.kind = self.destination.kind
         before = self.instance.settings
         self.instance.settings = {name: self.cleaned_data[name] for name in fields if name not in secret_names}
@@ -164,7 +166,9 @@ class ConditionsForm(forms.Form):
         help_text="A regular expression that the text matches; begin with (?i) to take upper and lower case alike.",
     )
     authors = forms.CharField(
-        required=False, max_length=2000, help_text="Names, handles or ids separated by commas: the author is one of them."
+        required=False,
+        max_length=2000,
+        help_text="Names, handles or ids separated by commas: the author is one of them.",
     )
     labels = forms.CharField(
         required=False,
@@ -176,13 +180,11 @@ class ConditionsForm(forms.Form):
 
     @classmethod
     def initial_of(cls, conditions: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: ", ".join(value) if isinstance(value, list) else value for name, value in conditions.items()
-        }
+        return {name: ", ".join(value) if isinstance(value, list) else value for name, value in conditions.items()}
 
     def conditions(self) -> dict[str, Any]:
         """The cleaned conditions as they are stored; empty ones are left out."""
-        found = {name: self.cleaned_data.get(name) for name in ConditionsForm.base_fields}  # type: ignore[attr-defined]
+        found = {name: self.cleaned_data.get(name) for name in ConditionsForm.base_fields}
         for name in self.LISTS:
             found[name] = [entry.strip() for entry in (found[name] or "").split(",") if entry.strip()]
         return {name: value for name, value in found.items() if value not in (None, "", [])}
@@ -196,7 +198,7 @@ class ConditionsForm(forms.Form):
         return expression
 
 
-class MappingForm(forms.ModelForm[Mapping]):
+class MappingForm(forms.ModelForm):
     """The part of a mapping that every kind of connection shares."""
 
     destination: Destination
@@ -208,8 +210,8 @@ class MappingForm(forms.ModelForm[Mapping]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
-            shown = self.destination.mapping_form.initial_of(self.instance.settings)  # type: ignore[attr-defined]
-            self.initial |= shown | ConditionsForm.initial_of(self.instance.conditions)
+            shown = self.destination.mapping_form.initial_of(self.instance.settings)
+            self.initial.update(shown | ConditionsForm.initial_of(self.instance.conditions))
         connections = self.fields.get("connection")
         if connections is not None:
             connections.queryset = Connection.objects.filter(kind=self.destination.kind)  # type: ignore[attr-defined]
@@ -222,7 +224,7 @@ class MappingForm(forms.ModelForm[Mapping]):
         return cleaned
 
     def save(self, commit: bool = True) -> Mapping:
-        fields = self.destination.mapping_form.base_fields  # type: ignore[attr-defined]
+        fields = self.destination.mapping_form.base_fields
         settings = {name: self.cleaned_data[name] for name in fields}
         self.instance.settings = json.loads(json.dumps(settings))
         self.instance.conditions = ConditionsForm.conditions(self)  # type: ignore[arg-type]

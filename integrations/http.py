@@ -216,11 +216,11 @@ class _Guarded:
         super().request(*args, **kwargs)  # type: ignore[misc]
 
 
-class _GuardedHTTPConnection(_Guarded, HTTPConnection):  # type: ignore[misc]
+class _GuardedHTTPConnection(_Guarded, HTTPConnection):
     pass
 
 
-class _GuardedHTTPSConnection(_Guarded, HTTPSConnection):  # type: ignore[misc]
+class _GuardedHTTPSConnection(_Guarded, HTTPSConnection):
     pass
 
 

@@ -1,4 +1,4 @@
-"""Post and Event: what sources produce and destinations consume. Plain values, every string safe to store and to send."""
+"""Post and Event: what sources produce and destinations consume. Plain values, each string safe to store and send."""
 
 import re
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from django.conf import settings
 @cache
 def client() -> redis.Redis:
     return redis.Redis.from_url(
-        settings.CELERY["broker_url"],
+        str(settings.CELERY["broker_url"]),
         socket_connect_timeout=0.5,
         socket_timeout=1.0,
         health_check_interval=30,

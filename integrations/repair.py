@@ -90,7 +90,7 @@ def cancel(deliveries: QuerySet[Delivery]) -> Done:
     chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED])
     if uncertain := chosen.filter(is_uncertain=True).count():
         remarks.append(
-            f"For {uncertain} of these an earlier try ended without an answer: a ticket may exist in Zendesk all the same."
+            f"For {uncertain} of these an earlier try ended without an answer: a ticket may exist in Zendesk anyhow."
         )
     ids = _oldest(chosen, remarks)
     Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED]).update(

@@ -152,7 +152,7 @@ def _new_delivery(notification: Notification, event: Event, post: Post, mapping:
 
 
 def render_into(delivery: Delivery, notification: Notification, event: Event, post: Post, mapping: Mapping) -> None:
-    """Puts the rendered request into an unsaved or claimed delivery; a template that fails makes it failed, with why."""
+    """Puts the rendered request into an unsaved delivery; a template that fails makes it failed and says why."""
     destination = DESTINATIONS[mapping.connection.kind]
     delivery.external_id = destination.external_id(post, str(mapping.uuid))
     try:
@@ -195,7 +195,7 @@ def _finish_with(notification: Notification, outcomes: list[Outcome]) -> None:
 
 def _finish(notification: Notification, state: str, reason: str) -> None:
     notification.state, notification.reason = state, reason
-    notification.routed_at = Now()  # type: ignore[assignment]
+    notification.routed_at = Now()
     notification.save(update_fields=["state", "reason", "routed_at", "summary", "outcome"])
 
 

@@ -53,7 +53,7 @@ def wish(subscription_ids: list[int]) -> None:
 
 
 def register(subscription_id: int) -> None:
-    """Brings one feed at Khoros to what is wanted and records what was found. Safe to repeat; does nothing if not due."""
+    """Brings one feed at Khoros to what is wanted and records what was found. Safe to repeat; nothing if not due."""
     claimed = _claim(subscription_id)
     if claimed is None:
         return
@@ -106,7 +106,7 @@ def _wanted(subscription: Subscription) -> Wanted:
 
 
 def _check_company(company: Company, client: KhorosClient) -> None:
-    """Notes whether the token sees the company. A company that is not listed only warns; a refused token ends the run."""
+    """Notes whether the token sees the company. One that is not listed only warns; a refused token ends the run."""
     try:
         warning = plan.company_warning(client.whoami(), company.company_id)
     except Failure as failure:

@@ -51,7 +51,7 @@ def _to_deliver() -> QuerySet[Delivery]:
 def _room(queue_name: str) -> tuple[int, bool]:
     """(how many more messages the queue takes, whether it is empty now)."""
     try:
-        length = int(client().llen(queue_name))  # type: ignore[arg-type]
+        length = int(client().llen(queue_name))
     except redis.RedisError as error:
         log.warning("nothing queued: Redis is away", error=str(error))
         return 0, False

@@ -116,7 +116,13 @@ def _post_rows(delivery: Delivery) -> list[tuple[str, str]]:
         return [*rows, ("Text", delivery.text)]
     followers = "–" if post.followers is None else f"{post.followers:,}"
     labels = ", ".join(post.labels) or "none in the notification"
-    return [*rows, ("Followers", followers), ("Content type", post.content_type or "–"), ("Labels", labels), ("Text", post.text)]
+    return [
+        *rows,
+        ("Followers", followers),
+        ("Content type", post.content_type or "–"),
+        ("Labels", labels),
+        ("Text", post.text),
+    ]
 
 
 def _ticket_rows(delivery: Delivery) -> list[tuple[str, str]]:

@@ -77,7 +77,8 @@ def check_template(template: str) -> None:
     if "{{" in rest or "}}" in rest or "{%" in rest:
         start = min(position for mark in ("{{", "}}", "{%") if (position := rest.find(mark)) >= 0)
         raise TemplateError(
-            f"“{rest[start : start + 30]}” is not a placeholder. Write one like {{{{ author }}}}; the list is below the field."
+            f"“{rest[start : start + 30]}” is not a placeholder. Write one like {{{{ author }}}}; the field's help has "
+            "them all."
         )
     if almost := ALMOST.search(template):
         name = almost[1]

@@ -2,11 +2,13 @@
 
 import logging.config
 import os
+import warnings
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
-from kombu import Queue
+from celery.platforms import SecurityWarning
+from celery.signals import celeryd_init, setup_logging
+from kombu.entity import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
@@ -20,12 +22,23 @@ def use_the_portals_logging(**_kwargs: Any) -> None:
     logging.config.dictConfig(settings.LOGGING)
 
 
+@celeryd_init.connect
+def do_not_warn_of_root_on_a_trial_machine(**_kwargs: Any) -> None:
+    """`make run` works as root too; elsewhere the warning is right."""
+    from django.conf import settings
+
+    if settings.LOCAL_URL:
+        warnings.filterwarnings("ignore", category=SecurityWarning)
+
+
 @app.on_configure.connect
 def configure(**_kwargs: Any) -> None:
     from django.conf import settings
 
-    configuration = dict(settings.CELERY)
-    configuration["task_queues"] = [Queue(name) for name in configuration.pop("task_queues_names")]
+    configuration: dict[str, Any] = dict(settings.CELERY)
+    # Each queue has an exchange of its own: bound to a common one, all of them would get every message.
+    names = configuration.pop("task_queues_names")
+    configuration["task_queues"] = [Queue(name, Exchange(name), routing_key=name) for name in names]
     configuration["beat_schedule"] = {
         "sweep": {
             "task": "integrations.tasks.sweep",

@@ -86,7 +86,7 @@ ENCRYPTION_KEYS = [
     key.strip()
     for key in required(
         "ENCRYPTION_KEY",
-        "set it to at least 32 random characters; it encrypts the stored secrets. Keep a copy: without it they are lost.",
+        "set it to at least 32 random characters; it encrypts the stored secrets. Keep a copy: they are lost without.",
     ).split(",")
     if key.strip()
 ]

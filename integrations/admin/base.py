@@ -1,4 +1,4 @@
-"""What all our admin pages share: notices, buttons that are list actions, a capped count, and a trail of who did what."""
+"""What all our admin pages share: notices, buttons that are list actions, a capped count, a trail of who did what."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -42,7 +42,8 @@ class CappedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        return self.object_list[: self.MOST].count()  # type: ignore[union-attr]
+        rows: QuerySet[Any] = self.object_list[: self.MOST]  # type: ignore[assignment]
+        return rows.count()
 
 
 class PortalAdmin(ModelAdmin):
@@ -53,8 +54,8 @@ class PortalAdmin(ModelAdmin):
     list_filter_sheet = True
     warn_unsaved_form = True
     page_buttons: Sequence[str] = ()
-    change_form_outer_before_template = "admin/integrations/notices.html"
-    change_form_outer_after_template = "admin/integrations/buttons.html"
+    change_form_outer_before_template: str | None = "admin/integrations/notices.html"
+    change_form_outer_after_template: str | None = "admin/integrations/buttons.html"
 
     def notices(self, request: HttpRequest, obj: Any) -> list[tuple[str, str]]:
         """("warning" or "info" or "error", sentence) to show on the page of an object."""
@@ -125,7 +126,7 @@ def themed(form_class: type[forms.BaseForm]) -> None:
             if type(field.widget) is plain:
                 attrs = {k: v for k, v in field.widget.attrs.items() if k != "class"}
                 choices = {"choices": field.widget.choices} if isinstance(field.widget, forms.Select) else {}
-                field.widget = theme(attrs=attrs, **choices)  # type: ignore[call-arg]
+                field.widget = theme(attrs=attrs, **choices)
                 break
 
 
@@ -133,14 +134,14 @@ def note_action(request: HttpRequest, model: type[Model], ids: list[int], action
     """One line in each object's history: who did what, and when."""
     if ids:
         rows = model._default_manager.filter(pk__in=ids)
-        LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, change_message=action)
+        LogEntry.objects.log_actions(str(request.user.pk), rows, CHANGE, change_message=action)
 
 
 class ReadOnlyAdmin(PortalAdmin):
     """History: nobody adds, changes or deletes it here. Who may change the model may use its actions."""
 
     paginator = CappedPaginator
-    list_after_template = "admin/integrations/older.html"
+    list_after_template: str | None = "admin/integrations/older.html"
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
@@ -158,4 +159,4 @@ class ReadOnlyAdmin(PortalAdmin):
         """The link to older rows filters by the time of the last row shown."""
         return lookup == f"{self.opts.ordering[0].removeprefix('-')}__lte" or super().lookup_allowed(
             lookup, value, request
-        )  # type: ignore[arg-type]
+        )

@@ -164,7 +164,9 @@ class NotificationAdmin(ReadOnlyAdmin):
     ordering = ("-received_at", "-id")
     sortable_by = ()
     change_form_outer_after_template = "admin/integrations/notification_story.html"
-    fieldsets = ((None, {"fields": ("received_at", "state_words", "feed_link", "event_name", "event_key", "repeated")}),)
+    fieldsets = (
+        (None, {"fields": ("received_at", "state_words", "feed_link", "event_name", "event_key", "repeated")}),
+    )
     readonly_fields = ("received_at", "state_words", "feed_link", "event_name", "event_key", "repeated")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notification]:
@@ -212,7 +214,8 @@ class NotificationAdmin(ReadOnlyAdmin):
     def repeated(self, notification: Notification) -> str:
         if not notification.repeats:
             return "Received once."
-        return f"Received {notification.repeats} more times, last {telling.moment(notification.last_repeat_at)}; stored once."
+        last = telling.moment(notification.last_repeat_at)
+        return f"Received {notification.repeats} more times, last {last}; stored once."
 
     def story(self, request: HttpRequest, obj: Notification) -> dict[str, Any]:
         return telling.notification_story(obj)
@@ -275,7 +278,9 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Calls")
     def calls(self, attempt: Attempt) -> str:
-        return format_html_join("", '<pre class="cb-raw">{}</pre>', ((telling.call(e),) for e in attempt.exchanges)) or "–"
+        return (
+            format_html_join("", '<pre class="cb-raw">{}</pre>', ((telling.call(e),) for e in attempt.exchanges)) or "–"
+        )
 
 
 def _link(model: str, pk: int, words: str) -> str:

@@ -10,7 +10,7 @@ when an earlier try may have made the thing and the key no longer protects. What
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from django import forms
 
@@ -68,13 +68,44 @@ class Budget:
     reset_seconds: float | None
 
 
+class ConnectionFields(forms.Form):
+    """Base of a destination's account form. `SECRETS` name the write-only fields, which are stored encrypted."""
+
+    base_fields: ClassVar[dict[str, forms.Field]]
+    SECRETS: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def stored_secrets(self) -> set[str]:
+        """Names of the secrets that an empty field may keep."""
+        return set()
+
+
+class MappingFields(forms.Form):
+    """Base of a destination's mapping form. Cleaned values are stored as JSON."""
+
+    base_fields: ClassVar[dict[str, forms.Field]]
+
+    @staticmethod
+    def initial_of(settings: dict[str, Any]) -> dict[str, Any]:
+        """Stored settings as the form shows them."""
+        return dict(settings)
+
+
 class Destination(Protocol):
     """One kind of connection. `kind` is stored; `title` is what staff read."""
 
     kind: str
     title: str
-    connection_form: type[forms.Form]
-    mapping_form: type[forms.Form]
+
+    @property
+    def connection_form(self) -> type["ConnectionFields"]:
+        """What staff fill in for an account."""
+        ...
+
+    @property
+    def mapping_form(self) -> type["MappingFields"]:
+        """What staff fill in for a mapping to such an account."""
+        ...
 
     def origin(self, settings: Mapping[str, Any]) -> str:
         """Scheme and host that calls go to."""

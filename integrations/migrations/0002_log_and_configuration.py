@@ -10,330 +10,650 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('integrations', '0001_extensions'),
+        ("integrations", "0001_extensions"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Notification',
+            name="Notification",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('event_key', models.CharField(max_length=140)),
-                ('event_name', models.CharField(blank=True, default='', max_length=100, verbose_name='event')),
-                ('source', models.CharField(choices=[('pushed', 'Pushed by Khoros')], default='pushed', max_length=10)),
-                ('body', models.BinaryField()),
-                ('headers', models.JSONField(default=dict)),
-                ('state', models.CharField(choices=[('received', 'Received'), ('routed', 'Routed'), ('unmatched', 'Unmatched'), ('unreadable', 'Unreadable')], default='received', max_length=12)),
-                ('reason', models.TextField(blank=True, default='')),
-                ('summary', models.TextField(blank=True, default='', verbose_name='posts')),
-                ('outcome', models.JSONField(default=list)),
-                ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='received')),
-                ('routed_at', models.DateTimeField(null=True)),
-                ('repeats', models.PositiveIntegerField(default=0)),
-                ('last_repeat_at', models.DateTimeField(null=True)),
-                ('queued_until', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("event_key", models.CharField(max_length=140)),
+                ("event_name", models.CharField(blank=True, default="", max_length=100, verbose_name="event")),
+                ("source", models.CharField(choices=[("pushed", "Pushed by Khoros")], default="pushed", max_length=10)),
+                ("body", models.BinaryField()),
+                ("headers", models.JSONField(default=dict)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("received", "Received"),
+                            ("routed", "Routed"),
+                            ("unmatched", "Unmatched"),
+                            ("unreadable", "Unreadable"),
+                        ],
+                        default="received",
+                        max_length=12,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True, default="")),
+                ("summary", models.TextField(blank=True, default="", verbose_name="posts")),
+                ("outcome", models.JSONField(default=list)),
+                (
+                    "received_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="received"),
+                ),
+                ("routed_at", models.DateTimeField(null=True)),
+                ("repeats", models.PositiveIntegerField(default=0)),
+                ("last_repeat_at", models.DateTimeField(null=True)),
+                ("queued_until", models.DateTimeField(null=True)),
             ],
             options={
-                'ordering': ['-received_at', '-id'],
+                "ordering": ["-received_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Company',
+            name="Company",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='How you call this company here, for example the brand.', max_length=120)),
-                ('company_id', models.CharField(help_text='The number Khoros has for the company. It is in the address bar of Khoros Marketing.', max_length=40, verbose_name='company id')),
-                ('api_token', integrations.models.fields.SecretField(blank=True, default='', editable=False)),
-                ('from_environment', models.BooleanField(default=False, editable=False)),
-                ('checked_at', models.DateTimeField(editable=False, null=True, verbose_name='last checked')),
-                ('warning', models.TextField(blank=True, default='', editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="How you call this company here, for example the brand.", max_length=120
+                    ),
+                ),
+                (
+                    "company_id",
+                    models.CharField(
+                        help_text="The number Khoros has for the company. It is in the address bar of Khoros Marketing.",
+                        max_length=40,
+                        verbose_name="company id",
+                    ),
+                ),
+                ("api_token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                ("from_environment", models.BooleanField(default=False, editable=False)),
+                ("checked_at", models.DateTimeField(editable=False, null=True, verbose_name="last checked")),
+                ("warning", models.TextField(blank=True, default="", editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'verbose_name_plural': 'companies',
-                'ordering': ['name'],
-                'constraints': [models.UniqueConstraint(fields=('company_id',), name='company_known_once'), models.UniqueConstraint(condition=models.Q(('from_environment', True)), fields=('from_environment',), name='company_from_environment_once')],
+                "verbose_name_plural": "companies",
+                "ordering": ["name"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("company_id",), name="company_known_once"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("from_environment", True)),
+                        fields=("from_environment",),
+                        name="company_from_environment_once",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Connection',
+            name="Connection",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('name', models.CharField(help_text='How you call this account here.', max_length=120)),
-                ('kind', models.CharField(editable=False, max_length=40)),
-                ('settings', models.JSONField(default=dict, editable=False)),
-                ('secrets', integrations.models.fields.SecretField(blank=True, default='', editable=False)),
-                ('is_active', models.BooleanField(default=True, help_text='Switched off, nothing is sent there: what waits keeps waiting, and new posts make no deliveries.', verbose_name='in use')),
-                ('look_up_before_create', models.BooleanField(default=False, help_text='Ask Zendesk first whether the ticket exists already. Slower; switch it on after the database was restored from a backup, and off again a day later.', verbose_name='look up before every create')),
-                ('from_environment', models.BooleanField(default=False, editable=False)),
-                ('access_token', integrations.models.fields.SecretField(blank=True, default='', editable=False)),
-                ('access_token_expires_at', models.DateTimeField(editable=False, null=True)),
-                ('paused_at', models.DateTimeField(editable=False, null=True)),
-                ('paused_until', models.DateTimeField(editable=False, null=True)),
-                ('pause_reason', models.TextField(blank=True, default='', editable=False)),
-                ('limits_in_a_row', models.PositiveIntegerField(default=0, editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ("name", models.CharField(help_text="How you call this account here.", max_length=120)),
+                ("kind", models.CharField(editable=False, max_length=40)),
+                ("settings", models.JSONField(default=dict, editable=False)),
+                ("secrets", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Switched off, nothing is sent there: what waits keeps waiting, and new posts make no deliveries.",
+                        verbose_name="in use",
+                    ),
+                ),
+                (
+                    "look_up_before_create",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Ask Zendesk first whether the ticket exists already. Slower; switch it on after the database was restored from a backup, and off again a day later.",
+                        verbose_name="look up before every create",
+                    ),
+                ),
+                ("from_environment", models.BooleanField(default=False, editable=False)),
+                ("access_token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                ("access_token_expires_at", models.DateTimeField(editable=False, null=True)),
+                ("paused_at", models.DateTimeField(editable=False, null=True)),
+                ("paused_until", models.DateTimeField(editable=False, null=True)),
+                ("pause_reason", models.TextField(blank=True, default="", editable=False)),
+                ("limits_in_a_row", models.PositiveIntegerField(default=0, editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['name'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('paused_until__isnull', True), ('paused_at__isnull', False), _connector='OR'), name='connection_pause_has_a_beginning'), models.UniqueConstraint(condition=models.Q(('from_environment', True)), fields=('from_environment',), name='connection_from_environment_once')],
+                "ordering": ["name"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("paused_until__isnull", True), ("paused_at__isnull", False), _connector="OR"
+                        ),
+                        name="connection_pause_has_a_beginning",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("from_environment", True)),
+                        fields=("from_environment",),
+                        name="connection_from_environment_once",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Installation',
+            name="Installation",
             fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('uuid', models.UUIDField(default=uuid.uuid4)),
-                ('seeded_at', models.DateTimeField(null=True)),
-                ('heroku_address_seen_at', models.DateTimeField(null=True)),
-                ('worker_heard_at', models.DateTimeField(null=True)),
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("uuid", models.UUIDField(default=uuid.uuid4)),
+                ("seeded_at", models.DateTimeField(null=True)),
+                ("heroku_address_seen_at", models.DateTimeField(null=True)),
+                ("worker_heard_at", models.DateTimeField(null=True)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='installation_is_one_row')],
+                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="installation_is_one_row")],
             },
         ),
         migrations.CreateModel(
-            name='Mapping',
+            name="Mapping",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('name', models.CharField(help_text='For example "CreateCase to Zendesk".', max_length=120)),
-                ('is_active', models.BooleanField(default=True, help_text='Switched off, it makes no new tickets; those already made go on.', verbose_name='active')),
-                ('conditions', models.JSONField(default=dict, editable=False)),
-                ('settings', models.JSONField(default=dict, editable=False)),
-                ('from_environment', models.BooleanField(default=False, editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('changed_at', models.DateTimeField(auto_now=True)),
-                ('connection', models.ForeignKey(help_text='The account the tickets go to.', on_delete=django.db.models.deletion.PROTECT, related_name='mappings', to='integrations.connection')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ("name", models.CharField(help_text='For example "CreateCase to Zendesk".', max_length=120)),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Switched off, it makes no new tickets; those already made go on.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("conditions", models.JSONField(default=dict, editable=False)),
+                ("settings", models.JSONField(default=dict, editable=False)),
+                ("from_environment", models.BooleanField(default=False, editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("changed_at", models.DateTimeField(auto_now=True)),
+                (
+                    "connection",
+                    models.ForeignKey(
+                        help_text="The account the tickets go to.",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="mappings",
+                        to="integrations.connection",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Delivery',
+            name="Delivery",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.UUIDField(default=uuid.uuid4, unique=True)),
-                ('post_id', models.CharField(max_length=250, verbose_name='post')),
-                ('native_id', models.CharField(max_length=250)),
-                ('network', models.CharField(blank=True, max_length=60)),
-                ('author', models.CharField(blank=True, max_length=200)),
-                ('text', models.CharField(blank=True, max_length=300)),
-                ('link', models.CharField(blank=True, max_length=2000)),
-                ('posted_at', models.DateTimeField(null=True)),
-                ('search_text', models.TextField(blank=True)),
-                ('request', models.TextField(blank=True)),
-                ('external_id', models.CharField(max_length=250)),
-                ('key_version', models.PositiveIntegerField(default=1)),
-                ('key_used_at', models.DateTimeField(null=True)),
-                ('is_uncertain', models.BooleanField(default=False)),
-                ('look_up_next', models.BooleanField(default=False)),
-                ('was_refused', models.BooleanField(default=False)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('sending', 'Sending'), ('delivered', 'Delivered'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='pending', max_length=10)),
-                ('tries', models.PositiveIntegerField(default=0)),
-                ('attempt_count', models.PositiveIntegerField(default=0, verbose_name='attempts')),
-                ('next_attempt_at', models.DateTimeField(null=True, verbose_name='next try')),
-                ('queued_until', models.DateTimeField(null=True)),
-                ('claim', models.UUIDField(null=True)),
-                ('claimed_until', models.DateTimeField(null=True)),
-                ('last_error', models.TextField(blank=True, default='')),
-                ('result', models.CharField(blank=True, choices=[('created', 'Created'), ('already_there', 'Already there: an earlier try had created it'), ('found', 'Found by its external id')], default='', max_length=14)),
-                ('ticket_number', models.CharField(blank=True, default='', max_length=40, verbose_name='ticket')),
-                ('ticket_url', models.CharField(blank=True, default='', max_length=500)),
-                ('delivered_at', models.DateTimeField(null=True)),
-                ('labelled_again', models.PositiveIntegerField(default=0)),
-                ('labelled_again_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='time')),
-                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='integrations.connection')),
-                ('mapping', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='integrations.mapping')),
-                ('notification', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='integrations.notification')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, unique=True)),
+                ("post_id", models.CharField(max_length=250, verbose_name="post")),
+                ("native_id", models.CharField(max_length=250)),
+                ("network", models.CharField(blank=True, max_length=60)),
+                ("author", models.CharField(blank=True, max_length=200)),
+                ("text", models.CharField(blank=True, max_length=300)),
+                ("link", models.CharField(blank=True, max_length=2000)),
+                ("posted_at", models.DateTimeField(null=True)),
+                ("search_text", models.TextField(blank=True)),
+                ("request", models.TextField(blank=True)),
+                ("external_id", models.CharField(max_length=250)),
+                ("key_version", models.PositiveIntegerField(default=1)),
+                ("key_used_at", models.DateTimeField(null=True)),
+                ("is_uncertain", models.BooleanField(default=False)),
+                ("look_up_next", models.BooleanField(default=False)),
+                ("was_refused", models.BooleanField(default=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("sending", "Sending"),
+                            ("delivered", "Delivered"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                    ),
+                ),
+                ("tries", models.PositiveIntegerField(default=0)),
+                ("attempt_count", models.PositiveIntegerField(default=0, verbose_name="attempts")),
+                ("next_attempt_at", models.DateTimeField(null=True, verbose_name="next try")),
+                ("queued_until", models.DateTimeField(null=True)),
+                ("claim", models.UUIDField(null=True)),
+                ("claimed_until", models.DateTimeField(null=True)),
+                ("last_error", models.TextField(blank=True, default="")),
+                (
+                    "result",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("created", "Created"),
+                            ("already_there", "Already there: an earlier try had created it"),
+                            ("found", "Found by its external id"),
+                        ],
+                        default="",
+                        max_length=14,
+                    ),
+                ),
+                ("ticket_number", models.CharField(blank=True, default="", max_length=40, verbose_name="ticket")),
+                ("ticket_url", models.CharField(blank=True, default="", max_length=500)),
+                ("delivered_at", models.DateTimeField(null=True)),
+                ("labelled_again", models.PositiveIntegerField(default=0)),
+                ("labelled_again_at", models.DateTimeField(null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="time"),
+                ),
+                (
+                    "connection",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deliveries",
+                        to="integrations.connection",
+                    ),
+                ),
+                (
+                    "mapping",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deliveries",
+                        to="integrations.mapping",
+                    ),
+                ),
+                (
+                    "notification",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deliveries",
+                        to="integrations.notification",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'deliveries',
-                'ordering': ['-created_at', '-id'],
+                "verbose_name_plural": "deliveries",
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Subscription',
+            name="Subscription",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('event_name', models.CharField(default='stream-item-label-applied', help_text="Khoros' name of the event. For labels in the inbox it is stream-item-label-applied.", max_length=100, verbose_name='event')),
-                ('match', models.CharField(choices=[('label', 'One label'), ('expression', 'A regular expression over labels'), ('everything', 'Everything of this event')], default='label', help_text='One label is the usual choice: Khoros does not tell which label was applied, the feed does.', max_length=12, verbose_name='listens to')),
-                ('label', models.CharField(blank=True, help_text='The label exactly as agents see it, for example CreateCase; or the regular expression. Leave it empty for everything of the event.', max_length=250, verbose_name='label or expression')),
-                ('is_active', models.BooleanField(default=True, help_text='Switched off, the feed is paused at Khoros, and what still arrives is kept but makes no tickets.', verbose_name='receives')),
-                ('bearer_token', integrations.models.fields.SecretField(blank=True, default='', editable=False)),
-                ('previous_bearer_token', integrations.models.fields.SecretField(blank=True, default='', editable=False)),
-                ('previous_token_accepted_until', models.DateTimeField(editable=False, null=True)),
-                ('from_environment', models.BooleanField(default=False, editable=False)),
-                ('registration', models.CharField(choices=[('waiting', 'Waiting to be registered'), ('registered', 'Registered'), ('refused', 'Refused by Khoros'), ('unreachable', 'Khoros not reached'), ('not_possible', 'Cannot be registered yet')], default='waiting', editable=False, max_length=12)),
-                ('khoros_uuid', models.CharField(blank=True, default='', editable=False, max_length=64, verbose_name='id at Khoros')),
-                ('khoros_status', models.CharField(blank=True, default='', editable=False, max_length=40, verbose_name='status at Khoros')),
-                ('registered_address', models.CharField(blank=True, default='', editable=False, max_length=500)),
-                ('checked_at', models.DateTimeField(editable=False, null=True, verbose_name='last checked')),
-                ('next_check_at', models.DateTimeField(default=None, editable=False, null=True)),
-                ('failed_checks', models.PositiveIntegerField(default=0, editable=False)),
-                ('khoros_message', models.TextField(blank=True, default='', editable=False, verbose_name="Khoros' answer")),
-                ('other_subscriptions', models.JSONField(default=list, editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='subscriptions', to='integrations.company')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                (
+                    "event_name",
+                    models.CharField(
+                        default="stream-item-label-applied",
+                        help_text="Khoros' name of the event. For labels in the inbox it is stream-item-label-applied.",
+                        max_length=100,
+                        verbose_name="event",
+                    ),
+                ),
+                (
+                    "match",
+                    models.CharField(
+                        choices=[
+                            ("label", "One label"),
+                            ("expression", "A regular expression over labels"),
+                            ("everything", "Everything of this event"),
+                        ],
+                        default="label",
+                        help_text="One label is the usual choice: Khoros does not tell which label was applied, the feed does.",
+                        max_length=12,
+                        verbose_name="listens to",
+                    ),
+                ),
+                (
+                    "label",
+                    models.CharField(
+                        blank=True,
+                        help_text="The label exactly as agents see it, for example CreateCase; or the regular expression. Leave it empty for everything of the event.",
+                        max_length=250,
+                        verbose_name="label or expression",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Switched off, the feed is paused at Khoros, and what still arrives is kept but makes no tickets.",
+                        verbose_name="receives",
+                    ),
+                ),
+                ("bearer_token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                (
+                    "previous_bearer_token",
+                    integrations.models.fields.SecretField(blank=True, default="", editable=False),
+                ),
+                ("previous_token_accepted_until", models.DateTimeField(editable=False, null=True)),
+                ("from_environment", models.BooleanField(default=False, editable=False)),
+                (
+                    "registration",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting to be registered"),
+                            ("registered", "Registered"),
+                            ("refused", "Refused by Khoros"),
+                            ("unreachable", "Khoros not reached"),
+                            ("not_possible", "Cannot be registered yet"),
+                        ],
+                        default="waiting",
+                        editable=False,
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "khoros_uuid",
+                    models.CharField(
+                        blank=True, default="", editable=False, max_length=64, verbose_name="id at Khoros"
+                    ),
+                ),
+                (
+                    "khoros_status",
+                    models.CharField(
+                        blank=True, default="", editable=False, max_length=40, verbose_name="status at Khoros"
+                    ),
+                ),
+                ("registered_address", models.CharField(blank=True, default="", editable=False, max_length=500)),
+                ("checked_at", models.DateTimeField(editable=False, null=True, verbose_name="last checked")),
+                ("next_check_at", models.DateTimeField(default=None, editable=False, null=True)),
+                ("failed_checks", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "khoros_message",
+                    models.TextField(blank=True, default="", editable=False, verbose_name="Khoros' answer"),
+                ),
+                ("other_subscriptions", models.JSONField(default=list, editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="subscriptions",
+                        to="integrations.company",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['company__name', 'label', 'id'],
+                "ordering": ["company__name", "label", "id"],
             },
         ),
         migrations.AddField(
-            model_name='notification',
-            name='subscription',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='notifications', to='integrations.subscription'),
+            model_name="notification",
+            name="subscription",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="notifications",
+                to="integrations.subscription",
+            ),
         ),
         migrations.AddField(
-            model_name='mapping',
-            name='subscription',
-            field=models.ForeignKey(help_text='The feed whose posts are meant.', on_delete=django.db.models.deletion.PROTECT, related_name='mappings', to='integrations.subscription'),
+            model_name="mapping",
+            name="subscription",
+            field=models.ForeignKey(
+                help_text="The feed whose posts are meant.",
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="mappings",
+                to="integrations.subscription",
+            ),
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('key_version', models.PositiveIntegerField()),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='started')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('outcome', models.CharField(blank=True, choices=[('delivered', 'Delivered'), ('retry', 'Will be tried again'), ('refused', 'Refused'), ('given_up', 'Given up'), ('paused', 'Paused the connection'), ('waited', 'Not sent: waiting for its turn')], default='', max_length=10)),
-                ('status', models.PositiveIntegerField(null=True, verbose_name='answer')),
-                ('duration_ms', models.PositiveIntegerField(null=True, verbose_name='duration (ms)')),
-                ('meaning', models.TextField(blank=True, default='')),
-                ('detail', models.TextField(blank=True, default='', verbose_name='its own words')),
-                ('exchanges', models.JSONField(default=list)),
-                ('delivery', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='integrations.delivery')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                ("key_version", models.PositiveIntegerField()),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="started"),
+                ),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("delivered", "Delivered"),
+                            ("retry", "Will be tried again"),
+                            ("refused", "Refused"),
+                            ("given_up", "Given up"),
+                            ("paused", "Paused the connection"),
+                            ("waited", "Not sent: waiting for its turn"),
+                        ],
+                        default="",
+                        max_length=10,
+                    ),
+                ),
+                ("status", models.PositiveIntegerField(null=True, verbose_name="answer")),
+                ("duration_ms", models.PositiveIntegerField(null=True, verbose_name="duration (ms)")),
+                ("meaning", models.TextField(blank=True, default="")),
+                ("detail", models.TextField(blank=True, default="", verbose_name="its own words")),
+                ("exchanges", models.JSONField(default=list)),
+                (
+                    "delivery",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="attempts",
+                        to="integrations.delivery",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-started_at', '-id'],
-                'indexes': [models.Index(fields=['-started_at', '-id'], name='attempt_newest')],
-                'constraints': [models.UniqueConstraint(fields=('delivery', 'number'), name='attempt_numbered_once'), models.CheckConstraint(condition=models.Q(('finished_at__isnull', True), models.Q(('outcome', ''), _negated=True), _connector='OR'), name='attempt_finished_has_an_outcome')],
+                "ordering": ["-started_at", "-id"],
+                "indexes": [models.Index(fields=["-started_at", "-id"], name="attempt_newest")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("delivery", "number"), name="attempt_numbered_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("finished_at__isnull", True), models.Q(("outcome", ""), _negated=True), _connector="OR"
+                        ),
+                        name="attempt_finished_has_an_outcome",
+                    ),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['-created_at', '-id'], name='delivery_newest'),
+            model_name="delivery",
+            index=models.Index(fields=["-created_at", "-id"], name="delivery_newest"),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['state', '-created_at', '-id'], name='delivery_state_newest'),
+            model_name="delivery",
+            index=models.Index(fields=["state", "-created_at", "-id"], name="delivery_state_newest"),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['mapping', '-created_at', '-id'], name='delivery_mapping_newest'),
+            model_name="delivery",
+            index=models.Index(fields=["mapping", "-created_at", "-id"], name="delivery_mapping_newest"),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['connection', '-created_at', '-id'], name='delivery_connection_newest'),
+            model_name="delivery",
+            index=models.Index(fields=["connection", "-created_at", "-id"], name="delivery_connection_newest"),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['network', '-created_at', '-id'], name='delivery_network_newest'),
+            model_name="delivery",
+            index=models.Index(fields=["network", "-created_at", "-id"], name="delivery_network_newest"),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['post_id'], name='delivery_post'),
+            model_name="delivery",
+            index=models.Index(fields=["post_id"], name="delivery_post"),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['native_id'], name='delivery_native_id'),
+            model_name="delivery",
+            index=models.Index(fields=["native_id"], name="delivery_native_id"),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('ticket_number', ''), _negated=True), fields=['ticket_number'], name='delivery_ticket'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("ticket_number", ""), _negated=True),
+                fields=["ticket_number"],
+                name="delivery_ticket",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['next_attempt_at'], name='delivery_due'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "pending")), fields=["next_attempt_at"], name="delivery_due"
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'sending')), fields=['claimed_until'], name='delivery_lease'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "sending")), fields=["claimed_until"], name="delivery_lease"
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('search_text'), 'gin_trgm_ops'), name='delivery_search'),
+            model_name="delivery",
+            index=django.contrib.postgres.indexes.GinIndex(
+                django.contrib.postgres.indexes.OpClass(
+                    django.db.models.functions.text.Upper("search_text"), "gin_trgm_ops"
+                ),
+                name="delivery_search",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.UniqueConstraint(fields=('mapping', 'post_id'), name='delivery_once_per_mapping_and_post'),
+            model_name="delivery",
+            constraint=models.UniqueConstraint(
+                fields=("mapping", "post_id"), name="delivery_once_per_mapping_and_post"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'delivered'), _negated=True), models.Q(models.Q(('ticket_number', ''), _negated=True), ('delivered_at__isnull', False)), _connector='OR'), name='delivery_delivered_has_its_ticket'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "delivered"), _negated=True),
+                    models.Q(models.Q(("ticket_number", ""), _negated=True), ("delivered_at__isnull", False)),
+                    _connector="OR",
+                ),
+                name="delivery_delivered_has_its_ticket",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'pending'), _negated=True), ('next_attempt_at__isnull', False), _connector='OR'), name='delivery_pending_has_a_next_try'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "pending"), _negated=True), ("next_attempt_at__isnull", False), _connector="OR"
+                ),
+                name="delivery_pending_has_a_next_try",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'sending'), _negated=True), models.Q(('claim__isnull', False), ('claimed_until__isnull', False)), _connector='OR'), name='delivery_sending_has_a_lease'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "sending"), _negated=True),
+                    models.Q(("claim__isnull", False), ("claimed_until__isnull", False)),
+                    _connector="OR",
+                ),
+                name="delivery_sending_has_a_lease",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'failed'), _negated=True), models.Q(('last_error', ''), _negated=True), _connector='OR'), name='delivery_failed_says_why'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "failed"), _negated=True),
+                    models.Q(("last_error", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="delivery_failed_says_why",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['pending', 'sending']), _negated=True), models.Q(('request', ''), _negated=True), _connector='OR'), name='delivery_waiting_has_its_request'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["pending", "sending"]), _negated=True),
+                    models.Q(("request", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="delivery_waiting_has_its_request",
+            ),
         ),
         migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(condition=models.Q(('next_check_at__isnull', False)), fields=['next_check_at'], name='subscription_check_due'),
+            model_name="subscription",
+            index=models.Index(
+                condition=models.Q(("next_check_at__isnull", False)),
+                fields=["next_check_at"],
+                name="subscription_check_due",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(('match', 'everything'), models.Q(('label', ''), _negated=True), _connector='OR'), name='subscription_names_what_it_listens_to'),
+            model_name="subscription",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("match", "everything"), models.Q(("label", ""), _negated=True), _connector="OR"),
+                name="subscription_names_what_it_listens_to",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.UniqueConstraint(condition=models.Q(('from_environment', True)), fields=('from_environment',), name='subscription_from_environment_once'),
+            model_name="subscription",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("from_environment", True)),
+                fields=("from_environment",),
+                name="subscription_from_environment_once",
+            ),
         ),
         migrations.AddIndex(
-            model_name='notification',
-            index=models.Index(fields=['-received_at', '-id'], name='notification_newest'),
+            model_name="notification",
+            index=models.Index(fields=["-received_at", "-id"], name="notification_newest"),
         ),
         migrations.AddIndex(
-            model_name='notification',
-            index=models.Index(fields=['state', '-received_at', '-id'], name='notification_state_newest'),
+            model_name="notification",
+            index=models.Index(fields=["state", "-received_at", "-id"], name="notification_state_newest"),
         ),
         migrations.AddIndex(
-            model_name='notification',
-            index=models.Index(fields=['subscription', '-received_at', '-id'], name='notification_feed_newest'),
+            model_name="notification",
+            index=models.Index(fields=["subscription", "-received_at", "-id"], name="notification_feed_newest"),
         ),
         migrations.AddIndex(
-            model_name='notification',
-            index=models.Index(condition=models.Q(('state', 'received')), fields=['received_at'], name='notification_to_route'),
+            model_name="notification",
+            index=models.Index(
+                condition=models.Q(("state", "received")), fields=["received_at"], name="notification_to_route"
+            ),
         ),
         migrations.AddIndex(
-            model_name='notification',
-            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('summary'), 'gin_trgm_ops'), name='notification_search'),
+            model_name="notification",
+            index=django.contrib.postgres.indexes.GinIndex(
+                django.contrib.postgres.indexes.OpClass(
+                    django.db.models.functions.text.Upper("summary"), "gin_trgm_ops"
+                ),
+                name="notification_search",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='notification',
-            constraint=models.UniqueConstraint(fields=('subscription', 'event_key'), name='notification_stored_once'),
+            model_name="notification",
+            constraint=models.UniqueConstraint(fields=("subscription", "event_key"), name="notification_stored_once"),
         ),
         migrations.AddConstraint(
-            model_name='notification',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['unmatched', 'unreadable']), _negated=True), models.Q(('reason', ''), _negated=True), _connector='OR'), name='notification_without_tickets_says_why'),
+            model_name="notification",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["unmatched", "unreadable"]), _negated=True),
+                    models.Q(("reason", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="notification_without_tickets_says_why",
+            ),
         ),
         migrations.AddIndex(
-            model_name='mapping',
-            index=models.Index(condition=models.Q(('is_active', True)), fields=['subscription'], name='mapping_active_by_feed'),
+            model_name="mapping",
+            index=models.Index(
+                condition=models.Q(("is_active", True)), fields=["subscription"], name="mapping_active_by_feed"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mapping',
-            constraint=models.UniqueConstraint(condition=models.Q(('from_environment', True)), fields=('from_environment',), name='mapping_from_environment_once'),
+            model_name="mapping",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("from_environment", True)),
+                fields=("from_environment",),
+                name="mapping_from_environment_once",
+            ),
         ),
     ]

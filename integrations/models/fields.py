@@ -1,20 +1,29 @@
 """A column that holds a Secret."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
 from integrations.encryption import Secret
 
+if TYPE_CHECKING:
+    SecretText = models.TextField[Secret | str, Secret]
+else:
+    SecretText = models.TextField
 
-class SecretField(models.TextField):
+
+class SecretField(SecretText):
     """Stores ciphertext and hands out `Secret`, so a page with an unreadable secret still opens.
 
     Plain text assigned to it is encrypted when saved; an empty string means "not set".
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"blank": True, "default": "", "editable": False} | kwargs)
+        defaults: dict[str, Any] = {"blank": True, "default": "", "editable": False}
+        super().__init__(*args, **defaults | kwargs)
+
+    def get_default(self) -> Secret:
+        return Secret("")
 
     def from_db_value(self, value: str | None, *_: Any) -> Secret:
         return Secret(value or "")

@@ -317,7 +317,7 @@ def read_budgets(budget: str, reply: Reply) -> list[Budget]:
 
 
 def _concerns(header: str, budget: str) -> bool:
-    """Limits of their own: `zendesk-ratelimit-tickets-index` for look-ups, `...-ticket-request-create-...` for creates."""
+    """Limits of their own: `...-tickets-index` for look-ups, `...-ticket-request-create-...` for creates."""
     if not header.startswith(("zendesk-ratelimit-", "zendesk-rate-limit-")):
         return False
     return ("tickets-index" in header) if budget == "look-up" else ("create" in header)

@@ -6,15 +6,20 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from integrations.destinations.base import ConnectionFields, MappingFields
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT, LONGEST_TAG
 from integrations.http import AddressRefused, checked_origin
 from integrations.templating import FILTERS, PLACEHOLDER, PLACEHOLDERS, TemplateError, check_template
 
 LARGEST_ID = 2**63 - 1
+SIGN_IN_CHOICES = [
+    ("oauth_client", "OAuth client (id and secret)"),
+    ("api_token", "E-mail address and API token"),
+]
 KEEP = "Leave empty to keep what is stored."
 
 
-class ZendeskConnectionForm(forms.Form):
+class ZendeskConnectionForm(ConnectionFields):
     """The account's address and how to sign in. Secrets are write-only: an empty field keeps the stored one."""
 
     address = forms.CharField(
@@ -25,7 +30,7 @@ class ZendeskConnectionForm(forms.Form):
     )
     sign_in = forms.ChoiceField(
         label="Sign in with",
-        choices=[("oauth_client", "OAuth client (id and secret)"), ("api_token", "E-mail address and API token")],
+        choices=SIGN_IN_CHOICES,
         initial="oauth_client",
         help_text="OAuth is the lasting way: Zendesk makes no new API tokens, and all of them end on 30 April 2027.",
     )
@@ -56,12 +61,10 @@ class ZendeskConnectionForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        stored: set[str] = getattr(self, "stored_secrets", set())
-        for name in self.NEEDED.get(cleaned.get("sign_in", ""), ()):
-            if not cleaned.get(name) and name not in stored and name not in self.errors:
-                self.add_error(
-                    name, f"Needed to sign in with “{dict(self.fields['sign_in'].choices)[cleaned['sign_in']]}”."
-                )  # type: ignore[attr-defined]
+        way = cleaned.get("sign_in", "")
+        for name in self.NEEDED.get(way, ()):
+            if not cleaned.get(name) and name not in self.stored_secrets and name not in self.errors:
+                self.add_error(name, f"Needed to sign in with “{dict(SIGN_IN_CHOICES)[way]}”.")
         return cleaned
 
 
@@ -87,7 +90,7 @@ def _choice_field(label: str, names: tuple[str, ...]) -> forms.ChoiceField:
     )
 
 
-class ZendeskMappingForm(forms.Form):
+class ZendeskMappingForm(MappingFields):
     """What the ticket looks like. Templates are checked here, so that no post meets a broken one."""
 
     subject = forms.CharField(

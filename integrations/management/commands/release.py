@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
 
 def make_administrator() -> str:
-    """Makes the administrator that DJANGO_SUPERUSER_* name, if there is no such user; an existing one stays as it is."""
+    """Makes the administrator that DJANGO_SUPERUSER_* name; an existing user of that name stays as it is."""
     wanted = settings.ADMINISTRATOR
     users = get_user_model().objects
     if users.filter(username=wanted["username"]).exists():

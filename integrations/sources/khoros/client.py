@@ -108,11 +108,8 @@ def _meaning(reply: Reply) -> tuple[str, bool]:
     if reply.status == 429 or reply.status >= 500:
         return f"Trouble at Khoros (answer {reply.status}).", False
     if reply.looks_like_html:
-        return (
-            f"Khoros answered with a web page (answer {reply.status}) instead of data: the API token is wrong, "
-            "or a proxy stands between. Check the token and KHOROS_API_URL.",
-            True,
-        )
+        page = f"Khoros answered with a web page (answer {reply.status}) instead of data: the API token is wrong, or a"
+        return f"{page} proxy stands between. Check the token and KHOROS_API_URL.", True
     if 200 <= reply.status < 300:
         return f"Khoros' answer ({reply.status}) could not be read.", False
     return f"Khoros refused (answer {reply.status}).", True
@@ -144,7 +141,7 @@ def _own_words(content: Any) -> str:
 def _object(content: Any) -> dict[str, Any]:
     """The object itself, bare or under `data`."""
     if isinstance(content, dict) and isinstance(content.get("data"), dict):
-        return content["data"]  # type: ignore[no-any-return]
+        return content["data"]
     return content if isinstance(content, dict) else {}
 
 

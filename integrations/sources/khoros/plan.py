@@ -147,8 +147,8 @@ def company_warning(whoami: dict[str, Any], company_id: str) -> str:
         if not isinstance(company, dict):
             continue
         known.append(str(company.get("id")))
-        for product in company.get("products") or []:
-            known.append(str(product.get("externalCompanyId")) if isinstance(product, dict) else "")
+        products = [product for product in company.get("products") or [] if isinstance(product, dict)]
+        known.extend(str(product.get("externalCompanyId")) for product in products)
     if company_id in known:
         return ""
     seen = ", ".join(dict.fromkeys(name for name in known if name)) or "none"

@@ -1,0 +1,1 @@
+"""Benchmarks: the portal against floors measured in the same run."""

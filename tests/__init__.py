@@ -1,0 +1,1 @@
+"""From captured payload to bytes on the wire."""
