@@ -38,7 +38,7 @@ bench:
 screenshots:
 	@$(call INSTALL)
 	@.venv/bin/python -m pip install $(LOCKED) -r requirements-screenshots.txt
-	@exec .venv/bin/python -m local screenshots
+	@exec .venv/bin/python docs/screenshots.py
 
 lint:
 	@$(call INSTALL)

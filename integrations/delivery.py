@@ -236,8 +236,9 @@ HOW = {
 
 def record_receipt(this_try: Try, receipt: Receipt) -> None:
     """Delivered, whoever holds the claim by now: the ticket exists."""
+    warning = this_try.line.without_secrets(receipt.warning)
     with transaction.atomic():
-        _complete_attempt(this_try, Attempt.Outcome.DELIVERED, HOW[receipt.how].format(receipt.number), receipt.warning)
+        _complete_attempt(this_try, Attempt.Outcome.DELIVERED, HOW[receipt.how].format(receipt.number), warning)
         Delivery.objects.filter(pk=this_try.delivery.pk).exclude(state=Delivery.State.DELIVERED).update(
             state=Delivery.State.DELIVERED,
             result=receipt.how,
@@ -260,6 +261,7 @@ def record_receipt(this_try: Try, receipt: Receipt) -> None:
 
 def record_failure(this_try: Try, failure: Failure) -> None:
     """The failure, what it means for this delivery, and for its connection."""
+    failure.detail = this_try.line.without_secrets(failure.detail)
     step = next_step(failure, this_try.delivery.tries, settings.DELIVERY_RETRY_DELAYS)
     words = f"{failure.words} {step.words}"
     outcome = _outcome_of(failure, step.wait)

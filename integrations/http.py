@@ -31,6 +31,8 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from integrations.post import storable
+
 CONNECT_SECONDS = 10.0
 ANSWER_CAP_BYTES = 2 * 1024 * 1024
 KEPT_BYTES = 2048
@@ -341,10 +343,11 @@ class Line:
         exchange["reply"] = self.without_secrets(reply.text[:KEPT_BYTES]) if keep_reply else ""
 
     def without_secrets(self, text: str) -> str:
+        """The text without the line's secrets, and without what a database cannot hold."""
         for secret in self.secrets:
             if len(secret) >= 4:
                 text = text.replace(secret, "[removed]")
-        return text.replace("\x00", "�")
+        return storable(text)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         left = self._until - time.monotonic()

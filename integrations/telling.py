@@ -76,8 +76,8 @@ def _after_failure(delivery: Delivery) -> str:
         return "Nothing by itself. Correct the mapping, then use “Rebuild”."
     if delivery.was_refused:
         return (
-            "Nothing by itself. The same ticket will probably be refused again: correct the cause, then use “Rebuild”, "
-            "which renders it with today's mapping."
+            "Nothing by itself. As long as the cause stands, the same ticket will be refused again. If the mapping was "
+            "wrong, correct it and use “Rebuild”, which renders the ticket anew; else mend the cause, then “Retry now”."
         )
     return "Nothing by itself: all tries of the schedule were used. “Retry now” begins a new schedule."
 

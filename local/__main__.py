@@ -1,4 +1,4 @@
-"""`python -m local run|test|bench|screenshots`, as the Makefile calls it."""
+"""`python -m local run|test|bench`, as the Makefile calls it."""
 
 import sys
 
@@ -16,10 +16,8 @@ def main(arguments: list[str]) -> int:
             return test(rest)
         case ["bench", *rest]:
             return run_on_workbench("bench", [PYTHON, "-m", "bench", *rest])
-        case ["screenshots", *rest]:
-            return run_on_workbench("screenshots", [PYTHON, "docs/screenshots.py", *rest])
         case _:
-            complain("Say one of: run, test, bench, screenshots.")
+            complain("Say one of: run, test, bench.")
             return 2
 
 

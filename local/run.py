@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import time
 from collections.abc import Mapping
 
 from local import ROOT
@@ -20,6 +21,7 @@ LEFTOVER_SECONDS = 8.0
 SHORT_SECONDS = 1.0
 READY_SECONDS = 60.0
 DYING_SECONDS = 20.0
+WORKER_SECONDS = 20.0
 
 
 def run() -> int:
@@ -107,16 +109,20 @@ def wait_for_portal(supervisor: Supervisor, web: Child, settings: Settings) -> N
 
 
 class Answer:
-    """What /readyz said last. Asked without proxies, which the environment may name for other addresses."""
+    """What /readyz said last. Asked without proxies, which the environment may name for other addresses.
+
+    For a while the worker is waited for too, so that the first label applied is seen; then intake alone will do.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._worker_until = time.monotonic() + WORKER_SECONDS
         self.last = "it was not asked"
 
     def is_ready(self) -> bool:
         connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=2)
         try:
-            connection.request("GET", "/readyz")
+            connection.request("GET", "/readyz?full=1" if time.monotonic() < self._worker_until else "/readyz")
             response = connection.getresponse()
             self.last = f"/readyz answered {response.status} {response.reason}"
             return response.status == http.HTTPStatus.OK

@@ -124,20 +124,45 @@ def portal_environment(
     return environment
 
 
+CONFIGURATION = {
+    *REAL_SYSTEM_VARIABLES,
+    "HEROKU_APP_DEFAULT_DOMAIN_NAME",
+    "HEROKU_APP_NAME",
+    "NOTIFIER_BEARER_TOKEN",
+    "ZENDESK_OAUTH_CLIENT_SECRET",
+    "DATABASE_URL",
+    "DATA_DIR",
+    "DEBUG",
+    "DELIVERY_LEASE_SECONDS",
+    "DELIVERY_RETRY_DELAYS",
+    "ENCRYPTION_KEY",
+    "KHOROS_API_URL",
+    "LOCAL_URL",
+    "LOG_FORMAT",
+    "NOTIFICATION_BEARER_TOKEN",
+    "OUTBOUND_ALLOW_PRIVATE",
+    "PORT",
+    "PUBLIC_URL",
+    "REDIS_URL",
+    "SANDBOX",
+    "SANDBOX_PORT",
+    "SANDBOX_URL",
+    "SECRET_KEY",
+    "SWEEP_SECONDS",
+}
+
+
+def without_configuration(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment less all that configures a portal."""
+    return {name: value for name, value in inherited(environ).items() if name not in CONFIGURATION}
+
+
 def isolated_environment(
     environ: Mapping[str, str], data: Path, secrets: Mapping[str, str], database_url: str, redis_url: str
 ) -> dict[str, str]:
     """For tests and measurements: nothing of a configuration for the real systems gets in."""
-    foreign = {
-        *REAL_SYSTEM_VARIABLES,
-        "KHOROS_API_URL",
-        "NOTIFICATION_BEARER_TOKEN",
-        "SANDBOX_URL",
-        "LOCAL_URL",
-        "SENTRY_DSN",
-    }
     return {
-        **{name: value for name, value in inherited(environ).items() if name not in foreign},
+        **without_configuration(environ),
         "SECRET_KEY": secrets["secret_key"],
         "ENCRYPTION_KEY": secrets["encryption_key"],
         "DATABASE_URL": database_url,

@@ -51,7 +51,7 @@ def test(arguments: Sequence[str]) -> int:
 
 
 def run_on_workbench(name: str, command: Sequence[str]) -> int:
-    """`make bench` and `make screenshots`: one program on services that keep data as safely as in production."""
+    """`make bench`: a program on services that keep data as safely as in production."""
     log = Log()
     try:
         with workbench(log, durable=True) as bench:

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning
-from celery.signals import celeryd_init, setup_logging
+from celery.signals import celeryd_init, setup_logging, worker_ready
 from kombu.entity import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -29,6 +29,13 @@ def do_not_warn_of_root_on_a_trial_machine(**_kwargs: Any) -> None:
 
     if settings.LOCAL_URL:
         warnings.filterwarnings("ignore", category=SecurityWarning)
+
+
+@worker_ready.connect
+def look_for_work_at_once(**_kwargs: Any) -> None:
+    """What became due while no worker ran does not wait for the next round of beat."""
+    for task in ("integrations.tasks.sweep", "integrations.tasks.heartbeat"):
+        app.send_task(task, queue="control")
 
 
 @app.on_configure.connect

@@ -317,6 +317,9 @@ UNFOLD = {
     "SITE_HEADER": "Casebridge",
     "SITE_SUBHEADER": "Labelled posts become tickets",
     "SITE_SYMBOL": "mediation",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("casebridge.svg")},
+    ],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",

@@ -63,6 +63,7 @@ class ConfigurationAdmin(PortalAdmin):
         if obj is None or not self.has_delete_permission(request, obj) or not (uses := self.uses(obj)):
             return super().delete_view(request, object_id, extra_context)
         name = f"{self.opts.app_label}_{self.opts.model_name}"
+        status = 409 if request.method == "POST" else 200
         context = {
             **self.admin_site.each_context(request),
             "title": f"“{obj}” cannot be deleted",
@@ -73,7 +74,7 @@ class ConfigurationAdmin(PortalAdmin):
             "actions_url": reverse(f"admin:{name}_changelist"),
             "object_url": reverse(f"admin:{name}_change", args=[obj.pk]),
         }
-        return TemplateResponse(request, "admin/integrations/cannot_delete.html", context, status=409)
+        return TemplateResponse(request, "admin/integrations/cannot_delete.html", context, status=status)
 
     def has_change_action_permission(self, request: HttpRequest) -> bool:
         return self.has_change_permission(request)

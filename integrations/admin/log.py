@@ -1,5 +1,6 @@
 """The log: notifications, deliveries, attempts. Read-only, delete included; what staff do about it are actions."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -22,7 +23,7 @@ LARGEST_NUMBER_LENGTH = 30
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     list_display = (
-        "created_at",
+        "at",
         "state_label",
         "post",
         "label_and_mapping",
@@ -31,7 +32,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "next_try",
         "last_problem",
     )
-    list_display_links = ("created_at", "post")
+    list_display_links = ("at", "post")
     list_filter = ("state", "mapping", "connection", NetworkFilter, TimeFilter)
     list_select_related = ("mapping__subscription", "connection")
     search_fields = ("search_text",)
@@ -69,6 +70,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if term.isdigit() and len(term) <= LARGEST_NUMBER_LENGTH:
             exact |= Q(ticket_number=term)
         return queryset.filter(exact | Q(search_text__icontains=term)), False
+
+    @admin.display(description="Time (UTC)")
+    def at(self, delivery: Delivery) -> str:
+        return _short_time(delivery.created_at)
 
     @display(description="State", label=COLOURS)
     def state_label(self, delivery: Delivery) -> tuple[str, str]:
@@ -153,8 +158,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
-    list_display = ("received_at", "state_label", "posts", "feed", "event_name", "repeats", "why")
-    list_display_links = ("received_at", "posts")
+    list_display = ("at", "state_label", "posts", "feed", "event_name", "repeats", "why")
+    list_display_links = ("at", "posts")
     list_filter = ("state", "subscription", ReceivedFilter)
     list_select_related = ("subscription",)
     search_fields = ("summary",)
@@ -182,6 +187,10 @@ class NotificationAdmin(ReadOnlyAdmin):
         if term.isdigit() and len(term) < 18:
             found |= Q(pk=int(term))
         return queryset.filter(found), False
+
+    @admin.display(description="Received (UTC)")
+    def at(self, notification: Notification) -> str:
+        return _short_time(notification.received_at)
 
     @display(description="State", label=NOTIFICATION_COLOURS)
     def state_label(self, notification: Notification) -> tuple[str, str]:
@@ -232,7 +241,7 @@ class NotificationAdmin(ReadOnlyAdmin):
 
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnlyAdmin):
-    list_display = ("started_at", "outcome_label", "delivery_link", "number", "status", "duration_ms", "short_meaning")
+    list_display = ("at", "outcome_label", "delivery_link", "number", "status", "duration_ms", "short_meaning")
     list_filter = ("outcome", StartedFilter)
     list_select_related = ("delivery",)
     ordering = ("-started_at", "-id")
@@ -260,6 +269,10 @@ class AttemptAdmin(ReadOnlyAdmin):
         rows = super().get_queryset(request).defer("exchanges", "delivery__request", "delivery__search_text")
         return rows.select_related("delivery")
 
+    @admin.display(description="Started (UTC)")
+    def at(self, attempt: Attempt) -> str:
+        return _short_time(attempt.started_at)
+
     @display(description="Outcome", label={"delivered": "success", "refused": "danger", "given_up": "danger"})
     def outcome_label(self, attempt: Attempt) -> tuple[str, str]:
         return attempt.outcome, telling.outcome(attempt)
@@ -281,6 +294,10 @@ class AttemptAdmin(ReadOnlyAdmin):
         return (
             format_html_join("", '<pre class="cb-raw">{}</pre>', ((telling.call(e),) for e in attempt.exchanges)) or "–"
         )
+
+
+def _short_time(moment: datetime) -> str:
+    return format_html('<span class="cb-time">{} <b>{}</b></span>', f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}")
 
 
 def _link(model: str, pk: int, words: str) -> str:

@@ -1,0 +1,102 @@
+"""Takes the documentation's pictures from a running portal with its sandbox. Run it with `make screenshots`.
+
+Needs a Chromium that is installed already; CHROMIUM names it where it is not /usr/bin/chromium.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from local.trial import Trial
+
+PICTURES = Path(__file__).resolve().parent / "pictures"
+WIDE = {"width": 1360, "height": 850}
+NARROW = {"width": 400, "height": 800}
+
+
+def main() -> None:
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, Trial(Path(folder) / "data") as trial:
+        make_history(trial)
+        with sync_playwright() as playwright:
+            chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            take_all(browser, trial, WIDE, "")
+            take_all(browser, trial, NARROW, "-narrow")
+            browser.close()
+
+
+def control(trial: Trial, path: str, content: dict[str, object]) -> None:
+    request = urllib.request.Request(
+        trial.sandbox_url + path,
+        data=json.dumps(content).encode(),
+        headers={"Content-Type": "application/json"},
+        method="POST",
+    )
+    urllib.request.urlopen(request, timeout=10).read()
+
+
+def make_history(trial: Trial) -> None:
+    """Six tickets, one refusal, and one retry that waits."""
+    control(trial, "/control/labels", {"label": "CreateCase", "post_ids": [1, 2, 3, 4, 5, 6]})
+    time.sleep(3)
+    control(trial, "/control/faults", {"api": "zendesk", "kind": "422_suspended", "times": 1})
+    control(trial, "/control/labels", {"label": "CreateCase", "post_ids": [7]})
+    time.sleep(3)
+    control(trial, "/control/faults", {"api": "zendesk", "kind": "503_html", "times": 1})
+    control(trial, "/control/labels", {"label": "CreateCase", "post_ids": [8]})
+    control(trial, "/control/labels", {"label": "CreateCase", "post_ids": [1]})
+    time.sleep(3)
+
+
+def take_all(browser: Browser, trial: Trial, size: dict[str, int], suffix: str) -> None:
+    page = browser.new_page(viewport=size)  # type: ignore[arg-type]
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{trial.url}/admin/")
+    take(page, f"login{suffix}")
+    page.fill("input[name=username]", "admin")
+    page.fill("input[name=password]", trial.password)
+    page.click("button[type=submit]")
+    admin = f"{trial.url}/admin/integrations"
+    for name, address in {
+        "overview": f"{trial.url}/admin/",
+        "deliveries": f"{admin}/delivery/",
+        "failed": f"{admin}/delivery/?state__exact=failed",
+        "notifications": f"{admin}/notification/",
+        "attempts": f"{admin}/attempt/",
+        "delivery": f"{admin}/delivery/7/change/",
+        "notification": f"{admin}/notification/1/change/",
+        "subscription": f"{admin}/subscription/1/change/",
+        "connection": f"{admin}/connection/1/change/",
+        "mapping": f"{admin}/mapping/1/change/",
+        "mapping-add": f"{admin}/mapping/add/",
+        "cannot-delete": f"{admin}/mapping/1/delete/",
+        "company": f"{admin}/company/1/change/",
+        "inbox": f"{trial.sandbox_url}/inbox",
+        "tickets": f"{trial.sandbox_url}/tickets",
+    }.items():
+        page.goto(address)
+        take(page, f"{name}{suffix}")
+    page.close()
+    for complaint in complaints:
+        print("The browser complained:", complaint)
+
+
+def take(page: Page, name: str) -> None:
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+    print(f"took {name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Shared fixtures: the real database and Redis of `make test`, the sandbox over sockets, and a set-up of each model."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import Client
+
+from integrations import delivery, queueing, routing
+from integrations.models import Connection, Delivery, Installation, Mapping, Notification, Subscription
+from integrations.redis_client import client as redis_client
+from sandbox.server import running_sandbox
+from tests import making
+from tests.stand_in import StandIn
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
+        yield StandIn(sandbox.url)
+
+
+@pytest.fixture
+def sandbox(shared_sandbox: StandIn, settings: Any) -> StandIn:
+    """The stand-in for Khoros and Zendesk, empty, with no limit unless the test sets one."""
+    shared_sandbox.reset()
+    shared_sandbox.change_settings(rate_limit=0, index_limit=0)
+    settings.KHOROS_API_URL = shared_sandbox.url
+    return shared_sandbox
+
+
+@pytest.fixture(autouse=True)
+def an_empty_redis() -> None:
+    """Each process of a parallel run has a Redis database of its own (see pytest_configure)."""
+    redis_client().flushdb()
+
+
+@pytest.fixture
+def portal(transactional_db: None) -> Installation:
+    """The database as it is after a release."""
+    return Installation.objects.get_or_create(id=1)[0]
+
+
+@pytest.fixture
+def connection(portal: Installation, sandbox: StandIn) -> Connection:
+    return making.connection(sandbox.url)
+
+
+@pytest.fixture
+def subscription(portal: Installation) -> Subscription:
+    return making.subscription()
+
+
+@pytest.fixture
+def mapping(subscription: Subscription, connection: Connection) -> Mapping:
+    return making.mapping(subscription, connection)
+
+
+@pytest.fixture
+def push(client: Client, subscription: Subscription) -> Callable[..., Any]:
+    """Calls the webhook as Khoros does and returns the answer."""
+
+    def call(content: Any = None, *, token: str = making.BEARER_TOKEN, **more: Any) -> Any:
+        body = content if isinstance(content, bytes) else json.dumps(content or making.notification()).encode()
+        address = more.pop("address", str(subscription.uuid))
+        return client.generic(
+            "POST",
+            f"/webhooks/khoros/{address}",
+            data=body,
+            content_type=more.pop("content_type", "application/json"),
+            headers={"Authorization": f"Bearer {token}"} | more.pop("headers", {}),
+            **more,
+        )
+
+    return call
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """What was handed to the queue, instead of sending it to workers that are not running here."""
+    messages: list[tuple[str, Any]] = []
+    monkeypatch.setattr(queueing.Publisher, "put", lambda self, task, argument: messages.append((task, argument)))
+    return messages
+
+
+@pytest.fixture
+def work(published: list[tuple[str, Any]]) -> Callable[[], None]:
+    """Does what the workers would do with everything that is due now."""
+
+    def until_nothing_is_due() -> None:
+        for notification in Notification.objects.filter(state=Notification.State.RECEIVED):
+            routing.route(notification.pk)
+        for row in Delivery.objects.filter(delivery.due()):
+            delivery.deliver(row.pk)
+
+    return until_nothing_is_due
+
+
+@pytest.fixture
+def admin(client: Client, portal: Installation, django_user_model: Any) -> Client:
+    user = django_user_model.objects.create_superuser("operator", "operator@example.com", "a long password")
+    client.force_login(user)
+    return client
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each process of a parallel run takes its own Redis database, so that queues and paces stay apart."""
+    worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    address, _, _ = django_settings.CELERY["broker_url"].rpartition("/")
+    django_settings.CELERY["broker_url"] = f"{address}/{int(worker.removeprefix('gw')) + 1}"
+
+
+@pytest.fixture
+def exchange() -> Callable[[str], Any]:
+    """A recorded exchange with Zendesk by its file's name."""
+    return lambda name: json.loads((FIXTURES / "zendesk" / f"{name}.json").read_text())

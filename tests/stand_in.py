@@ -1,0 +1,79 @@
+"""The sandbox as tests use it: over HTTP, through its control API."""
+
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import urllib3
+
+http = urllib3.PoolManager()
+
+
+@dataclass(frozen=True)
+class StandIn:
+    url: str
+
+    def control(self, method: str, path: str, content: Any = None) -> Any:
+        body = None if content is None else json.dumps(content).encode()
+        answer = http.request(
+            method, f"{self.url}/control/{path}", body=body, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status < 300, answer.data
+        return json.loads(answer.data)
+
+    def reset(self) -> None:
+        self.control("POST", "reset", {})
+        self.control("DELETE", "faults")
+        self.control("DELETE", "requests")
+
+    def change_settings(self, **values: Any) -> None:
+        self.control("POST", "settings", values)
+
+    def add_fault(self, kind: str, **fault: Any) -> None:
+        self.control("POST", "faults", {"api": "zendesk", "kind": kind, **fault})
+
+    def clear_faults(self) -> None:
+        self.control("DELETE", "faults")
+
+    def tickets(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.control("GET", "tickets")["tickets"]
+        return found
+
+    def calls(self, api: str = "zendesk") -> list[Any]:
+        """What was received, oldest first: .method .path .headers (by any case) .body .status"""
+        received = self.control("GET", "requests")["requests"]
+        return [
+            SimpleNamespace(**call | {"headers": urllib3.HTTPHeaderDict(call["headers"])})
+            for call in received
+            if call["api"] == api
+        ]
+
+    def subscriptions(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.control("GET", "subscriptions")["subscriptions"]
+        return found
+
+    def pushes(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.control("GET", "pushes")["pushes"]
+        return found
+
+    def age_keys(self, seconds: float) -> None:
+        self.control("POST", "age-keys", {"seconds": seconds})
+
+    def revoke_tokens(self) -> None:
+        self.control("DELETE", "tokens")
+
+    def add_post(self, **post: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self.control("POST", "posts", post)
+        return found
+
+    def apply_label(self, label: str, *posts: int) -> list[str]:
+        found: list[str] = self.control("POST", "labels", {"label": label, "post_ids": posts})["eventUuids"]
+        return found
+
+    def khoros(self, method: str, path: str, content: Any = None) -> Any:
+        """Khoros' own API, as somebody else who holds the token would use it."""
+        headers = {"Authorization": "Bearer sandbox-khoros-token", "Content-Type": "application/json"}
+        body = None if content is None else json.dumps(content).encode()
+        answer = http.request(method, f"{self.url}/v2/{path}", body=body, headers=headers)
+        return json.loads(answer.data) if answer.data else None

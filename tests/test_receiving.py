@@ -1,0 +1,176 @@
+"""The webhook: who is let in, what is stored, what is answered."""
+
+import json
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.test import Client
+from django.utils import timezone
+
+from integrations import queueing
+from integrations.encryption import Secret
+from integrations.models import Notification, Subscription
+from integrations.queueing import ROUTE
+from tests import making
+
+State = Notification.State
+
+
+def test_a_notification_is_stored_as_received_and_queued(push: Any, published: list[Any]) -> None:
+    content = making.notification()
+    answer = push(content)
+    stored = Notification.objects.get()
+    assert (answer.status_code, answer.json()) == (200, {"id": stored.pk, "repeat": False})
+    assert bytes(stored.body) == json.dumps(content).encode()
+    assert (stored.state, stored.event_name) == (State.RECEIVED, "stream-item-label-applied")
+    assert published == [(ROUTE, stored.pk)]
+
+
+def test_a_repeat_is_answered_like_the_first_and_counted(push: Any, published: list[Any]) -> None:
+    content = making.notification()
+    first, second, third = push(content), push(content), push(content)
+    assert first.json()["id"] == second.json()["id"] == third.json()["id"]
+    assert second.status_code == 200
+    assert Notification.objects.get().repeats == 2
+    assert len(published) == 1
+
+
+def test_the_same_event_of_two_subscriptions_is_stored_for_each(push: Any) -> None:
+    other = making.subscription(label="VIP")
+    content = making.notification()
+    push(content)
+    push(content, address=str(other.uuid))
+    assert Notification.objects.count() == 2
+
+
+def test_without_an_event_uuid_the_same_content_is_a_repeat_whatever_its_spacing(push: Any) -> None:
+    content = making.notification()
+    del content["eventUuid"]
+    push(content)
+    push(json.dumps(content, indent=3).encode())
+    push(content | {"companyId": 99})
+    assert Notification.objects.count() == 2
+
+
+@pytest.mark.parametrize("token", ["wrong", "", making.BEARER_TOKEN + "x", making.BEARER_TOKEN[:-1], "ü"])
+def test_a_wrong_token_is_refused_and_nothing_is_stored(push: Any, token: str) -> None:
+    answer = push(token=token)
+    assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
+    assert not Notification.objects.exists()
+
+
+@pytest.mark.parametrize("address", ["00000000-0000-4000-8000-000000000000", "not-a-uuid", "1"])
+def test_an_unknown_address_is_refused_in_the_same_words_as_a_wrong_token(push: Any, address: str) -> None:
+    unknown, wrong = push(address=address), push(token="wrong")
+    assert (unknown.status_code, unknown.content) == (wrong.status_code, wrong.content) == (401, wrong.content)
+    assert not Notification.objects.exists()
+
+
+def test_a_missing_or_other_scheme_is_refused(push: Any) -> None:
+    assert push(headers={"Authorization": making.BEARER_TOKEN}).status_code == 401
+    assert push(headers={"Authorization": f"Basic {making.BEARER_TOKEN}"}).status_code == 401
+    assert push(headers={"Authorization": f"bearer {making.BEARER_TOKEN}"}).status_code == 200
+
+
+def test_the_previous_token_is_accepted_until_its_overlap_ends(push: Any, subscription: Subscription) -> None:
+    subscription.previous_bearer_token = Secret.of("the-old-token")
+    subscription.previous_token_accepted_until = timezone.now() + timedelta(hours=1)
+    subscription.save()
+    assert push(token="the-old-token").status_code == 200
+    Subscription.objects.update(previous_token_accepted_until=timezone.now() - timedelta(seconds=1))
+    assert push(token="the-old-token").status_code == 401
+
+
+def test_a_body_over_the_limit_is_refused(push: Any, settings: Any) -> None:
+    settings.INTAKE_MAX_BYTES = 2000
+    assert push(b"{" + b" " * 2000 + b"}").status_code == 413
+    assert push(b" " * 1998 + b"{}").status_code == 200
+    assert Notification.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "empty"),
+        (b"{not json", "not JSON"),
+        (b"[1, 2]", "a list"),
+        (b'"text"', "a text"),
+        (b"\xff\xfe\x00", "JSON"),
+        (b"[" * 100_000, "deeply"),
+        (b"1" * 5000, "not JSON"),
+    ],
+)
+def test_an_unreadable_body_is_kept_and_says_why(push: Any, published: list[Any], body: bytes, reason: str) -> None:
+    answer = push(body)
+    stored = Notification.objects.get(pk=answer.json()["id"])
+    assert (answer.status_code, stored.state, bytes(stored.body)) == (200, State.UNREADABLE, body)
+    assert reason in stored.reason
+    assert not published
+
+
+def test_any_content_type_and_character_set_that_parses_is_read(push: Any) -> None:
+    content = making.notification(making.item(text="Zürich"))
+    for charset in ("utf-8", "utf-16", "utf-8-sig", "latin-1"):
+        content["eventUuid"] = str(uuid.uuid4())
+        body = json.dumps(content, ensure_ascii=False).encode(charset)
+        assert push(body, content_type=f"text/plain; charset={charset}").status_code == 200
+    assert set(Notification.objects.values_list("state", flat=True)) == {State.RECEIVED}
+
+
+def test_a_subscription_that_is_off_keeps_what_arrives_as_unmatched(push: Any, published: list[Any]) -> None:
+    Subscription.objects.update(is_active=False)
+    assert push().status_code == 200
+    stored = Notification.objects.get()
+    assert stored.state == State.UNMATCHED
+    assert "switched off" in stored.reason
+    assert not published
+
+
+@pytest.mark.parametrize("method", ["get", "put", "patch", "delete", "head", "options"])
+def test_other_methods_are_told_to_post(client: Client, subscription: Subscription, method: str) -> None:
+    answer = getattr(client, method)(f"/webhooks/khoros/{subscription.uuid}")
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+
+
+def test_a_dead_database_is_told_as_503(push: Any) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE integrations_notification RENAME TO away")
+    try:
+        answer = push()
+    finally:
+        with database.cursor() as cursor:
+            cursor.execute("ALTER TABLE away RENAME TO integrations_notification")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "30")
+
+
+def test_a_dead_redis_changes_nothing_in_the_answer(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher = queueing.Publisher()
+    monkeypatch.setattr(queueing, "_publisher", publisher)
+    monkeypatch.setitem(queueing.TRANSPORT_OPTIONS, "unused", True)
+    monkeypatch.setattr(queueing.app.conf, "broker_write_url", "redis://127.0.0.1:1/0")
+    assert push().status_code == 200
+    assert Notification.objects.get().state == State.RECEIVED
+
+
+def test_nul_and_half_surrogates_do_not_keep_a_notification_out(push: Any) -> None:
+    body = json.dumps(making.notification(eventName="a\x00b")).encode()
+    assert push(body).status_code == 200
+    half = json.dumps(making.notification(eventUuid="\ud800")).encode()
+    assert push(half).status_code == 200
+    assert Notification.objects.count() == 2
+
+
+def test_credentials_inside_a_crm_error_are_masked_before_storing(push: Any) -> None:
+    call = {"requestHeaders": {"Authorization": ["Bearer crm-secret"], "Cookie": ["a=crm-secret"], "X-Id": ["7"]}}
+    push(making.notification(eventName="error-custom-crm") | {"data": {"externalCall": call}})
+    body = bytes(Notification.objects.get().body)
+    assert b"crm-secret" not in body
+    assert b'"X-Id": ["7"]' in body
+
+
+def test_an_unreadable_stored_token_is_told_as_503(push: Any, settings: Any) -> None:
+    settings.ENCRYPTION_KEYS = ["another key of at least thirty-two characters"]
+    assert push().status_code == 503

@@ -1,0 +1,171 @@
+"""From a post and a mapping's settings to the ticket's bytes."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integrations.destinations.base import Context
+from integrations.destinations.zendesk import ticket
+from integrations.post import Post
+from integrations.templating import TemplateError, check_template, render
+
+CONTEXT = Context(
+    label="CreateCase",
+    event="stream-item-label-applied",
+    company="Example",
+    mapping="To Zendesk",
+    notification_id="7",
+    labelled_at=datetime(2026, 11, 22, 10, 0, tzinfo=UTC),
+    received_at=None,
+)
+
+
+def post(**fields: Any) -> Post:
+    return Post(**{"post_id": "twitter:1", "network": "twitter", "native_id": "1", "text": "Help!"} | fields)
+
+
+def built(settings: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    request = ticket.build(post(**fields), CONTEXT, settings or {}, "khoros:twitter:1:m")
+    found: dict[str, Any] = json.loads(request)["ticket"]
+    return found
+
+
+def test_the_default_ticket_carries_what_an_agent_needs() -> None:
+    whole = built(
+        author="Ann", author_handle="ann", link="https://t/1", posted_at=datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+    )
+    assert whole["subject"] == "CreateCase: Ann on twitter: Help!"
+    assert whole["comment"] == {
+        "body": "Help!\n\nAuthor: Ann\nHandle: @ann\nNetwork: twitter\nPost: https://t/1\n"
+        "Posted: 2026-11-22 09:00:00 UTC\nLabel: CreateCase",
+        "public": False,
+    }
+    assert whole["external_id"] == "khoros:twitter:1:m"
+
+
+def test_lines_whose_placeholders_are_all_empty_are_left_out() -> None:
+    assert "Post:" not in built()["comment"]["body"]
+
+
+@pytest.mark.parametrize("field", ["text", "author", "link"])
+@pytest.mark.parametrize("hostile", ["{{ticket.id}}", "{{{x}}}", "{%if%}", "{{", "{" * 9])
+def test_placeholders_in_foreign_text_are_disarmed(field: str, hostile: str) -> None:
+    whole = built({"comment": "{{{ " + field + " }}", "subject": "{{ text }}{{ author }}"}, **{field: hostile})
+    sent = json.dumps(whole)
+    assert "{{" not in sent
+    assert "{%" not in sent
+
+
+@given(st.text(alphabet="{%}a ", max_size=30), st.text(alphabet="{%}a ", max_size=30))
+def test_no_mixture_of_texts_arms_a_placeholder(text: str, author: str) -> None:
+    whole = built({"comment": "{{ text }}{{ author }}", "subject": "{{ author }}{{ text }}"}, text=text, author=author)
+    for sent in (whole["subject"], whole["comment"]["body"]):
+        assert "{{" not in sent
+        assert "{%" not in sent
+
+
+def test_inserted_text_is_not_read_again_as_a_template() -> None:
+    assert render("{{ text }}", {"text": "{{ author }}", "author": "secret"}) == "{{ author }}"
+
+
+def test_the_subject_is_cut_with_an_ellipsis_and_stays_on_one_line() -> None:
+    subject = built({"subject": "{{ text }}"}, text="word\n" * 100)["subject"]
+    assert len(subject) <= 150
+    assert subject.endswith("…")
+    assert "\n" not in subject
+
+
+def test_a_long_comment_is_cut_between_characters_and_says_where_the_whole_is() -> None:
+    body = built({"comment": "{{ text }}"}, text="😀" * 40_000, link="https://t/1")["comment"]["body"]
+    assert len(body.encode()) <= 60_000
+    assert body.endswith("[The text was cut here. The whole post: https://t/1]")
+    assert set(body.partition("\n")[0]) == {"😀"}
+
+
+def test_a_post_without_text_still_has_a_comment_and_a_subject() -> None:
+    whole = built({"subject": "{{ text }}", "comment": "{{ text }}"}, text="", link="https://t/1")
+    assert whole["subject"] == "Post twitter:1"
+    assert "has no text" in whole["comment"]["body"]
+
+
+def test_all_fields_are_sent_in_zendesks_types() -> None:
+    settings = {
+        "comment_public": True,
+        "priority": "high",
+        "type": "task",
+        "status": "open",
+        "tags": ["social", "{{ network }}", "{{ author }}"],
+        "group_id": "33144692244371",
+        "assignee_id": "2",
+        "ticket_form_id": "3",
+        "brand_id": "4",
+        "custom_fields": [
+            {"id": 5, "value": "{{ author }}"},
+            {"id": 6, "value": True},
+            {"id": 7, "value": ["a", "{{ network }}"]},
+        ],
+    }
+    whole = built(settings, author="Ann B.")
+    assert whole["tags"] == ["social", "twitter", "ann_b."]
+    assert (whole["group_id"], whole["assignee_id"], whole["brand_id"]) == (33144692244371, 2, 4)
+    assert (whole["priority"], whole["type"], whole["status"], whole["ticket_form_id"]) == ("high", "task", "open", 3)
+    assert [field["value"] for field in whole["custom_fields"]] == ["Ann B.", True, ["a", "twitter"]]
+    assert whole["comment"]["public"] is True
+
+
+def test_fields_left_to_zendesk_are_not_sent() -> None:
+    assert set(built({"priority": "", "group_id": "", "tags": []})) == {"subject", "comment", "external_id"}
+
+
+def test_two_mappings_never_share_an_external_id_and_long_ids_fit() -> None:
+    assert ticket.external_id("twitter:1", "a") == "khoros:twitter:1:a" != ticket.external_id("twitter:1", "b")
+    long = [ticket.external_id("twitter:" + "9" * 300 + end, "m" * 36) for end in "12"]
+    assert long[0] != long[1]
+    assert all(len(one) <= 250 for one in long)
+
+
+@pytest.mark.parametrize(
+    ("template", "rendered"),
+    [
+        ("{{ text|short:4 }}", "abc…"),
+        ("{{text|upper}}", "ABCDEF"),
+        ("{{ author|default:nobody }}", "nobody"),
+        ("{{ posted_at|date:%d.%m.%Y }}", "22.11.2026"),
+        ("a { b } c", "a { b } c"),
+    ],
+)
+def test_filters_do_what_their_help_says(template: str, rendered: str) -> None:
+    values = {"text": "abcdef", "author": "", "posted_at": datetime(2026, 11, 22, tzinfo=UTC)}
+    if template.startswith("a"):
+        values["b"] = "x"
+        with pytest.raises(TemplateError):
+            render(template, values)
+        return
+    assert render(template, values) == rendered
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ nonsense }}",
+        "{{ text",
+        "text }}",
+        "{% if x %}",
+        "{{ text.__class__ }}",
+        "{{ text|nonsense }}",
+        "{{ text|short }}",
+        "{{ text|short:x }}",
+        "{{ text|date:%d }}",
+        "{text}",
+        "{nonsense}",
+        "{{ }}",
+        "{{ TEXT }}",
+    ],
+)
+def test_templates_that_cannot_be_rendered_are_refused(template: str) -> None:
+    with pytest.raises(TemplateError):
+        check_template(template)

@@ -1,0 +1,117 @@
+"""From a notification to deliveries: every post times every mapping that takes it, once."""
+
+import json
+from typing import Any
+
+import pytest
+
+from integrations import routing
+from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
+from tests import making
+
+State = Notification.State
+
+
+def route(subscription: Subscription, content: dict[str, Any] | None = None) -> Notification:
+    notification = making.stored(subscription, content)
+    routing.route(notification.pk)
+    notification.refresh_from_db()
+    return notification
+
+
+def test_each_post_and_mapping_makes_one_delivery_with_its_request_rendered(
+    subscription: Subscription, connection: Connection, mapping: Mapping
+) -> None:
+    making.mapping(subscription, connection, name="Second")
+    routed = route(subscription, making.notification(making.item("twitter:1"), making.item("facebook:2")))
+    assert routed.state == State.ROUTED
+    made = set(Delivery.objects.values_list("post_id", "mapping__name", "network", "native_id"))
+    assert made == {
+        (post, name, *post.split(":")) for post in ("twitter:1", "facebook:2") for name in ("To Zendesk", "Second")
+    }
+    for delivery in Delivery.objects.all():
+        ticket = json.loads(delivery.request)["ticket"]
+        assert ticket["external_id"] == f"khoros:{delivery.post_id}:{delivery.mapping.uuid}" == delivery.external_id
+        assert (delivery.state, delivery.attempt_count) == ("pending", 0)
+
+
+def test_routing_twice_makes_nothing_twice(subscription: Subscription, mapping: Mapping) -> None:
+    notification = making.stored(subscription)
+    assert len(routing.route(notification.pk)) == 1
+    assert routing.route(notification.pk) == []
+    assert Delivery.objects.count() == 1
+
+
+def test_a_post_labelled_again_is_counted_on_its_delivery(subscription: Subscription, mapping: Mapping) -> None:
+    first = route(subscription, making.notification(making.item("twitter:1")))
+    second = route(subscription, making.notification(making.item("twitter:1")))
+    delivery = Delivery.objects.get()
+    assert (first.state, second.state, delivery.labelled_again) == (State.ROUTED, State.ROUTED, 1)
+    assert second.outcome[0]["delivery"] == delivery.pk
+    assert second.outcome[0]["made"] is False
+
+
+def test_without_a_mapping_it_is_unmatched_and_says_so(subscription: Subscription) -> None:
+    unmatched = route(subscription)
+    assert unmatched.state == State.UNMATCHED
+    assert "No mapping belongs" in unmatched.reason
+
+
+def test_unmatched_says_why_mapping_by_mapping(subscription: Subscription, connection: Connection) -> None:
+    making.mapping(subscription, connection, name="Off", is_active=False)
+    making.mapping(subscription, connection, name="Facebook", conditions={"networks": ["facebook"]})
+    unmatched = route(subscription, making.notification(making.item("twitter:1")))
+    assert unmatched.reason.splitlines() == [
+        "Off, twitter:1: the mapping is switched off.",
+        "Facebook, twitter:1: the network is “twitter”, wanted: facebook.",
+    ]
+
+
+def test_a_mapping_to_a_connection_that_is_off_makes_nothing(mapping: Mapping) -> None:
+    Connection.objects.update(is_active=False)
+    unmatched = route(mapping.subscription)
+    assert "switched off" in unmatched.reason
+    assert not Delivery.objects.exists()
+
+
+def test_an_unknown_event_is_unmatched_with_the_reason(mapping: Mapping) -> None:
+    unmatched = route(mapping.subscription, making.notification(eventName="never-heard-of"))
+    assert unmatched.state == State.UNMATCHED
+    assert "“never-heard-of”" in unmatched.reason
+
+
+def test_an_event_that_the_subscription_is_for_is_read_whatever_its_name(connection: Connection) -> None:
+    subscription = making.subscription(event_name="made-up-event", match="everything", label="")
+    making.mapping(subscription, connection)
+    assert route(subscription, making.notification(eventName="made-up-event")).state == State.ROUTED
+
+
+def test_a_notification_without_posts_is_unmatched(mapping: Mapping) -> None:
+    content = making.notification()
+    content["data"] = {"labels": []}
+    assert "holds no posts" in route(mapping.subscription, content).reason
+
+
+@pytest.mark.parametrize("data", [{"items": "x"}, {"items": [1]}, {"items": [None]}])
+def test_items_of_another_shape_are_unreadable_and_say_why(mapping: Mapping, data: Any) -> None:
+    content = making.notification()
+    content["data"] = data
+    unreadable = route(mapping.subscription, content)
+    assert unreadable.state == State.UNREADABLE
+    assert "items" in unreadable.reason
+
+
+def test_a_mapping_that_cannot_be_rendered_fails_alone(
+    subscription: Subscription, connection: Connection, mapping: Mapping
+) -> None:
+    making.mapping(subscription, connection, name="Broken", settings={"subject": "{{ nonsense }}"})
+    routed = route(subscription)
+    broken, good = Delivery.objects.get(mapping__name="Broken"), Delivery.objects.get(mapping=mapping)
+    assert (routed.state, good.state, broken.state) == (State.ROUTED, "pending", "failed")
+    assert "nonsense" in broken.last_error
+
+
+def test_the_summary_names_each_post(mapping: Mapping) -> None:
+    text = "A text  with\nlines"
+    routed = route(mapping.subscription, making.notification(making.item("twitter:1", author="Ann", text=text)))
+    assert routed.summary == "twitter:1 Ann (@author): A text with lines"
