@@ -109,7 +109,12 @@ def admin(client: Client, portal: Installation, django_user_model: Any) -> Clien
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Each process of a parallel run takes its own Redis database, so that queues and paces stay apart."""
+    """Each process of a parallel run takes its own Redis database, so that queues and paces stay apart.
+
+    Pages are tested without collecting static files first.
+    """
+    plain_files = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    django_settings.STORAGES = django_settings.STORAGES | {"staticfiles": plain_files}
     worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
     address, _, _ = django_settings.CELERY["broker_url"].rpartition("/")
     django_settings.CELERY["broker_url"] = f"{address}/{int(worker.removeprefix('gw')) + 1}"

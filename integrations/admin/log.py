@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
 from integrations import repair, telling
@@ -201,7 +202,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         lines = notification.summary.splitlines()
         more = [f"and {len(lines) - 2} more"] if len(lines) > 2 else []
         shown = [(telling.beginning(line, 100),) for line in lines[:2] + more]
-        return format_html_join(format_html("<br>"), "{}", shown) if shown else f"Notification {notification.pk}"
+        return format_html_join(mark_safe("<br>"), "{}", shown) if shown else f"Notification {notification.pk}"
 
     @admin.display(description="Subscription")
     def feed(self, notification: Notification) -> str:

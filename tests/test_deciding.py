@@ -1,0 +1,129 @@
+"""The pure decisions: conditions, what comes after a failure, the pace."""
+
+import time
+from typing import Any
+
+import pytest
+
+from integrations.conditions import BadExpression, compile_expression, why_not
+from integrations.destinations.base import Budget
+from integrations.http import Failure, NotItsTurn
+from integrations.pace import hear, hold_ms, interval_ms, take_turn
+from integrations.post import Post
+from integrations.retry import limit_pause_seconds, next_step
+
+POST = Post(
+    post_id="twitter:1",
+    network="twitter",
+    native_id="1",
+    text="My PARCEL is late",
+    author="Ann B.",
+    author_handle="ann",
+    author_id="77",
+    content_type="post",
+    followers=500,
+    labels=("General Labels - VIP",),
+)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "holds"),
+    [
+        ({}, True),
+        ({"networks": ["Twitter"]}, True),
+        ({"networks": ["facebook", "instagram"]}, False),
+        ({"content_types": ["post"]}, True),
+        ({"content_types": ["comment"]}, False),
+        ({"followers_at_least": 500}, True),
+        ({"followers_at_least": 501}, False),
+        ({"followers_at_most": 499}, False),
+        ({"text_contains": ["refund", "parcel"]}, True),
+        ({"text_contains": ["refund"]}, False),
+        ({"text_matches": "(?i)parcel.*late"}, True),
+        ({"text_matches": "parcel"}, False),
+        ({"authors": ["@ANN"]}, True),
+        ({"authors": ["77"]}, True),
+        ({"authors": ["bob"]}, False),
+        ({"labels": ["VIP"]}, True),
+        ({"labels": ["general labels - vip"]}, True),
+        ({"labels": ["Press"]}, False),
+        ({"networks": ["twitter"], "text_contains": ["refund"]}, False),
+    ],
+)
+def test_conditions_hold_together(conditions: dict[str, Any], holds: bool) -> None:
+    assert (why_not(conditions, POST) == "") is holds
+
+
+def test_labels_count_only_where_the_payload_has_some() -> None:
+    assert why_not({"labels": ["VIP"]}, Post(post_id="x:1", network="x", native_id="1")) == ""
+
+
+def test_an_unknown_number_of_followers_meets_no_limit() -> None:
+    nobody = Post(post_id="x:1", network="x", native_id="1")
+    assert "unknown number" in why_not({"followers_at_least": 1}, nobody)
+
+
+def test_expressions_take_no_time_that_grows_with_the_text() -> None:
+    began = time.monotonic()
+    why_not({"text_matches": "(a+)+$"}, Post(post_id="x:1", network="x", native_id="1", text="a" * 50_000 + "b"))
+    assert time.monotonic() - began < 5
+    with pytest.raises(BadExpression):
+        compile_expression(r"(a)\1")
+
+
+def test_the_schedule_is_followed_with_a_little_jitter() -> None:
+    for tries, delay in enumerate((10.0, 60.0)):
+        step = next_step(Failure("x"), tries, (10.0, 60.0))
+        assert step.wait is not None
+        assert delay <= step.wait <= delay * 1.1
+    assert next_step(Failure("x"), 2, (10.0, 60.0)).wait is None
+
+
+def test_a_refusal_is_final_and_a_pause_costs_no_try() -> None:
+    assert next_step(Failure("x", permanent=True), 0, (10.0,)).wait is None
+    paused = next_step(Failure("x", permanent=True, pauses=True), 5, (10.0,))
+    assert (paused.wait, paused.uses_a_try) == (0.0, False)
+
+
+def test_a_longer_retry_after_wins_over_the_schedule_and_a_shorter_does_not() -> None:
+    longer, shorter = (next_step(Failure("x", retry_after=after), 0, (10.0,)).wait for after in (300.0, 1.0))
+    assert longer is not None
+    assert shorter is not None
+    assert longer >= 300
+    assert 10 <= shorter <= 11
+
+
+def test_limits_without_a_length_grow_up_to_a_quarter_of_an_hour() -> None:
+    limited = Failure("x", pauses=True, limited=True)
+    pauses = [limit_pause_seconds(limited, streak) or 0 for streak in (0, 1, 2, 50)]
+    assert pauses == sorted(pauses)
+    assert 10 <= pauses[0] <= 11
+    assert 900 <= pauses[-1] <= 990
+    assert limit_pause_seconds(Failure("x", pauses=True), 0) is None
+
+
+def test_the_pace_spreads_turns_over_the_limit_and_over_what_is_left() -> None:
+    assert interval_ms([Budget(600, None, None)]) == 101
+    assert interval_ms([Budget(600, 10, 60)]) == pytest.approx(6186, abs=2)
+    assert interval_ms([Budget(None, 29, 60)]) is None
+    assert hold_ms([Budget(600, 0, 30)]) == 30_000
+    assert hold_ms([Budget(600, 0, 10**6)]) == 900_000
+    assert hold_ms([Budget(600, 1, 30)]) is None
+
+
+def test_turns_are_shared_and_come_one_after_another() -> None:
+    take_turn(1, "account", 0.0)
+    hear(1, "account", [Budget(6000, None, None)])
+    began = time.monotonic()
+    for _ in range(11):
+        take_turn(1, "account", 1.0)
+    assert time.monotonic() - began > 0.09
+    take_turn(2, "account", 0.0)
+
+
+def test_a_turn_too_far_off_is_not_taken() -> None:
+    hear(1, "account", [Budget(700, 0, 40)])
+    for _ in range(2):
+        with pytest.raises(NotItsTurn) as caught:
+            take_turn(1, "account", 1.0)
+        assert 39 < caught.value.seconds <= 40

@@ -1,0 +1,152 @@
+"""The one way out: which addresses are called, and what a call may cost."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from integrations import http
+from integrations.http import AddressRefused, Failure, Line, checked_origin, refuse_private
+from tests.stand_in import StandIn
+
+
+@pytest.fixture
+def strict(settings: Any) -> None:
+    settings.OUTBOUND_ALLOW_PRIVATE = False
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",  # noqa: S104
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::",
+        "fe80::1%eth0",
+    ],
+)
+def test_private_addresses_are_refused(strict: None, address: str) -> None:
+    with pytest.raises(AddressRefused):
+        refuse_private(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+def test_public_addresses_are_not(strict: None, address: str) -> None:
+    refuse_private(address)
+
+
+def test_link_local_addresses_stay_refused_where_private_ones_are_allowed(settings: Any) -> None:
+    settings.OUTBOUND_ALLOW_PRIVATE = True
+    refuse_private("127.0.0.1")
+    with pytest.raises(AddressRefused):
+        refuse_private("169.254.169.254")
+
+
+def test_a_name_is_checked_on_the_address_it_leads_to(
+    strict: None, monkeypatch: pytest.MonkeyPatch, sandbox: StandIn
+) -> None:
+    """The resolver is the world outside, and it lies here as an attacker's would."""
+    lie = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: lie)
+    with pytest.raises(Failure) as caught:
+        Line("https://innocent.example.com", 5).call("GET", "/", headers={})
+    assert caught.value.pauses
+    assert "127.0.0.1 is a private address" in caught.value.words
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("https://example.zendesk.com", "https://example.zendesk.com"),
+        (" example.zendesk.com/ ", "https://example.zendesk.com"),
+        ("https://EXAMPLE.zendesk.com/api/v2?x#y", "https://example.zendesk.com"),
+        ("https://example.zendesk.com:8443/", "https://example.zendesk.com:8443"),
+    ],
+)
+def test_an_address_is_kept_as_scheme_and_host(strict: None, written: str, origin: str) -> None:
+    assert checked_origin(written) == origin
+
+
+def test_a_redirect_is_an_answer_and_not_followed(sandbox: StandIn) -> None:
+    sandbox.add_fault("redirect", headers={"Location": f"{sandbox.url}/api/v2/users/me.json"})
+    reply = Line(sandbox.url, 5).call("GET", "/api/v2/tickets.json", headers={"Authorization": "Basic secret"})
+    assert reply.status == 302
+    assert len(sandbox.calls()) == 1
+
+
+def test_an_oversized_answer_is_read_up_to_the_cap(sandbox: StandIn) -> None:
+    sandbox.add_fault("oversized", method="GET")
+    reply = Line(sandbox.url, 10).call("GET", "/api/v2/users/me.json", headers={})
+    assert reply.is_cut
+    with pytest.raises(ValueError, match="longer than the cap"):
+        reply.json()
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Accepts and sends a header line a byte at a time, for ever."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def serve() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 1000:
+                if ended.wait(0.05):
+                    return
+                try:
+                    sock.send(bytes([byte]))
+                except OSError:
+                    return
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    ended.set()
+    thread.join()
+    listener.close()
+
+
+def test_a_header_that_drips_in_is_cut_off_at_the_deadline(silent_server: str) -> None:
+    line = Line(silent_server, 0.6)
+    with pytest.raises(Failure) as caught:
+        line.call("GET", "/", headers={})
+    assert caught.value.is_uncertain
+    assert "in time" in caught.value.words
+    assert line.exchanges[0]["duration_ms"] < 2000
+
+
+def test_the_calls_of_a_try_share_one_deadline(sandbox: StandIn) -> None:
+    sandbox.add_fault("delay", seconds=0.5)
+    line = Line(sandbox.url, 0.8)
+    line.call("GET", "/api/v2/users/me.json", headers={})
+    with pytest.raises(Failure):
+        line.call("GET", "/api/v2/users/me.json", headers={})
+
+
+def test_nothing_from_the_environment_steers_a_call(sandbox: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert Line(sandbox.url, 5).call("GET", "/api/v2/users/me.json", headers={}).status == 200
+
+
+def test_connections_are_kept_for_the_next_call(sandbox: StandIn) -> None:
+    for _ in range(3):
+        Line(sandbox.url, 5).call("GET", "/api/v2/users/me.json", headers={})
+    pool = http._pools.connection_from_url(sandbox.url)
+    assert pool.num_connections == 1 or pool.num_requests > pool.num_connections

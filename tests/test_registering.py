@@ -1,0 +1,247 @@
+"""Feeds at Khoros: what is wanted is made so, and nothing that is not ours is touched."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from integrations import subscriptions
+from integrations.encryption import Secret
+from integrations.models import Company, Installation, Subscription
+from integrations.sources.khoros import plan
+from integrations.sources.khoros.plan import Step, Wanted
+from tests import making
+from tests.stand_in import StandIn
+
+Registration = Subscription.Registration
+
+
+def register(subscription: Subscription) -> Subscription:
+    subscriptions.wish([subscription.pk])
+    subscriptions.register(subscription.pk)
+    subscription.refresh_from_db()
+    return subscription
+
+
+def test_a_feed_is_registered_with_its_address_query_and_token(
+    sandbox: StandIn, subscription: Subscription, portal: Installation, settings: Any
+) -> None:
+    settings.PUBLIC_URL = "http://127.0.0.1:8000"
+    registered = register(subscription)
+    (listed,) = sandbox.subscriptions()
+    assert listed["notificationUri"] == f"http://127.0.0.1:8000/webhooks/khoros/{subscription.uuid}"
+    assert (listed["query"], listed["bearerToken"]) == ("CreateCase", making.BEARER_TOKEN)
+    assert listed["externalId"] == f"casebridge-{portal.uuid}-{subscription.uuid}"
+    assert (registered.registration, registered.khoros_uuid) == (Registration.REGISTERED, listed["uuid"])
+    assert registered.checked_at is not None
+
+
+def test_registering_again_changes_nothing(sandbox: StandIn, subscription: Subscription) -> None:
+    register(subscription)
+    before = sandbox.subscriptions()
+    register(subscription)
+    assert sandbox.subscriptions() == before
+    assert [call.method for call in sandbox.calls("khoros")].count("POST") == 1
+
+
+@pytest.mark.parametrize("mode", ["update", "second"])
+def test_a_changed_label_ends_as_one_feed_whether_khoros_updates_or_makes_a_second(
+    sandbox: StandIn, subscription: Subscription, mode: str
+) -> None:
+    sandbox.change_settings(resubscribe=mode)
+    register(subscription)
+    subscription.label = "Complaint (urgent)"
+    subscription.save()
+    register(subscription)
+    (listed,) = sandbox.subscriptions()
+    assert (listed["query"], listed["status"]) == (r"Complaint \(urgent\)", "ACTIVE")
+
+
+def test_a_lost_feed_is_made_again(sandbox: StandIn, subscription: Subscription) -> None:
+    first = register(subscription).khoros_uuid
+    sandbox.khoros("DELETE", f"events/subscription/{first}")
+    assert register(subscription).khoros_uuid != first
+    assert len(sandbox.subscriptions()) == 1
+
+
+def test_a_paused_feed_is_activated_and_one_switched_off_here_is_paused(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    uuid = register(subscription).khoros_uuid
+    sandbox.khoros("PUT", f"events/subscription/{uuid}/DISABLED")
+    assert register(subscription).khoros_status == "ACTIVE"
+    Subscription.objects.update(is_active=False)
+    subscription.refresh_from_db()
+    assert register(subscription).khoros_status == "PAUSED"
+
+
+def test_other_feeds_for_the_same_label_are_shown_and_left_alone(sandbox: StandIn, subscription: Subscription) -> None:
+    old = {
+        "externalId": "send-to-zendesk",
+        "eventName": "stream-item-label-applied",
+        "query": "CreateCase",
+        "notificationUri": "https://old.example.com/createTicket",
+    }
+    sandbox.khoros("POST", "events/subscription", old)
+    sandbox.khoros("POST", "events/subscription", old | {"externalId": "else", "query": "Praise"})
+    (other,) = register(subscription).other_subscriptions
+    assert (other["externalId"], other["notificationUri"]) == ("send-to-zendesk", old["notificationUri"])
+    assert {row["externalId"] for row in sandbox.subscriptions()} >= {"send-to-zendesk", "else"}
+
+
+def test_a_company_that_the_token_does_not_list_warns_and_registers_all_the_same(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    Company.objects.update(company_id="777")
+    assert register(subscription).registration == Registration.REGISTERED
+    assert "777" in Company.objects.get().warning
+
+
+@pytest.mark.parametrize("company_id", ["42", "45"])
+def test_both_of_khoros_company_ids_are_known(sandbox: StandIn, subscription: Subscription, company_id: str) -> None:
+    Company.objects.update(company_id=company_id)
+    register(subscription)
+    assert Company.objects.get().warning == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "state"),
+    [
+        ("401", "did not accept the API token", Registration.REFUSED),
+        ("developer_inactive", "Developer Inactive", Registration.REFUSED),
+        ("586", "KHOROS_API_URL", Registration.REFUSED),
+        ("500", "Trouble at Khoros", Registration.UNREACHABLE),
+        ("hang_up_before", "broke", Registration.UNREACHABLE),
+        ("html_200", "web page", Registration.REFUSED),
+    ],
+)
+def test_a_refusal_is_shown_in_words_and_tried_again(
+    sandbox: StandIn, subscription: Subscription, kind: str, words: str, state: str
+) -> None:
+    sandbox.add_fault(kind, api="khoros")
+    refused = register(subscription)
+    assert (refused.registration, refused.failed_checks) == (state, 1)
+    assert words in refused.khoros_message
+    assert refused.next_check_at is not None
+    sandbox.clear_faults()
+    assert register(subscription).registration == Registration.REGISTERED
+
+
+def test_khoros_own_words_are_shown(sandbox: StandIn, subscription: Subscription) -> None:
+    body = {"status": {"succeeded": False, "error": {"code": "VALIDATION_ERROR", "message": "Query is too long."}}}
+    sandbox.add_fault("answer", api="khoros", status=400, body=body, method="POST")
+    assert "VALIDATION_ERROR Query is too long." in register(subscription).khoros_message
+
+
+def test_a_success_that_says_failed_is_a_refusal(sandbox: StandIn, subscription: Subscription) -> None:
+    body = {"status": {"succeeded": False, "error": {"code": "UNAUTHORIZED", "message": "no"}}}
+    sandbox.add_fault("answer", api="khoros", status=200, body=body, method="POST")
+    assert register(subscription).registration != Registration.REGISTERED
+
+
+def test_without_an_address_that_khoros_reaches_nothing_is_registered_and_a_sentence_says_why(
+    sandbox: StandIn, subscription: Subscription, settings: Any
+) -> None:
+    settings.PUBLIC_URL = ""
+    settings.KHOROS_API_URL = "https://api.spredfast.com"
+    for name, words in (("", "PUBLIC_URL is not set"), ("old-app.herokuapp.com", "old-app.herokuapp.com")):
+        settings.HEROKU_APP_HOST = name
+        refused = register(subscription)
+        assert refused.registration == Registration.NOT_POSSIBLE
+        assert words in refused.khoros_message
+    assert not sandbox.calls("khoros")
+
+
+def test_the_old_heroku_address_counts_once_a_request_has_reached_it(
+    client: Any, sandbox: StandIn, subscription: Subscription, settings: Any
+) -> None:
+    settings.PUBLIC_URL = ""
+    settings.HEROKU_APP_HOST = "old-app.herokuapp.com"
+    settings.ALLOWED_HOSTS = ["old-app.herokuapp.com"]
+    client.get("/admin/login/", headers={"host": "old-app.herokuapp.com"})
+    assert register(subscription).registered_address.startswith("https://old-app.herokuapp.com/webhooks/khoros/")
+
+
+def test_a_new_bearer_token_is_registered_and_the_old_one_accepted_for_a_while(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    register(subscription)
+    subscriptions.change_bearer_token(subscription, "another-token")
+    register(subscription)
+    assert sandbox.subscriptions()[0]["bearerToken"] == "another-token"
+    assert subscription.previous_bearer_token.reveal() == making.BEARER_TOKEN
+    assert subscription.previous_token_accepted_until is not None
+    assert subscription.previous_token_accepted_until > timezone.now() + timedelta(hours=1)
+
+
+def test_an_unreadable_token_is_told_and_nothing_is_sent(
+    sandbox: StandIn, subscription: Subscription, settings: Any
+) -> None:
+    settings.ENCRYPTION_KEYS = ["quite another key with enough characters"]
+    assert "cannot be read with the present key" in register(subscription).khoros_message
+    assert not sandbox.calls("khoros")
+
+
+def test_two_runs_at_once_register_once(sandbox: StandIn, subscription: Subscription) -> None:
+    subscriptions.wish([subscription.pk])
+    assert subscriptions._claim(subscription.pk) is not None
+    subscriptions.register(subscription.pk)
+    assert not sandbox.subscriptions()
+
+
+def test_a_feed_saved_during_a_run_is_checked_again(sandbox: StandIn, subscription: Subscription) -> None:
+    subscriptions.wish([subscription.pk])
+    claimed = subscriptions._claim(subscription.pk)
+    assert claimed is not None
+    subscriptions.wish([subscription.pk])
+    subscriptions._record(*claimed, subscriptions.Found(Registration.REGISTERED, ""))
+    assert Subscription.objects.filter(subscriptions.due()).exists()
+
+
+# --- The plan alone --------------------------------------------------------------------------------------------------
+
+WANTED = Wanted(
+    external_id="casebridge-i-s",
+    event_name="stream-item-label-applied",
+    address="https://portal.example.com/webhooks/khoros/s",
+    bearer_token="token",
+    query="VIP",
+    label="VIP",
+    is_active=True,
+)
+
+
+def row(uuid: str, **fields: Any) -> dict[str, Any]:
+    return {"uuid": uuid, "status": "ACTIVE", "createdDate": uuid} | WANTED.body() | fields
+
+
+def test_an_older_one_is_deleted_only_beside_an_active_equal_one() -> None:
+    old = row("1", query="Old")
+    assert plan.steps(WANTED, [old]) == [Step("post")]
+    assert plan.steps(WANTED, [old], just_posted=True) == []
+    assert plan.steps(WANTED, [old, row("2")], just_posted=True) == [Step("delete", "1")]
+    assert plan.steps(WANTED, [old, row("2", status="PAUSED")]) == [Step("activate", "2")]
+
+
+def test_only_our_own_external_id_is_touched() -> None:
+    foreign = row("1", externalId="casebridge-other-s"), row("2", externalId="send-to-zendesk")
+    assert plan.steps(WANTED, [*foreign, row("3")]) == []
+
+
+def test_a_masked_or_missing_token_counts_as_equal_and_another_does_not() -> None:
+    assert plan.steps(WANTED, [row("1", bearerToken="****")]) == []
+    assert plan.steps(WANTED, [{k: v for k, v in row("1").items() if k != "bearerToken"}]) == []
+    assert plan.steps(WANTED, [row("1", bearerToken="old")]) == [Step("post")]
+
+
+def test_labels_are_escaped_and_expressions_are_not() -> None:
+    assert plan.query_for("label", "C++ (new)") == r"C\+\+ \(new\)"
+    assert plan.query_for("label", "General Labels - Ideas") == "General Labels - Ideas"
+    assert plan.query_for("expression", "VIP|Press") == "VIP|Press"
+    assert plan.query_for("everything", "") == ""
+
+
+def test_the_stored_token_is_never_shown(subscription: Subscription) -> None:
+    secret = Secret.of("plain text")
+    assert "plain" not in f"{secret} {secret!r} {subscription.__dict__} {secret.stored}"
