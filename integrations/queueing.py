@@ -56,6 +56,8 @@ class Publisher:
                 self._send(batch)
             except Exception as error:
                 self._be_quiet(error, len(batch))
+            for _ in batch:
+                self.waiting.task_done()
 
     def _send(self, batch: list[tuple[str, Any]]) -> None:
         """Notifications to route go out together, everything else one message each."""
@@ -75,7 +77,6 @@ class Publisher:
     def _be_quiet(self, error: Exception, count: int) -> None:
         self.quiet_until = time.monotonic() + QUIET_SECONDS_AFTER_FAILURE
         with suppress(Exception):
-            self._producer.connection.collapse() if hasattr(self._producer.connection, "collapse") else None
             self._producer.connection.release()
         self._producer = None
         log.warning("not queued; the sweep will find it", messages=count, error=str(error))

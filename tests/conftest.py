@@ -1,5 +1,6 @@
 """Shared fixtures: the real database and Redis of `make test`, the sandbox over sockets, and a set-up of each model."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ def sandbox(shared_sandbox: StandIn, settings: Any) -> StandIn:
 @pytest.fixture(autouse=True)
 def an_empty_redis() -> None:
     """Each process of a parallel run has a Redis database of its own (see pytest_configure)."""
+    queueing.publisher().waiting.join()
     redis_client().flushdb()
 
 
@@ -81,15 +83,25 @@ def push(client: Client, subscription: Subscription) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """What was handed to the queue, instead of sending it to workers that are not running here."""
-    messages: list[tuple[str, Any]] = []
-    monkeypatch.setattr(queueing.Publisher, "put", lambda self, task, argument: messages.append((task, argument)))
+def queued() -> Callable[[], list[tuple[str, Any]]]:
+    """What lies in the real queues, no worker running here: (task, its argument)."""
+
+    def messages() -> list[tuple[str, Any]]:
+        queueing.publisher().waiting.join()
+        lists = [redis_client().lrange(name, 0, -1) for name in ("intake", "deliver", "control")]
+        return [_read(raw) for messages in lists for raw in reversed(messages)]
+
     return messages
 
 
+def _read(raw: str | bytes) -> tuple[str, Any]:
+    message = json.loads(raw)
+    arguments = json.loads(base64.b64decode(message["body"]))[0]
+    return message["headers"]["task"], arguments[0] if arguments else None
+
+
 @pytest.fixture
-def work(published: list[tuple[str, Any]]) -> Callable[[], None]:
+def work() -> Callable[[], None]:
     """Does what the workers would do with everything that is due now."""
 
     def until_nothing_is_due() -> None:
@@ -116,7 +128,7 @@ def pytest_configure(config: pytest.Config) -> None:
     plain_files = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     django_settings.STORAGES = django_settings.STORAGES | {"staticfiles": plain_files}
     worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
-    address, _, _ = django_settings.CELERY["broker_url"].rpartition("/")
+    address, _, _ = str(django_settings.CELERY["broker_url"]).rpartition("/")
     django_settings.CELERY["broker_url"] = f"{address}/{int(worker.removeprefix('gw')) + 1}"
 
 

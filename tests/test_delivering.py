@@ -14,6 +14,7 @@ from django.utils import timezone
 from integrations import delivery as delivering
 from integrations import routing
 from integrations.encryption import Secret
+from integrations.http import Failure
 from integrations.models import Attempt, Connection, Delivery, Mapping
 from integrations.sweep import sweep
 from tests import making
@@ -162,8 +163,10 @@ def test_only_one_of_many_at_once_wins_the_claim(delivery: Delivery) -> None:
         databases.close_all()
 
     threads = [threading.Thread(target=try_to_claim) for _ in range(8)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert len(won) == 1
 
 
@@ -187,7 +190,7 @@ def test_a_late_failure_does_not_disturb_whoever_took_over(sandbox: StandIn, del
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
     taken_over = delivering.claim(delivery.pk)
     assert taken_over is not None
-    delivering.record_failure(late, delivering.Failure("too late"))
+    delivering.record_failure(late, Failure("too late"))
     delivery.refresh_from_db()
     assert (delivery.state, delivery.claim) == (State.SENDING, taken_over.claim)
 

@@ -19,6 +19,9 @@ from tests import making
 FIXTURES = Path(__file__).parent / "fixtures/khoros"
 
 
+NOTHING: list[Any] = [0, None, "", "soon", True, [], {}, 10**40, "Wed Apr 12 09:01:11 XYZ 2017"]
+
+
 def post_of(**fields: Any) -> Any:
     return parse(json.dumps(making.notification(making.item("twitter:1", **fields))).encode()).posts[0]
 
@@ -51,7 +54,7 @@ def test_the_documented_rule_notification_is_read_too() -> None:
         (1520987518000, datetime(2018, 3, 14, 0, 31, 58, tzinfo=UTC)),
         ("1520987518000", datetime(2018, 3, 14, 0, 31, 58, tzinfo=UTC)),
         (1520987518, datetime(2018, 3, 14, 0, 31, 58, tzinfo=UTC)),
-        *[(nothing, None) for nothing in (0, None, "", "soon", True, [], {}, 10**40, "Wed Apr 12 09:01:11 XYZ 2017")],
+        *[(nothing, None) for nothing in NOTHING],
     ],
 )
 def test_times_are_read_in_each_form_and_never_refuse_an_event(raw: Any, read: datetime | None) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from integrations.destinations.base import Context
 from integrations.destinations.zendesk import ticket
 from integrations.post import Post
-from integrations.templating import TemplateError, check_template, render
+from integrations.templating import TemplateError, Value, check_template, render
 
 CONTEXT = Context(
     label="CreateCase",
@@ -139,7 +139,7 @@ def test_two_mappings_never_share_an_external_id_and_long_ids_fit() -> None:
     ],
 )
 def test_filters_do_what_their_help_says(template: str, rendered: str) -> None:
-    values = {"text": "abcdef", "author": "", "posted_at": datetime(2026, 11, 22, tzinfo=UTC)}
+    values: dict[str, Value] = {"text": "abcdef", "author": "", "posted_at": datetime(2026, 11, 22, tzinfo=UTC)}
     if template.startswith("a"):
         values["b"] = "x"
         with pytest.raises(TemplateError):

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
@@ -203,7 +204,7 @@ def test_a_dead_redis_degrades_and_does_not_stop_intake(
     client: Client, portal: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Installation.objects.update(worker_heard_at=Now())
-    broken = health.redis.Redis.from_url("redis://127.0.0.1:1/0")
+    broken = redis.Redis.from_url("redis://127.0.0.1:1/0")
     monkeypatch.setattr(health, "client", lambda: broken)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["degraded"]) == (200, ["redis"])

@@ -1,0 +1,279 @@
+"""How long the admin's pages take at a million deliveries, asked for over HTTP as a signed-in administrator."""
+
+import re
+import statistics
+import time
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import psycopg
+import urllib3
+
+from bench import words
+from bench.ground import Ground, Portal
+from bench.report import Row, Section
+
+LIST_GOAL_MS = 150.0
+SEARCH_GOAL_MS = 200.0
+TIMES = 7
+# A page this slow is asked for less often, so that one bad query does not stretch the whole run.
+SLOW_MS = 1500.0
+DELIVERIES = "/admin/integrations/delivery/"
+NOTIFICATIONS = "/admin/integrations/notification/"
+ATTEMPTS = "/admin/integrations/attempt/"
+
+
+@dataclass(frozen=True)
+class Page:
+    what: str
+    path: str
+    goal_ms: float = LIST_GOAL_MS
+
+
+def measure(ground: Ground) -> Section:
+    count = 200_000 if ground.quick else 1_000_000
+    with ground.portal("http://127.0.0.1:9") as portal:
+        portal.manage("collectstatic", "--noinput", "--verbosity", "0")
+        began = time.monotonic()
+        fill(portal, count)
+        ground.say(f"{count:,} deliveries made in {time.monotonic() - began:.0f} s")
+        portal.start("web")
+        browser = Browser(portal.port, ground.admin_password)
+        rows = [_row(ground, browser, page) for page in pages(portal, count)]
+    return Section(f"Pages at {count:,} deliveries, notifications and attempts", rows, [REMARK])
+
+
+REMARK = f"Whole pages over HTTP, median of {TIMES} after two to warm up; the slowest of them beside it."
+
+
+def _row(ground: Ground, browser: "Browser", page: Page) -> Row:
+    times = browser.times(page.path)
+    middle = statistics.median(times)
+    ground.say(f"{page.what}: {middle:.0f} ms")
+    return Row(
+        page.what,
+        f"{middle:.0f} ms",
+        f"slowest {max(times):.0f} ms",
+        "",
+        f"<= {page.goal_ms:.0f} ms",
+        middle <= page.goal_ms,
+    )
+
+
+def pages(portal: Portal, count: int) -> list[Page]:
+    mapping, connection = portal.execute(
+        "SELECT mapping_id, connection_id FROM integrations_delivery ORDER BY mapping_id DESC LIMIT 1"
+    )[0]
+    filters = [
+        ("plain", ""),
+        ("state failed", "state__exact=failed"),
+        ("state delivered", "state__exact=delivered"),
+        ("the smaller mapping", f"mapping__id__exact={mapping}"),
+        ("the smaller connection", f"connection__id__exact={connection}"),
+        ("a large network", "network=twitter"),
+        ("a small network", "network=youtube"),
+        ("past 24 hours", "time=day"),
+        ("older than 30 days", "time=older"),
+        ("failed on a small network", "state__exact=failed&network=youtube"),
+        ("page 50", "p=50"),
+    ]
+    # Chosen so that nothing special is about the row: neither the first nor the last.
+    some = count // 3
+    post, native, ticket = portal.execute(
+        "SELECT post_id, native_id, ticket_number FROM integrations_delivery WHERE id = %s", some
+    )[0]
+    searches = [
+        ("by post id", post),
+        ("by native id", native),
+        ("by ticket number", ticket),
+        ("by author", "Author 777"),
+        ("by a rare word", words.RARE),
+        ("by a common word", words.COMMON),
+        ("by a word that is nowhere", words.ABSENT),
+        ("by two letters", "zu"),
+    ]
+    return [
+        *(Page(f"deliveries, {name}", f"{DELIVERIES}?{query}") for name, query in filters),
+        *(
+            Page(f"search deliveries {name}", f"{DELIVERIES}?{urlencode({'q': term})}", SEARCH_GOAL_MS)
+            for name, term in searches
+        ),
+        Page(
+            "search failed deliveries by a common word",
+            f"{DELIVERIES}?q={words.COMMON}&state__exact=failed",
+            SEARCH_GOAL_MS,
+        ),
+        Page("one delivery", f"{DELIVERIES}{some}/change/"),
+        Page("notifications, plain", NOTIFICATIONS),
+        Page("notifications, unmatched", f"{NOTIFICATIONS}?state__exact=unmatched"),
+        *(
+            Page(f"search notifications {name}", f"{NOTIFICATIONS}?{urlencode({'q': term})}", SEARCH_GOAL_MS)
+            for name, term in (searches[0], *searches[4:7], ("by their number", str(some)))
+        ),
+        Page("attempts, plain", ATTEMPTS),
+        Page("attempts, refused", f"{ATTEMPTS}?outcome__exact=refused"),
+        Page("attempts, past 24 hours", f"{ATTEMPTS}?time=day"),
+    ]
+
+
+class Browser:
+    """A signed-in administrator. Raises RuntimeError for a page that does not answer 200."""
+
+    def __init__(self, port: int, password: str) -> None:
+        self._http = urllib3.HTTPConnectionPool("127.0.0.1", port, maxsize=1, retries=False, timeout=90.0)
+        self._cookies: dict[str, str] = {}
+        form = self._ask("GET", "/admin/login/").data.decode()
+        found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
+        if found is None:
+            raise RuntimeError("The sign-in page has no form.")
+        fields = {"csrfmiddlewaretoken": found[1], "username": "admin", "password": password, "next": "/admin/"}
+        answer = self._ask("POST", "/admin/login/", urlencode(fields).encode())
+        if answer.status != 302:
+            raise RuntimeError(f"Signing in was answered with {answer.status}.")
+
+    def times(self, path: str) -> list[float]:
+        """Milliseconds of each repetition, warm."""
+        warm_up = self._timed(path)
+        if warm_up > SLOW_MS:
+            return [self._timed(path) for _ in range(2)]
+        self._timed(path)
+        return [self._timed(path) for _ in range(TIMES)]
+
+    def _timed(self, path: str) -> float:
+        began = time.perf_counter()
+        answer = self._ask("GET", path)
+        if answer.status != 200:
+            raise RuntimeError(f"{path} was answered with {answer.status}.")
+        return (time.perf_counter() - began) * 1000
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> urllib3.BaseHTTPResponse:
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
+        if body is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        answer = self._http.request(method, path, body=body, headers=headers, redirect=False)
+        for cookie in answer.headers.getlist("Set-Cookie"):
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self._cookies[name] = value
+        return answer
+
+
+# --- A million rows --------------------------------------------------------------------------------------------------
+
+
+def fill(portal: Portal, count: int) -> None:
+    """Indexes and foreign keys are made anew after the rows, which takes a fraction of the time."""
+    with psycopg.connect(portal.environment["DATABASE_URL"], autocommit=True) as connection:
+        run = connection.execute
+        run("SET synchronous_commit = off")
+        run("SET maintenance_work_mem = '512MB'")
+        run("SET max_parallel_maintenance_workers = 2")
+        indexes = _without_indexes(connection)
+        run(SECOND_MAPPING)
+        run("CREATE TABLE bench_words AS SELECT %s::text[] AS list", [words.vocabulary()])
+        for statement in (TEXTS, FILL_NOTIFICATIONS, FILL_DELIVERIES, FILL_ATTEMPTS):
+            run(statement.encode(), {"count": count, "rare": words.RARE} if "%(" in statement else None)
+        for definition in indexes:
+            run(definition.encode())
+        run("DROP TABLE bench_texts")
+        run("VACUUM (ANALYZE)")
+
+
+def _without_indexes(connection: psycopg.Connection) -> list[str]:
+    """Drops foreign keys and plain indexes of the log's tables and returns the statements that make the indexes."""
+    keys = connection.execute(
+        "SELECT format('ALTER TABLE %%I DROP CONSTRAINT %%I', conrelid::regclass::text, conname) FROM pg_constraint"
+        " WHERE contype = 'f' AND conrelid::regclass::text = ANY(%s)",
+        [LOG_TABLES],
+    ).fetchall()
+    indexes = connection.execute(
+        "SELECT indexname, indexdef FROM pg_indexes JOIN pg_class ON relname = indexname"
+        " WHERE tablename = ANY(%s) AND pg_class.oid NOT IN (SELECT conindid FROM pg_constraint)",
+        [LOG_TABLES],
+    ).fetchall()
+    for (statement,) in keys:
+        connection.execute(statement)
+    for name, _ in indexes:
+        connection.execute(psycopg.sql.SQL("DROP INDEX {}").format(psycopg.sql.Identifier(name)))
+    return [definition for _, definition in indexes]
+
+
+LOG_TABLES = ["integrations_notification", "integrations_delivery", "integrations_attempt"]
+
+SECOND_MAPPING = """
+WITH c AS (
+    INSERT INTO integrations_connection (uuid, name, kind, settings, secrets, is_active, look_up_before_create,
+        from_environment, access_token, pause_reason, limits_in_a_row, created_at)
+    SELECT gen_random_uuid(), 'Second Zendesk', kind, settings, secrets, true, false, false, '', '', 0, now()
+    FROM integrations_connection LIMIT 1 RETURNING id
+)
+INSERT INTO integrations_mapping (uuid, name, subscription_id, connection_id, is_active, conditions, settings,
+    from_environment, created_at, changed_at)
+SELECT gen_random_uuid(), 'To the second Zendesk', subscription_id, c.id, true, conditions, settings, false, now(),
+    now()
+FROM integrations_mapping, c LIMIT 1
+"""
+
+# Twenty words each, the first of the vocabulary far more often than the last.
+TEXTS = """
+CREATE UNLOGGED TABLE bench_texts AS
+SELECT i, 'Author ' || (i * 7919 %% 50000) AS author, 'author_' || (i * 7919 %% 50000) AS handle,
+    (ARRAY['twitter', 'twitter', 'twitter', 'twitter', 'facebook', 'facebook', 'instagram', 'linkedin', 'tiktok',
+        'twitter'])[1 + i %% 10] AS main_network,
+    now() - (%(count)s - i) * (interval '400 days' / %(count)s) AS at,
+    (SELECT string_agg(list[1 + floor(power(random(), 3) * cardinality(list))::int], ' ')
+        FROM generate_series(1, 20) WHERE i > 0) || CASE WHEN i %% 50021 = 7 THEN ' ' || %(rare)s ELSE '' END AS words
+FROM generate_series(1, %(count)s) i, bench_words
+"""
+
+FILL_NOTIFICATIONS = """
+INSERT INTO integrations_notification (id, subscription_id, event_key, event_name, source, body, headers, state, reason,
+    summary, outcome, received_at, routed_at, repeats)
+SELECT i, s.id, 'uuid:' || gen_random_uuid(), 'stream-item-label-applied', 'pushed', convert_to(
+    '{"companyId": 42, "eventName": "stream-item-label-applied", "eventUuid": "' || i || '", "data": {"labels": [], '
+    || '"items": [{"entityId": "' || network || ':' || 800000000000000000 + i || '", "text": "' || words || '"}]}}',
+    'UTF8'),
+    '{"User-Agent": "Khoros"}', CASE WHEN i %% 331 = 0 THEN 'unmatched' ELSE 'routed' END,
+    CASE WHEN i %% 331 = 0 THEN 'No mapping asked for it.' ELSE '' END,
+    network || ':' || 800000000000000000 + i || ' ' || author || ' (@' || handle || '): ' || words,
+    '[]', at, at + interval '1 second', 0
+FROM (SELECT *, CASE WHEN i %% 997 = 0 THEN 'youtube' ELSE main_network END AS network FROM bench_texts) t,
+    (SELECT id FROM integrations_subscription LIMIT 1) s
+""".replace("%%", "%")
+
+# 97 of 100 delivered, some failed, a few cancelled, a few waiting for a moment far off.
+FILL_DELIVERIES = """
+INSERT INTO integrations_delivery (id, uuid, notification_id, mapping_id, connection_id, post_id, native_id, network,
+    author, text, link, posted_at, search_text, request, external_id, key_version, key_used_at, is_uncertain,
+    look_up_next, was_refused, state, tries, attempt_count, next_attempt_at, last_error, result, ticket_number,
+    ticket_url, delivered_at, labelled_again, created_at)
+SELECT i, gen_random_uuid(), i, m.id, m.connection_id, network || ':' || 800000000000000000 + i,
+    (800000000000000000 + i)::text, network, author || ' (@' || handle || ')', words,
+    'https://' || network || '.example.com/' || handle || '/status/' || 800000000000000000 + i, at - interval '1 hour',
+    author || ' ' || handle || ' ' || words,
+    '{"ticket":{"subject":"CreateCase: ' || author || '","comment":{"body":"' || words || '","public":false},'
+    || '"external_id":"khoros:' || i || '","tags":["khoros"]}}',
+    'khoros:' || network || ':' || 800000000000000000 + i || ':' || m.uuid, 1, at, false, false,
+    state = 'failed', state,
+    1, 1, CASE WHEN state = 'pending' THEN now() + interval '30 days' END,
+    CASE WHEN state = 'failed' THEN 'Zendesk refuses this ticket: Subject is refused by a rule.' ELSE '' END,
+    CASE WHEN state = 'delivered' THEN 'created' ELSE '' END,
+    CASE WHEN state = 'delivered' THEN (4000 + i)::text ELSE '' END,
+    CASE WHEN state = 'delivered' THEN 'https://example.zendesk.com/agent/tickets/' || 4000 + i ELSE '' END,
+    CASE WHEN state = 'delivered' THEN at + interval '2 seconds' END, 0, at
+FROM (SELECT *, CASE WHEN i %% 997 = 0 THEN 'youtube' ELSE main_network END AS network,
+        CASE WHEN i %% 40 = 11 THEN 'failed' WHEN i %% 400 = 17 THEN 'cancelled' WHEN i %% 2000 = 13 THEN 'pending'
+            ELSE 'delivered' END AS state FROM bench_texts) t
+    JOIN (SELECT *, row_number() OVER (ORDER BY id) AS place FROM integrations_mapping) m
+        ON m.place = CASE WHEN i %% 50 = 3 THEN 2 ELSE 1 END
+""".replace("%%", "%")
+
+FILL_ATTEMPTS = """
+INSERT INTO integrations_attempt (delivery_id, number, key_version, started_at, finished_at, outcome, status,
+    duration_ms, meaning, detail, exchanges)
+SELECT id, 1, 1, created_at + interval '1 second', created_at + interval '2 seconds',
+    CASE WHEN state = 'failed' THEN 'refused' ELSE 'delivered' END, CASE WHEN state = 'failed' THEN 422 ELSE 201 END,
+    300 + id % 700, CASE WHEN state = 'failed' THEN last_error
+        ELSE 'Zendesk created ticket ' || ticket_number || '.' END,
+    '', '[{"method": "POST", "url": "https://example.zendesk.com/api/v2/tickets.json", "status": 201, "reply": "{}"}]'
+FROM integrations_delivery WHERE state <> 'pending'
+"""

@@ -1,0 +1,75 @@
+"""Makes rows through the portal's own code, in a process of its own: `python -m bench.rows setup|deliveries ...`."""
+
+import argparse
+import json
+import os
+import random
+
+import django
+
+from bench import notification
+
+
+def set_up(zendesk: str) -> dict[str, str]:
+    """A company, a subscription, a connection to this address and a mapping; where to send notifications."""
+    from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT
+    from integrations.encryption import Secret
+    from integrations.models import Company, Connection, Mapping, Subscription
+    from integrations.models.configuration import new_bearer_token
+
+    token = new_bearer_token()
+    company = Company.objects.create(name="Example", company_id="42", api_token=Secret.of("bench"))
+    subscription = Subscription.objects.create(company=company, label="CreateCase", bearer_token=Secret.of(token))
+    connection = Connection.objects.create(
+        name="Zendesk",
+        kind="zendesk",
+        settings={"address": zendesk, "sign_in": "api_token", "email": "agent@example.com"},
+        secrets=Secret.of(json.dumps({"api_token": "sandbox-zendesk-token"})),
+    )
+    texts = {"subject": DEFAULT_SUBJECT, "comment": DEFAULT_COMMENT, "comment_public": False, "tags": ["khoros"]}
+    Mapping.objects.create(name="To Zendesk", subscription=subscription, connection=connection, settings=texts)
+    return {"path": f"/webhooks/khoros/{subscription.uuid}", "token": token}
+
+
+def make_deliveries(count: int) -> None:
+    """Notifications stored and routed as always, and their messages put in the queue as a sweep would."""
+    from integrations.database_time import seconds_from_now
+    from integrations.models import Delivery, Notification, Subscription
+    from integrations.queueing import DELIVER
+    from integrations.routing import route
+    from portal.celery import app
+
+    subscription, run = Subscription.objects.get(), random.randrange(10**9)
+    rows = [
+        Notification(
+            subscription=subscription,
+            event_key=f"uuid:{notification.event_uuid(run, number)}",
+            event_name="stream-item-label-applied",
+            body=notification.body(run, number),
+        )
+        for number in range(count)
+    ]
+    made = [delivery for row in Notification.objects.bulk_create(rows, 500) for delivery in route(row.pk)]
+    assert len(made) == count
+    Delivery.objects.update(queued_until=seconds_from_now(600))
+    with app.producer_pool.acquire(block=True) as producer:
+        for delivery in made:
+            app.send_task(DELIVER, args=[delivery], producer=producer)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.rows")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("setup").add_argument("zendesk")
+    commands.add_parser("deliveries").add_argument("count", type=int)
+    given = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    django.setup()
+    if given.command == "setup":
+        print(json.dumps(set_up(given.zendesk)))
+    else:
+        make_deliveries(given.count)
+
+
+if __name__ == "__main__":
+    main()

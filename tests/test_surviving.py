@@ -1,0 +1,216 @@
+"""The running portal, as a newcomer starts it: processes killed with -9, bodies over sockets, services away."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import urllib3
+
+from local.trial import Trial
+from tests import making
+from tests.stand_in import StandIn
+
+PATIENCE_SECONDS = 45
+http_client = urllib3.PoolManager()
+
+
+@pytest.fixture(scope="module")
+def portal_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    quick = {"SWEEP_SECONDS": "1", "DELIVERY_LEASE_SECONDS": "6", "DELIVERY_RETRY_DELAYS": "1,1,2,2,4,4,8,8"}
+    with Trial(tmp_path_factory.mktemp("trial") / "data", quick) as trial:
+        yield trial
+
+
+@pytest.fixture
+def zendesk(portal_process: Trial) -> Iterator[StandIn]:
+    stand_in = StandIn(portal_process.sandbox_url)
+    wait_until(lambda: bool(stand_in.subscriptions()))
+    yield stand_in
+    stand_in.clear_faults()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < until, "it did not come to pass in time"
+        time.sleep(0.2)
+
+
+def push(trial: Trial, zendesk: StandIn, entity_ids: list[str]) -> list[str]:
+    """Calls the webhook once for each post, as Khoros does; returns those whose call was acknowledged."""
+    (feed,) = zendesk.subscriptions()
+    acknowledged = []
+    for entity_id in entity_ids:
+        try:
+            answer = http_client.request(
+                "POST",
+                feed["notificationUri"],
+                body=json.dumps(making.notification(making.item(entity_id))).encode(),
+                headers={"Authorization": f"Bearer {feed['bearerToken']}", "Content-Type": "application/json"},
+                retries=False,
+                timeout=10,
+            )
+        except urllib3.exceptions.HTTPError:
+            continue
+        if answer.status == 200:
+            acknowledged.append(entity_id)
+    return acknowledged
+
+
+def tickets_by_post(zendesk: StandIn) -> Counter[str]:
+    """How many tickets each post has; the external id is khoros:{network}:{id}:{mapping}."""
+    ids = (str(ticket["external_id"]) for ticket in zendesk.tickets())
+    return Counter(":".join(one.split(":")[1:3]) for one in ids)
+
+
+def some_posts(count: int) -> list[str]:
+    return [f"twitter:{uuid.uuid4().int % 10**15}" for _ in range(count)]
+
+
+def pids_of(trial: Trial, *names: str) -> list[int]:
+    return [
+        entry["pid"] for entry in json.loads((trial.folder / "processes.json").read_text()) if entry["name"] in names
+    ]
+
+
+def kill_9(trial: Trial, *names: str) -> None:
+    for pid in pids_of(trial, *names):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_label_in_the_inbox_becomes_a_ticket(portal_process: Trial, zendesk: StandIn) -> None:
+    post = zendesk.add_post(network="twitter", author="Ann", text="Where is my parcel?")
+    zendesk.apply_label("CreateCase", post["id"])
+    wait_until(lambda: tickets_by_post(zendesk)[post["entityId"]] == 1)
+
+
+def test_workers_killed_in_the_middle_make_no_second_ticket(portal_process: Trial, zendesk: StandIn) -> None:
+    zendesk.add_fault("delay", seconds=0.5)
+    posts = push(portal_process, zendesk, some_posts(40))
+    for _ in range(2):
+        kill_9(portal_process, "worker", "beat")
+        time.sleep(1.5)
+    zendesk.clear_faults()
+    assert len(posts) == 40
+    wait_until(lambda: set(posts) <= set(tickets_by_post(zendesk)))
+    assert max(tickets_by_post(zendesk).values()) == 1
+
+
+def test_everything_killed_loses_nothing_that_was_acknowledged(portal_process: Trial, zendesk: StandIn) -> None:
+    zendesk.add_fault("delay", seconds=0.3)
+    acknowledged = push(portal_process, zendesk, some_posts(20))
+    kill_9(portal_process, "web", "worker", "beat", "valkey", "postgres")
+    portal_process.kill()
+    portal_process.start()
+    wait_until(lambda: bool(zendesk.subscriptions()))
+    acknowledged += push(portal_process, zendesk, some_posts(5))
+    assert len(acknowledged) >= 25
+    wait_until(lambda: set(acknowledged) <= set(tickets_by_post(zendesk)))
+    assert max(tickets_by_post(zendesk).values()) == 1
+
+
+def test_a_stopped_redis_neither_slows_nor_fails_the_acknowledgement(portal_process: Trial, zendesk: StandIn) -> None:
+    (redis,) = pids_of(portal_process, "valkey")
+    os.kill(redis, signal.SIGSTOP)
+    try:
+        posts = push(portal_process, zendesk, some_posts(10))
+    finally:
+        os.kill(redis, signal.SIGCONT)
+    assert len(posts) == 10
+    wait_until(lambda: set(posts) <= set(tickets_by_post(zendesk)))
+
+
+def test_a_dead_postgres_is_told_as_503_and_comes_back(portal_process: Trial, zendesk: StandIn) -> None:
+    told = threading.Event()
+
+    def keep_it_dead() -> None:
+        while not told.wait(0.1):
+            with contextlib.suppress(OSError, ValueError):
+                kill_9(portal_process, "postgres")
+
+    killer = threading.Thread(target=keep_it_dead)
+    killer.start()
+    try:
+        wait_until(lambda: _status_of_one_push(zendesk) == 503)
+    finally:
+        told.set()
+        killer.join()
+    wait_until(lambda: _status_of_one_push(zendesk) == 200)
+    assert http_client.request("GET", f"{portal_process.url}/readyz").status == 200
+
+
+def _status_of_one_push(zendesk: StandIn) -> int:
+    (feed,) = zendesk.subscriptions()
+    headers = {"Authorization": f"Bearer {feed['bearerToken']}"}
+    body = json.dumps(making.notification()).encode()
+    return http_client.request("POST", feed["notificationUri"], body=body, headers=headers, retries=False).status
+
+
+@pytest.fixture
+def raw_call(portal_process: Trial, zendesk: StandIn) -> Callable[..., Any]:
+    """One request with the feed's token over a plain socket: (status, answer)."""
+    (feed,) = zendesk.subscriptions()
+    path = feed["notificationUri"].removeprefix(portal_process.url)
+
+    def call(body: Any, **headers: str) -> tuple[int, Any]:
+        sent = {"Authorization": f"Bearer {feed['bearerToken']}"} | headers
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", portal_process.port, timeout=20)) as connection:
+            connection.request("POST", path, body=body, headers=sent, encode_chunked="Transfer-Encoding" in headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    return call
+
+
+def test_a_body_sent_in_chunks_is_read_whole(raw_call: Any, zendesk: StandIn) -> None:
+    content = json.dumps(making.notification(making.item("twitter:60601"))).encode()
+    chunks = iter([content[:100], content[100:700], content[700:]])
+    assert raw_call(chunks, **{"Transfer-Encoding": "chunked"})[0] == 200
+    wait_until(lambda: tickets_by_post(zendesk)["twitter:60601"] == 1)
+
+
+@pytest.mark.parametrize("megabytes", [2, 6])
+def test_a_body_over_the_limit_gets_its_answer_and_not_a_reset(raw_call: Any, megabytes: int) -> None:
+    status, answer = raw_call(b"x" * megabytes * 1024 * 1024)
+    assert (status, "1048576" in answer["error"]) == (413, True)
+    chunks = (b"x" * 65536 for _ in range(megabytes * 16))
+    assert raw_call(chunks, **{"Transfer-Encoding": "chunked"})[0] == 413
+
+
+def test_half_a_body_stores_nothing(portal_process: Trial, zendesk: StandIn) -> None:
+    (feed,) = zendesk.subscriptions()
+    path = feed["notificationUri"].removeprefix(portal_process.url)
+    with socket.create_connection(("127.0.0.1", portal_process.port)) as sock:
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {feed['bearerToken']}\r\n"
+        sock.sendall(f"{head}Content-Length: 500\r\n\r\n{{".encode())
+    wait_until(lambda: http_client.request("GET", f"{portal_process.url}/healthz").status == 200)
+    assert b"Traceback" not in portal_process.log.read_bytes()[-2000:]
+
+
+def test_ctrl_c_ends_everything_and_the_data_is_kept(portal_process: Trial, zendesk: StandIn) -> None:
+    pids = pids_of(portal_process, "web", "worker", "beat", "valkey", "postgres", "sandbox")
+    before = len(zendesk.tickets())
+    portal_process.stop()
+    assert portal_process.process is not None
+    assert portal_process.process.returncode == 0
+    assert [pid for pid in pids if _is_alive(pid)] == []
+    portal_process.start()
+    wait_until(lambda: len(zendesk.tickets()) == before)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
