@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 $(foreach name,PORT DATA_DIR SANDBOX SANDBOX_PORT DATABASE_URL REDIS_URL PYTEST_ARGS,$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
 
 # `exec` hands the shell's place to Python, which does the same when it goes on: signals for make's child reach the launcher.
-INSTALL = for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
+INSTALL = for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 /usr/bin/python3); do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec "$$python" local/install.py $(1); \
 	done; \
 	echo "Casebridge needs Python 3.11 or newer and found none; name yours: make PYTHON=/path/to/python3." >&2; \

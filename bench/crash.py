@@ -20,7 +20,7 @@ def measure(ground: Ground) -> Section:
     with ground.stand_in() as stand_in, ground.portal(stand_in.url, **QUICKLY) as portal:
         stand_in.delay(DELAY_MS)
         acknowledged = _through_two_kills(ground, portal, stand_in)
-        _wait_until_nothing_is_pending(portal)
+        seconds = _wait_until_nothing_is_pending(portal)
         portal.end()
         tickets = stand_in.external_ids()
         lost = _lost(portal, acknowledged, set(tickets))
@@ -37,6 +37,7 @@ def measure(ground: Ground) -> Section:
             "deliveries failed / still waiting", f"{failed} / {unsettled}", goal="0 / 0", is_met=failed + unsettled == 0
         ),
         Row("tries that died in the middle", str(doubtful)),
+        Row("from the last start until nothing waited", f"{seconds:.0f} s"),
     ]
     return Section("kill -9 of web, worker and beat, twice", rows, [REMARK])
 
@@ -93,10 +94,12 @@ def _wait_for_deliveries(portal: Portal, count: int) -> None:
         time.sleep(0.05)
 
 
-def _wait_until_nothing_is_pending(portal: Portal) -> None:
-    until = time.monotonic() + LONGEST_SECONDS
-    while portal.number(UNSETTLED) and time.monotonic() < until:
+def _wait_until_nothing_is_pending(portal: Portal) -> float:
+    """Bounded; how long it took."""
+    began = time.monotonic()
+    while portal.number(UNSETTLED) and time.monotonic() < began + LONGEST_SECONDS:
         time.sleep(0.5)
+    return time.monotonic() - began
 
 
 def _lost(portal: Portal, acknowledged: set[str], tickets: set[str]) -> int:

@@ -8,6 +8,7 @@ import hmac
 import json
 import os
 import uuid
+from typing import ClassVar
 
 import django
 from celery import Celery
@@ -43,6 +44,7 @@ queue.conf.update(
 
 
 class Row(models.Model):
+    objects: ClassVar[models.Manager["Row"]] = models.Manager()
     event = models.TextField()
     body = models.BinaryField()
 

@@ -209,7 +209,7 @@ def with_database(url: str, name: str) -> str:
 
 def _administer(environment: Mapping[str, str], statement: str, *names: str) -> None:
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def closed_port() -> int:

@@ -59,13 +59,13 @@ def _machine(quick: bool, seconds: float) -> list[str]:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return [
         (
-            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {os.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
-            f"Python {platform.python_version()}; {'quick' if quick else 'full'} run of {seconds / 60:.0f} minutes; "
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {os.cpu_count()} cores ({platform.machine()}), "
+            f"{platform.system()}, Python {platform.python_version()}; {'quick' if quick else 'full'} run of {seconds / 60:.0f} minutes; "
             f"load average at its end {load}."
         ),
         "",
         (
-            "Portal, floors, database, broker, stand-in and load generator share the machine. Absolute figures differ from "
-            "machine to machine and from hour to hour; the ratios, each to a figure of the same run, are what counts."
+            "Portal, floors, database, broker, stand-in and load generator share the machine. Absolute figures differ "
+            "from machine to machine and from hour to hour; the ratios, each to a figure of the same run, are what counts."
         ),
     ]

@@ -190,7 +190,9 @@ DATABASES["default"]["OPTIONS"] |= {
 }
 
 REDIS_URL = required("REDIS_URL", "set it to a Redis or Valkey address, redis://...")
-REDIS_OPTIONS = "?ssl_cert_reqs=none" if flag("REDIS_TLS_INSECURE", default=False) else ""
+if flag("REDIS_TLS_INSECURE", default=False) and REDIS_URL.startswith("rediss://"):
+    # Heroku's Redis signs its own certificate.
+    REDIS_URL += ("&" if "?" in REDIS_URL else "?") + "ssl_cert_reqs=none"
 
 # --- Celery ----------------------------------------------------------------------------------------------------------
 
@@ -198,7 +200,7 @@ SWEEP_SECONDS = number("SWEEP_SECONDS", 15, least=1)
 DATA_DIR = Path(env.str("DATA_DIR", "") or tempfile.gettempdir())
 
 CELERY = {
-    "broker_url": REDIS_URL + REDIS_OPTIONS,
+    "broker_url": REDIS_URL,
     "result_backend": "django-db",
     # What became of the work is in our own tables; only errors of tasks are worth a row.
     "task_ignore_result": True,
