@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import psycopg
+
 from bench import acknowledgement, crash, disturbed, drain, lists, memory
 from bench.ground import Ground, prepared
 from bench.processes import Processes
@@ -55,7 +57,7 @@ def measured(names: list[str], *, quick: bool) -> list[Section]:
             print(f"== {name}", flush=True)
             try:
                 section = MEASUREMENTS[name](ground)
-            except RuntimeError as problem:
+            except (RuntimeError, psycopg.Error) as problem:
                 section = Section(name, [], [f"This measurement did not come to its end. {problem}"])
             sections.append(section)
             print(f"{as_text(section)}\n   ({time.monotonic() - began:.0f} s)\n", flush=True)

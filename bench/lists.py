@@ -220,8 +220,8 @@ SELECT i, 'Author ' || (i * 7919 %% 50000) AS author, 'author_' || (i * 7919 %% 
     (ARRAY['twitter', 'twitter', 'twitter', 'twitter', 'facebook', 'facebook', 'instagram', 'linkedin', 'tiktok',
         'twitter'])[1 + i %% 10] AS main_network,
     now() - (%(count)s - i) * (interval '400 days' / %(count)s) AS at,
-    (SELECT string_agg(list[1 + floor(power(random(), 3) * cardinality(list))::int], ' ')
-        FROM generate_series(1, 20) WHERE i > 0) || CASE WHEN i %% 50021 = 7 THEN ' ' || %(rare)s ELSE '' END AS words
+    (SELECT string_agg(list[1 + floor(power(random(), 3) * cardinality(list))::int + 0 * k], ' ')
+        FROM generate_series(1, 20) k WHERE i > 0) || CASE WHEN i %% 50021 = 7 THEN ' ' || %(rare)s ELSE '' END AS words
 FROM generate_series(1, %(count)s) i, bench_words
 """
 

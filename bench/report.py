@@ -57,15 +57,12 @@ def _line(cells: tuple[str, ...] | list[str]) -> str:
 
 def _machine(quick: bool, seconds: float) -> list[str]:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return [
-        (
-            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {os.cpu_count()} cores ({platform.machine()}), "
-            f"{platform.system()}, Python {platform.python_version()}; {'quick' if quick else 'full'} run of {seconds / 60:.0f} minutes; "
-            f"load average at its end {load}."
-        ),
-        "",
-        (
-            "Portal, floors, database, broker, stand-in and load generator share the machine. Absolute figures differ "
-            "from machine to machine and from hour to hour; the ratios, each to a figure of the same run, are what counts."
-        ),
-    ]
+    machine = f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, Python {platform.python_version()}"
+    run = f"{'quick' if quick else 'full'} run of {seconds / 60:.0f} minutes; load average at its end {load}"
+    return [f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine}; {run}.", "", SHARED]
+
+
+SHARED = (
+    "Portal, floors, database, broker, stand-in and load generator share the machine. Absolute figures differ from "
+    "machine to machine and from hour to hour; what counts are the ratios, each to a figure of the same run."
+)

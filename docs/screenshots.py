@@ -11,15 +11,15 @@ import time
 import urllib.request
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from local.trial import Trial
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
-WIDE = {"width": 1360, "height": 850}
-NARROW = {"width": 400, "height": 800}
+WIDE: ViewportSize = {"width": 1360, "height": 850}
+NARROW: ViewportSize = {"width": 400, "height": 800}
 
 
 def main() -> None:
@@ -57,8 +57,8 @@ def make_history(trial: Trial) -> None:
     time.sleep(3)
 
 
-def take_all(browser: Browser, trial: Trial, size: dict[str, int], suffix: str) -> None:
-    page = browser.new_page(viewport=size)  # type: ignore[arg-type]
+def take_all(browser: Browser, trial: Trial, size: ViewportSize, suffix: str) -> None:
+    page = browser.new_page(viewport=size)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -93,8 +93,13 @@ def take_all(browser: Browser, trial: Trial, size: dict[str, int], suffix: str) 
 
 
 def take(page: Page, name: str) -> None:
+    """The whole page as one window: a bar that sticks to the window's foot stays at the foot."""
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+    size = page.viewport_size or WIDE
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": min(max(int(height), 600), 4000)})
+    page.screenshot(path=PICTURES / f"{name}.png")
+    page.set_viewport_size(size)
     print(f"took {name}.png")
 
 

@@ -44,6 +44,13 @@ def next_try(delivery: Delivery) -> str:
     return "now" if at is None or at <= timezone.now() else moment(at)
 
 
+def waits_for_its_time(delivery: Delivery) -> bool:
+    """Whether nothing but the time of its next try keeps it waiting."""
+    at = delivery.next_attempt_at
+    is_later = delivery.state == State.PENDING and at is not None and at > timezone.now()
+    return is_later and not why_connection_is_shut(delivery)
+
+
 def why_connection_is_shut(delivery: Delivery) -> str:
     connection = delivery.connection
     if not connection.is_active:

@@ -92,7 +92,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="Label, mapping")
     def label_and_mapping(self, delivery: Delivery) -> str:
         listens_to = delivery.mapping.subscription.listens_to
-        return format_html('{}<br><span class="cb-quiet">{}</span>', listens_to, delivery.mapping.name)
+        return format_html('<span>{}<br><span class="cb-quiet">{}</span></span>', listens_to, delivery.mapping.name)
 
     @admin.display(description="Ticket")
     def ticket(self, delivery: Delivery) -> str:
@@ -106,6 +106,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Next try")
     def next_try(self, delivery: Delivery) -> str:
+        at = delivery.next_attempt_at
+        if telling.waits_for_its_time(delivery) and at is not None:
+            return _short_time(at)
         return telling.next_try(delivery)
 
     @admin.display(description="Last error")
@@ -298,7 +301,7 @@ class AttemptAdmin(ReadOnlyAdmin):
 
 
 def _short_time(moment: datetime) -> str:
-    return format_html('<span class="cb-time">{} <b>{}</b></span>', f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}")
+    return format_html('<span class="cb-time">{}<br> <b>{}</b></span>', f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}")
 
 
 def _link(model: str, pk: int, words: str) -> str:
