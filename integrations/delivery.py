@@ -23,13 +23,18 @@ from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Receipt
 from integrations.http import Failure, Line, NotItsTurn, Reply
 from integrations.models import Attempt, Connection, Delivery
+from integrations.queueing import SWEEP, publish
 from integrations.retry import limit_pause_seconds, next_step
 
 log = structlog.get_logger(__name__)
 
 KEY_TRUSTED_SECONDS = 110 * 60
 LONGEST_CALLS_SECONDS = 60.0
-LONGEST_WAIT_FOR_A_TURN_SECONDS = 5.0
+# Shares of the lease; together they stay below it. A turn may be waited for longer than a sweep takes to come round,
+# or a slow pace would be slower still: what finds no turn is put back until the next sweep.
+SHARE_FOR_CALLS = 0.6
+SHARE_FOR_THE_TURN = 0.25
+LONGEST_WAKE_SECONDS = 60.0
 
 
 @dataclass
@@ -124,7 +129,7 @@ def _try_of(delivery_id: int, claim_id: uuid.UUID) -> Try | None:
 
     line = Line(
         origin=destination.origin(connection.settings),
-        seconds=min(LONGEST_CALLS_SECONDS, settings.DELIVERY_LEASE_SECONDS * 2 / 3),
+        seconds=min(LONGEST_CALLS_SECONDS, settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_CALLS),
         name=destination.title,
         heard=heard,
     )
@@ -141,7 +146,7 @@ def _unmark(delivery_id: int) -> None:
 def wait_for_turn(this_try: Try) -> None:
     """Waits for the first call's turn, within the lease. Raises NotItsTurn."""
     connection_id = this_try.delivery.connection_id
-    longest = min(LONGEST_WAIT_FOR_A_TURN_SECONDS, settings.DELIVERY_LEASE_SECONDS / 6)
+    longest = settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_THE_TURN
     first_budget = "look-up" if this_try.look_up_first else "account"
     _release_database()
     pace.take_turn(connection_id, first_budget, longest)
@@ -296,6 +301,9 @@ def _pause_connection(this_try: Try, failure: Failure) -> None:
     seconds = limit_pause_seconds(failure, connection.limits_in_a_row)
     reason = f"{failure.words}\n{failure.detail}".strip()
     connections.pause(Connection.objects.filter(pk=connection.pk), reason, seconds, limited=failure.limited)
+    if seconds is not None and seconds <= LONGEST_WAKE_SECONDS:
+        # A short pause need not last until the next round of the sweep.
+        publish(SWEEP, countdown=seconds + 0.1)
 
 
 def record_not_its_turn(this_try: Try, later: NotItsTurn) -> None:

@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 WORKER_SILENT_AFTER = timedelta(seconds=60)
 OK = "ok"
 
+_is_migrated = False
+
 
 def checks() -> dict[str, str]:
     """Each part with "ok" or what is wrong with it, in words."""
@@ -26,12 +28,24 @@ def checks() -> dict[str, str]:
 
 def _database() -> str:
     try:
-        executor = MigrationExecutor(connection)
-        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        waiting = _missing_migrations()
     except DatabaseError as error:
         log.warning("database not reached", error=str(error))
         return "cannot be reached"
-    return f"{len(waiting)} migrations are missing: run manage.py release" if waiting else OK
+    return f"{waiting} migrations are missing: run manage.py release" if waiting else OK
+
+
+def _missing_migrations() -> int:
+    """How many; once there were none, only whether the database answers is asked: this code needs no more of them."""
+    global _is_migrated
+    if _is_migrated:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return 0
+    executor = MigrationExecutor(connection)
+    waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    _is_migrated = waiting == 0
+    return waiting
 
 
 def _redis() -> str:

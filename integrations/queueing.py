@@ -35,16 +35,16 @@ class Publisher:
 
     def __init__(self) -> None:
         self.process_id = os.getpid()
-        self.waiting: queue.Queue[tuple[str, Any]] = queue.Queue(MOST_WAITING)
+        self.waiting: queue.Queue[tuple[str, Any, float | None]] = queue.Queue(MOST_WAITING)
         self.quiet_until = 0.0
         self._producer: Any = None
         threading.Thread(target=self._run, name="publisher", daemon=True).start()
 
-    def put(self, task: str, argument: Any) -> None:
+    def put(self, task: str, argument: Any, countdown: float | None) -> None:
         if time.monotonic() < self.quiet_until:
             return
         with suppress(queue.Full):
-            self.waiting.put_nowait((task, argument))
+            self.waiting.put_nowait((task, argument, countdown))
 
     def _run(self) -> None:
         while True:
@@ -59,20 +59,21 @@ class Publisher:
             for _ in batch:
                 self.waiting.task_done()
 
-    def _send(self, batch: list[tuple[str, Any]]) -> None:
+    def _send(self, batch: list[tuple[str, Any, float | None]]) -> None:
         """Notifications to route go out together, everything else one message each."""
-        to_route = [argument for task, argument in batch if task == ROUTE]
+        to_route = [argument for task, argument, _ in batch if task == ROUTE]
         if to_route:
-            self._send_one(ROUTE, to_route)
-        for task, argument in batch:
+            self._send_one(ROUTE, to_route, None)
+        for task, argument, countdown in batch:
             if task != ROUTE:
-                self._send_one(task, argument)
+                self._send_one(task, argument, countdown)
 
-    def _send_one(self, task: str, argument: Any) -> None:
+    def _send_one(self, task: str, argument: Any, countdown: float | None) -> None:
         if self._producer is None:
             connection = app.connection_for_write(transport_options=TRANSPORT_OPTIONS)
             self._producer = app.amqp.Producer(connection, auto_declare=False)
-        app.send_task(task, args=[] if argument is None else [argument], producer=self._producer, retry=False)
+        arguments = [] if argument is None else [argument]
+        app.send_task(task, args=arguments, countdown=countdown, producer=self._producer, retry=False)
 
     def _be_quiet(self, error: Exception, count: int) -> None:
         self.quiet_until = time.monotonic() + QUIET_SECONDS_AFTER_FAILURE
@@ -86,9 +87,9 @@ _lock = threading.Lock()
 _publisher: Publisher | None = None
 
 
-def publish(task: str, argument: Any = None) -> None:
-    """Queues a task soon, if Redis is there. Never waits, never raises."""
-    publisher().put(task, argument)
+def publish(task: str, argument: Any = None, *, countdown: float | None = None) -> None:
+    """Queues a task soon (or in `countdown` seconds, a minute at most) if Redis is there. Never waits or raises."""
+    publisher().put(task, argument, countdown)
 
 
 def publisher() -> Publisher:
