@@ -15,6 +15,7 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Coalesce, Greatest, Now
+from structlog.contextvars import bound_contextvars
 
 from integrations import connections, pace
 from integrations.credentials import credentials_of, renewed_credentials
@@ -59,6 +60,11 @@ def deliver(delivery_id: int) -> None:
     if this_try is None:
         _unmark(delivery_id)
         return
+    with bound_contextvars(notification_id=this_try.delivery.notification_id):
+        _carry_out(this_try)
+
+
+def _carry_out(this_try: Try) -> None:
     try:
         wait_for_turn(this_try)
     except NotItsTurn as later:

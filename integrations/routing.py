@@ -62,7 +62,7 @@ def route(notification_id: int) -> list[int]:
             return []
         outcomes = _route_locked(notification)
     new = [outcome.delivery_id for outcome in outcomes if outcome.is_new and outcome.delivery_id is not None]
-    log.info("notification routed", state=notification.state, deliveries=len(new))
+    log.info("notification routed", state=notification.state, delivery_ids=new)
     return new
 
 
