@@ -48,7 +48,7 @@ def measured(names: list[str], *, quick: bool) -> list[Section]:
     """Each measurement on a portal of its own; one that breaks is told and does not keep the others from running."""
     sections = []
     with (
-        tempfile.TemporaryDirectory(prefix="casebridge-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="bench-", dir=os.environ.get("DATA_DIR")) as folder,
         Processes(Path(folder)) as processes,
         prepared(processes, Path(folder), os.environ, quick=quick) as ground,
     ):

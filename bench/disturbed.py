@@ -34,7 +34,7 @@ class Scene:
 
 
 def measure(ground: Ground) -> Section:
-    rounds, seconds = (1, 2.0) if ground.quick else (3, 2.5)
+    rounds, seconds = (1, 2.0) if ground.quick else (2, 2.5)
     with contextlib.ExitStack() as ending:
         stand_in = ending.enter_context(ground.stand_in())
         portal = ending.enter_context(ground.portal(stand_in.url))

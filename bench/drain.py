@@ -18,7 +18,7 @@ def measure(ground: Ground) -> Section:
 
 
 def _without_limit(ground: Ground, milliseconds: int, goal: float | None) -> list[Row]:
-    count = 400 if ground.quick else {0: 1500, 100: 1500, 300: 1000}[milliseconds]
+    count = 400 if ground.quick else {0: 1000, 100: 1000, 300: 600}[milliseconds]
     with ground.stand_in() as stand_in, ground.portal(stand_in.url) as portal:
         stand_in.delay(milliseconds)
         portal.rows("deliveries", str(count))

@@ -14,7 +14,7 @@ from typing import Self
 
 from local import ROOT
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 

@@ -1,9 +1,10 @@
-"""Makes rows through the portal's own code, in a process of its own: `python -m bench.rows setup|deliveries ...`."""
+"""Makes rows through the portal's own code, in a process of its own: `python -m bench.rows setup|...`."""
 
 import argparse
 import json
 import os
 import random
+import uuid
 
 import django
 
@@ -29,6 +30,18 @@ def set_up(zendesk: str) -> dict[str, str]:
     texts = {"subject": DEFAULT_SUBJECT, "comment": DEFAULT_COMMENT, "comment_public": False, "tags": ["khoros"]}
     Mapping.objects.create(name="To Zendesk", subscription=subscription, connection=connection, settings=texts)
     return {"path": f"/webhooks/khoros/{subscription.uuid}", "token": token}
+
+
+def make_second_mapping() -> None:
+    """Beside the first one, to a connection of its own."""
+    from integrations.models import Connection, Mapping
+
+    connection, mapping = Connection.objects.get(), Mapping.objects.get()
+    for copied in (connection, mapping):
+        copied.pk, copied.uuid, copied.name = None, uuid.uuid4(), f"{copied.name}, the second"
+    connection.save()
+    mapping.connection = connection
+    mapping.save()
 
 
 def make_deliveries(count: int) -> None:
@@ -61,12 +74,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.rows")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup").add_argument("zendesk")
+    commands.add_parser("second-mapping")
     commands.add_parser("deliveries").add_argument("count", type=int)
     given = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup()
     if given.command == "setup":
         print(json.dumps(set_up(given.zendesk)))
+    elif given.command == "second-mapping":
+        make_second_mapping()
     else:
         make_deliveries(given.count)
 

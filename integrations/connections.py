@@ -1,7 +1,7 @@
 """Pausing and resuming a connection. A pause keeps every delivery waiting; it never stops intake."""
 
 import structlog
-from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, F, IntegerField, Q, QuerySet, When
 from django.db.models.functions import Greatest, Now
 
 from integrations import pace
@@ -13,7 +13,9 @@ from integrations.queueing import SWEEP, publish
 log = structlog.get_logger(__name__)
 
 
-def pause(connections: QuerySet[Connection], reason: str, seconds: float | None, *, limited: bool = False) -> int:
+def pause(
+    connections: QuerySet[Connection], reason: str, seconds: float | None, *, limited: bool = False, by: str = ""
+) -> int:
     """Pauses for so many seconds, or until a person resumes when None; returns how many rows it paused.
 
     A pause until a person acts is never shortened to a timed one, and of two timed ones the later end holds.
@@ -24,9 +26,12 @@ def pause(connections: QuerySet[Connection], reason: str, seconds: float | None,
     in_a_row = Case(
         When(not_paused, then=F("limits_in_a_row") + 1), default=F("limits_in_a_row"), output_field=IntegerField()
     )
-    changes = {"paused_at": begun, "pause_reason": reason} | ({"limits_in_a_row": in_a_row} if limited else {})
+    changes = {"paused_at": begun, "pause_reason": reason, "paused_by": by} | (
+        {"limits_in_a_row": in_a_row} if limited else {}
+    )
     if seconds is None:
-        return connections.update(**changes, paused_until=None)
+        mine_or_nobodys = connections if by else connections.filter(paused_by="")
+        return mine_or_nobodys.update(**changes, paused_until=None)
     until = Case(
         When(not_paused, then=seconds_from_now(seconds)),
         default=Greatest(F("paused_until"), seconds_from_now(seconds)),
@@ -38,7 +43,7 @@ def resume(connections: QuerySet[Connection]) -> int:
     """Ends every pause, whoever or whatever began it, and lets what waits go on at once."""
     ids = list(connections.values_list("pk", flat=True))
     chosen = Connection.objects.filter(pk__in=ids)
-    resumed = chosen.update(paused_at=None, paused_until=None, pause_reason=Value(""), limits_in_a_row=0)
+    resumed = chosen.update(paused_at=None, paused_until=None, pause_reason="", paused_by="", limits_in_a_row=0)
     for connection_id in ids:
         pace.forget(connection_id)
     Delivery.objects.filter(connection__in=ids, state=Delivery.State.PENDING).exclude(queued_until=None).update(

@@ -81,4 +81,6 @@ def _renewed(
 
 def _keep(connection: Connection, token: str, seconds: float | None) -> None:
     ends = timezone.now() + timedelta(seconds=seconds) if seconds else None
-    Connection.objects.filter(pk=connection.pk).update(access_token=Secret.of(token), access_token_expires_at=ends)
+    # Only beside the sign-in it was fetched with: somebody may have changed that in the meantime.
+    unchanged = Connection.objects.filter(pk=connection.pk, secrets=connection.secrets, settings=connection.settings)
+    unchanged.update(access_token=Secret.of(token), access_token_expires_at=ends)

@@ -24,6 +24,7 @@ from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Receipt
 from integrations.http import Failure, Line, NotItsTurn, Reply
 from integrations.models import Attempt, Connection, Delivery
+from integrations.post import storable
 from integrations.queueing import SWEEP, publish
 from integrations.retry import limit_pause_seconds, next_step
 
@@ -61,7 +62,10 @@ def deliver(delivery_id: int) -> None:
         _unmark(delivery_id)
         return
     with bound_contextvars(notification_id=this_try.delivery.notification_id):
-        _carry_out(this_try)
+        if this_try.delivery.tries > len(settings.DELIVERY_RETRY_DELAYS):
+            give_up(this_try)
+        else:
+            _carry_out(this_try)
 
 
 def _carry_out(this_try: Try) -> None:
@@ -106,6 +110,8 @@ def claim(delivery_id: int) -> Try | None:
             queued_until=None,
             attempt_count=F("attempt_count") + 1,
             is_uncertain=Case(When(died, then=True), default=F("is_uncertain")),
+            # A try that killed its process counts, or it might do so for ever.
+            tries=Case(When(died, then=F("tries") + 1), default=F("tries"), output_field=IntegerField()),
             look_up_next=Case(When(key_is_old, then=True), default=F("look_up_next")),
             key_version=Case(
                 When(key_is_old, then=F("key_version") + 1), default=F("key_version"), output_field=IntegerField()
@@ -118,9 +124,15 @@ def claim(delivery_id: int) -> Try | None:
 
 def due() -> Q:
     """Deliveries that may be tried now: waiting and due, or claimed by a process that died."""
-    waiting = Q(state=Delivery.State.PENDING, next_attempt_at__lte=Now())
-    abandoned = Q(state=Delivery.State.SENDING, claimed_until__lte=Now())
-    return waiting | abandoned
+    return waiting() | abandoned()
+
+
+def waiting() -> Q:
+    return Q(state=Delivery.State.PENDING, next_attempt_at__lte=Now())
+
+
+def abandoned() -> Q:
+    return Q(state=Delivery.State.SENDING, claimed_until__lte=Now())
 
 
 def _try_of(delivery_id: int, claim_id: uuid.UUID) -> Try | None:
@@ -131,7 +143,11 @@ def _try_of(delivery_id: int, claim_id: uuid.UUID) -> Try | None:
     destination = DESTINATIONS[connection.kind]
 
     def heard(budget: str, reply: Reply) -> None:
-        pace.hear(connection.pk, budget, destination.read_budgets(budget, reply))
+        try:
+            pace.hear(connection.pk, budget, destination.read_budgets(budget, reply))
+        except Exception:
+            # Odd headers must not cost us the receipt that came with them.
+            log.exception("the limits could not be read")
 
     line = Line(
         origin=destination.origin(connection.settings),
@@ -171,11 +187,23 @@ def put_back(this_try: Try, seconds: float) -> None:
     """Gives the claim back unused: no attempt was made."""
     _still_ours(this_try).update(
         state=Delivery.State.PENDING,
-        next_attempt_at=seconds_from_now(seconds),
+        next_attempt_at=seconds_from_now(min(seconds, LONGEST_WAKE_SECONDS)),
         attempt_count=Greatest(F("attempt_count") - 1, 0),
         claim=None,
         claimed_until=None,
     )
+
+
+def give_up(this_try: Try) -> None:
+    """Ends a delivery whose tries died one after the other until the schedule was used up."""
+    _still_ours(this_try).update(
+        state=Delivery.State.FAILED,
+        next_attempt_at=None,
+        claim=None,
+        claimed_until=None,
+        last_error="Each try ended without a result: its process died, or could not write the result down.",
+    )
+    log.error("given up: the tries died")
 
 
 def begin_attempt(this_try: Try) -> None:
@@ -239,8 +267,8 @@ def _release_database() -> None:
 # --- Record ----------------------------------------------------------------------------------------------------------
 
 HOW = {
-    "created": "Zendesk created ticket {}.",
-    "already_there": "An earlier try had already created ticket {}; Zendesk recognised the repeat.",
+    "created": "Created ticket {}.",
+    "already_there": "An earlier try had already created ticket {}; the repeat was recognised by its key.",
     "found": "Ticket {} was found by its external id: an earlier try had created it.",
 }
 
@@ -272,7 +300,7 @@ def record_receipt(this_try: Try, receipt: Receipt) -> None:
 
 def record_failure(this_try: Try, failure: Failure) -> None:
     """The failure, what it means for this delivery, and for its connection."""
-    failure.detail = this_try.line.without_secrets(failure.detail)
+    failure.words, failure.detail = storable(failure.words), this_try.line.without_secrets(failure.detail)
     step = next_step(failure, this_try.delivery.tries, settings.DELIVERY_RETRY_DELAYS)
     words = f"{failure.words} {step.words}"
     outcome = _outcome_of(failure, step.wait)
@@ -306,7 +334,9 @@ def _pause_connection(this_try: Try, failure: Failure) -> None:
     connection = this_try.delivery.connection
     seconds = limit_pause_seconds(failure, connection.limits_in_a_row)
     reason = f"{failure.words}\n{failure.detail}".strip()
-    connections.pause(Connection.objects.filter(pk=connection.pk), reason, seconds, limited=failure.limited)
+    # Only if it is still set up as it was when this try began: new credentials must not be paused by the old ones' 401.
+    unchanged = Connection.objects.filter(pk=connection.pk, secrets=connection.secrets, settings=connection.settings)
+    connections.pause(unchanged, reason, seconds, limited=failure.limited)
     if seconds is not None and seconds <= LONGEST_WAKE_SECONDS:
         # A short pause need not last until the next round of the sweep.
         publish(SWEEP, countdown=seconds + 0.1)
@@ -322,7 +352,7 @@ def record_not_its_turn(this_try: Try, later: NotItsTurn) -> None:
         )
         _still_ours(this_try).update(
             state=Delivery.State.PENDING,
-            next_attempt_at=seconds_from_now(later.seconds),
+            next_attempt_at=seconds_from_now(min(later.seconds, LONGEST_WAKE_SECONDS)),
             claim=None,
             claimed_until=None,
         )
@@ -335,8 +365,8 @@ def _complete_attempt(this_try: Try, outcome: str, meaning: str, detail: str = "
         outcome=outcome,
         status=status or (exchanges[-1].get("status") if exchanges else None),
         duration_ms=round((time.monotonic() - this_try.began) * 1000),
-        meaning=meaning,
-        detail=detail,
+        meaning=storable(meaning),
+        detail=storable(detail),
         exchanges=exchanges,
     )
 

@@ -17,7 +17,9 @@ from integrations.encryption import Secret, UnreadableSecret
 from integrations.models import Company, Connection, Mapping, Subscription
 from integrations.models.configuration import new_bearer_token
 from integrations.stored_secrets import change_secrets, read_secrets
+from integrations.subscriptions import keep_previous_token
 
+SHORTEST_BEARER_TOKEN = 16
 KEEP = "Leave empty to keep what is stored."
 
 
@@ -53,6 +55,14 @@ class CompanyForm(forms.ModelForm):
 
 
 class SubscriptionForm(forms.ModelForm):
+    new_bearer_token = forms.CharField(
+        label="Bearer token",
+        required=False,
+        max_length=200,
+        widget=forms.PasswordInput,
+        help_text="The secret that Khoros sends with each call. Leave empty to have one made, or to keep it.",
+    )
+
     class Meta:
         model = Subscription
         fields = ("company", "event_name", "match", "label", "is_active")
@@ -94,8 +104,21 @@ class SubscriptionForm(forms.ModelForm):
             )
         return ""
 
+    def clean_new_bearer_token(self) -> str:
+        token: str = self.cleaned_data["new_bearer_token"].strip()
+        if not token.isascii() or " " in token:
+            raise ValidationError("Use letters, digits and punctuation only, without spaces.")
+        if token and len(token) < SHORTEST_BEARER_TOKEN:
+            raise ValidationError(f"Too short to be safe: use at least {SHORTEST_BEARER_TOKEN} characters.")
+        return token
+
     def save(self, commit: bool = True) -> Subscription:
-        if not self.instance.bearer_token:
+        stored = self.instance.bearer_token
+        if self.cleaned_data["new_bearer_token"]:
+            if stored and stored.is_readable:
+                keep_previous_token(self.instance)
+            self.instance.bearer_token = Secret.of(self.cleaned_data["new_bearer_token"])
+        elif not stored or not stored.is_readable:
             self.instance.bearer_token = Secret.of(new_bearer_token())
         return super().save(commit)
 
@@ -133,11 +156,17 @@ class ConnectionForm(forms.ModelForm):
         before = self.instance.settings
         self.instance.settings = {name: self.cleaned_data[name] for name in fields if name not in secret_names}
         secrets = {name: self.cleaned_data[name] for name in secret_names}
-        self.signs_in_otherwise = change_secrets(self.instance, secrets) or before != self.instance.settings
+        self.signs_in_otherwise = change_secrets(self.instance, secrets) or _filled(before) != _filled(
+            self.instance.settings
+        )
         if self.signs_in_otherwise:
             self.instance.access_token = Secret("")
             self.instance.access_token_expires_at = None
         return super().save(commit)
+
+
+def _filled(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value not in ("", None)}
 
 
 class ConditionsForm(forms.Form):

@@ -1,5 +1,6 @@
 """Whether the parts work that Casebridge needs: the database and its migrations, Redis, a worker."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from integrations.models import Installation
@@ -15,6 +17,7 @@ from integrations.redis_client import client
 
 log = structlog.get_logger(__name__)
 
+HEARTBEAT_SECONDS = 10
 WORKER_SILENT_AFTER = timedelta(seconds=60)
 OK = "ok"
 
@@ -55,6 +58,17 @@ def _redis() -> str:
         log.warning("Redis not reached", error=str(error))
         return "cannot be reached"
     return OK
+
+
+def say_that_the_worker_is_alive() -> None:
+    """Runs in a thread of each worker that delivers, for as long as it lives."""
+    while True:
+        try:
+            Installation.objects.update(worker_heard_at=Now())
+            connection.close()
+        except DatabaseError as error:
+            log.warning("the worker's sign of life could not be written", error=str(error))
+        time.sleep(HEARTBEAT_SECONDS)
 
 
 def _worker() -> str:

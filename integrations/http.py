@@ -8,13 +8,14 @@ to a cap. What cannot be reached becomes a `Failure`; what answered becomes a `R
 
 import ipaddress
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,6 +39,7 @@ ANSWER_CAP_BYTES = 2 * 1024 * 1024
 KEPT_BYTES = 2048
 LONGEST_WAIT_SECONDS = 15 * 60.0
 USER_AGENT = "Casebridge/0.1"
+MASK = "[removed]"
 
 
 @dataclass(eq=False)
@@ -115,20 +117,21 @@ class Reply:
     def retry_after(self) -> float | None:
         """Seconds from a Retry-After header in either form; a date counts from the answer's own Date."""
         raw = self.headers.get("retry-after", "").strip()
-        if raw.replace(".", "", 1).isdigit():
+        if re.fullmatch(r"[0-9]{1,12}(\.[0-9]*)?", raw):
             return min(float(raw), LONGEST_WAIT_SECONDS)
         until, now = _http_date(raw), _http_date(self.headers.get("date", ""))
         if until is None:
             return None
-        seconds = (until - (now or datetime.now(until.tzinfo))).total_seconds()
+        seconds = (until - (now or datetime.now(UTC))).total_seconds()
         return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
 
 
 def _http_date(raw: str) -> datetime | None:
     try:
-        return parsedate_to_datetime(raw)
-    except (TypeError, ValueError):
+        moment = parsedate_to_datetime(raw)
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 # --- Addresses -------------------------------------------------------------------------------------------------------
@@ -141,7 +144,7 @@ def checked_origin(address: str) -> str:
     """
     parts = urlsplit(address.strip() if "://" in address else f"https://{address.strip()}")
     try:
-        host, port = parts.hostname or "", parts.port
+        host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         raise AddressRefused("This is not an address. Enter it like https://example.zendesk.com.") from None
     if not host or parts.username or " " in host or ("." not in host and ":" not in host and host != "localhost"):
@@ -202,7 +205,7 @@ class _Guarded:
         for family, kind, protocol, _, address in found:
             sock = socket.socket(family, kind, protocol)
             try:
-                sock.settimeout(self.timeout if isinstance(self.timeout, int | float) else CONNECT_SECONDS)
+                sock.settimeout(min(CONNECT_SECONDS, _seconds_left()))
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.connect(address)
             except OSError as error:
@@ -247,6 +250,7 @@ class _Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.is_over = False
+        self.until = time.monotonic() + seconds
         self.connection: Any = None
         self.socket: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._end)
@@ -269,10 +273,20 @@ class _Deadline:
                     open_socket.shutdown(socket.SHUT_RDWR)
 
 
+def _seconds_left() -> float:
+    """Until the end of the call that this thread makes; raises ConnectTimeoutError when it is over."""
+    deadline: _Deadline | None = getattr(_calls, "deadline", None)
+    left = deadline.until - time.monotonic() if deadline else CONNECT_SECONDS
+    if left <= 0:
+        raise ConnectTimeoutError(None, "the time for this call was over before it was sent")
+    return left
+
+
 def _watch(connection: Any, open_socket: socket.socket | None) -> None:
     deadline: _Deadline | None = getattr(_calls, "deadline", None)
     if deadline is not None:
         deadline.connection, deadline.socket = connection, open_socket
+    _seconds_left()
 
 
 # --- Calls -----------------------------------------------------------------------------------------------------------
@@ -313,10 +327,11 @@ class Line:
         `keep_reply`: whether the beginning of the answer is noted for the log.
         """
         self.turn(budget)
+        self.secrets = (*self.secrets, *_credentials_in(headers))
         exchange = self._begin(method, path, headers, body)
         began = time.monotonic()
         try:
-            reply = self._send(method, path, headers, body)
+            reply = self._masked(self._send(method, path, headers, body))
         except Failure as failure:
             exchange["error"] = failure.detail or failure.words
             raise
@@ -327,16 +342,25 @@ class Line:
         return reply
 
     def _begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> dict[str, Any]:
-        shown = {name: "[removed]" if name.lower() == "authorization" else value for name, value in headers.items()}
+        shown = {name: MASK if name.lower() == "authorization" else value for name, value in headers.items()}
         exchange: dict[str, Any] = {"method": method, "url": self.origin + path, "headers": shown}
         exchange["body_bytes"] = len(body or b"")
         self.exchanges.append(exchange)
         return exchange
 
+    def _masked(self, reply: Reply) -> Reply:
+        """The reply without our secrets, before anything of it is cut or quoted: gateways echo what they were sent."""
+        body = reply.body
+        for secret in self.secrets:
+            if len(secret) >= 4 and secret.encode() in body:
+                body = body.replace(secret.encode(), MASK.encode())
+        headers = {name: self.without_secrets(value) for name, value in reply.headers.items()}
+        return Reply(reply.status, headers, body, reply.is_cut)
+
     def _note(self, exchange: dict[str, Any], reply: Reply, keep_reply: bool) -> None:
         exchange["status"] = reply.status
         exchange["reply_headers"] = {
-            name: self.without_secrets(value)
+            name: value
             for name, value in reply.headers.items()
             if name in NOTED_HEADERS or "ratelimit" in name or "rate-limit" in name
         }
@@ -346,7 +370,7 @@ class Line:
         """The text without the line's secrets, and without what a database cannot hold."""
         for secret in self.secrets:
             if len(secret) >= 4:
-                text = text.replace(secret, "[removed]")
+                text = text.replace(secret, MASK)
         return storable(text)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
@@ -400,6 +424,12 @@ class Line:
         return Failure(
             f"The connection to {self.name} broke before the answer was complete.", detail, is_uncertain=True
         )
+
+
+def _credentials_in(headers: Mapping[str, str]) -> list[str]:
+    """The Authorization header's value, whole and without its scheme."""
+    value = next((value for name, value in headers.items() if name.lower() == "authorization"), "")
+    return [value, value.partition(" ")[2]] if value else []
 
 
 NOTED_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id", "x-idempotency-lookup"} | {

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from integrations.models import Notification, Subscription
 from integrations.queueing import ROUTE, publish
+from integrations.routing import SUBSCRIPTION_IS_OFF
 from integrations.sources.khoros.envelope import Envelope, open_envelope
 
 log = structlog.get_logger(__name__)
@@ -55,15 +56,16 @@ def _subscription_at(address: str) -> Subscription | None:
 def _accepted_tokens(subscription: Subscription) -> list[str]:
     """The current token, and the previous one while a change of tokens overlaps."""
     tokens = [subscription.bearer_token.reveal()]
-    until = subscription.previous_token_accepted_until
-    if until is not None and until > timezone.now():
-        tokens.append(subscription.previous_bearer_token.reveal())
+    until, previous = subscription.previous_token_accepted_until, subscription.previous_bearer_token
+    if until is not None and until > timezone.now() and previous.is_readable:
+        tokens.append(previous.reveal())
     return tokens
 
 
 def _same(given: str, token: str) -> bool:
     """Constant-time, also in the length of either; an empty token equals nothing."""
-    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, token))
+    # Header bytes reach us decoded as Latin-1 (PEP 3333), whatever they were.
+    digests = (hashlib.sha256(raw).digest() for raw in (given.encode("latin-1", "replace"), token.encode()))
     return hmac.compare_digest(*digests) and bool(token)
 
 
@@ -103,9 +105,6 @@ def _first_state(subscription: Subscription, envelope: Envelope) -> tuple[str, s
     if not subscription.is_active:
         return Notification.State.UNMATCHED, SUBSCRIPTION_IS_OFF
     return Notification.State.RECEIVED, ""
-
-
-SUBSCRIPTION_IS_OFF = "The subscription is switched off here. Switch it on, then use “route again”."
 
 
 def _count_repeat(notification_id: int) -> None:

@@ -23,6 +23,7 @@ SHARE_OF_LIMIT = 0.99
 SHARE_OF_REMAINING = 0.97
 KEPT_MS = 3_600_000
 LONGEST_HOLD_SECONDS = 15 * 60
+LONGEST_WINDOW_SECONDS = 120
 
 TAKE = """
 local clock = redis.call('TIME')
@@ -90,7 +91,8 @@ def interval_ms(limits: list[Budget]) -> int | None:
     for limit in limits:
         if limit.per_minute:
             intervals.append(60_000 / (limit.per_minute * SHARE_OF_LIMIT))
-            if limit.remaining and limit.reset_seconds:
+            # A reset far off is no length of time (some services send a date's number there).
+            if limit.remaining and limit.reset_seconds and limit.reset_seconds <= LONGEST_WINDOW_SECONDS:
                 intervals.append(limit.reset_seconds * 1000 / (limit.remaining * SHARE_OF_REMAINING))
     return round(max(intervals)) if intervals else None
 

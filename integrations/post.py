@@ -51,9 +51,7 @@ class Event:
     """A notification as read: what happened, when, and to which posts."""
 
     name: str
-    company_id: str
     happened_at: datetime | None
-    labels: tuple[str, ...]
     posts: tuple[Post, ...]
 
 

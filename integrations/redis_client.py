@@ -13,6 +13,6 @@ def client() -> redis.Redis:
         socket_connect_timeout=0.5,
         socket_timeout=1.0,
         health_check_interval=30,
-        max_connections=32,
+        max_connections=settings.WORKER_CONCURRENCY + 16,
         decode_responses=True,
     )

@@ -42,6 +42,7 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
     may only repeat its answer. Where a try's outcome is unknown, a new key is used only after a look-up.
     """
     chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.CANCELLED]).exclude(request="")
+    _free_abandoned(deliveries)
     remarks = [*_left_alone(deliveries), *_not_rendered(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
     ids = _oldest(chosen, remarks)
     again = Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.CANCELLED])
@@ -54,6 +55,16 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
     again.update(state=State.PENDING, next_attempt_at=Now(), tries=0, queued_until=None)
     _publish_all(DELIVER, ids)
     return Done(ids, remarks)
+
+
+def _free_abandoned(deliveries: QuerySet[Delivery]) -> None:
+    """What a dead process still holds becomes pending again, its outcome unknown."""
+    ids = list(
+        deliveries.filter(state=State.SENDING, claimed_until__lte=Now()).values_list("pk", flat=True)[:MOST_AT_ONCE]
+    )
+    Delivery.objects.filter(pk__in=ids, state=State.SENDING, claimed_until__lte=Now()).update(
+        state=State.PENDING, next_attempt_at=Now(), claim=None, claimed_until=None, is_uncertain=True
+    )
 
 
 def _left_alone(deliveries: QuerySet[Delivery]) -> Iterator[str]:
@@ -86,6 +97,7 @@ def _behind_a_pause(deliveries: QuerySet[Delivery]) -> Iterator[str]:
 
 def cancel(deliveries: QuerySet[Delivery]) -> Done:
     """Sends it no more. What is being sent or was delivered stays as it is."""
+    _free_abandoned(deliveries)
     remarks = list(_left_alone(deliveries))
     chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED])
     if uncertain := chosen.filter(is_uncertain=True).count():
@@ -101,6 +113,7 @@ def cancel(deliveries: QuerySet[Delivery]) -> Done:
 
 def rebuild(deliveries: QuerySet[Delivery]) -> Done:
     """Renders anew with today's mapping, under the next version of the key, and sends."""
+    _free_abandoned(deliveries)
     remarks = list(_left_alone(deliveries))
     changeable = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.CANCELLED])
     rows = changeable.select_related("notification__subscription__company", "mapping__connection", "connection")
@@ -115,11 +128,18 @@ def rebuild(deliveries: QuerySet[Delivery]) -> Done:
 
 
 def _rebuild_one(delivery: Delivery, remarks: list[str]) -> bool:
+    if delivery.is_uncertain and delivery.connection_id != delivery.mapping.connection_id:
+        remarks.append(
+            f"{delivery.post_id} was left alone: an earlier try may have made a ticket in “{delivery.connection}”, "
+            f"and the mapping now goes to “{delivery.mapping.connection}”. “Retry now” looks it up where it may be."
+        )
+        return False
     try:
         event, post = post_of(delivery)
     except Unreadable as unreadable:
         remarks.append(f"{delivery.post_id} was left alone: {unreadable}")
         return False
+    _keep_request_with_its_attempts(delivery)
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     if delivery.state == State.FAILED:
         remarks.append(f"{delivery.post_id} could not be rendered: {delivery.last_error}")
@@ -140,6 +160,11 @@ def _rebuild_one(delivery: Delivery, remarks: list[str]) -> bool:
             queued_until=None,
         )
     )
+
+
+def _keep_request_with_its_attempts(delivery: Delivery) -> None:
+    """The attempts made so far sent the text that is about to be replaced: the log keeps it beside them."""
+    delivery.attempts.filter(request="").update(request=delivery.request)
 
 
 def route_again(notifications: QuerySet[Notification]) -> Done:

@@ -36,7 +36,9 @@ def limit_pause_seconds(failure: Failure, limits_in_a_row: int) -> float | None:
     if not failure.limited:
         return failure.pause_seconds
     if failure.pause_seconds is not None:
-        return failure.pause_seconds * random.uniform(1.0, 1.0 + JITTER) + 0.2
+        # "0" and dates gone by are sent too: a limit met again and again is left alone for longer each time.
+        least = min(2.0 ** min(limits_in_a_row, 10), LONGEST_LIMIT_PAUSE_SECONDS)
+        return max(failure.pause_seconds, least) * random.uniform(1.0, 1.0 + JITTER)
     grown = FIRST_LIMIT_PAUSE_SECONDS * 2 ** min(limits_in_a_row, 10)
     return min(grown, LONGEST_LIMIT_PAUSE_SECONDS) * random.uniform(1.0, 1.0 + JITTER)
 

@@ -8,9 +8,10 @@ post and mapping is noted on the notification; where nothing was made, it says w
 from dataclasses import dataclass
 
 import structlog
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils.http import parse_header_parameters
 
 from integrations.conditions import why_not
 from integrations.destinations import DESTINATIONS
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 KEPT_TEXT = 2000
 LONGEST_SUMMARY = 2000
+SUBSCRIPTION_IS_OFF = "The subscription is switched off here. Switch it on, then use “route again”."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +70,37 @@ def route(notification_id: int) -> list[int]:
 
 def _route_locked(notification: Notification) -> list[Outcome]:
     try:
-        event = parse(bytes(notification.body))
+        with transaction.atomic():
+            return _read_and_route(notification)
     except Unreadable as unreadable:
         _finish(notification, Notification.State.UNREADABLE, str(unreadable))
-        return []
+    except OperationalError:
+        raise
     except Exception as error:
-        # A defect of the reader must not be met again and again by the sweep: a person sees it and can route again.
-        log.exception("the reader failed")
-        _finish(notification, Notification.State.UNREADABLE, f"Casebridge failed to read it ({type(error).__name__}).")
-        return []
+        # A defect of ours must not be met again at every sweep: a person sees it and can route again later.
+        log.exception("the notification could not be routed")
+        notification.summary, notification.outcome = "", []
+        words = f"Casebridge failed to route it ({type(error).__name__}). Report this to whoever runs Casebridge."
+        _finish(notification, Notification.State.UNREADABLE, words)
+    return []
+
+
+def _read_and_route(notification: Notification) -> list[Outcome]:
+    event = parse(bytes(notification.body), declared_charset(notification))
     notification.summary = summary_of(event.posts)
     if reason := _why_no_mapping_is_asked(notification.subscription, event):
         _finish(notification, Notification.State.UNMATCHED, reason)
         return []
-    outcomes = [
-        _outcome(notification, event, post, mapping)
-        for mapping in _mappings_of(notification.subscription)
-        for post in event.posts
-    ]
+    mappings = notification.subscription.mappings.select_related("connection").order_by("pk")
+    outcomes = [outcome for mapping in mappings for outcome in _outcomes(notification, event, mapping)]
     _finish_with(notification, outcomes)
     return outcomes
+
+
+def declared_charset(notification: Notification) -> str:
+    """The character set that the stored Content-Type names; empty when it names none."""
+    _, parameters = parse_header_parameters(notification.headers.get("Content-Type", ""))
+    return parameters.get("charset", "")
 
 
 def summary_of(posts: tuple[Post, ...]) -> str:
@@ -97,7 +110,7 @@ def summary_of(posts: tuple[Post, ...]) -> str:
 
 def _why_no_mapping_is_asked(subscription: Subscription, event: Event) -> str:
     if not subscription.is_active:
-        return "The subscription is switched off here. Switch it on, then use “route again”."
+        return SUBSCRIPTION_IS_OFF
     if event.name != subscription.event_name:
         name = f"“{event.name[:100]}”" if event.name else "without a name"
         return f"The event is {name}, but this subscription is for “{subscription.event_name}”: no mapping was asked."
@@ -106,30 +119,39 @@ def _why_no_mapping_is_asked(subscription: Subscription, event: Event) -> str:
     return ""
 
 
-def _mappings_of(subscription: Subscription) -> list[Mapping]:
-    return list(subscription.mappings.select_related("connection").order_by("pk"))
+def _outcomes(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
+    """What becomes of each post under one mapping."""
+    if reason := _why_mapping_makes_nothing(mapping):
+        return [Outcome(post.post_id, mapping, reason=reason) for post in event.posts]
+    reasons = {post.post_id: why_not(mapping.conditions, post) for post in event.posts}
+    taken = [post for post in event.posts if not reasons[post.post_id]]
+    refused = [Outcome(post_id, mapping, reason=reason) for post_id, reason in reasons.items() if reason]
+    return refused + _make_once(notification, event, taken, mapping)
 
 
-def _outcome(notification: Notification, event: Event, post: Post, mapping: Mapping) -> Outcome:
+def _why_mapping_makes_nothing(mapping: Mapping) -> str:
     if not mapping.is_active:
-        return Outcome(post.post_id, mapping, reason="the mapping is switched off")
-    if not mapping.connection.is_active:
-        return Outcome(post.post_id, mapping, reason=f"the connection “{mapping.connection}” is switched off")
-    if reason := why_not(mapping.conditions, post):
-        return Outcome(post.post_id, mapping, reason=reason)
-    delivery, is_new = _make_once(notification, event, post, mapping)
-    return Outcome(post.post_id, mapping, delivery.pk, is_new, "" if is_new else "labelled again")
+        return "the mapping is switched off"
+    return "" if mapping.connection.is_active else f"the connection “{mapping.connection}” is switched off"
 
 
-def _make_once(notification: Notification, event: Event, post: Post, mapping: Mapping) -> tuple[Delivery, bool]:
-    """The one delivery of this post and mapping; a second label on the same post is counted on the first."""
-    delivery = _new_delivery(notification, event, post, mapping)
-    made = Delivery.objects.bulk_create([delivery], ignore_conflicts=True)[0]
-    existing = Delivery.objects.only("pk", "uuid").get(mapping=mapping, post_id=post.post_id)
-    if existing.uuid == made.uuid:
-        return existing, True
-    Delivery.objects.filter(pk=existing.pk).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
-    return existing, False
+def _make_once(notification: Notification, event: Event, posts: list[Post], mapping: Mapping) -> list[Outcome]:
+    """One delivery for each post; a second label on the same post is counted on the delivery that is there.
+
+    In the order of the posts' ids, so that two notifications with the same posts do not wait for each other in a ring.
+    """
+    posts = sorted(posts, key=lambda post: post.post_id)
+    wished = {post.post_id: _new_delivery(notification, event, post, mapping) for post in posts}
+    Delivery.objects.bulk_create(wished.values(), ignore_conflicts=True, batch_size=500)
+    there = Delivery.objects.filter(mapping=mapping, post_id__in=wished).only("pk", "uuid", "post_id")
+    found = {delivery.post_id: delivery for delivery in there}
+    again = [found[post_id].pk for post_id, delivery in wished.items() if found[post_id].uuid != delivery.uuid]
+    Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
+    return [
+        Outcome(post_id, mapping, found[post_id].pk, is_new, "" if is_new else "labelled again")
+        for post_id, delivery in wished.items()
+        for is_new in [found[post_id].uuid == delivery.uuid]
+    ]
 
 
 def _new_delivery(notification: Notification, event: Event, post: Post, mapping: Mapping) -> Delivery:
@@ -201,7 +223,7 @@ def _finish(notification: Notification, state: str, reason: str) -> None:
 
 def post_of(delivery: Delivery) -> tuple[Event, Post]:
     """The delivery's post, read anew from its notification. Raises Unreadable when it is no longer found there."""
-    event = parse(bytes(delivery.notification.body))
+    event = parse(bytes(delivery.notification.body), declared_charset(delivery.notification))
     for post in event.posts:
         if post.post_id == delivery.post_id:
             return event, post

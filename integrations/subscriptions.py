@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -17,6 +17,7 @@ from integrations.database_time import seconds_from_now
 from integrations.encryption import Secret, UnreadableSecret
 from integrations.http import Failure, Line
 from integrations.models import Company, Installation, Subscription
+from integrations.post import storable
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.client import KhorosClient
 from integrations.sources.khoros.plan import Step, Wanted
@@ -64,11 +65,13 @@ def register(subscription_id: int) -> None:
 
 
 def _claim(subscription_id: int) -> tuple[Subscription, datetime] | None:
-    chosen = Subscription.objects.filter(due(), pk=subscription_id)
-    if not chosen.update(next_check_at=seconds_from_now(CLAIM_SECONDS)):
+    """Nobody else runs for this feed until the run is recorded, or CLAIM_SECONDS are over because its process died."""
+    nobody_runs = Q(checking_until__isnull=True) | Q(checking_until__lte=Now())
+    chosen = Subscription.objects.filter(due(), nobody_runs, pk=subscription_id)
+    if not chosen.update(checking_until=seconds_from_now(CLAIM_SECONDS), next_check_at=seconds_from_now(CLAIM_SECONDS)):
         return None
     subscription = Subscription.objects.select_related("company").get(pk=subscription_id)
-    return (subscription, subscription.next_check_at) if subscription.next_check_at else None
+    return (subscription, subscription.checking_until) if subscription.checking_until else None
 
 
 def _found(subscription: Subscription) -> Found:
@@ -86,7 +89,7 @@ def _found(subscription: Subscription) -> Found:
     client = KhorosClient(Line(settings.KHOROS_API_URL, RUN_SECONDS, name="Khoros", secrets=secrets), token)
     try:
         _check_company(subscription.company, client)
-        return _carry_out(client, wanted)
+        return _carry_out(client, wanted, subscription)
     except Failure as failure:
         state = Subscription.Registration.REFUSED if failure.permanent else Subscription.Registration.UNREACHABLE
         return Found(state, f"{failure.words}\n{failure.detail}".strip(), address=wanted.address)
@@ -112,15 +115,17 @@ def _check_company(company: Company, client: KhorosClient) -> None:
     except Failure as failure:
         warning = f"{failure.words}\n{failure.detail}".strip()
         if failure.status in (401, 403):
-            Company.objects.filter(pk=company.pk).update(checked_at=Now(), warning=warning)
+            Company.objects.filter(pk=company.pk).update(checked_at=Now(), warning=storable(warning))
             raise
-    Company.objects.filter(pk=company.pk).update(checked_at=Now(), warning=warning)
+    Company.objects.filter(pk=company.pk).update(checked_at=Now(), warning=storable(warning))
 
 
-def _carry_out(client: KhorosClient, wanted: Wanted) -> Found:
+def _carry_out(client: KhorosClient, wanted: Wanted, subscription: Subscription) -> Found:
     listed = client.subscriptions()
     steps = plan.steps(wanted, listed)
     answered_uuid = ""
+    if steps == [Step("post")] and _stands_unlisted(client, wanted, listed, subscription):
+        return _as_it_stands(wanted, listed, subscription.khoros_uuid)
     if steps == [Step("post")]:
         answered_uuid = plan.uuid_of(client.subscribe(wanted.body()))
         listed = client.subscriptions()
@@ -130,6 +135,18 @@ def _carry_out(client: KhorosClient, wanted: Wanted) -> Found:
     if steps:
         listed = client.subscriptions()
     return _as_it_stands(wanted, listed, answered_uuid)
+
+
+def _stands_unlisted(
+    client: KhorosClient, wanted: Wanted, listed: list[dict[str, object]], subscription: Subscription
+) -> bool:
+    """Registered as wanted before, known to Khoros by its id, and yet in no list: posting again might make a second."""
+    is_as_posted = (
+        subscription.registration == Subscription.Registration.REGISTERED
+        and subscription.registered_address == wanted.address
+        and bool(subscription.khoros_uuid)
+    )
+    return is_as_posted and not plan.ours(wanted, listed) and client.knows(subscription.khoros_uuid)
 
 
 def _take(client: KhorosClient, step: Step) -> None:
@@ -165,25 +182,34 @@ def _record(subscription: Subscription, claim: datetime, found: Found) -> None:
     failed = found.registration in (Subscription.Registration.REFUSED, Subscription.Registration.UNREACHABLE)
     failures = subscription.failed_checks + 1 if failed else 0
     wait = RETRY_DELAYS[min(failures, len(RETRY_DELAYS)) - 1] if failed else CHECK_EVERY_SECONDS
-    chosen = Subscription.objects.filter(pk=subscription.pk)
-    chosen.update(
+    # Unless somebody asked for another run in the meantime, the next one is `wait` seconds away.
+    asked_again = Q(next_check_at__lte=Now())
+    Subscription.objects.filter(pk=subscription.pk, checking_until=claim).update(
         registration=found.registration,
-        khoros_message=found.message,
-        khoros_uuid=found.khoros_uuid or subscription.khoros_uuid,
-        khoros_status=found.khoros_status,
+        khoros_message=storable(found.message),
+        khoros_uuid=storable(found.khoros_uuid)[:64] or subscription.khoros_uuid,
+        khoros_status=storable(found.khoros_status)[:40],
         registered_address=found.address,
-        other_subscriptions=list(found.others),
+        other_subscriptions=[{name: storable(text)[:500] for name, text in other.items()} for other in found.others],
         checked_at=Now(),
         failed_checks=failures,
+        checking_until=None,
+        next_check_at=Case(When(asked_again, then=F("next_check_at")), default=seconds_from_now(wait)),
     )
-    # Unless somebody asked for another run in the meantime.
-    chosen.filter(next_check_at=claim).update(next_check_at=seconds_from_now(wait))
+
+
+def keep_previous_token(subscription: Subscription) -> None:
+    """The token that is about to be replaced stays valid for a while (unsaved)."""
+    subscription.previous_bearer_token = subscription.bearer_token
+    subscription.previous_token_accepted_until = timezone.now() + TOKEN_OVERLAP
 
 
 def change_bearer_token(subscription: Subscription, token: str) -> None:
     """A new token; the old one is accepted for another day, as calls under it may be on their way."""
-    subscription.previous_bearer_token = subscription.bearer_token
-    subscription.previous_token_accepted_until = timezone.now() + TOKEN_OVERLAP
+    keep_previous_token(subscription)
     subscription.bearer_token = Secret.of(token)
-    subscription.save(update_fields=["bearer_token", "previous_bearer_token", "previous_token_accepted_until"])
+    subscription.registration = Subscription.Registration.WAITING
+    subscription.save(
+        update_fields=["bearer_token", "previous_bearer_token", "previous_token_accepted_until", "registration"]
+    )
     wish([subscription.pk])

@@ -9,13 +9,13 @@ from typing import Any
 
 import redis
 import structlog
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from integrations import subscriptions
 from integrations.connections import pause_what_cannot_be_read
 from integrations.database_time import seconds_from_now
-from integrations.delivery import due
+from integrations.delivery import abandoned, waiting
 from integrations.models import Connection, Delivery, Notification, Subscription
 from integrations.redis_client import client
 
@@ -32,7 +32,7 @@ def sweep() -> dict[str, list[int]]:
     pause_what_cannot_be_read()
     return {
         "route": _mark(_to_route(), _room("intake")),
-        "deliver": _mark(_to_deliver(), _room("deliver")),
+        "deliver": _mark_deliveries(_room("deliver")),
         "register": list(Subscription.objects.filter(subscriptions.due()).values_list("pk", flat=True)),
     }
 
@@ -43,9 +43,19 @@ def _to_route() -> QuerySet[Notification]:
     ).order_by("received_at")
 
 
-def _to_deliver() -> QuerySet[Delivery]:
-    is_open = Exists(Connection.objects.filter(Connection.open_now(), pk=OuterRef("connection_id")))
-    return Delivery.objects.filter(due(), is_open).order_by("next_attempt_at")
+def _mark_deliveries(room: tuple[int, bool]) -> list[int]:
+    """Due deliveries of the connections that are open, in equal shares, so that one's backlog hides no other's work.
+
+    Waiting and abandoned ones are asked for apart: each has an index of its own, and one OR of both would use neither.
+    """
+    open_ids = list(Connection.objects.filter(Connection.open_now()).values_list("pk", flat=True))
+    share = room[0] // len(open_ids) if open_ids else 0
+    marked: list[int] = []
+    for connection_id in open_ids:
+        there = Delivery.objects.filter(connection=connection_id)
+        marked += _mark(there.filter(waiting()).order_by("next_attempt_at"), (share, room[1]))
+        marked += _mark(there.filter(abandoned()).order_by("claimed_until"), (share, room[1]))
+    return marked
 
 
 def _room(queue_name: str) -> tuple[int, bool]:

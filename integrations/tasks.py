@@ -1,15 +1,11 @@
 """Doorways from the queue to the steps of the journey. Each takes ids and may run twice without harm."""
 
-from typing import Any
-
 import structlog
 from celery import shared_task
-from django.db.models.functions import Now
 from structlog.contextvars import bound_contextvars
 
 from integrations import delivery, routing, subscriptions
 from integrations import sweep as sweeping
-from integrations.models import Installation
 from integrations.queueing import DELIVER, REGISTER, ROUTE, publish
 
 log = structlog.get_logger(__name__)
@@ -34,14 +30,9 @@ def register(subscription_id: int) -> None:
     subscriptions.register(subscription_id)
 
 
-@shared_task(name="integrations.tasks.sweep")
+@shared_task(name="integrations.tasks.sweep", store_errors_even_if_ignored=False)
 def sweep() -> None:
     found = sweeping.sweep()
     for task, name in ((ROUTE, "route"), (DELIVER, "deliver"), (REGISTER, "register")):
         for row_id in found[name]:
             publish(task, row_id)
-
-
-@shared_task(name="integrations.tasks.heartbeat")
-def heartbeat(**_: Any) -> None:
-    Installation.objects.update(worker_heard_at=Now())

@@ -69,7 +69,9 @@ def what_happens_next(delivery: Delivery) -> str:
         return _after_failure(delivery)
     if delivery.state == State.SENDING:
         if delivery.claimed_until and delivery.claimed_until <= timezone.now():
-            return "The try's process ended before there was an answer. It is taken up again within the next sweep."
+            shut = why_connection_is_shut(delivery)
+            when = f"when the connection “{delivery.connection.name}” {shut}" if shut else "with the next sweep"
+            return f"The try's process ended before there was an answer. It is taken up again {when}."
         return "It is being sent at this moment."
     if why := why_connection_is_shut(delivery):
         return f"It waits. It is sent when the connection “{delivery.connection.name}” {why}."
@@ -93,6 +95,8 @@ def labelled(delivery: Delivery) -> str:
     if not delivery.labelled_again:
         return "Labelled once."
     became = f"already ticket {delivery.ticket_number}" if delivery.ticket_number else "already in this delivery"
+    if delivery.state == State.CANCELLED:
+        became = "it stays cancelled until “Retry now” is used"
     times = "once more" if delivery.labelled_again == 1 else f"{delivery.labelled_again} more times"
     return f"Labelled {times}, last {moment(delivery.labelled_again_at)}: {became}."
 
@@ -146,6 +150,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "duration": f"{attempt.duration_ms} ms" if attempt.duration_ms is not None else "–",
         "meaning": attempt.meaning or "No end was written down: the outcome of this try is unknown.",
         "detail": attempt.detail,
+        "request": attempt.request[:LONGEST_RAW],
         "calls": [call(exchange) for exchange in attempt.exchanges],
     }
 
@@ -159,7 +164,7 @@ def call(exchange: dict[str, Any]) -> str:
     lines = [f"{exchange.get('method')} {exchange.get('url')}"]
     lines += [f"{name}: {value}" for name, value in (exchange.get("headers") or {}).items()]
     if exchange.get("body_bytes"):
-        lines.append(f"({exchange['body_bytes']} bytes, the request shown above)")
+        lines.append(f"({exchange['body_bytes']} bytes of content)")
     lines += ["", f"→ {exchange.get('status') or exchange.get('error', 'no answer')}, {exchange.get('duration_ms')} ms"]
     lines += [f"{name}: {value}" for name, value in (exchange.get("reply_headers") or {}).items()]
     if exchange.get("reply"):

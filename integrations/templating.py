@@ -10,6 +10,7 @@ from datetime import datetime
 
 PLACEHOLDER = re.compile(r"\{\{\s*([a-z_]+)\s*((?:\|[^{}|]*)*)\}\}")
 ALMOST = re.compile(r"(?<!\{)\{\s*([A-Za-z_][\w.]*)\s*\}(?!\})")
+SMALL_NUMBER = re.compile(r"[0-9]{1,6}")
 LONGEST_OUTPUT = 200_000
 
 # name -> what it stands for; the words of the help text.
@@ -96,7 +97,7 @@ def _check_placeholder(name: str, filters: list[tuple[str, str | None]]) -> None
             raise TemplateError(
                 f"The filter “{filter_name}” needs an argument, like {{{{ {name}|{filter_name}:80 }}}}."
             )
-        if filter_name == "short" and not str(argument).isdigit():
+        if filter_name == "short" and not SMALL_NUMBER.fullmatch(str(argument)):
             raise TemplateError(f"The filter “short” needs a number, like {{{{ {name}|short:80 }}}}.")
         if filter_name == "date" and name not in {"posted_at", "labelled_at", "received_at"}:
             raise TemplateError(f"The filter “date” works on times, and “{name}” is none.")
@@ -122,9 +123,12 @@ def render(template: str, values: Mapping[str, Value]) -> str:
 
 def _render_line(line: str, values: Mapping[str, Value]) -> str | None:
     inserted: list[str] = []
+    room = LONGEST_OUTPUT
 
     def replace(found: re.Match[str]) -> str:
-        text = _plain(values.get(found[1]))
+        nonlocal room
+        text = _plain(values.get(found[1]))[:room]
+        room -= len(text)
         for name, argument in _filters_of(found[2]):
             text = FILTERS[name][0](text, argument or "")
         inserted.append(text)

@@ -17,7 +17,11 @@ DRAINED_BYTES = 8 * 1024 * 1024
 
 
 class BodyTooLarge(Exception):
-    pass
+    """More than INTAKE_MAX_BYTES."""
+
+
+class BodyIncomplete(Exception):
+    """The sender stopped in the middle, or its chunks could not be read."""
 
 
 @csrf_exempt
@@ -31,6 +35,8 @@ def khoros_webhook(request: HttpRequest, address: str) -> HttpResponse:
             return _answer(401, "The address or the bearer token is not known here.", {"WWW-Authenticate": "Bearer"})
         body = _read_body(request)
         stored = intake.receive(subscription, body, _kept_headers(request), _charset(request))
+    except BodyIncomplete:
+        return _answer(400, "The body ended before it was complete. Nothing was stored; send it again.")
     except BodyTooLarge:
         return _answer(413, f"A notification may have {settings.INTAKE_MAX_BYTES} bytes at most.")
     except (DatabaseError, UnreadableSecret) as error:
@@ -50,19 +56,30 @@ def _read_body(request: HttpRequest) -> bytes:
     """
     is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
     source = request.META["wsgi.input"] if is_chunked else request
+    declared = None if is_chunked else int(request.META.get("CONTENT_LENGTH") or 0)
     body = bytearray()
     while len(body) <= settings.INTAKE_MAX_BYTES:
-        piece = source.read(READ_AT_ONCE)
+        piece = _read_piece(source)
         if not piece:
+            if declared is not None and len(body) < declared:
+                raise BodyIncomplete
             return bytes(body)
         body += piece
     _drain(source)
     raise BodyTooLarge
 
 
+def _read_piece(source: HttpRequest) -> bytes:
+    try:
+        return source.read(READ_AT_ONCE)
+    except Exception as error:
+        # The server's own errors about chunks share no base class, and all of them mean the same.
+        raise BodyIncomplete from error
+
+
 def _drain(source: HttpRequest) -> None:
     left = DRAINED_BYTES
-    while left > 0 and (piece := source.read(READ_AT_ONCE)):
+    while left > 0 and (piece := _read_piece(source)):
         left -= len(piece)
 
 

@@ -2,6 +2,7 @@
 
 import logging.config
 import os
+import threading
 import warnings
 from typing import Any
 
@@ -32,10 +33,13 @@ def do_not_warn_of_root_on_a_trial_machine(**_kwargs: Any) -> None:
 
 
 @worker_ready.connect
-def look_for_work_at_once(**_kwargs: Any) -> None:
-    """What became due while no worker ran does not wait for the next round of beat."""
-    for task in ("integrations.tasks.sweep", "integrations.tasks.heartbeat"):
-        app.send_task(task, queue="control")
+def begin(**_kwargs: Any) -> None:
+    """What became due while no worker ran does not wait for beat; and whoever delivers says that it is alive."""
+    app.send_task("integrations.tasks.sweep", queue="control")
+    if "deliver" in app.amqp.queues.consume_from:
+        from integrations.health import say_that_the_worker_is_alive
+
+        threading.Thread(target=say_that_the_worker_is_alive, name="heartbeat", daemon=True).start()
 
 
 @app.on_configure.connect
@@ -51,11 +55,6 @@ def configure(**_kwargs: Any) -> None:
             "task": "integrations.tasks.sweep",
             "schedule": settings.SWEEP_SECONDS,
             "options": {"expires": settings.SWEEP_SECONDS * 2, "queue": "control"},
-        },
-        "heartbeat": {
-            "task": "integrations.tasks.heartbeat",
-            "schedule": 15,
-            "options": {"expires": 30, "queue": "control"},
         },
     }
     app.conf.update(configuration)

@@ -22,14 +22,25 @@ def mask_text(text: str) -> str:
 
 def remove_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if name.startswith("_"):
-            continue
-        if SECRET_NAMES.search(name):
-            event[name] = MASK
-        elif isinstance(value, str):
-            event[name] = mask_text(value)
+        if not name.startswith("_"):
+            event[name] = MASK if SECRET_NAMES.search(name) else masked(value)
     return event
 
+
+def masked(value: Any) -> Any:
+    """The value with credentials removed from every text inside it."""
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, dict):
+        return {name: MASK if SECRET_NAMES.search(str(name)) else masked(inner) for name, inner in value.items()}
+    return [masked(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+# Never the local variables of a traceback's frames: they hold headers and tokens.
+TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False, use_rich=False)
+)
+PLAIN = structlog.dev.plain_traceback
 
 SHARED = [
     structlog.contextvars.merge_contextvars,
@@ -43,9 +54,9 @@ SHARED = [
 def configuration(log_format: str, level: str) -> dict[str, Any]:
     """A `logging.config.dictConfig` for the whole process."""
     last: list[Any] = (
-        [structlog.processors.dict_tracebacks, remove_secrets, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        [TRACEBACKS, remove_secrets, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if log_format == "json"
-        else [remove_secrets, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)]
+        else [remove_secrets, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, exception_formatter=PLAIN)]
     )
     return {
         "version": 1,

@@ -5,6 +5,7 @@ that works: `make run` generates them into its data folder, elsewhere they come 
 docs/operations.md lists the variables for the people who set them.
 """
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -199,6 +200,7 @@ if flag("REDIS_TLS_INSECURE", default=False) and REDIS_URL.startswith("rediss://
 SWEEP_SECONDS = number("SWEEP_SECONDS", 15, least=1)
 DATA_DIR = Path(env.str("DATA_DIR", "") or tempfile.gettempdir())
 
+WORKER_CONCURRENCY = number("WORKER_CONCURRENCY", 20, least=1)
 CELERY = {
     "broker_url": REDIS_URL,
     "result_backend": "django-db",
@@ -209,7 +211,7 @@ CELERY = {
     "task_acks_late": True,
     "worker_prefetch_multiplier": 1,
     "worker_pool": "threads",
-    "worker_concurrency": number("WORKER_CONCURRENCY", 20, least=1),
+    "worker_concurrency": WORKER_CONCURRENCY,
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
     "worker_send_task_events": False,
@@ -232,7 +234,8 @@ CELERY = {
         "integrations.tasks.deliver": {"queue": "deliver"},
         "integrations.tasks.*": {"queue": "control"},
     },
-    # Apart, so that a long line of deliveries holds up neither new notifications nor the sweep.
+    # Apart, so that a long line of deliveries holds up neither new notifications nor the sweep. The process of beat
+    # works on the first and the last of them too (see Procfile), and so do they when every delivery hangs.
     "task_queues_names": ["intake", "deliver", "control"],
     "beat_schedule_filename": str(DATA_DIR / "celerybeat-schedule"),
     "timezone": "UTC",
@@ -271,6 +274,8 @@ ADMINISTRATOR = {
 # Cookies, HSTS and the redirect to https follow the public address; unknown counts as https, except under `make run`.
 HTTPS = PUBLIC_URL.startswith("https://") or (not PUBLIC_URL and not LOCAL_URL)
 SECURE_SSL_REDIRECT = HTTPS
+# A redirected POST is a lost one: behind a proxy that does not say "https", Khoros is still heard.
+SECURE_REDIRECT_EXEMPT = [r"^webhooks/"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
@@ -313,6 +318,7 @@ if LOG_FORMAT not in {"json", "console"}:
     raise ImproperlyConfigured(f"LOG_FORMAT must be json or console, not {LOG_FORMAT!r}.")
 LOGGING = logs.configuration(LOG_FORMAT, env.str("LOG_LEVEL", "") or "INFO")
 structlog.configure(**logs.structlog_configuration())
+logging.captureWarnings(capture=True)
 
 # --- Admin theme -----------------------------------------------------------------------------------------------------
 
@@ -325,6 +331,7 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("casebridge.svg")},
     ],
     "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": lambda _request: ["Sandbox", "warning"] if SANDBOX_URL else None,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
     "STYLES": [lambda _request: static("casebridge.css")],

@@ -575,3 +575,58 @@ def test_secrets_never_reach_the_history(admin: Client, connection: Connection) 
 def test_the_stored_form_of_a_secret_is_not_its_text(connection: Connection) -> None:
     assert Connection.objects.filter(secrets__contains="sandbox").count() == 0
     assert Secret(connection.secrets.stored).reveal()
+
+
+def test_every_page_opens_for_someone_who_may_only_look(client: Client, mapping: Mapping) -> None:
+    delivery = failed_delivery(mapping)
+    Attempt.objects.create(delivery=delivery, number=1, key_version=1)
+    auditor = User.objects.create_user("auditor", password="a long password", is_staff=True)
+    auditor.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client.force_login(auditor)
+    rows = {
+        "company": mapping.subscription.company,
+        "subscription": mapping.subscription,
+        "connection": mapping.connection,
+        "mapping": mapping,
+        "notification": delivery.notification,
+        "delivery": delivery,
+        "attempt": Attempt.objects.get(),
+    }
+    for model, row in rows.items():
+        assert "sandbox-zendesk-token" not in page(client, f"{model}/")
+        html = page(client, f"{model}/{row.pk}/change/")
+        assert 'name="_save"' not in html
+        assert 'type="password"' not in html
+
+
+@pytest.mark.parametrize("path", ["connection/add/?kind=x", "mapping/add/?kind=x"])
+def test_an_unknown_kind_is_not_found(admin: Client, path: str) -> None:
+    assert admin.get(f"{BASE}/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["state__exact=%00", "q=%00", "p=99999", "p=x", "time=x", "o=9.9", "state__exact=x"])
+def test_odd_questions_to_a_list_are_no_errors(admin: Client, mapping: Mapping, query: str) -> None:
+    assert admin.get(f"{BASE}/delivery/?{query}", follow=True).status_code == 200
+
+
+def test_a_bearer_token_can_be_entered_again(admin: Client, subscription: Subscription, settings: Any) -> None:
+    path = f"subscription/{subscription.pk}/change/"
+    save(admin, path, new_bearer_token="another-bearer-token")
+    subscription.refresh_from_db()
+    assert subscription.bearer_token.reveal() == "another-bearer-token"
+    assert subscription.previous_bearer_token.reveal() == making.BEARER_TOKEN
+    assert list(save(admin, path, new_bearer_token="short").context["adminform"].form.errors) == ["new_bearer_token"]
+    settings.ENCRYPTION_KEYS = ["quite another key with enough characters"]
+    save(admin, path)
+    subscription.refresh_from_db()
+    assert len(subscription.bearer_token.reveal()) > 30
+
+
+def test_saving_a_page_leaves_alone_what_workers_wrote_meanwhile(
+    admin: Client, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = form_of(page(admin, f"connection/{connection.pk}/change/"))
+    connections.pause(Connection.objects.all(), "limit", 900, limited=True)
+    admin.post(f"{BASE}/connection/{connection.pk}/change/", values | {"name": "Renamed"})
+    connection.refresh_from_db()
+    assert (connection.name, connection.pause_reason) == ("Renamed", "limit")

@@ -1,22 +1,28 @@
 """From a delivery to exactly one ticket, over real sockets to the sandbox."""
 
+import base64
 import json
+import logging
+import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 from django.db import connections as databases
 from django.db.models import F
 from django.utils import timezone
 
+from integrations import connections as pausing
 from integrations import delivery as delivering
-from integrations import routing
+from integrations import repair, routing
 from integrations.encryption import Secret
 from integrations.http import Failure
 from integrations.models import Attempt, Connection, Delivery, Mapping
 from integrations.sweep import sweep
+from portal import logs
 from tests import making
 from tests.stand_in import StandIn
 
@@ -473,3 +479,182 @@ def test_the_sweep_finds_notifications_whose_routing_was_lost(mapping: Mapping) 
     old = making.stored(mapping.subscription, received_at=timezone.now() - timedelta(minutes=1))
     making.stored(mapping.subscription)
     assert sweep()["route"] == [old.pk]
+
+
+# --- Hostile and unlucky answers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 422, 429, 500])
+@pytest.mark.parametrize("kind", ["invalid_json", "conflict"])
+def test_a_look_up_that_fails_leaves_open_whether_there_is_a_ticket(
+    sandbox: StandIn, delivery: Delivery, work: Work, admin: Any, status: int, kind: str
+) -> None:
+    """However it goes on, by itself or by a person's retry, there is one ticket in the end."""
+    if kind == "conflict":
+        sandbox.add_fault("hang_up_after", times=1)
+        work()
+        make_due()
+        conflict = {"error": "IdempotentRequestError", "description": "x"}
+        sandbox.add_fault("answer", status=400, body=conflict, times=1, method="POST")
+    else:
+        sandbox.add_fault("invalid_json", times=1, method="POST")
+    sandbox.add_fault("answer", status=status, body={"error": "x"}, times=1, method="GET")
+    work()
+    delivery.refresh_from_db()
+    assert (delivery.is_uncertain, delivery.look_up_next) == (True, True)
+    Connection.objects.update(paused_at=None, paused_until=None)
+    repair.retry_now(Delivery.objects.all())
+    work()
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.result, len(tickets(sandbox))) == (State.DELIVERED, "found", 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (422, '{"details": {"a\\u0000b": [{"description": "x\\u0000"}]}}'),
+        (422, '{"details": {"\\ud800": [{"description": "\\ud800"}]}}'),
+        (400, '{"error": "\\u0000"}'),
+        (201, '{"ticket": {"id": 12345678901234567890123456789012345678901234567890}}'),
+        (201, '{"ticket": {"id": "²"}}'),
+    ],
+)
+def test_answers_that_no_column_holds_are_recorded_all_the_same(
+    sandbox: StandIn, delivery: Delivery, work: Work, status: int, body: str
+) -> None:
+    sandbox.add_fault("answer", status=status, body=body, times=1, method="POST")
+    work()
+    delivery.refresh_from_db()
+    assert delivery.state in (State.FAILED, State.PENDING)
+    assert Attempt.objects.get().finished_at is not None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": "Wed, 21 Oct 2026 07:28:00 -0000", "Date": "Wed, 21 Oct 2026 07:27:00 GMT"},
+        {"Retry-After": "Sun, 22 Nov 2026 10:00:04"},
+        {"Retry-After": "0"},
+        {"x-rate-limit": "²", "ratelimit-reset": "1790000000", "ratelimit-remaining": "1", "ratelimit-limit": "700"},
+    ],
+)
+def test_odd_headers_of_a_limit_still_pause_the_connection(
+    sandbox: StandIn, delivery: Delivery, work: Work, connection: Connection, headers: dict[str, str]
+) -> None:
+    sandbox.add_fault("answer", status=429, body="", headers=headers, times=1)
+    work()
+    connection.refresh_from_db()
+    assert connection.paused_until is not None
+    assert timezone.now() < connection.paused_until < timezone.now() + timedelta(minutes=17)
+    assert Attempt.objects.get().outcome == "paused"
+
+
+def test_odd_headers_of_a_success_do_not_cost_the_receipt(sandbox: StandIn, delivery: Delivery, work: Work) -> None:
+    headers = {"x-rate-limit": "²", "ratelimit-reset": "1e9", "zendesk-ratelimit-create": "total=;remaining=²"}
+    sandbox.add_fault("answer", status=201, body={"ticket": {"id": 7}}, headers=headers, times=1)
+    work()
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.ticket_number) == (State.DELIVERED, "7")
+
+
+def test_an_echoed_credential_is_removed_wherever_it_stands(sandbox: StandIn, delivery: Delivery, work: Work) -> None:
+    basic = base64.b64encode(b"agent@example.com/token:sandbox-zendesk-token").decode()
+    echo = f"{'x' * 470} {basic} sandbox-zendesk-token {'y' * 1500} sandbox-zendesk-token {basic}"
+    sandbox.add_fault("answer", status=400, body=echo, times=1)
+    work()
+    told = (
+        json.dumps(Attempt.objects.get().exchanges) + Attempt.objects.get().detail + Delivery.objects.get().last_error
+    )
+    assert "sandbox-zen" not in told
+    assert basic[:12] not in told
+
+
+def test_a_token_answer_is_never_quoted(sandbox: StandIn, mapping: Mapping, work: Work) -> None:
+    use_oauth(mapping, sandbox)
+    new_delivery(mapping)
+    odd = {"token": {"full_token": "very-secret-access-token"}}
+    sandbox.add_fault("answer", status=200, body=odd, times=1, path="/oauth/tokens")
+    work()
+    told = (
+        json.dumps(Attempt.objects.get().exchanges) + Attempt.objects.get().detail + Delivery.objects.get().last_error
+    )
+    assert "very-secret" not in told
+
+
+def test_a_traceback_in_the_log_shows_no_local_variables() -> None:
+    formatter = structlog.stdlib.ProcessorFormatter(**_formatter_of(logs.configuration("json", "INFO")))
+    try:
+        password = "a-secret-local-variable"
+        raise ValueError(len(password))
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", None, sys.exc_info())
+        line = formatter.format(record)
+    assert "a-secret-local-variable" not in line
+    assert "ValueError" in line
+
+
+def _formatter_of(configuration: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in configuration["formatters"]["line"].items() if name != "()"}
+
+
+def test_a_401_of_the_old_credentials_does_not_pause_the_new_ones(delivery: Delivery, connection: Connection) -> None:
+    under_the_old = delivering.claim(delivery.pk)
+    assert under_the_old is not None
+    delivering.begin_attempt(under_the_old)
+    connection.secrets = Secret.of(json.dumps({"api_token": "new"}))
+    connection.save()
+    delivering.record_failure(under_the_old, Failure("refused", permanent=True, pauses=True))
+    connection.refresh_from_db()
+    assert connection.paused_at is None
+
+
+def test_a_persons_pause_outlasts_a_limit(delivery: Delivery, connection: Connection) -> None:
+    pausing.pause(Connection.objects.all(), "by a person", None, by="ann")
+    pausing.pause(Connection.objects.all(), "limit", 5, limited=True)
+    pausing.pause(Connection.objects.all(), "401", None)
+    connection.refresh_from_db()
+    assert (connection.pause_reason, connection.paused_by, connection.paused_until) == ("by a person", "ann", None)
+
+
+def test_a_try_that_kills_its_process_is_given_up_in_the_end(delivery: Delivery, work: Work, settings: Any) -> None:
+    settings.DELIVERY_RETRY_DELAYS = (1.0,)
+    for _ in range(2):
+        assert delivering.claim(delivery.pk) is not None
+        Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+    work()
+    delivery.refresh_from_db()
+    assert delivery.state == State.FAILED
+    assert "died" in delivery.last_error
+
+
+def test_what_a_dead_process_holds_can_be_cancelled(delivery: Delivery) -> None:
+    assert delivering.claim(delivery.pk) is not None
+    assert repair.cancel(Delivery.objects.all()).changed == []
+    Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+    assert repair.cancel(Delivery.objects.all()).changed == [delivery.pk]
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.is_uncertain) == (State.CANCELLED, True)
+
+
+def test_rebuild_does_not_move_an_uncertain_ticket_to_another_account(
+    sandbox: StandIn, mapping: Mapping, delivery: Delivery, work: Work
+) -> None:
+    sandbox.add_fault("hang_up_after", times=1)
+    work()
+    mapping.connection = making.connection(sandbox.url, name="Another")
+    mapping.save()
+    done = repair.rebuild(Delivery.objects.all())
+    assert done.changed == []
+    assert "may have made a ticket" in done.remarks[0]
+
+
+def test_the_request_of_an_earlier_attempt_is_kept_when_it_is_rebuilt(
+    sandbox: StandIn, mapping: Mapping, delivery: Delivery, work: Work
+) -> None:
+    sandbox.add_fault("422", times=1)
+    work()
+    first = Delivery.objects.get().request
+    mapping.settings["priority"] = "high"
+    mapping.save()
+    repair.rebuild(Delivery.objects.all())
+    assert Attempt.objects.get().request == first != Delivery.objects.get().request

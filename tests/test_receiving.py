@@ -175,3 +175,19 @@ def test_credentials_inside_a_crm_error_are_masked_before_storing(push: Any) -> 
 def test_an_unreadable_stored_token_is_told_as_503(push: Any, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = ["another key of at least thirty-two characters"]
     assert push().status_code == 503
+
+
+@pytest.mark.parametrize("depth", [500, 900, 5000])
+def test_a_deep_crm_error_is_kept_without_its_credentials(push: Any, depth: int) -> None:
+    deep = b"[" * depth + b"]" * depth
+    secret = b'{"Authorization": ["Bearer crm-secret"], "deep": ' + deep + b"}"
+    answer = push(b'{"eventName": "error-custom-crm", "data": ' + secret + b"}")
+    assert answer.status_code == 200
+    assert b"crm-secret" not in bytes(Notification.objects.get().body)
+
+
+def test_an_unreadable_previous_token_does_not_keep_the_current_one_out(push: Any) -> None:
+    Subscription.objects.update(
+        previous_bearer_token=Secret("v1:nonsense"), previous_token_accepted_until=timezone.now() + timedelta(hours=1)
+    )
+    assert push().status_code == 200

@@ -1,5 +1,6 @@
 """Feeds at Khoros: what is wanted is made so, and nothing that is not ours is touched."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +9,10 @@ from django.utils import timezone
 
 from integrations import subscriptions
 from integrations.encryption import Secret
+from integrations.http import Reply
 from integrations.models import Company, Installation, Subscription
 from integrations.sources.khoros import plan
+from integrations.sources.khoros.client import KhorosClient
 from integrations.sources.khoros.plan import Step, Wanted
 from tests import making
 from tests.stand_in import StandIn
@@ -245,3 +248,49 @@ def test_labels_are_escaped_and_expressions_are_not() -> None:
 def test_the_stored_token_is_never_shown(subscription: Subscription) -> None:
     secret = Secret.of("plain text")
     assert "plain" not in f"{secret} {secret!r} {subscription.__dict__} {secret.stored}"
+
+
+def test_pages_numbered_from_one_and_short_are_walked_to_the_end(sandbox: StandIn, subscription: Subscription) -> None:
+    """Odd servers ignore the size asked for and number from 1."""
+    rows = [row(str(number), externalId=f"x{number}") for number in range(9)]
+    pages = {0: rows[:4], 1: rows[:4], 2: rows[4:8], 3: rows[8:], 4: []}
+    asked: list[int] = []
+
+    class OddLine:
+        without_secrets = staticmethod(str)
+
+        def call(self, method: str, path: str, **_: Any) -> Reply:
+            page = int(path.partition("pageNumber=")[2].partition("&")[0])
+            asked.append(page)
+            return Reply(200, {}, json.dumps(pages.get(page, [])).encode())
+
+    assert len(KhorosClient(OddLine(), "token").subscriptions()) == 9  # type: ignore[arg-type]
+
+
+def test_a_feed_in_no_list_is_not_posted_again_while_khoros_knows_it(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    register(subscription)
+    for _ in range(3):
+        sandbox.add_fault(
+            "answer", api="khoros", status=200, body={"data": []}, path="/v2/events/subscription?", times=2
+        )
+        register(subscription)
+        sandbox.clear_faults()
+    assert [call.method for call in sandbox.calls("khoros")].count("POST") == 1
+
+
+def test_changing_the_event_retires_the_feed_of_the_old_one() -> None:
+    old = row("1", eventName="rule-applied")
+    assert plan.steps(WANTED, [old]) == [Step("post")]
+    assert plan.steps(WANTED, [old, row("2")], just_posted=True) == [Step("delete", "1")]
+
+
+def test_what_khoros_answers_fits_into_the_columns(sandbox: StandIn, subscription: Subscription) -> None:
+    register(subscription)
+    odd = [row("u" * 300, externalId="other\x00", status="S" * 100, notificationUri="h" * 3000)]
+    sandbox.add_fault(
+        "answer", api="khoros", status=200, body={"data": odd}, method="GET", path="/v2/events/subscription?"
+    )
+    register(subscription)
+    assert subscription.checked_at is not None

@@ -41,7 +41,7 @@ def test_the_default_ticket_carries_what_an_agent_needs() -> None:
     assert whole["subject"] == "CreateCase: Ann on twitter: Help!"
     assert whole["comment"] == {
         "body": "Help!\n\nAuthor: Ann\nHandle: @ann\nNetwork: twitter\nPost: https://t/1\n"
-        "Posted: 2026-11-22 09:00:00 UTC\nLabel: CreateCase",
+        "Post id: twitter:1\nPosted: 2026-11-22 09:00:00 UTC\nLabel: CreateCase",
         "public": False,
     }
     assert whole["external_id"] == "khoros:twitter:1:m"

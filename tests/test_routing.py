@@ -115,3 +115,32 @@ def test_the_summary_names_each_post(mapping: Mapping) -> None:
     text = "A text  with\nlines"
     routed = route(mapping.subscription, making.notification(making.item("twitter:1", author="Ann", text=text)))
     assert routed.summary == "twitter:1 Ann (@author): A text with lines"
+
+
+def test_a_declared_character_set_is_used_again_when_routing(mapping: Mapping) -> None:
+    body = json.dumps(making.notification(making.item(text="日本語")), ensure_ascii=False).encode("shift_jis")
+    notification = Notification.objects.create(
+        subscription=mapping.subscription,
+        event_key="k",
+        body=body,
+        headers={"Content-Type": "application/json; charset=shift_jis"},
+    )
+    routing.route(notification.pk)
+    assert "日本語" in Delivery.objects.get().request
+
+
+def test_a_notification_that_cannot_be_stored_away_is_unreadable_and_not_met_for_ever(mapping: Mapping) -> None:
+    unreadable = route(mapping.subscription, making.notification(making.item("İ" * 60 + ":1")))
+    assert unreadable.state in (State.ROUTED, State.UNREADABLE)
+
+
+def test_the_networks_spelling_makes_no_second_post(mapping: Mapping) -> None:
+    route(mapping.subscription, making.notification(making.item("Twitter:77")))
+    route(mapping.subscription, making.notification(making.item("twitter:77")))
+    assert Delivery.objects.get().post_id == "twitter:77"
+
+
+def test_many_posts_in_one_notification_are_routed_together(mapping: Mapping) -> None:
+    items = [making.item(f"twitter:{number}", text="x") for number in range(1200)]
+    assert route(mapping.subscription, making.notification(*items)).state == State.ROUTED
+    assert Delivery.objects.count() == 1200

@@ -6,13 +6,12 @@ import sys
 from typing import Any
 
 import pytest
-import redis
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 from django.test import Client
 
-from integrations import health
+from integrations import redis_client
 from integrations.bootstrap import bootstrap
 from integrations.encryption import Secret, UnreadableSecret
 from integrations.models import Company, Connection, Installation, Mapping, Subscription
@@ -201,14 +200,15 @@ def test_health_tells_the_process_and_what_intake_needs(client: Client, portal: 
 
 
 def test_a_dead_redis_degrades_and_does_not_stop_intake(
-    client: Client, portal: Installation, monkeypatch: pytest.MonkeyPatch
+    client: Client, portal: Installation, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Installation.objects.update(worker_heard_at=Now())
-    broken = redis.Redis.from_url("redis://127.0.0.1:1/0")
-    monkeypatch.setattr(health, "client", lambda: broken)
+    monkeypatch.setitem(settings.CELERY, "broker_url", "redis://127.0.0.1:1/0")
+    redis_client.client.cache_clear()
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["degraded"]) == (200, ["redis"])
     assert client.get("/readyz?full=1").status_code == 503
+    redis_client.client.cache_clear()
 
 
 def test_health_answers_any_host_and_without_https(client: Client, portal: Installation, settings: Any) -> None:

@@ -5,16 +5,18 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
 from integrations import bootstrap, connections, pace, subscriptions, telling
 from integrations.addresses import NoPublicAddress, webhook_url
 from integrations.admin.base import PortalAdmin, note_action, themed
-from integrations.destinations import DESTINATIONS
+from integrations.destinations import DESTINATIONS, Destination
 from integrations.encryption import Secret, UnreadableSecret
 from integrations.forms import (
     DEFAULT_KIND,
@@ -44,7 +46,11 @@ class ConfigurationAdmin(PortalAdmin):
     """Configuration that the log points at is never deleted; it can be switched off (`switch` names the field)."""
 
     switch = "is_active"
-    switched_off_words = "switched off"
+    # Columns that the form owns: saving leaves alone what workers write beside it.
+    owned: tuple[str, ...] = ()
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.save(update_fields=self.owned if change and self.owned else None)
 
     def uses(self, obj: Any) -> str:
         """What keeps the object from being deleted, in words; empty when nothing does."""
@@ -93,17 +99,16 @@ class ConfigurationAdmin(PortalAdmin):
 
     @admin.action(description="Take the secret from the environment", permissions=["change_action"])
     def take_secret_from_environment(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        taken = [row.pk for row in queryset if bootstrap.environment_differs(row) and not self._take(row)]
+        taken = []
+        for row in filter(bootstrap.environment_differs, queryset):
+            bootstrap.take_from_environment(row)
+            taken.append(row.pk)
         note_action(request, self.model, taken, "take_secret_from_environment")
         level = messages.SUCCESS if taken else messages.WARNING
         words = "The environment's secret is used from now on." if taken else "The environment holds no other secret."
         self.message_user(request, words, level)
         self.after_switching(taken)
         return self.back(request)
-
-    @staticmethod
-    def _take(row: Any) -> None:
-        bootstrap.take_from_environment(row)
 
     def secret_words(self, secret: Secret, obj: Any) -> str:
         if not secret:
@@ -120,18 +125,22 @@ class ConfigurationAdmin(PortalAdmin):
 @admin.register(Company)
 class CompanyAdmin(ConfigurationAdmin):
     form = CompanyForm
+    owned = ("name", "company_id", "api_token")
     list_display = ("name", "company_id", "token_state", "checked_at", "warning_words")
     actions = ("take_secret_from_environment",)
     ordering = ("name",)
     switch = ""
-    fieldsets = (
-        (None, {"fields": ("name", "company_id", "new_api_token", "token_state", "checked_at", "warning_words")}),
-    )
     readonly_fields = ("token_state", "checked_at", "warning_words")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        may_change = obj is None or self.has_change_permission(request, obj)
+        secret = ("new_api_token",) if may_change else ()
+        found = ("token_state", "checked_at", "warning_words") if obj else ()
+        return ((None, {"fields": ("name", "company_id", *secret, *found)}),)
 
     def uses(self, obj: Company) -> str:
         count = obj.subscriptions.count()
-        return f"{count} subscriptions belong to it. Switch those off instead." if count else ""
+        return f"subscriptions belong to it ({count}); those can be switched off" if count else ""
 
     @admin.display(description="Stored API token")
     def token_state(self, company: Company) -> str:
@@ -163,6 +172,17 @@ class CompanyAdmin(ConfigurationAdmin):
 @admin.register(Subscription)
 class SubscriptionAdmin(ConfigurationAdmin):
     form = SubscriptionForm
+    owned = (
+        "company",
+        "event_name",
+        "match",
+        "label",
+        "is_active",
+        "registration",
+        "bearer_token",
+        "previous_bearer_token",
+        "previous_token_accepted_until",
+    )
     list_display = ("listens_to", "company", "event_name", "receives", "registration_label", "checked_at", "others")
     list_display_links = ("listens_to",)
     list_select_related = ("company",)
@@ -185,7 +205,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
                 )
             },
         ),
-        ("Here", {"fields": ("mappings_words", "token_state")}),
+        ("Here", {"fields": ("mappings_words", "new_bearer_token", "token_state")}),
     )
     readonly_fields = (
         "registration_words",
@@ -199,7 +219,15 @@ class SubscriptionAdmin(ConfigurationAdmin):
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fieldsets if obj else self.fieldsets[:1]
+        if obj is None:
+            return (self.fieldsets[0], ("Here", {"fields": ("new_bearer_token",)}))
+        if self.has_change_permission(request, obj):
+            return self.fieldsets
+        return (*self.fieldsets[:2], ("Here", {"fields": ("mappings_words", "token_state")}))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The company is fixed: under another one's token the feed at Khoros could no longer be changed."""
+        return (*self.readonly_fields, "company") if obj else self.readonly_fields
 
     def uses(self, obj: Subscription) -> str:
         found = [
@@ -247,7 +275,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
         names = [f"{mapping.name}{'' if mapping.is_active else ' (off)'}" for mapping in subscription.mappings.all()]
         return ", ".join(names) or "None yet: posts are kept but make no tickets."
 
-    @admin.display(description="Bearer token")
+    @admin.display(description="Stored bearer token")
     def token_state(self, subscription: Subscription) -> str:
         return self.secret_words(subscription.bearer_token, subscription)
 
@@ -287,6 +315,18 @@ class SubscriptionAdmin(ConfigurationAdmin):
         return self.back(request)
 
 
+def _destination(kind: str) -> Destination:
+    if kind not in DESTINATIONS:
+        raise Http404
+    return DESTINATIONS[kind]
+
+
+def _as_rows(values: dict[str, Any]) -> str:
+    """Settings for people who may look but not change."""
+    rows = [(name.replace("_", " "), str(value)) for name, value in values.items() if value not in ("", [], None)]
+    return format_html_join(mark_safe("<br>"), "{}: {}", rows)
+
+
 def _other_words(other: dict[str, str]) -> str:
     name = other.get("externalId") or other.get("uuid") or "without a name"
     status = other.get("status") or "of unknown status"
@@ -310,20 +350,33 @@ def _check_soon(subscription_ids: list[int]) -> None:
 @admin.register(Connection)
 class ConnectionAdmin(ConfigurationAdmin):
     list_display = ("name", "kind_title", "account", "health_label", "pause_words")
+    owned = (
+        "name",
+        "is_active",
+        "look_up_before_create",
+        "settings",
+        "secrets",
+        "access_token",
+        "access_token_expires_at",
+    )
     actions = ("pause", "resume", "switch_off", "take_secret_from_environment")
     list_filter = ("is_active",)
     ordering = ("name",)
-    readonly_fields = ("health_words", "secrets_words")
+    readonly_fields = ("health_words", "settings_words", "secrets_words")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        destination = DESTINATIONS[obj.kind if obj else request.GET.get("kind", DEFAULT_KIND)]
+        if obj and not self.has_change_permission(request, obj):
+            return super().get_form(request, obj, change=change, **kwargs)
+        destination = _destination(obj.kind if obj else request.GET.get("kind", DEFAULT_KIND))
         form = connection_form_for(destination)
         themed(form)
         kwargs["form"], kwargs["fields"] = form, None
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        destination = DESTINATIONS[obj.kind if obj else request.GET.get("kind", DEFAULT_KIND)]
+        destination = _destination(obj.kind if obj else request.GET.get("kind", DEFAULT_KIND))
+        if obj and not self.has_change_permission(request, obj):
+            return ((None, {"fields": ["name", "is_active", "health_words", "settings_words", "secrets_words"]}),)
         own = list(destination.connection_form.base_fields)
         general = (None, {"fields": ["name", "is_active", *(["health_words"] if obj else [])]})
         account = (destination.title, {"fields": [*own, *(["secrets_words"] if obj else [])]})
@@ -364,6 +417,10 @@ class ConnectionAdmin(ConfigurationAdmin):
         ends = f"goes on by itself at {telling.moment(until)}" if until else "waits for a person to resume it"
         return f"Paused since {telling.moment(connection.paused_at)}; {ends}. {connection.pause_reason}"
 
+    @admin.display(description="Settings")
+    def settings_words(self, connection: Connection) -> str:
+        return _as_rows(connection.settings)
+
     @admin.display(description="Stored secrets")
     def secrets_words(self, connection: Connection) -> str:
         return self.secret_words(connection.secrets, connection)
@@ -388,7 +445,7 @@ class ConnectionAdmin(ConfigurationAdmin):
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if change and form.signs_in_otherwise and obj.paused_at is not None:
+        if change and form.signs_in_otherwise and obj.paused_at is not None and not obj.paused_by:
             self._resume_after_commit([obj.pk])
             self.message_user(request, "The connection was resumed, to try the new sign-in.", messages.SUCCESS)
         elif change and form.signs_in_otherwise:
@@ -397,10 +454,13 @@ class ConnectionAdmin(ConfigurationAdmin):
 
     @staticmethod
     def _resume_after_commit(ids: list[int]) -> None:
-        transaction.on_commit(lambda: connections.resume(Connection.objects.filter(pk__in=ids)) and None, robust=True)
+        def resume() -> None:
+            connections.resume(Connection.objects.filter(pk__in=ids))
+
+        transaction.on_commit(resume, robust=True)
 
     def after_switching(self, ids: list[int]) -> None:
-        taken = [row.pk for row in Connection.objects.filter(pk__in=ids, is_active=True)]
+        taken = list(Connection.objects.filter(pk__in=ids, is_active=True, paused_by="").values_list("pk", flat=True))
         if taken:
             self._resume_after_commit(taken)
 
@@ -408,7 +468,7 @@ class ConnectionAdmin(ConfigurationAdmin):
     def pause(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
         reason = f"Paused by {request.user.get_username()}. Deliveries wait until it is resumed."
-        connections.pause(Connection.objects.filter(pk__in=ids), reason, None)
+        connections.pause(Connection.objects.filter(pk__in=ids), reason, None, by=request.user.get_username())
         note_action(request, Connection, ids, "pause")
         self.message_user(request, f"{len(ids)} paused: what goes there waits.", messages.SUCCESS)
         return self.back(request)
@@ -430,8 +490,12 @@ class MappingAdmin(ConfigurationAdmin):
     actions = ("switch_off",)
     ordering = ("name",)
 
+    readonly_fields = ("conditions_shown", "settings_words")
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = mapping_form_for(DESTINATIONS[self._kind(request, obj)])
+        if obj and not self.has_change_permission(request, obj):
+            return super().get_form(request, obj, change=change, **kwargs)
+        form = mapping_form_for(_destination(self._kind(request, obj)))
         themed(form)
         kwargs["form"], kwargs["fields"] = form, None
         return super().get_form(request, obj, change=change, **kwargs)
@@ -441,11 +505,14 @@ class MappingAdmin(ConfigurationAdmin):
         return obj.connection.kind if obj else request.GET.get("kind", DEFAULT_KIND)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        destination = DESTINATIONS[self._kind(request, obj)]
+        general = ["name", "subscription", "connection", "is_active"]
+        if obj and not self.has_change_permission(request, obj):
+            return ((None, {"fields": [*general, "conditions_shown", "settings_words"]}),)
+        destination = _destination(self._kind(request, obj))
         own = list(destination.mapping_form.base_fields)
         conditions = list(ConditionsForm.base_fields)
         return (
-            (None, {"fields": ["name", "subscription", "connection", "is_active"]}),
+            (None, {"fields": general}),
             ("The ticket", {"fields": own}),
             (
                 "Which posts",
@@ -455,6 +522,14 @@ class MappingAdmin(ConfigurationAdmin):
 
     def uses(self, obj: Mapping) -> str:
         return "it has made deliveries, and the log points at it" if obj.deliveries.exists() else ""
+
+    @admin.display(description="The ticket")
+    def settings_words(self, mapping: Mapping) -> str:
+        return _as_rows(mapping.settings)
+
+    @admin.display(description="Which posts")
+    def conditions_shown(self, mapping: Mapping) -> str:
+        return _as_rows(mapping.conditions) or "every post of the subscription"
 
     @display(description="Active", boolean=True)
     def active(self, mapping: Mapping) -> bool:

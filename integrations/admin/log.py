@@ -19,6 +19,7 @@ from integrations.models import Attempt, Delivery, Notification
 COLOURS = {"delivered": "success", "failed": "danger", "pending": "warning", "sending": "info", "cancelled": "default"}
 NOTIFICATION_COLOURS = {"routed": "success", "unmatched": "warning", "unreadable": "danger", "received": "info"}
 LARGEST_NUMBER_LENGTH = 30
+SHORTEST_TEXT = 3  # a trigram index cannot help with less
 
 
 @admin.register(Delivery)
@@ -70,7 +71,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
         exact = Q(post_id=term) | Q(native_id=term)
         if term.isdigit() and len(term) <= LARGEST_NUMBER_LENGTH:
             exact |= Q(ticket_number=term)
-        return queryset.filter(exact | Q(search_text__icontains=term)), False
+        if len(term) >= SHORTEST_TEXT:
+            exact |= Q(search_text__icontains=term)
+        return queryset.filter(exact), False
 
     @admin.display(description="Time (UTC)")
     def at(self, delivery: Delivery) -> str:
@@ -187,7 +190,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         term = search_term.strip().removeprefix("#")
         if not term:
             return queryset, False
-        found = Q(summary__icontains=term)
+        found = Q(summary__icontains=term) if len(term) >= SHORTEST_TEXT else Q(pk=None)
         if term.isdigit() and len(term) < 18:
             found |= Q(pk=int(term))
         return queryset.filter(found), False

@@ -3,7 +3,6 @@
 import secrets
 import uuid
 from datetime import datetime
-from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -27,7 +26,7 @@ class Installation(models.Model):
     seeded_at = models.DateTimeField(null=True)
     # Set when a request reached us under HEROKU_APP_NAME's address: only then is that address known to be ours.
     heroku_address_seen_at = models.DateTimeField(null=True)
-    # Written by the worker through the queue: a recent time proves that beat, Redis and a worker all work.
+    # Written by the workers that deliver, every few seconds.
     worker_heard_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -120,6 +119,7 @@ class Subscription(models.Model):
     registered_address = models.CharField(max_length=500, blank=True, default="", editable=False)
     checked_at = models.DateTimeField("last checked", null=True, editable=False)
     next_check_at = models.DateTimeField(null=True, editable=False, default=None)
+    checking_until = models.DateTimeField(null=True, editable=False)
     failed_checks = models.PositiveIntegerField(default=0, editable=False)
     khoros_message = models.TextField("Khoros' answer", blank=True, default="", editable=False)
     # Subscriptions at Khoros that are not ours and listen to the same label: [{"uuid", "externalId", "status", ...}].
@@ -181,6 +181,8 @@ class Connection(models.Model):
     paused_at = models.DateTimeField(null=True, editable=False)
     paused_until = models.DateTimeField(null=True, editable=False)
     pause_reason = models.TextField(blank=True, default="", editable=False)
+    # The user who paused it; empty when an answer of the other side did.
+    paused_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     # How many limits in a row (429 without Retry-After) were met: the pause grows with it.
     limits_in_a_row = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -243,6 +245,3 @@ class Mapping(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    def setting(self, name: str, default: Any = "") -> Any:
-        return self.settings.get(name, default)

@@ -155,8 +155,8 @@ class Delivery(models.Model):
             models.Index(fields=["post_id"], name="delivery_post"),
             models.Index(fields=["native_id"], name="delivery_native_id"),
             models.Index(fields=["ticket_number"], condition=~Q(ticket_number=""), name="delivery_ticket"),
-            models.Index(fields=["next_attempt_at"], condition=Q(state="pending"), name="delivery_due"),
-            models.Index(fields=["claimed_until"], condition=Q(state="sending"), name="delivery_lease"),
+            models.Index(fields=["connection", "next_attempt_at"], condition=Q(state="pending"), name="delivery_due"),
+            models.Index(fields=["connection", "claimed_until"], condition=Q(state="sending"), name="delivery_lease"),
             GinIndex(OpClass(Upper("search_text"), "gin_trgm_ops"), name="delivery_search"),
         ]
 
@@ -189,6 +189,8 @@ class Attempt(models.Model):
     duration_ms = models.PositiveIntegerField("duration (ms)", null=True)
     meaning = models.TextField(blank=True, default="")
     detail = models.TextField("its own words", blank=True, default="")
+    # What was sent, where the delivery holds another request by now; empty while it still holds this one.
+    request = models.TextField(blank=True, default="")
     # The calls made, secrets removed: [{"method", "url", "headers", "body", "status", "reply_headers", "reply", ...}].
     exchanges = models.JSONField(default=list)
 

@@ -13,6 +13,7 @@ from integrations.destinations.base import Budget, Receipt
 from integrations.http import Failure, Reply
 
 LONGEST_DETAIL = 1500
+LONGEST_NUMBER = 19  # ids are 64-bit integers
 STATUS_PAGE = "status.zendesk.com"
 
 # Our names of the fields that Zendesk's `details` are keyed by, or that stand in a mapping.
@@ -97,9 +98,11 @@ def read_found(reply: Reply, external_id: str, ticket_url: str) -> Receipt | Non
 
 def ticket_number(ticket: Any) -> int | None:
     number = ticket.get("id") if isinstance(ticket, dict) else None
-    if isinstance(number, str) and number.isdigit():
-        number = int(number)
-    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else None
+    if isinstance(number, str) and number.isascii() and number.isdigit():
+        number = int(number[: LONGEST_NUMBER + 1])
+    if not isinstance(number, int) or isinstance(number, bool):
+        return None
+    return number if 0 < number < 10**LONGEST_NUMBER else None
 
 
 def failure(reply: Reply) -> Failure:
@@ -290,7 +293,7 @@ def _problems(details: Any) -> Iterator[tuple[str, str, str]]:
         for entry in entries if isinstance(entries, list) else [entries]:
             if isinstance(entry, dict):
                 yield str(field), str(entry.get("error") or ""), str(entry.get("description") or "")
-            else:
+            elif entry is not None:
                 yield str(field), "", str(entry)
 
 
@@ -327,9 +330,13 @@ def _named_limit(value: str) -> Budget:
     """`total=30; remaining=29; resets=468`. Only an emptied one holds calls up: its window's length is not told."""
     parts = dict(part.strip().split("=", 1) for part in value.split(";") if "=" in part)
     remaining, resets = parts.get("remaining", ""), parts.get("resets", "")
-    return Budget(None, int(remaining) if remaining.isdigit() else None, float(resets) if resets.isdigit() else None)
+    return Budget(None, _whole(remaining), _whole(resets))
 
 
 def _integer(reply: Reply, *names: str) -> int | None:
-    raw = next((reply.headers[name] for name in names if name in reply.headers), "").strip()
-    return int(raw) if raw.isdigit() else None
+    return _whole(next((reply.headers[name] for name in names if name in reply.headers), ""))
+
+
+def _whole(raw: str) -> int | None:
+    text = raw.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None

@@ -6,17 +6,20 @@ Ticketing introduction ("Idempotency"), and "OAuth Tokens for Grant Types".
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 from integrations.destinations.base import Credentials, Receipt, Token
 from integrations.destinations.zendesk import answers
-from integrations.http import Failure, Line
+from integrations.http import Failure, Line, NotItsTurn
 
 CREATE_PATH = "/api/v2/tickets.json"
 TOKEN_PATH = "/oauth/tokens"  # noqa: S105 (an address, not a password)
 # What a ticket's creation and look-up need, and no more.
 SCOPE = "tickets:read tickets:write"
 TOKEN_SECONDS = 7200
+LONGEST_TOKEN_SECONDS = 10 * 365 * 86400
 
 
 def create(
@@ -43,7 +46,9 @@ def create(
 
 
 def _after_unreadable_success(line: Line, external_id: str, credentials: Credentials) -> Receipt:
-    if found := look_up(line, external_id, credentials):
+    with _a_ticket_may_exist("Zendesk answered that it created the ticket, but the answer could not be read."):
+        found = look_up(line, external_id, credentials)
+    if found:
         return found
     raise Failure(
         "Zendesk answered that it created the ticket, but the answer could not be read, and no ticket with our "
@@ -57,7 +62,9 @@ def _after_unreadable_success(line: Line, external_id: str, credentials: Credent
 def _after_key_conflict(
     line: Line, external_id: str, credentials: Credentials, conflict: answers.KeyConflict
 ) -> Receipt:
-    if found := look_up(line, external_id, credentials):
+    with _a_ticket_may_exist("Zendesk knows this try's key with another content."):
+        found = look_up(line, external_id, credentials)
+    if found:
         return found
     raise Failure(
         "Zendesk knows this try's key with another content, and no ticket with our external id is there. "
@@ -67,6 +74,21 @@ def _after_key_conflict(
         is_uncertain=True,
         status=400,
     )
+
+
+@contextmanager
+def _a_ticket_may_exist(what_happened: str) -> Iterator[None]:
+    """A look-up that fails here leaves open whether there is a ticket: it has to be looked up again before all else."""
+    try:
+        yield
+    except NotItsTurn as later:
+        words = f"{what_happened} The request limit leaves no room to look it up yet."
+        raise Failure(words, retry_after=later.seconds, is_uncertain=True, look_up_next=True) from later
+    except Failure as failure:
+        failure.words = f"{what_happened} Looking it up failed: {failure.words}"
+        failure.permanent = failure.permanent and failure.pauses
+        failure.is_uncertain = failure.look_up_next = True
+        raise
 
 
 def look_up(line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
@@ -97,8 +119,11 @@ def fetch_token(line: Line, credentials: Credentials) -> Token:
     answer = reply.json_object()
     token, seconds = answer.get("access_token"), answer.get("expires_in")
     if not isinstance(token, str) or not token:
-        raise Failure("Zendesk's answer to the request for an access token could not be read.", answers.excerpt(reply))
-    return Token(token, float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None)
+        # Not quoted: whatever its shape, it may hold a token.
+        raise Failure("Zendesk's answer to the request for an access token could not be read.")
+    if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TOKEN_SECONDS:
+        return Token(token, None)
+    return Token(token, float(seconds))
 
 
 def ticket_url(line: Line) -> str:

@@ -21,13 +21,16 @@ LONGEST_FIELD = 5_000
 LONGEST_TAG = 80
 LONGEST_EXTERNAL_ID = 250
 
-DEFAULT_SUBJECT = "{{ label }}: {{ author }} on {{ network }}: {{ text|oneline|short:80 }}"
+DEFAULT_SUBJECT = (
+    "{{ label }}: {{ author|default:someone }} on {{ network }}: {{ text|oneline|short:80|default:no text }}"
+)
 DEFAULT_COMMENT = """{{ text }}
 
 Author: {{ author }}
 Handle: @{{ author_handle }}
 Network: {{ network }}
 Post: {{ link }}
+Post id: {{ post_id }}
 Posted: {{ posted_at }}
 Label: {{ label }}"""
 
@@ -89,7 +92,7 @@ def shortened(line: str, limit: int) -> str:
 
 
 def _comment(settings: Mapping[str, Any], values: Mapping[str, Value], post: Post) -> str:
-    text = disarmed(render(settings.get("comment") or DEFAULT_COMMENT, values))
+    text = disarmed(render(settings.get("comment") or DEFAULT_COMMENT, values)).strip("\n")
     if not text.strip():
         return f"The post {post.post_id} has no text. {post.link}".strip()
     return cut_comment(text, post.link or post.post_id)

@@ -20,12 +20,14 @@ class Command(BaseCommand):
         for model in apps.get_app_config("integrations").get_models():
             names = [field.name for field in model._meta.get_fields() if isinstance(field, SecretField)]
             for row in model._default_manager.all() if names else []:
-                try:
-                    anew = {name: secret.encrypted_anew() for name in names if (secret := getattr(row, name))}
-                except UnreadableSecret:
-                    unreadable.append(f"{model._meta.verbose_name} “{row}”")
-                    continue
-                changed += model._default_manager.filter(pk=row.pk).update(**anew) if anew else 0
-        self.stdout.write(f"Re-encrypted the secrets of {changed} objects.")
+                for name in names:
+                    secret = getattr(row, name)
+                    # The old value is part of the condition: what somebody enters at this moment is not overwritten.
+                    stored = model._default_manager.filter(pk=row.pk, **{name: secret})
+                    try:
+                        changed += stored.update(**{name: secret.encrypted_anew()}) if secret else 0
+                    except UnreadableSecret:
+                        unreadable.append(f"{model._meta.verbose_name} “{row}”")
+        self.stdout.write(f"Re-encrypted {changed} secrets.")
         if unreadable:
             raise CommandError(f"No present key reads the secrets of: {', '.join(unreadable)}. Enter them again.")

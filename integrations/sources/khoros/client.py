@@ -38,9 +38,20 @@ class KhorosClient:
             new = {uuid_of(row): row for row in listed if uuid_of(row) not in found}
             found |= new
             # Page 1 may repeat page 0 where numbering begins at 1, so a repeat ends the walk only from page 2 on.
-            if not listed or (not new and page > 1) or (page > 0 and len(listed) < PAGE_SIZE and not new):
+            # How long a page is proves nothing either: the size asked for may be ignored.
+            if not listed or (not new and page > 1):
                 break
         return list(found.values())
+
+    def knows(self, uuid: str) -> bool:
+        """GET /v2/events/subscription/{id}: whether it exists; what stands in the answer is not documented."""
+        try:
+            self._call("GET", f"/v2/events/subscription/{quote(uuid, safe='')}", may_be_empty=True)
+        except Failure as failure:
+            if failure.status == 404:
+                return False
+            raise
+        return True
 
     def subscribe(self, subscription: dict[str, Any]) -> dict[str, Any]:
         """POST /v2/events/subscription. Creates, or updates the one of the same externalId: both have been stated."""

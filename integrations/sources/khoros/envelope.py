@@ -6,6 +6,7 @@ eventUuid, type, data. `uuid` is called `subscriptionUuid` in the rule-applied e
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from integrations.post import Unreadable, storable
 LONGEST_EVENT_UUID = 100
 SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"}
 MASK = "[removed by Casebridge]"
+SECRET_LOOK = re.compile(
+    rb'("(?:[a-z-]*authorization|set-cookie|cookie|x-api-key)"\s*:\s*\[?\s*")[^"]*"', re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,17 @@ class Envelope:
 def open_envelope(body: bytes, charset: str = "") -> Envelope:
     """Never raises: a body that is no JSON object has `unreadable_because` and the key of its raw bytes."""
     try:
-        envelope = read_json_object(body, charset)
+        with _too_deep_is_unreadable():
+            envelope = read_json_object(body, charset)
+            name = storable(str(envelope.get("eventName") or ""))[:100]
+            return Envelope(event_key(envelope), name, without_secrets(envelope, name, body))
     except Unreadable as unreadable:
-        return Envelope(f"bytes:{hashlib.sha256(body).hexdigest()}", "", body, str(unreadable))
-    name = storable(str(envelope.get("eventName") or ""))[:100]
-    return Envelope(event_key(envelope), name, without_secrets(envelope, name, body))
+        return Envelope(f"bytes:{hashlib.sha256(body).hexdigest()}", "", _kept_though_unreadable(body), str(unreadable))
+
+
+def _kept_though_unreadable(body: bytes) -> bytes:
+    """The raw bytes; credentials of a CRM call are masked by their look where the body cannot be read as JSON."""
+    return SECRET_LOOK.sub(rb"\1" + MASK.encode() + b'"', body) if b"error-custom-crm" in body else body
 
 
 def read_json_object(body: bytes, charset: str = "") -> dict[str, Any]:

@@ -16,9 +16,9 @@ from integrations.sources.khoros.envelope import read_json_object
 LONGEST_ID = 250
 
 
-def parse(body: bytes) -> Event:
+def parse(body: bytes, charset: str = "") -> Event:
     """The event a stored body tells of, with one Post for each item. Raises Unreadable."""
-    envelope = read_json_object(body)
+    envelope = read_json_object(body, charset)
     data = envelope.get("data")
     if not isinstance(data, dict):
         data = {"items": data} if isinstance(data, list) else {}
@@ -27,9 +27,7 @@ def parse(body: bytes) -> Event:
         items = [items]
     return Event(
         name=_text(envelope.get("eventName")),
-        company_id=_text(envelope.get("companyId")),
         happened_at=read_time(envelope.get("createdDate")),
-        labels=read_labels(data.get("labels")),
         posts=_posts(items, read_labels(data.get("labels"))),
     )
 
@@ -78,7 +76,10 @@ def _identity(item: dict[str, Any]) -> tuple[str, str, str]:
     if len(entity_id) > LONGEST_ID:
         entity_id = f"{entity_id[:150]}~{_digest(entity_id)}"
     network, colon, native_id = entity_id.partition(":")
-    return (entity_id, network[:60].lower(), native_id) if colon else (entity_id, "", entity_id)
+    if not colon:
+        return entity_id, "", entity_id
+    # The network's name in one spelling: "Twitter:1" and "twitter:1" are the same post.
+    return f"{network.lower()}:{native_id}"[:LONGEST_ID], network.lower()[:60], native_id
 
 
 def _digest(text: str) -> str:
