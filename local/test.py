@@ -93,7 +93,7 @@ def steps(environment: dict[str, str], arguments: Sequence[str]) -> Iterator[tup
     yield "makemigrations --check", [PYTHON, "manage.py", "makemigrations", "--check", "--dry-run"], environment
     deploy = [PYTHON, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
     yield "check --deploy", deploy, as_in_production(environment)
-    yield "pytest", [PYTHON, "-m", "pytest", "-n", "2", *extra], environment
+    yield "pytest", [PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *extra], environment
 
 
 def as_in_production(environment: dict[str, str]) -> dict[str, str]:

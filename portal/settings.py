@@ -304,7 +304,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 # --- Static files ----------------------------------------------------------------------------------------------------
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# Beside the data where there is a folder for it, so that two portals of one checkout do not share it.
+STATIC_ROOT = DATA_DIR / "static" if env.str("DATA_DIR", "") else BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -22,6 +22,7 @@ from tests.stand_in import StandIn
 
 PATIENCE_SECONDS = 45
 http_client = urllib3.PoolManager()
+pytestmark = pytest.mark.xdist_group("one running portal")
 
 
 @pytest.fixture(scope="module")
