@@ -6,13 +6,13 @@ the first and only counted; the queue has no part in the answer.
 
 import hashlib
 import hmac
+import json
+import time
 import uuid
 from dataclasses import dataclass
 
 import structlog
-from django.db import IntegrityError, transaction
-from django.db.models import F
-from django.db.models.functions import Now
+from django.db import connection, transaction
 from django.utils import timezone
 
 from integrations.models import Notification, Subscription
@@ -33,24 +33,47 @@ class Stored:
     is_repeat: bool
 
 
-def authenticate(address: str, authorization: str) -> Subscription | None:
-    """The subscription of this address when the bearer token is its own, else None: which was wrong is not told.
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A subscription as the webhook knows it."""
+
+    id: int
+    is_active: bool
+    tokens: tuple[str, ...]
+
+
+def authenticate(address: str, authorization: str) -> Feed | None:
+    """The feed of this address when the bearer token is its own, else None: which was wrong is not told.
 
     Raises UnreadableSecret when the stored token cannot be read with the present key.
     """
-    subscription = _subscription_at(address)
+    feed = _feed_at(address)
     scheme, _, given = authorization.strip().partition(" ")
     given = given.strip() if scheme.casefold() == "bearer" else ""
-    accepted = _accepted_tokens(subscription) if subscription else [""]
-    matches = [_same(given, token) for token in accepted]
-    return subscription if given and any(matches) else None
+    matches = [_same(given, token) for token in (feed.tokens if feed else ("",))]
+    return feed if given and any(matches) else None
 
 
-def _subscription_at(address: str) -> Subscription | None:
+# Reading and decrypting a subscription costs as much as storing a notification, so each process remembers one for a
+# moment. Only what exists is remembered; what is switched off is looked at again when routing.
+REMEMBERED_SECONDS = 1.0
+_remembered: dict[str, tuple[float, Feed]] = {}
+
+
+def _feed_at(address: str) -> Feed | None:
+    until, feed = _remembered.get(address, (0.0, None))
+    if feed is not None and until > time.monotonic():
+        return feed
+    _remembered.pop(address, None)
     try:
-        return Subscription.objects.filter(uuid=uuid.UUID(address)).first()
+        subscription = Subscription.objects.filter(uuid=uuid.UUID(address)).order_by().first()
     except ValueError:
         return None
+    if subscription is None:
+        return None
+    feed = Feed(subscription.pk, subscription.is_active, tuple(_accepted_tokens(subscription)))
+    _remembered[address] = (time.monotonic() + REMEMBERED_SECONDS, feed)
+    return feed
 
 
 def _accepted_tokens(subscription: Subscription) -> list[str]:
@@ -69,43 +92,48 @@ def _same(given: str, token: str) -> bool:
     return hmac.compare_digest(*digests) and bool(token)
 
 
-def receive(subscription: Subscription, body: bytes, headers: dict[str, str], charset: str = "") -> Stored:
+def receive(feed: Feed, body: bytes, headers: dict[str, str], charset: str = "") -> Stored:
     """Stores an authenticated call and queues its routing. Raises django.db.Error when it cannot be stored."""
     envelope = open_envelope(body, charset)
-    stored = _store(subscription, envelope, headers)
-    if stored.is_repeat:
-        _count_repeat(stored.notification_id)
-    elif not envelope.unreadable_because and subscription.is_active:
+    stored = _store(feed, envelope, headers)
+    if not (stored.is_repeat or envelope.unreadable_because) and feed.is_active:
         transaction.on_commit(lambda: publish(ROUTE, stored.notification_id), robust=True)
     log.info("notification stored", notification_id=stored.notification_id, repeat=stored.is_repeat)
     return stored
 
 
-def _store(subscription: Subscription, envelope: Envelope, headers: dict[str, str]) -> Stored:
-    state, reason = _first_state(subscription, envelope)
-    try:
-        notification = Notification.objects.create(
-            subscription=subscription,
-            event_key=envelope.event_key,
-            event_name=envelope.event_name,
-            body=envelope.body,
-            headers=headers,
-            state=state,
-            reason=reason,
-        )
-    except IntegrityError:
-        known = Notification.objects.only("pk").get(subscription=subscription, event_key=envelope.event_key)
-        return Stored(known.pk, is_repeat=True)
-    return Stored(notification.pk, is_repeat=False)
+# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. It is sent in autocommit, so the
+# row is durable when it returns.
+STORE = """
+INSERT INTO integrations_notification
+  (subscription_id, event_key, event_name, source, body, headers, state, reason, summary, outcome, repeats)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, '', '[]', 0)
+ON CONFLICT ON CONSTRAINT notification_stored_once
+DO UPDATE SET repeats = integrations_notification.repeats + 1, last_repeat_at = now()
+RETURNING id, xmax <> 0
+"""
 
 
-def _first_state(subscription: Subscription, envelope: Envelope) -> tuple[str, str]:
+def _store(feed: Feed, envelope: Envelope, headers: dict[str, str]) -> Stored:
+    state, reason = _first_state(feed, envelope)
+    values = (
+        feed.id,
+        envelope.event_key,
+        envelope.event_name,
+        Notification.Source.PUSHED.value,
+        envelope.body,
+        json.dumps(headers),
+        state,
+        reason,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(STORE, values)
+        return Stored(*cursor.fetchone())
+
+
+def _first_state(feed: Feed, envelope: Envelope) -> tuple[str, str]:
     if envelope.unreadable_because:
-        return Notification.State.UNREADABLE, envelope.unreadable_because
-    if not subscription.is_active:
-        return Notification.State.UNMATCHED, SUBSCRIPTION_IS_OFF
-    return Notification.State.RECEIVED, ""
-
-
-def _count_repeat(notification_id: int) -> None:
-    Notification.objects.filter(pk=notification_id).update(repeats=F("repeats") + 1, last_repeat_at=Now())
+        return Notification.State.UNREADABLE.value, envelope.unreadable_because
+    if not feed.is_active:
+        return Notification.State.UNMATCHED.value, SUBSCRIPTION_IS_OFF
+    return Notification.State.RECEIVED.value, ""

@@ -30,11 +30,11 @@ def khoros_webhook(request: HttpRequest, address: str) -> HttpResponse:
     if request.method != "POST":
         return _answer(405, "Send notifications with POST.", {"Allow": "POST"})
     try:
-        subscription = intake.authenticate(address, request.headers.get("Authorization", ""))
-        if subscription is None:
+        feed = intake.authenticate(address, request.headers.get("Authorization", ""))
+        if feed is None:
             return _answer(401, "The address or the bearer token is not known here.", {"WWW-Authenticate": "Bearer"})
         body = _read_body(request)
-        stored = intake.receive(subscription, body, _kept_headers(request), _charset(request))
+        stored = intake.receive(feed, body, _kept_headers(request), _charset(request))
     except BodyIncomplete:
         return _answer(400, "The body ended before it was complete. Nothing was stored; send it again.")
     except BodyTooLarge:

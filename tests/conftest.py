@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import Client
 
-from integrations import delivery, queueing, routing
+from integrations import delivery, intake, queueing, routing
 from integrations.models import Connection, Delivery, Installation, Mapping, Notification, Subscription
 from integrations.redis_client import client as redis_client
 from sandbox.server import running_sandbox
@@ -40,6 +40,12 @@ def an_empty_redis() -> None:
     """Each process of a parallel run has a Redis database of its own (see pytest_configure)."""
     queueing.publisher().waiting.join()
     redis_client().flushdb()
+
+
+@pytest.fixture(autouse=True)
+def feeds_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests change a subscription and call at once; what remembering means has a test of its own."""
+    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 0.0)
 
 
 @pytest.fixture

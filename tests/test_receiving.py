@@ -10,7 +10,7 @@ from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
 
-from integrations import queueing
+from integrations import intake, queueing
 from integrations.encryption import Secret
 from integrations.models import Notification, Subscription
 from integrations.queueing import ROUTE
@@ -191,3 +191,15 @@ def test_an_unreadable_previous_token_does_not_keep_the_current_one_out(push: An
         previous_bearer_token=Secret("v1:nonsense"), previous_token_accepted_until=timezone.now() + timedelta(hours=1)
     )
     assert push().status_code == 200
+
+
+def test_a_feed_is_remembered_for_a_moment_and_never_a_stranger(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 60.0)
+    assert push().status_code == 200
+    Subscription.objects.update(is_active=False)
+    assert push().status_code == 200
+    assert push(token="wrong").status_code == 401
+    assert set(Notification.objects.values_list("state", flat=True)) == {State.RECEIVED}
+    intake._remembered.clear()
+    push()
+    assert Notification.objects.filter(state=State.UNMATCHED).count() == 1
