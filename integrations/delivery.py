@@ -13,8 +13,8 @@ import structlog
 from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, QuerySet, When
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Greatest, Now
 from structlog.contextvars import bound_contextvars
 
 from integrations import connections, pace
@@ -87,44 +87,46 @@ def _carry_out(this_try: Try) -> None:
 # --- Claim -----------------------------------------------------------------------------------------------------------
 
 
+# One conditional UPDATE is lock, lease and crash recovery. Right of each "=" stands the row as it was before.
+# A lease that ran out means that its process died in the middle: the outcome of that try is unknown, and it counts, as
+# a try that kills its process would do so for ever. A key older than we trust it gives way to the next version, and the
+# row says that a look-up has to come first, before any call is made: a death between the two changes nothing.
+# The connection is asked by EXISTS and not by a join: a join's subquery is not evaluated again after waiting for a
+# competing claim, and both would win.
+CLAIM = """
+UPDATE integrations_delivery AS delivery SET
+  state = 'sending',
+  claim = %(claim)s,
+  claimed_until = now() + %(lease)s * interval '1 second',
+  queued_until = NULL,
+  attempt_count = attempt_count + 1,
+  is_uncertain = is_uncertain OR state = 'sending',
+  tries = tries + (state = 'sending')::int,
+  look_up_next = look_up_next OR coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false),
+  key_version = key_version + coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false)::int,
+  key_used_at = CASE WHEN key_used_at >= now() - %(trusted)s * interval '1 second' THEN key_used_at ELSE now() END
+WHERE id = %(id)s
+  AND (state = 'pending' AND next_attempt_at <= now() OR state = 'sending' AND claimed_until <= now())
+  AND EXISTS (
+    SELECT FROM integrations_connection AS connection
+    WHERE connection.id = delivery.connection_id AND connection.is_active
+      AND (connection.paused_at IS NULL OR connection.paused_until <= now())
+  )
+RETURNING *
+"""
+
+
 def claim(delivery_id: int) -> Try | None:
-    """Takes the delivery if it is due, its connection is open, and nobody holds it; None otherwise.
-
-    One conditional UPDATE is lock, lease and crash recovery. A lease that ran out means that its process died in the
-    middle, so the outcome of that try is unknown. A key older than we trust it gives way to the next version, and the
-    row says that a look-up has to come first, before any call is made: a death between the two changes nothing.
-    The connection is asked by EXISTS and not by a join: a join's subquery is not evaluated again after waiting for a
-    competing claim, and both would win.
-    """
+    """Takes the delivery if it is due, its connection is open, and nobody holds it; None otherwise."""
     claim_id = uuid.uuid4()
-    died = Q(state=Delivery.State.SENDING)
-    key_is_old = Q(key_used_at__lt=seconds_from_now(-KEY_TRUSTED_SECONDS))
-    is_open = Exists(Connection.objects.filter(Connection.open_now(), pk=OuterRef("connection_id")))
-    claimed = (
-        Delivery.objects.filter(due(), is_open, pk=delivery_id)
-        .order_by()
-        .update(
-            state=Delivery.State.SENDING,
-            claim=claim_id,
-            claimed_until=seconds_from_now(settings.DELIVERY_LEASE_SECONDS),
-            queued_until=None,
-            attempt_count=F("attempt_count") + 1,
-            is_uncertain=Case(When(died, then=True), default=F("is_uncertain")),
-            # A try that killed its process counts, or it might do so for ever.
-            tries=Case(When(died, then=F("tries") + 1), default=F("tries"), output_field=IntegerField()),
-            look_up_next=Case(When(key_is_old, then=True), default=F("look_up_next")),
-            key_version=Case(
-                When(key_is_old, then=F("key_version") + 1), default=F("key_version"), output_field=IntegerField()
-            ),
-            key_used_at=Case(When(key_is_old, then=Now()), default=Coalesce(F("key_used_at"), Now())),
-        )
-    )
-    return _try_of(delivery_id, claim_id) if claimed else None
-
-
-def due() -> Q:
-    """Deliveries that may be tried now: waiting and due, or claimed by a process that died."""
-    return waiting() | abandoned()
+    values = {
+        "id": delivery_id,
+        "claim": claim_id,
+        "lease": settings.DELIVERY_LEASE_SECONDS,
+        "trusted": KEY_TRUSTED_SECONDS,
+    }
+    claimed = list(Delivery.objects.raw(CLAIM, values))
+    return _try_of(claimed[0], claim_id) if claimed else None
 
 
 def waiting() -> Q:
@@ -135,10 +137,7 @@ def abandoned() -> Q:
     return Q(state=Delivery.State.SENDING, claimed_until__lte=Now())
 
 
-def _try_of(delivery_id: int, claim_id: uuid.UUID) -> Try | None:
-    delivery = Delivery.objects.select_related("connection").filter(pk=delivery_id, claim=claim_id).first()
-    if delivery is None:
-        return None
+def _try_of(delivery: Delivery, claim_id: uuid.UUID) -> Try:
     connection = delivery.connection
     destination = DESTINATIONS[connection.kind]
 

@@ -113,7 +113,7 @@ def work() -> Callable[[], None]:
     def until_nothing_is_due() -> None:
         for notification in Notification.objects.filter(state=Notification.State.RECEIVED):
             routing.route(notification.pk)
-        for row in Delivery.objects.filter(delivery.due()):
+        for row in Delivery.objects.filter(delivery.waiting() | delivery.abandoned()):
             delivery.deliver(row.pk)
 
     return until_nothing_is_due
