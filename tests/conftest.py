@@ -133,6 +133,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     plain_files = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     django_settings.STORAGES = django_settings.STORAGES | {"staticfiles": plain_files}
+    Path(django_settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
     address, _, _ = str(django_settings.CELERY["broker_url"]).rpartition("/")
     django_settings.CELERY["broker_url"] = f"{address}/{int(worker.removeprefix('gw')) + 1}"
