@@ -19,6 +19,8 @@ from bench.report import Row, Section
 GOAL = 1.3
 CONNECTIONS = 16
 OPEN_RATE = 200.0
+# A baseline that itself falls behind the rate measures its own queue: no verdict follows from it.
+KEPT_SHARE = 0.97
 # Rows there before the first round, so that the worker never runs out of work while it is measured beside.
 BACKLOG_SECONDS = 4.0
 
@@ -34,7 +36,7 @@ class Scene:
 
 
 def measure(ground: Ground) -> Section:
-    rounds, seconds = (1, 2.0) if ground.quick else (2, 2.5)
+    rounds, seconds = (1, 2.0) if ground.quick else (3, 2.0)
     with contextlib.ExitStack() as ending:
         stand_in = ending.enter_context(ground.stand_in())
         portal = ending.enter_context(ground.portal(stand_in.url))
@@ -53,7 +55,9 @@ def measure(ground: Ground) -> Section:
 
 REMARK = (
     "Closed loop with 16 connections, and open loop of 200/s. The worker has a backlog in every state, so its share of "
-    "the cores is in both sides of the ratio; beside “worker stands still” it is in one only."
+    "the cores is in both sides of the ratio; beside “worker stands still” it is in one only. "
+    "Undecided: the baseline itself did not keep up with 200/s. Publishing costs something too, so with Redis gone the "
+    "portal may well be faster than beside a live one."
 )
 
 
@@ -131,13 +135,16 @@ def _rows(scenes: list[Scene], found: Found) -> list[Row]:
                 rows.append(Row(f"{scene.name}, {words}", figure))
             for baseline in baselines:
                 is_goal = baseline == scene.baseline
-                rows.append(
-                    _compared(f"{scene.name}, {words}", figure, outcome, baseline, found[baseline, shape], is_goal)
-                )
+                beside = found[baseline, shape]
+                is_decided = shape == "closed" or beside.per_second >= OPEN_RATE * KEPT_SHARE
+                what = f"{scene.name}, {words}"
+                rows.append(_compared(what, figure, outcome, baseline, beside, is_goal=is_goal, is_decided=is_decided))
     return rows
 
 
-def _compared(what: str, figure: str, outcome: Outcome, baseline: str, beside: Outcome, is_goal: bool) -> Row:
+def _compared(
+    what: str, figure: str, outcome: Outcome, baseline: str, beside: Outcome, *, is_goal: bool, is_decided: bool
+) -> Row:
     slower = beside.per_second / outcome.per_second
     later = outcome.p99_ms / beside.p99_ms
     return Row(
@@ -145,6 +152,6 @@ def _compared(what: str, figure: str, outcome: Outcome, baseline: str, beside: O
         figure,
         f"{baseline}: {beside.per_second:.0f}/s, p99 {beside.p99_ms:.1f} ms",
         f"{slower:.2f}x slower, p99 {later:.2f}x",
-        f"within {GOAL}x" if is_goal else "",
-        (slower <= GOAL and later <= GOAL and not outcome.errors) if is_goal else None,
+        f"within {GOAL}x{'' if is_decided else ' (undecided)'}" if is_goal else "",
+        (slower <= GOAL and later <= GOAL and not outcome.errors) if is_goal and is_decided else None,
     )

@@ -42,7 +42,7 @@ def _without_limit(ground: Ground, milliseconds: int, goal: float | None) -> lis
 
 
 def _under_the_limit(ground: Ground) -> list[Row]:
-    seconds = 60 if ground.quick else 120
+    seconds = 60 if ground.quick else 90
     count = LIMIT * seconds // 60 + 100
     with ground.stand_in(rate_limit=LIMIT) as stand_in, ground.portal(stand_in.url) as portal:
         portal.rows("deliveries", str(count))

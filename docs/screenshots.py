@@ -20,6 +20,7 @@ from local.trial import Trial
 PICTURES = Path(__file__).resolve().parent / "pictures"
 WIDE: ViewportSize = {"width": 1360, "height": 850}
 NARROW: ViewportSize = {"width": 400, "height": 800}
+NARROW_PAGES = {"deliveries", "delivery", "notification", "subscription"}
 
 
 def main() -> None:
@@ -63,7 +64,8 @@ def take_all(browser: Browser, trial: Trial, size: ViewportSize, suffix: str) ->
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{trial.url}/admin/")
-    take(page, f"login{suffix}")
+    if not suffix:
+        take(page, "login")
     page.fill("input[name=username]", "admin")
     page.fill("input[name=password]", trial.password)
     page.click("button[type=submit]")
@@ -86,7 +88,8 @@ def take_all(browser: Browser, trial: Trial, size: ViewportSize, suffix: str) ->
         "tickets": f"{trial.sandbox_url}/tickets",
     }.items():
         page.goto(address)
-        take(page, f"{name}{suffix}")
+        if not suffix or name in NARROW_PAGES:
+            take(page, f"{name}{suffix}")
     page.close()
     for complaint in complaints:
         print("The browser complained:", complaint)

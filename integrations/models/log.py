@@ -202,7 +202,10 @@ class Attempt(models.Model):
                 condition=Q(finished_at__isnull=True) | ~Q(outcome=""), name="attempt_finished_has_an_outcome"
             ),
         ]
-        indexes = [models.Index(fields=["-started_at", "-id"], name="attempt_newest")]
+        indexes = [
+            models.Index(fields=["-started_at", "-id"], name="attempt_newest"),
+            models.Index(fields=["outcome", "-started_at", "-id"], name="attempt_outcome_newest"),
+        ]
 
     def __str__(self) -> str:
         return f"Attempt {self.number}"
