@@ -32,6 +32,12 @@ def do_not_warn_of_root_on_a_trial_machine(**_kwargs: Any) -> None:
         warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
+@celeryd_init.connect
+def give_the_web_server_the_right_of_way(**_kwargs: Any) -> None:
+    """On a machine that both share, an acknowledgement goes before a ticket. The threads begun later inherit it."""
+    os.nice(5)
+
+
 @worker_ready.connect
 def begin(**_kwargs: Any) -> None:
     """What became due while no worker ran does not wait for beat; and whoever delivers says that it is alive."""
