@@ -33,11 +33,12 @@ CREATE INDEX IF NOT EXISTS labelled_posts_by_post ON labelled_posts (post_id);
 CREATE TABLE IF NOT EXISTS subscriptions (
     id INTEGER PRIMARY KEY AUTOINCREMENT, uuid TEXT NOT NULL UNIQUE, external_id TEXT, event_name TEXT NOT NULL,
     status TEXT NOT NULL, query TEXT, notification_uri TEXT, bearer_token TEXT, version INTEGER,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL, company_id INTEGER NOT NULL DEFAULT 42
 );
 CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, event_uuid TEXT NOT NULL UNIQUE, subscription_uuid TEXT NOT NULL,
-    labelling_id INTEGER NOT NULL, envelope TEXT NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, event_uuid TEXT NOT NULL, subscription_uuid TEXT NOT NULL,
+    labelling_id INTEGER, envelope TEXT NOT NULL, is_collected INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (event_uuid, subscription_uuid)
 );
 CREATE INDEX IF NOT EXISTS events_by_subscription ON events (subscription_uuid, id);
 CREATE INDEX IF NOT EXISTS events_by_labelling ON events (labelling_id);
@@ -63,6 +64,20 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
 CREATE TABLE IF NOT EXISTS access_tokens (token TEXT PRIMARY KEY, scope TEXT NOT NULL, ends_at REAL NOT NULL);
 """
 
+# A file of the first version has events that belong to a labelling each, and subscriptions of one company.
+SCHEMA_VERSION = 2
+BEFORE_SCHEMA = """
+ALTER TABLE subscriptions ADD COLUMN company_id INTEGER NOT NULL DEFAULT 42;
+ALTER TABLE events RENAME TO first_events;
+DROP INDEX events_by_subscription;
+DROP INDEX events_by_labelling;
+"""
+AFTER_SCHEMA = """
+INSERT INTO events (id, event_uuid, subscription_uuid, labelling_id, envelope)
+    SELECT id, event_uuid, subscription_uuid, labelling_id, envelope FROM first_events;
+DROP TABLE first_events;
+"""
+
 TABLES = (
     "settings",
     "posts",
@@ -85,9 +100,24 @@ PEOPLE = (
 )
 
 
+# What a switch of words or with few numbers can be set to; the first is how the sandbox begins.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "resubscribe": ("update", "second"),
+    "pull_shape": ("data", "bare", "data_items", "data_events", "events", "strings", "inner"),
+    "pull_order": ("newest", "oldest", "shuffled"),
+    "pull_content_type": ("text/plain", "application/json"),
+    "list_first_page": (0, 1),
+    "list_shape": ("data", "bare", "data_items"),
+}
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The switches. `rate_limit` 0 means no limits and no rate headers, the look-up limit included."""
+    """The switches. `rate_limit` 0 means no limits and no rate headers, the look-up limit included.
+
+    Those that begin with `pull` are about collecting events, those with `list` about the list of subscriptions;
+    a largest page of 0 is no limit. `refuse_pushes` counts down with every push that is not made.
+    """
 
     rate_limit: int = 700
     index_limit: int = 100
@@ -95,6 +125,23 @@ class Settings:
     labels_in_payload: bool = False
     push: bool = True
     idempotency_age_seconds: int = 7200
+    pull: bool = True
+    pull_shape: str = "data"
+    pull_order: str = "newest"
+    pull_largest_page: int = 0
+    pull_ignores_limit: bool = False
+    pull_ignores_offset: bool = False
+    pull_consumes: bool = False
+    pull_content_type: str = "text/plain"
+    push_twice: bool = False
+    push_out_of_order: bool = False
+    refuse_pushes: int = 0
+    list_first_page: int = 0
+    list_largest_page: int = 0
+    list_repeats: bool = False
+    list_shape: str = "data"
+    list_shows_token: bool = True
+    refuse_status_changes: bool = False
 
     def changed(self, values: Mapping[str, Any]) -> "Settings":
         """These settings with some replaced. Raises ValueError with a sentence about the first bad one."""
@@ -106,8 +153,8 @@ class Settings:
                 raise ValueError(f"{name} must be of type {kinds[name].__name__}.")
             if isinstance(value, int) and value < 0:
                 raise ValueError(f"{name} must not be negative.")
-        if values.get("resubscribe", "update") not in ("update", "second"):
-            raise ValueError('resubscribe must be "update" or "second".')
+            if name in CHOICES and value not in CHOICES[name]:
+                raise ValueError(f"{name} must be {' or '.join(json.dumps(each) for each in CHOICES[name])}.")
         return replace(self, **values)
 
 
@@ -132,7 +179,7 @@ class State:
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=OFF")
-        self._connection.executescript(SCHEMA)
+        self._build()
         self.is_new = self.row("SELECT 1 FROM users") is None
         if self.is_new:
             self.clear()
@@ -203,6 +250,14 @@ class State:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+    def _build(self) -> None:
+        """Makes the tables of a new file, and brings those of an older sandbox up to date, all or nothing."""
+        is_known = self.row("SELECT 1 FROM sqlite_master WHERE name = 'events'") is not None
+        is_first = is_known and self.count("PRAGMA user_version") < SCHEMA_VERSION
+        steps = (BEFORE_SCHEMA, SCHEMA, AFTER_SCHEMA) if is_first else (SCHEMA,)
+        script = f"BEGIN IMMEDIATE; {' '.join(steps)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        self._connection.executescript(script)
 
     def _stored_settings(self) -> Settings:
         known = {each.name for each in fields(Settings)}
