@@ -6,10 +6,10 @@ Every mistake is answered with 400 or 404 and `{"error": sentence}`.
 from dataclasses import asdict
 from typing import Any
 
-from sandbox import inbox, tickets
-from sandbox.exchange import Answer, Request, RequestLog, Routes, json_answer
+from sandbox import events, examples, inbox, subscriptions, tickets
+from sandbox.events import happening_from
+from sandbox.exchange import Answer, Request, RequestLog, Routes, json_answer, whole_number
 from sandbox.faults import Faults, fault_from
-from sandbox.khoros import KhorosApi, described
 from sandbox.pushes import Pusher
 from sandbox.state import State
 from sandbox.zendesk import ZendeskApi
@@ -25,19 +25,18 @@ class Controls:
         faults: Faults,
         requests: RequestLog,
         pusher: Pusher,
-        khoros: KhorosApi,
         zendesk: ZendeskApi,
     ) -> None:
         self.state = state
         self.faults = faults
         self.requests = requests
         self.pusher = pusher
-        self.khoros = khoros
         self.zendesk = zendesk
 
     def reset(self) -> None:
         """Makes the sandbox as good as new: the first posts, no tickets, no subscriptions, no faults."""
         self.faults.clear()
+        self.pusher.forget()
         self.state.clear()
         inbox.plant(self.state)
         self.requests.clear()
@@ -45,12 +44,24 @@ class Controls:
 
     def apply_label(self, label: str, post_ids: list[int]) -> list[str]:
         """Labels posts as one happening, sends the pushes and returns the event uuids."""
-        events, due = inbox.apply_label(self.state, label, post_ids)
+        event_uuids, due = inbox.apply_label(self.state, label, post_ids)
         self.pusher.send(due)
-        return events
+        return event_uuids
 
-    def push_again(self, event_uuid: str) -> int:
-        push_id = inbox.push_again(self.state, event_uuid)
+    def apply_label_in_bulk(self, label: str, count: int, *, push: bool) -> list[str]:
+        """Labels so many new posts one by one, sends the pushes where they are wanted and returns the event uuids."""
+        event_uuids, due = inbox.apply_label_in_bulk(self.state, label, count, push=push)
+        self.pusher.send(due)
+        return event_uuids
+
+    def tell(self, values: dict[str, Any]) -> list[str]:
+        """Makes something happen, sends the pushes and returns the event uuids."""
+        event_uuids, due = events.tell(self.state, happening_from(values))
+        self.pusher.send(due)
+        return event_uuids
+
+    def push_again(self, event_uuid: str, subscription_uuid: str | None = None) -> int:
+        push_id = events.push_again(self.state, event_uuid, subscription_uuid)
         self.pusher.send([push_id])
         return push_id
 
@@ -92,6 +103,15 @@ class ControlApi:
             ("DELETE", "/control/requests", self._clear_requests),
             ("GET", "/control/tickets", self._tickets),
             ("GET", "/control/subscriptions", self._subscriptions),
+            ("POST", "/control/subscriptions", self._make_subscription),
+            ("POST", "/control/subscriptions/([^/]+)", self._change_subscription),
+            ("DELETE", "/control/subscriptions/([^/]+)", self._delete_subscription),
+            ("POST", "/control/subscriptions/([^/]+)/copy", self._copy_subscription),
+            ("POST", "/control/forget", self._forget_subscriptions),
+            ("GET", "/control/examples", self._examples),
+            ("GET", "/control/events", self._events),
+            ("POST", "/control/events", self._tell),
+            ("POST", "/control/events/bulk", self._apply_label_in_bulk),
             ("GET", "/control/pushes", self._pushes),
             ("POST", "/control/pushes", self._push_again),
             ("GET", "/control/posts", self._posts),
@@ -138,7 +158,48 @@ class ControlApi:
         return json_answer(200, {"count": len(found), "tickets": found})
 
     def _subscriptions(self, request: Request) -> Answer:
-        return json_answer(200, {"subscriptions": [described(row) for row in self._controls.khoros.subscriptions()]})
+        rows = subscriptions.everything(self._state)
+        return json_answer(200, {"subscriptions": [subscriptions.described(row) for row in rows]})
+
+    def _make_subscription(self, request: Request) -> Answer:
+        """One that somebody else made, whatever there is already."""
+        uuid = subscriptions.create(self._state, subscriptions.checked(body_of(request)))
+        return self._subscription(201, uuid)
+
+    def _change_subscription(self, request: Request, uuid: str) -> Answer:
+        subscriptions.change(self._state, uuid, body_of(request))
+        return self._subscription(200, uuid)
+
+    def _delete_subscription(self, request: Request, uuid: str) -> Answer:
+        subscriptions.delete(self._state, uuid)
+        return json_answer(200, {"removed": 1})
+
+    def _copy_subscription(self, request: Request, uuid: str) -> Answer:
+        return self._subscription(201, subscriptions.copy(self._state, uuid))
+
+    def _forget_subscriptions(self, request: Request) -> Answer:
+        return json_answer(200, {"forgotten": subscriptions.forget(self._state)})
+
+    def _subscription(self, status: int, uuid: str) -> Answer:
+        return json_answer(status, subscriptions.described(subscriptions.one(self._state, uuid)))
+
+    def _examples(self, request: Request) -> Answer:
+        return json_answer(200, {"examples": [example.shown() for example in examples.examples()]})
+
+    def _events(self, request: Request) -> Answer:
+        limit = whole_number(request.query, "limit", 0)
+        return json_answer(200, {"events": events.listed(self._state, limit or -1)})
+
+    def _tell(self, request: Request) -> Answer:
+        return json_answer(201, {"eventUuids": self._controls.tell(body_of(request))})
+
+    def _apply_label_in_bulk(self, request: Request) -> Answer:
+        wanted = body_of(request)
+        count, push = wanted.get("count"), wanted.get("push", False)
+        if type(count) is not int or type(push) is not bool:
+            raise ValueError("count must be a whole number and push true or false.")
+        event_uuids = self._controls.apply_label_in_bulk(str(wanted.get("label") or ""), count, push=push)
+        return json_answer(201, {"count": len(event_uuids), "eventUuids": event_uuids})
 
     def _pushes(self, request: Request) -> Answer:
         rows = self._state.rows(
@@ -148,7 +209,9 @@ class ControlApi:
         return json_answer(200, {"pushes": [dict(row) for row in rows]})
 
     def _push_again(self, request: Request) -> Answer:
-        return json_answer(201, {"id": self._controls.push_again(str(body_of(request).get("eventUuid")))})
+        wanted = body_of(request)
+        push_id = self._controls.push_again(str(wanted.get("eventUuid")), wanted.get("subscriptionUuid"))
+        return json_answer(201, {"id": push_id})
 
     def _posts(self, request: Request) -> Answer:
         return json_answer(200, {"posts": inbox.posts(self._state)})

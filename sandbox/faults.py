@@ -72,7 +72,6 @@ GATEWAY_PAGE = (
 )
 SIGN_IN_PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Please sign in</h1></body></html>"
 INACTIVE_PAGE = "<html><head><title>403</title></head><body><h1>Developer Inactive</h1></body></html>"
-NOT_FOUND_PAGE = "<html><head><title>586</title></head><body><h1>Service Not Found</h1></body></html>"
 
 
 @dataclass(frozen=True)
@@ -242,7 +241,7 @@ UNPROCESSABLE = record_invalid([Problem("subject", "Subject: is refused by a rul
 SHARED_WORDS: dict[str, Callable[[Request], Answer]] = {
     **{f"{status}_html": _page(status, GATEWAY_PAGE.format(status=status)) for status in GATEWAY},
     "429": lambda request: text_answer(429, zendesk.TOO_MANY_REQUESTS),
-    "586": _page(586, NOT_FOUND_PAGE),
+    "586": _page(586, khoros.NOT_FOUND_PAGE),
     "developer_inactive": _page(403, INACTIVE_PAGE),
 }
 ZENDESK_WORDS: dict[str, Callable[[Request], Answer]] = {

@@ -1,23 +1,19 @@
 """The inbox of the pretended Khoros: posts, the labels applied to them, and the events that makes.
 
-One labelling of any number of posts is one happening. Every ACTIVE subscription that asked for it gets its
-own event, with a new eventUuid, and a push when it named an address and pushing is switched on.
+One labelling of any number of posts is one happening.
 """
 
 import json
-import re
 import secrets
 import sqlite3
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
-from sandbox import seeds
-from sandbox.state import State, now, timestamp
+from sandbox import events, seeds
+from sandbox.events import LABEL_APPLIED, Happening
+from sandbox.state import State, timestamp
 
-COMPANY_ID = 42
-LABEL_APPLIED = "stream-item-label-applied"
+LARGEST_BULK = 100_000
 LABELS = ("CreateCase", "VIP", "Complaint", "Praise")
 
 PERMALINKS = {
@@ -90,7 +86,7 @@ def outcomes(state: State, labelling_id: int) -> list[sqlite3.Row]:
     """What became of a labelling: its events, each with its pushes; an event never pushed has no uri."""
     return state.rows(
         "SELECT events.event_uuid, uri, finished_at, milliseconds, status, error FROM events"
-        " LEFT JOIN pushes USING (event_uuid) WHERE labelling_id = ? ORDER BY events.id, pushes.id",
+        " LEFT JOIN pushes USING (event_uuid, subscription_uuid) WHERE labelling_id = ? ORDER BY events.id, pushes.id",
         labelling_id,
     )
 
@@ -108,17 +104,25 @@ def apply_label(state: State, label: str, post_ids: Sequence[int]) -> tuple[list
             post(state, post_id)
             state.insert("INSERT INTO labelled_posts VALUES (?, ?)", labelling_id, post_id)
         data = _event_data(state, label, list(dict.fromkeys(post_ids)))
-        events = [_record_event(state, subscription, labelling_id, data) for subscription in _interested(state, label)]
-        noted = [_note_push(state, event) for event in events] if state.settings.push else []
-    return events, [push_id for push_id in noted if push_id is not None]
+        return events.tell(state, Happening(LABEL_APPLIED, data, (label,), labelling_id))
 
 
-def push_again(state: State, event_uuid: str) -> int:
-    """Notes one more push of an event, whatever became of earlier ones. Raises LookupError where there is none."""
-    push_id = _note_push(state, event_uuid)
-    if push_id is None:
-        raise LookupError("There is no such event with an address to push to.")
-    return push_id
+def apply_label_in_bulk(state: State, label: str, count: int, *, push: bool) -> tuple[list[str], list[int]]:
+    """As `apply_label`, for so many new posts one by one, which are in their events alone and not in the inbox."""
+    if not label.strip() or not 1 <= count <= LARGEST_BULK:
+        raise ValueError(f"A label and a count from 1 to {LARGEST_BULK} are needed.")
+    made: list[str] = []
+    due: list[int] = []
+    with state.transaction():
+        interested = events.interested(state, Happening(LABEL_APPLIED, None, (label,)))
+        told = [label] if state.settings.labels_in_payload else []
+        for number in range(1, count + 1):
+            post = {"labels": told, **_stream_item({"handle": f"person_{number}"}, f"Post {number} of {count}")}
+            happening = Happening(LABEL_APPLIED, {"labels": told, "items": [post]}, (label,))
+            uuids, push_ids = events.tell_these(state, interested, happening, push=push)
+            made += uuids
+            due += push_ids
+    return made, due
 
 
 def _stream_item(wanted: dict[str, Any], text: str) -> dict[str, Any]:
@@ -192,53 +196,3 @@ def _event_data(state: State, label: str, post_ids: list[int]) -> dict[str, Any]
         described = post(state, post_id)
         items.append({"labels": described["labels"] if told else [], **described["item"]})
     return {"labels": [label] if told else [], "items": items}
-
-
-def _interested(state: State, label: str) -> list[sqlite3.Row]:
-    active = state.rows(
-        "SELECT * FROM subscriptions WHERE status = 'ACTIVE' AND event_name = ? ORDER BY id", LABEL_APPLIED
-    )
-    return [each for each in active if not each["query"] or re.search(each["query"], label)]
-
-
-def _record_event(state: State, subscription: sqlite3.Row, labelling_id: int, data: dict[str, Any]) -> str:
-    event_uuid = str(uuid4())
-    envelope = {
-        "companyId": COMPANY_ID,
-        "eventName": LABEL_APPLIED,
-        "createdDate": java_date(now()),
-        "uuid": subscription["uuid"],
-        "eventUuid": event_uuid,
-        "type": "hydrated",
-        "data": data,
-    }
-    state.insert(
-        "INSERT INTO events (event_uuid, subscription_uuid, labelling_id, envelope) VALUES (?, ?, ?, ?)",
-        event_uuid,
-        subscription["uuid"],
-        labelling_id,
-        json.dumps(envelope),
-    )
-    return event_uuid
-
-
-def java_date(moment: datetime) -> str:
-    """The text form of a Java Date, which is what envelopes carry."""
-    return moment.strftime("%a %b %d %H:%M:%S UTC %Y")
-
-
-def _note_push(state: State, event_uuid: str) -> int | None:
-    """Copies address and token, so that a push already due is not changed by what happens to its subscription."""
-    target = state.row(
-        "SELECT uuid, notification_uri, bearer_token FROM events JOIN subscriptions ON uuid = subscription_uuid"
-        " WHERE event_uuid = ? AND notification_uri <> ''",
-        event_uuid,
-    )
-    if target is None:
-        return None
-    return state.insert(
-        "INSERT INTO pushes (event_uuid, subscription_uuid, uri, bearer_token, requested_at) VALUES (?, ?, ?, ?, ?)",
-        event_uuid,
-        *target,
-        timestamp(),
-    )

@@ -1,35 +1,37 @@
 """The Khoros Marketing notifications API, as far as it is documented.
 
-Promised: who am I, the subscriptions with their three states, the events of each subscription, and the label
-sets. Bodies are JSON; those of the events API are declared text/plain, as the real ones are.
+Promised: who am I, the subscriptions with their three states, the events of each subscription, and the labels.
+Bodies are JSON; those of the events API are declared text/plain, as the real ones are. Of the first version of
+the API only subscribing is there. What is not documented can be set, see `Settings`.
 """
 
 import hmac
 import json
 import os
-import re
+import random
 import sqlite3
+from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
-from sandbox.exchange import TEXT, Answer, Request, Routes, html_answer, json_answer, whole_number
-from sandbox.inbox import COMPANY_ID, LABELS
-from sandbox.state import State, timestamp
+from sandbox import labels, subscriptions
+from sandbox.exchange import JSON, TEXT, Answer, Request, Routes, html_answer, json_answer, whole_number
+from sandbox.state import State
+from sandbox.subscriptions import COMPANY_ID, NOT_READABLE, STATUSES, USER_ID, described
 
-USER_ID = 123123
-STATUSES = ("ACTIVE", "DISABLED", "PAUSED")
-LABEL_SET_ID = "5f0c8a52-8812-4646-902a-1c228d1cebc3"
-LABEL_SET_MADE_AT = 1616018436858
+OTHER_COMPANY_ID = 12345
+APPLICATION = "Example Application"
+LABELS_PER_PAGE = 100
 DEFAULT_TOKEN = "sandbox-khoros-token"  # noqa: S105 - opens nothing but this sandbox
 
 REFUSED_PAGE = (
     "<!DOCTYPE html><html><head><title>401 Unauthorized</title></head>"
     "<body><h1>Unauthorized</h1><p>The credentials of this request were not accepted.</p></body></html>"
 )
+NOT_FOUND_PAGE = "<html><head><title>586</title></head><body><h1>Service Not Found</h1></body></html>"
 
 WHO_AM_I = {
     "companies": [
-        {"id": 12345, "name": "Example Corp", "products": []},
+        {"id": OTHER_COMPANY_ID, "name": "Example Corp", "products": []},
         {
             "id": COMPANY_ID,
             "name": "Example Company",
@@ -63,6 +65,43 @@ WHO_AM_I = {
     "timezone": "America/Chicago",
 }
 
+# The ids of companies are texts here, and count in the environment beside the directory's.
+ME = {
+    "sfEntityType": "User",
+    "email": "johndoe@example.com",
+    "companies": [
+        {
+            "sfEntityType": "AvailableCompany",
+            "id": "45",
+            "name": "Example Company",
+            "environment": "APP3",
+            "environmentUrl": "https://app3.spredfast.com",
+            "directoryId": COMPANY_ID,
+            "productName": "Conversations",
+        },
+        {
+            "sfEntityType": "AvailableCompany",
+            "id": "389",
+            "name": "Example Corp",
+            "environment": "APP3",
+            "environmentUrl": "https://app3.spredfast.com",
+            "directoryId": OTHER_COMPANY_ID,
+            "productName": "Conversations",
+        },
+    ],
+}
+
+# How a list is wrapped. What the events and the subscriptions come in is not documented.
+SHAPES: dict[str, Callable[[list[Any]], Any]] = {
+    "data": lambda found: {"data": found},
+    "bare": lambda found: found,
+    "data_items": lambda found: {"data": {"items": found}},
+    "data_events": lambda found: {"data": {"events": found}},
+    "events": lambda found: {"events": found},
+    "strings": lambda found: {"data": [json.dumps(each) for each in found]},
+    "inner": lambda found: {"data": [each["data"] for each in found]},
+}
+
 
 def accepted_token() -> str:
     return os.environ.get("SANDBOX_KHOROS_TOKEN", DEFAULT_TOKEN)
@@ -78,80 +117,24 @@ def success(data: Any) -> Answer:
     return json_answer(200, {"data": data, "status": {"succeeded": True}}, content_type=TEXT)
 
 
-def described(row: sqlite3.Row) -> dict[str, Any]:
-    """A subscription the way the API shows it; fields never set are left out."""
-    shown = {
-        "uuid": row["uuid"],
-        "externalId": row["external_id"],
-        "companyId": COMPANY_ID,
-        "userId": USER_ID,
-        "eventName": row["event_name"],
-        "version": row["version"],
-        "bearerToken": row["bearer_token"],
-        "notificationUri": row["notification_uri"],
-        "query": row["query"],
-        "createdDate": row["created_at"],
-        "key": {"uuid": row["uuid"], "companyId": COMPANY_ID, "eventName": row["event_name"]},
-        "status": row["status"],
-    }
-    return {name: value for name, value in shown.items() if value is not None}
-
-
-def label_set() -> dict[str, Any]:
-    stamps = {
-        "createdByDirectoryUserId": USER_ID,
-        "createdDate": LABEL_SET_MADE_AT,
-        "directoryCompanyId": COMPANY_ID,
-        "initiativeIds": [],
-        "lastModifiedByDirectoryUserId": USER_ID,
-        "lastModifiedDate": LABEL_SET_MADE_AT,
-        "status": "ACTIVE",
-    }
-    labels = [
-        {
-            **stamps,
-            "color": None,
-            "id": f"{number:08d}-3390-4b1a-903e-7fe79bfcd9ba",
-            "labelSetId": LABEL_SET_ID,
-            "legacyId": 687375 + number,
-            "name": name,
-            "parentLabelIds": [],
-        }
-        for number, name in enumerate(LABELS)
-    ]
-    return {
-        **stamps,
-        "care": True,
-        "description": "Labels of the social care team.",
-        "id": LABEL_SET_ID,
-        "labels": labels,
-        "marketing": True,
-        "multiSelect": True,
-        "name": "Social care",
-        "parentLabelSetId": None,
-        "profiles": False,
-        "required": False,
-    }
-
-
-def wanted_subscription(request: Request) -> dict[str, Any]:
-    """The subscription in a request body. Raises ValueError with the message the caller is told."""
+def read(request: Request) -> Any:
+    """The JSON of a body. Raises ValueError with the message the caller is told."""
     try:
-        wanted = request.json()
+        return request.json()
     except ValueError as unreadable:
-        raise ValueError("Unable to parse the json you provided.") from unreadable
-    if not isinstance(wanted, dict):
-        raise ValueError("Unable to parse the json you provided.")
-    for name in ("externalId", "eventName", "notificationUri", "bearerToken", "query"):
-        if not isinstance(wanted.get(name), str | None):
-            raise ValueError(f"{name} must be a string.")
-    if not (wanted.get("eventName") or "").strip():
-        raise ValueError("eventName is required.")
-    try:
-        re.compile(wanted.get("query") or "")
-    except re.error as problem:
-        raise ValueError(f"query is not a valid regular expression: {problem}") from problem
-    return wanted
+        raise ValueError(NOT_READABLE) from unreadable
+
+
+def page_of(rows: list[Any], page: int, size: int) -> list[Any]:
+    """One page of a list, counted from 0; a size of 0 puts everything on the first page."""
+    if not size:
+        return [] if page else rows
+    return rows[page * size : (page + 1) * size]
+
+
+def capped(size: int, largest: int) -> int:
+    """A size, silently cut to the largest; 0 means everything for the one and no limit for the other."""
+    return min(size or largest, largest) if largest else size
 
 
 class KhorosApi:
@@ -161,6 +144,7 @@ class KhorosApi:
         one = rf"{subscription}/([^/]+)"
         self._routes = Routes(
             ("GET", "/v2/whoami/?", self._whoami),
+            ("GET", "/v2/me/?", self._me),
             ("POST", f"{subscription}/?", self._subscribe),
             ("GET", f"{subscription}/?", self._list),
             ("GET", one, self._show),
@@ -168,24 +152,16 @@ class KhorosApi:
             ("DELETE", one, self._delete),
             ("GET", "/v2/events/data/([^/]+)", self._events),
             ("GET", "/v2/labelsets/?", self._label_sets),
+            ("GET", "/v2/conversations/initiative/([^/]+)/contentLabel/?", self._content_labels),
         )
+        self._first_routes = Routes(("POST", "/v1/events/company/([^/]+)/subscription/?", self._subscribe_first))
 
     def answer(self, request: Request) -> Answer:
+        if request.path.startswith("/v1/"):
+            return self._first_routes.answer(request) or html_answer(586, NOT_FOUND_PAGE)
         if not self._is_accepted(request):
             return html_answer(401, REFUSED_PAGE)
         return self._routes.answer(request) or failure(404, "not_found", "There is nothing at this address.")
-
-    def change_status(self, uuid: str, status: str) -> bool:
-        """Sets one of the three states; False where there is no such subscription."""
-        return self._state.change("UPDATE subscriptions SET status = ? WHERE uuid = ?", status, uuid) == 1
-
-    def delete(self, uuid: str) -> bool:
-        """Forgets a subscription, not its events; False where there is none."""
-        return self._state.change("DELETE FROM subscriptions WHERE uuid = ?", uuid) == 1
-
-    def subscriptions(self) -> list[sqlite3.Row]:
-        """Every subscription in order of creation."""
-        return self._state.rows("SELECT * FROM subscriptions ORDER BY id")
 
     def _is_accepted(self, request: Request) -> bool:
         given = request.headers.get("Authorization", "")
@@ -194,109 +170,129 @@ class KhorosApi:
     def _whoami(self, request: Request) -> Answer:
         return json_answer(200, WHO_AM_I)
 
+    def _me(self, request: Request) -> Answer:
+        return json_answer(200, {"data": ME, "status": {"succeeded": True}})
+
     def _subscribe(self, request: Request) -> Answer:
         try:
-            wanted = wanted_subscription(request)
+            wanted = subscriptions.checked(read(request))
         except ValueError as problem:
             return failure(400, "not_acceptable", str(problem))
-        with self._state.transaction():
-            uuid = self._same_subscription(wanted)
-            if uuid and self._state.settings.resubscribe == "update":
-                self._update(uuid, wanted)
-            else:
-                uuid = self._create(wanted)
-            return self._show(request, uuid)
+        return self._show(request, subscriptions.subscribe(self._state, wanted))
 
-    def _same_subscription(self, wanted: dict[str, Any]) -> str | None:
-        found = self._state.row(
-            "SELECT uuid FROM subscriptions WHERE external_id = ? AND event_name = ? ORDER BY id",
-            wanted.get("externalId"),
-            wanted["eventName"],
-        )
-        return found["uuid"] if found else None
-
-    def _update(self, uuid: str, wanted: dict[str, Any]) -> None:
-        self._state.change(
-            "UPDATE subscriptions SET query = ?, notification_uri = ?, bearer_token = ?, version = ? WHERE uuid = ?",
-            *self._changeable(wanted),
-            uuid,
-        )
-
-    def _create(self, wanted: dict[str, Any]) -> str:
-        uuid = str(uuid4())
-        self._state.insert(
-            "INSERT INTO subscriptions"
-            " (query, notification_uri, bearer_token, version, uuid, external_id, event_name, status, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, 'ACTIVE', ?)",
-            *self._changeable(wanted),
-            uuid,
-            wanted.get("externalId"),
-            wanted["eventName"],
-            timestamp(),
-        )
-        return uuid
-
-    def _changeable(self, wanted: dict[str, Any]) -> tuple[Any, ...]:
-        version = wanted.get("version")
-        return (
-            wanted.get("query"),
-            wanted.get("notificationUri"),
-            wanted.get("bearerToken"),
-            version if isinstance(version, int) else None,
-        )
+    def _subscribe_first(self, request: Request, company_id: str) -> Answer:
+        """Subscribing in the first version, which names the company in the address and in the body."""
+        if not self._is_accepted(request):
+            return html_answer(401, REFUSED_PAGE)
+        try:
+            wanted = subscriptions.checked(read(request))
+        except ValueError as problem:
+            return failure(400, "VALIDATION_ERROR", str(problem))
+        if wanted.get("companyId") is None:
+            return failure(400, "MISSING_FIELD", "companyId is required.")
+        for each in (company_id, str(wanted["companyId"])):
+            if each not in (str(COMPANY_ID), str(OTHER_COMPANY_ID)):
+                return failure(403, "UNAUTHORIZED", f"Company {each} does not allow the application {APPLICATION}")
+        return self._show(request, subscriptions.subscribe(self._state, wanted, int(company_id)))
 
     def _list(self, request: Request) -> Answer:
         try:
             page, size = whole_number(request.query, "pageNumber", 0), whole_number(request.query, "pageSize", 0)
         except ValueError as problem:
             return failure(400, "not_acceptable", str(problem))
-        shown = [described(row) for row in self.subscriptions()]
-        if size:
-            shown = shown[page * size : (page + 1) * size]
-        elif page:
-            shown = []
-        return success(shown)
+        settings = self._state.settings
+        # Where pages are counted from 1, the page 0 of the documented default is the first as well.
+        page, size = max(page - settings.list_first_page, 0), capped(size, settings.list_largest_page)
+        rows = subscriptions.everything(self._state)
+        shown = page_of(rows, page, size)
+        if settings.list_repeats and page:
+            shown = page_of(rows, page - 1, size)[-1:] + shown
+        found = SHAPES[settings.list_shape]([self._described(row) for row in shown])
+        whole = {**found, "status": {"succeeded": True}} if isinstance(found, dict) else found
+        return json_answer(200, whole, content_type=TEXT)
+
+    def _described(self, row: sqlite3.Row) -> dict[str, Any]:
+        return described(row, shows_token=self._state.settings.list_shows_token)
 
     def _show(self, request: Request, uuid: str) -> Answer:
-        row = self._state.row("SELECT * FROM subscriptions WHERE uuid = ?", uuid)
-        return success(described(row)) if row else self._unknown()
+        try:
+            return success(self._described(subscriptions.one(self._state, uuid)))
+        except LookupError as missing:
+            return failure(404, "not_found", str(missing))
 
     def _change_status(self, request: Request, uuid: str, status: str) -> Answer:
-        if not self._state.row("SELECT 1 FROM subscriptions WHERE uuid = ?", uuid):
-            return self._unknown()
-        if status not in STATUSES:
-            return Answer(422, b"", (("Content-Type", TEXT),))
-        self.change_status(uuid, status)
+        try:
+            subscriptions.one(self._state, uuid)
+            if status not in STATUSES or self._state.settings.refuse_status_changes:
+                return Answer(422, b"", (("Content-Type", TEXT),))
+            subscriptions.change(self._state, uuid, {"status": status})
+        except LookupError as missing:
+            return failure(404, "not_found", str(missing))
         return self._show(request, uuid)
 
     def _delete(self, request: Request, uuid: str) -> Answer:
-        if not self.delete(uuid):
-            return self._unknown()
+        try:
+            subscriptions.delete(self._state, uuid)
+        except LookupError as missing:
+            return failure(404, "not_found", str(missing))
         return json_answer(200, {"status": {"succeeded": True}}, content_type=TEXT)
 
     def _events(self, request: Request, uuid: str) -> Answer:
-        if not self._state.row("SELECT 1 FROM subscriptions WHERE uuid = ?", uuid):
-            return self._unknown()
+        settings = self._state.settings
         try:
+            subscriptions.one(self._state, uuid)
             offset, limit = whole_number(request.query, "offset", 0), whole_number(request.query, "limit", 0)
         except ValueError as problem:
             return failure(400, "not_acceptable", str(problem))
-        rows = self._state.rows(
-            "SELECT envelope FROM events WHERE subscription_uuid = ? ORDER BY id DESC LIMIT ? OFFSET ?",
-            uuid,
-            limit or -1,
-            offset,
-        )
-        return json_answer(200, {"data": [json.loads(row["envelope"]) for row in rows]}, content_type=TEXT)
+        except LookupError as missing:
+            return failure(404, "not_found", str(missing))
+        if not settings.pull:
+            return failure(404, "not_found", "There is nothing at this address.")
+        found = SHAPES[settings.pull_shape](self._collected(uuid, offset, limit))
+        return json_answer(200, found, content_type=TEXT if settings.pull_content_type == "text/plain" else JSON)
+
+    def _collected(self, uuid: str, offset: int, limit: int) -> list[Any]:
+        """The events of a subscription that a call is answered with, noted as collected where that ends them."""
+        settings, state = self._state.settings, self._state
+        limit = 0 if settings.pull_ignores_limit else capped(limit, settings.pull_largest_page)
+        offset = 0 if settings.pull_ignores_offset else offset
+        with state.transaction():
+            rows = state.rows(
+                "SELECT id FROM events WHERE subscription_uuid = ? AND is_collected <= ? ORDER BY id",
+                uuid,
+                not settings.pull_consumes,
+            )
+            ids = [row["id"] for row in rows]
+            if settings.pull_order == "newest":
+                ids.reverse()
+            elif settings.pull_order == "shuffled":
+                random.shuffle(ids)
+            chosen = ids[offset : offset + limit] if limit else ids[offset:]
+            if settings.pull_consumes:
+                for event_id in chosen:
+                    state.change("UPDATE events SET is_collected = 1 WHERE id = ?", event_id)
+            envelopes = [state.row("SELECT envelope FROM events WHERE id = ?", event_id) for event_id in chosen]
+        return [json.loads(row["envelope"]) for row in envelopes if row]
 
     def _label_sets(self, request: Request) -> Answer:
         try:
             page, size = whole_number(request.query, "pageNumber"), whole_number(request.query, "pageSize")
         except ValueError as problem:
             return failure(400, "not_acceptable", str(problem))
+        everything = labels.label_sets()
         # The documented example counts from 1, its sibling lists from 0: pages 0 and 1 are the same here.
-        sets = [label_set()] if page <= 1 else []
-        return json_answer(200, {"data": sets, "pageNumber": page, "pageSize": size, "totalRecords": 1})
+        shown = page_of(everything, max(page - 1, 0), capped(size, self._state.settings.list_largest_page))
+        return json_answer(200, {"data": shown, "pageNumber": page, "pageSize": size, "totalRecords": len(everything)})
 
-    def _unknown(self) -> Answer:
-        return failure(404, "not_found", "There is no such subscription.")
+    def _content_labels(self, request: Request, initiative_id: str) -> Answer:
+        try:
+            page = whole_number(request.query, "pageNumber", 0)
+            size = whole_number(request.query, "pageSize", LABELS_PER_PAGE)
+        except ValueError as problem:
+            return failure(400, "not_acceptable", str(problem))
+        if initiative_id != str(labels.INITIATIVE_ID):
+            return failure(404, "not_found", f"There is no initiative {initiative_id}.")
+        priority = {"true": True, "false": False}.get(request.query.get("priority", "").lower())
+        found = labels.content_labels(request.query.get("q", ""), priority)
+        shown = page_of(found, page, capped(size, self._state.settings.list_largest_page))
+        return json_answer(200, {"data": shown, "pagination": {}, "status": {"succeeded": True}})

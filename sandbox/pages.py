@@ -1,4 +1,4 @@
-"""The pages for people: the inbox, the tickets, the faults and the subscriptions.
+"""The pages for people: the inbox, the tickets and the faults; those about Khoros alone are in `khoros_pages`.
 
 Every value is escaped by `filled`, which is the only way a page is put together. Every form is answered with a
 redirect, so that loading a page again repeats nothing.
@@ -7,21 +7,19 @@ redirect, so that loading a page again repeats nothing.
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
 from html import escape
-from pathlib import Path
-from string import Template
 from typing import Any
 from urllib.parse import urlsplit
 
 from sandbox import inbox, khoros, tickets, zendesk
 from sandbox.control import Controls
-from sandbox.exchange import Answer, Request, Routes, first_text, html_answer, see_other
+from sandbox.exchange import Answer, Request, Routes, first_text, see_other
 from sandbox.faults import APIS, KINDS, Fault, fault_from
+from sandbox.khoros_pages import KhorosPages
+from sandbox.markup import HERE, Markup, checked, filled, form_number, joined, moment, options, outcome, page
 
-HERE = Path(__file__).parent
 SHOWN_POSTS = 100
 SHOWN_TICKETS = 200
 FOLDED_CHARACTERS = 600
@@ -32,7 +30,6 @@ NETWORKS = {
     "linkedin": "LinkedIn",
     "youtube": "YouTube",
 }
-REFRESH = '<meta http-equiv="refresh" content="{seconds}">'
 
 SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
@@ -44,44 +41,8 @@ SECURITY_HEADERS = (
     ("Cache-Control", "no-store"),
 )
 
-NAVIGATION = (
-    ("/", "Overview"),
-    ("/inbox", "Inbox"),
-    ("/tickets", "Tickets"),
-    ("/subscriptions", "Subscriptions"),
-    ("/faults", "Faults"),
-)
 API_WORDS = {"zendesk": "Zendesk", "khoros": "Khoros", "both": "Khoros and Zendesk"}
-STATUS_WORDS = {"ACTIVE": "active", "PAUSED": "paused", "DISABLED": "disabled"}
 RESUBSCRIBE_WORDS = {"update": "changes the subscription in place", "second": "makes a second subscription"}
-
-
-class Markup(str):
-    """Text that is HTML already and is not escaped again."""
-
-    __slots__ = ()
-
-
-@cache
-def template(name: str) -> Template:
-    return Template((HERE / "templates" / f"{name}.html").read_text(encoding="utf-8"))
-
-
-def filled(template_name: str, /, **values: Any) -> Markup:
-    """A template with every value escaped, except what is Markup. Raises KeyError for a value left out."""
-    safe = {key: value if isinstance(value, Markup) else escape(str(value)) for key, value in values.items()}
-    return Markup(template(template_name).substitute(safe))
-
-
-def joined(parts: Iterable[Markup]) -> Markup:
-    return Markup("".join(parts))
-
-
-def options(words: Mapping[str, str], chosen: str) -> Markup:
-    return joined(
-        filled("option", value=value, words=text, selected=Markup(" selected" if value == chosen else ""))
-        for value, text in words.items()
-    )
 
 
 def secured(answer: Answer) -> Answer:
@@ -100,8 +61,6 @@ class Pages:
             ("POST", "/inbox/events/([0-9a-f-]{36})/push", self._push_again),
             ("GET", "/tickets", self._tickets),
             ("GET", "(?:/agent)?/tickets/([0-9]{1,18})", self._ticket),
-            ("GET", "/subscriptions", self._subscriptions),
-            ("POST", "/subscriptions/([0-9a-f-]{36})/([A-Za-z]+)", self._change_subscription),
             ("GET", "/faults", self._faults),
             ("POST", "/faults", self._add_fault),
             ("POST", "/faults/off", self._clear_faults),
@@ -111,6 +70,7 @@ class Pages:
             ("POST", "/reset", self._reset),
             ("GET", "/static/sandbox.css", self._style),
             ("GET", "/favicon.ico", self._icon),
+            *KhorosPages(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:
@@ -122,23 +82,8 @@ class Pages:
             answer = self._problem(400, str(problem))
         return secured(answer)
 
-    def _page(self, title: str, content: Markup, *, here: str = "", refresh: int = 0, status: int = 200) -> Answer:
-        current = Markup(' aria-current="page"')
-        links = joined(
-            filled("navigation_link", address=address, words=words, current=current if address == here else "")
-            for address, words in NAVIGATION
-        )
-        page = filled(
-            "page",
-            title=title,
-            navigation=links,
-            content=content,
-            refresh=Markup(REFRESH.format(seconds=refresh)) if refresh else "",
-        )
-        return html_answer(status, page)
-
     def _problem(self, status: int, sentence: str) -> Answer:
-        return self._page("Not done", filled("problem", sentence=sentence), status=status)
+        return page("Not done", filled("problem", sentence=sentence), status=status)
 
     def _overview(self, request: Request) -> Answer:
         count = self._state.count
@@ -150,6 +95,7 @@ class Pages:
             posts=count("SELECT count(*) FROM posts"),
             tickets=count("SELECT count(*) FROM tickets"),
             subscriptions=count("SELECT count(*) FROM subscriptions"),
+            events=count("SELECT count(*) FROM events"),
             faults=len(self._controls.faults.all()),
             origin=request.origin,
             khoros_token=own if is_own_khoros else khoros.DEFAULT_TOKEN,
@@ -158,7 +104,7 @@ class Pages:
             client_id=zendesk.CLIENT_ID,
             client_secret=zendesk.CLIENT_SECRET,
         )
-        return self._page("Overview", content, here="/")
+        return page("Overview", content, here="/")
 
     def _inbox(self, request: Request) -> Answer:
         posts = inbox.posts(self._state, SHOWN_POSTS)
@@ -171,7 +117,7 @@ class Pages:
             networks=options(NETWORKS, "twitter"),
         )
         # Only while a push is on its way: at any other time a reload would empty a form being filled in.
-        return self._page("Inbox", content, here="/inbox", refresh=2 if is_pushing else 0)
+        return page("Inbox", content, here="/inbox", refresh=2 if is_pushing else 0)
 
     def _post(self, post: dict[str, Any]) -> Markup:
         link = _outside_link(post["link"], "Open the post") if post["link"] else filled("no_link")
@@ -185,7 +131,7 @@ class Pages:
             handle=post["handle"],
             followers=_with_commas(post["followers"]),
             posted_at=post["posted_at"],
-            posted_at_words=_moment(post["posted_at"]),
+            posted_at_words=moment(post["posted_at"]),
             text=_folded(post["text"]),
             link=link,
             entity_id=post["entityId"],
@@ -199,8 +145,10 @@ class Pages:
             "labelling",
             label=labelling["label"],
             applied_at=labelling["applied_at"],
-            applied_at_words=_moment(labelling["applied_at"]),
-            outcomes=joined(_outcome(row) for row in outcomes) if outcomes else filled("no_outcome"),
+            applied_at_words=moment(labelling["applied_at"]),
+            outcomes=joined(outcome(row, f"/inbox/events/{row['event_uuid']}/push") for row in outcomes)
+            if outcomes
+            else filled("no_outcome"),
         )
 
     def _compose(self, request: Request) -> Answer:
@@ -226,7 +174,7 @@ class Pages:
         count = f"The newest {SHOWN_TICKETS} of {total:,} tickets" if total > len(shown) else f"{total} tickets"
         rows = joined(_ticket_row(ticket) for ticket in shown)
         content = filled("tickets", count=count, rows=rows) if shown else filled("no_tickets")
-        return self._page("Tickets", content, here="/tickets", refresh=5)
+        return page("Tickets", content, here="/tickets", refresh=5)
 
     def _ticket(self, request: Request, ticket_id: str) -> Answer:
         ticket = tickets.one_in_full(self._state, int(ticket_id))
@@ -242,41 +190,7 @@ class Pages:
             facts=joined(filled("fact", name=name, value=value) for name, value in _facts(ticket)),
             json=json.dumps(ticket, indent=2, ensure_ascii=False),
         )
-        return self._page(f"Ticket {ticket_id}", content, here="/tickets")
-
-    def _subscriptions(self, request: Request) -> Answer:
-        rows = self._controls.khoros.subscriptions()
-        cards = joined(self._subscription(row) for row in rows) if rows else filled("no_subscriptions")
-        return self._page("Subscriptions", filled("subscriptions", cards=cards), here="/subscriptions")
-
-    def _subscription(self, row: sqlite3.Row) -> Markup:
-        events = self._state.count("SELECT count(*) FROM events WHERE subscription_uuid = ?", row["uuid"])
-        wanted_status = "PAUSED" if row["status"] == "ACTIVE" else "ACTIVE"
-        return filled(
-            "subscription",
-            uuid=row["uuid"],
-            event_name=row["event_name"],
-            external_id=row["external_id"] or "none",
-            status=STATUS_WORDS[row["status"]],
-            query=row["query"] or "every label",
-            uri=row["notification_uri"] or "none: events are only collected",
-            has_token="sent with every push" if row["bearer_token"] else "none",
-            created_at=_moment(row["created_at"]),
-            events=events,
-            wanted_status=wanted_status,
-            wanted_words="Pause" if wanted_status == "PAUSED" else "Activate",
-        )
-
-    def _change_subscription(self, request: Request, uuid: str, change: str) -> Answer:
-        if change == "delete":
-            done = self._controls.khoros.delete(uuid)
-        elif change in khoros.STATUSES:
-            done = self._controls.khoros.change_status(uuid, change)
-        else:
-            raise ValueError(f"A subscription cannot be made {change}.")
-        if not done:
-            raise LookupError("There is no such subscription.")
-        return see_other("/subscriptions")
+        return page(f"Ticket {ticket_id}", content, here="/tickets")
 
     def _faults(self, request: Request) -> Answer:
         active = self._controls.faults.all()
@@ -292,10 +206,10 @@ class Pages:
             index_limit=settings.index_limit,
             key_hours=f"{settings.idempotency_age_seconds / 3600:g}",
             resubscribe=options(RESUBSCRIBE_WORDS, settings.resubscribe),
-            push_checked=Markup(" checked" if settings.push else ""),
-            labels_checked=Markup(" checked" if settings.labels_in_payload else ""),
+            push_checked=checked(settings.push),
+            labels_checked=checked(settings.labels_in_payload),
         )
-        return self._page("Faults", content, here="/faults")
+        return page("Faults", content, here="/faults")
 
     def _add_fault(self, request: Request) -> Answer:
         self._controls.faults.add(fault_from(_fault_values(request.form())))
@@ -314,8 +228,8 @@ class Pages:
         form = request.form()
         self._controls.change_settings(
             {
-                "rate_limit": _form_number(form, "rate_limit", int),
-                "index_limit": _form_number(form, "index_limit", int),
+                "rate_limit": form_number(form, "rate_limit", int),
+                "index_limit": form_number(form, "index_limit", int),
                 "resubscribe": form.get("resubscribe", ""),
                 "push": "push" in form,
                 "labels_in_payload": "labels_in_payload" in form,
@@ -357,32 +271,6 @@ def _with_commas(number: str) -> str:
     return f"{int(number):,}" if re.fullmatch("[0-9]{1,15}", number, re.ASCII) else number
 
 
-def _moment(iso: str) -> str:
-    """`2026-04-12 09:01:11 UTC` out of an ISO time; anything else unchanged."""
-    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z", iso)
-    return f"{found[1]} {found[2]} UTC" if found else iso
-
-
-def _outcome(row: sqlite3.Row) -> Markup:
-    kind, sentence = _outcome_words(row)
-    again = filled("push_again", event_uuid=row["event_uuid"]) if row["uri"] else ""
-    return filled("outcome", kind=kind, sentence=sentence, again=again)
-
-
-def _outcome_words(row: sqlite3.Row) -> tuple[str, str]:
-    """What became of one event, as a colour word and a sentence."""
-    if row["uri"] is None:
-        return "quiet", "Recorded, not pushed. It can be collected from the list of events."
-    where = urlsplit(row["uri"]).netloc
-    if row["finished_at"] is None:
-        return "quiet", f"On its way to {where} …"
-    if row["error"]:
-        return "bad", f"Did not reach {where}: {row['error']}."
-    if 200 <= row["status"] < 300:
-        return "good", f"Delivered: {where} answered {row['status']} after {row['milliseconds']} ms."
-    return "bad", f"Not accepted: {where} answered {row['status']} after {row['milliseconds']} ms."
-
-
 def _tags(names: list[str]) -> Markup:
     return joined(filled("tag", name=name) for name in names)
 
@@ -397,7 +285,7 @@ def _ticket_row(ticket: dict[str, Any]) -> Markup:
         priority=ticket["priority"] or "–",
         tags=_tags(ticket["tags"]) or "–",
         created_at=ticket["created_at"],
-        created_at_words=_moment(ticket["created_at"]),
+        created_at_words=moment(ticket["created_at"]),
         external_id=ticket["external_id"] or "–",
     )
 
@@ -426,7 +314,7 @@ def _facts(ticket: dict[str, Any]) -> list[tuple[str, Any]]:
         *custom,
         ("External id", ticket["external_id"] or "–"),
         ("Idempotency key", ticket["idempotency_key"] or "none was sent"),
-        ("Created", _moment(ticket["created_at"])),
+        ("Created", moment(ticket["created_at"])),
         ("API address", ticket["url"]),
     ]
 
@@ -459,16 +347,9 @@ def _fault_values(form: Mapping[str, str]) -> dict[str, Any]:
     texts = {name: form.get(name, "").strip() for name in ("api", "kind", "method", "path", "retry_after")}
     values: dict[str, Any] = {name: text for name, text in texts.items() if text}
     kinds: dict[str, Callable[[str], Any]] = {"times": int, "status": int, "seconds": float}
-    values |= {name: _form_number(form, name, kind) for name, kind in kinds.items() if form.get(name, "").strip()}
+    values |= {name: form_number(form, name, kind) for name, kind in kinds.items() if form.get(name, "").strip()}
     headers = [line.partition(":") for line in form.get("headers", "").splitlines() if line.strip()]
     pairs = [[name.strip(), value.strip()] for name, _, value in headers]
     if form.get("location", "").strip():
         pairs.append(["Location", form["location"].strip()])
     return {**values, "headers": pairs, "body": form.get("body") or None}
-
-
-def _form_number(form: Mapping[str, str], name: str, kind: Callable[[str], Any]) -> Any:
-    try:
-        return kind(form.get(name, "").strip())
-    except ValueError as problem:
-        raise ValueError(f"{name.replace('_', ' ').capitalize()} must be a number.") from problem

@@ -1,9 +1,11 @@
 """Pushes events to the addresses subscriptions named, in the background.
 
-Every push is made once: the service documents no second try. What became of it is written beside it, in words
-a person can read. A push that was waiting when the sandbox ended is not made later, and says so.
+Every push is made once, unless the settings say twice: the service documents no second try. What became of it is
+written beside it, in words a person can read. A push that was waiting when the sandbox ended is not made later, and
+says so.
 """
 
+import contextlib
 import http.client
 import queue
 import sqlite3
@@ -15,16 +17,20 @@ from sandbox.state import State, timestamp
 
 WORKERS = 16
 SECONDS_TO_ANSWER = 10
+SECONDS_HELD = 3.0
 
 CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
 
 class Pusher:
-    """Worker threads that make the pushes whose ids they are given."""
+    """Worker threads that make the pushes whose ids they are given; of one run, one after the other."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._due: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._due: queue.SimpleQueue[list[int] | None] = queue.SimpleQueue()
+        self._held: list[int] = []
+        self._lock = threading.Lock()
+        self._release_later: threading.Timer | None = None
         state.change(
             "UPDATE pushes SET finished_at = ?, error = 'the sandbox ended before it was sent'"
             " WHERE finished_at IS NULL",
@@ -35,24 +41,66 @@ class Pusher:
             worker.start()
 
     def send(self, push_ids: list[int]) -> None:
-        for push_id in push_ids:
-            self._due.put(push_id)
+        """Makes the pushes; where they are to be out of order, once those of two events wait or seconds have passed."""
+        if not self._state.settings.push_out_of_order:
+            for push_id in push_ids:
+                self._due.put([push_id])
+            return
+        with self._lock:
+            self._held += push_ids
+            if self._held and self._event_of(self._held[0]) != self._event_of(self._held[-1]):
+                self._release()
+            elif self._held and self._release_later is None:
+                self._release_later = threading.Timer(SECONDS_HELD, self._release_held)
+                self._release_later.daemon = True
+                self._release_later.start()
+
+    def forget(self) -> None:
+        """Drops every push that is not on its way yet."""
+        with self._lock:
+            self._held = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._due.get_nowait()
 
     def close(self) -> None:
         """Ends the workers once the pushes they hold are done; what still waits is not sent."""
-        while not self._due.empty():
-            self._due.get()
+        self.forget()
+        timer = self._release_later
+        if timer is not None:
+            timer.cancel()
+            timer.join()
         for _ in self._workers:
             self._due.put(None)
         for worker in self._workers:
             worker.join(SECONDS_TO_ANSWER + 1)
 
+    def _event_of(self, push_id: int) -> str | None:
+        row = self._state.row("SELECT event_uuid FROM pushes WHERE id = ?", push_id)
+        return row["event_uuid"] if row else None
+
+    def _release_held(self) -> None:
+        with self._lock:
+            self._release()
+
+    def _release(self) -> None:
+        """Hands over what is held, newest first; the lock is the caller's."""
+        if self._release_later is not None:
+            self._release_later.cancel()
+            self._release_later = None
+        if self._held:
+            self._due.put(sorted(self._held, reverse=True))
+            self._held = []
+
     def _work(self) -> None:
-        while (push_id := self._due.get()) is not None:
-            self._make(push_id)
+        while (push_ids := self._due.get()) is not None:
+            for push_id in push_ids:
+                self._make(push_id)
 
     def _make(self, push_id: int) -> None:
-        push = self._state.row("SELECT * FROM pushes JOIN events USING (event_uuid) WHERE pushes.id = ?", push_id)
+        push = self._state.row(
+            "SELECT * FROM pushes JOIN events USING (event_uuid, subscription_uuid) WHERE pushes.id = ?", push_id
+        )
         if push is None:
             return
         started = time.monotonic()

@@ -59,7 +59,6 @@ class Sandbox:
             faults=self.faults,
             requests=self.requests,
             pusher=self._pusher,
-            khoros=khoros,
             zendesk=zendesk,
         )
         self._control_api = ControlApi(self.controls)
