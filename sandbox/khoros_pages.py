@@ -13,7 +13,6 @@ from sandbox.markup import Markup, checked, filled, form_number, joined, moment,
 from sandbox.subscriptions import STATUSES
 
 SHOWN_EVENTS = 50
-LONGEST_DATA_SHOWN = 200_000
 STATUS_WORDS = {"ACTIVE": "active", "PAUSED": "paused", "DISABLED": "disabled"}
 CHANGE_WORDS = {"ACTIVE": "Activate", "PAUSED": "Pause", "DISABLED": "Disable"}
 
@@ -220,6 +219,8 @@ def _happening_values(form: Mapping[str, str]) -> dict[str, Any]:
     """The fields of the event form, as the control API would take them; what is left blank is left out."""
     try:
         data = json.loads(form.get("data", ""))
+        # Half a surrogate pair is legal in JSON, yet no page can show it.
+        json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as problem:
         raise ValueError(f"The data is not JSON: {problem}.") from problem
     texts = {name: form.get(name, "").strip() for name in ("eventName", "eventUuid", "createdDate", "text")}

@@ -660,7 +660,8 @@ def test_the_page_of_events_sends_an_example_that_was_edited(khoros: Khoros) -> 
     assert "One subscription was told." in sent
     assert "&lt;/textarea&gt;&lt;b&gt;" in sent
     assert not any(each in sent for each in ("<b>", "<i>", "<u>"))
-    assert khoros.send_form("/events", **form | {"data": "{"}).status == 400
+    for data in ("", "{", '"\\ud83d"', "[" * 100_000):
+        assert khoros.send_form("/events", **form | {"data": data}).status == 400
 
 
 def test_an_event_can_be_pushed_again_from_its_page(khoros: Khoros, receiver: Any) -> None:
