@@ -38,7 +38,10 @@ def why_not(conditions: Mapping[str, Any], post: Post) -> str:
 
 
 def _network(wanted: list[str], post: Post) -> str:
-    return _among(wanted, post.network, "the network")
+    """A message for several channels counts for each network it was published on."""
+    if any(not _among(wanted, network, "the network") for network in post.all_networks):
+        return ""
+    return _among(wanted, ", ".join(post.all_networks), "the network")
 
 
 def _content_type(wanted: list[str], post: Post) -> str:
@@ -95,6 +98,23 @@ def _labels(wanted: list[str], post: Post) -> str:
     return f"the labels are {', '.join(post.labels)}, wanted: {' or '.join(wanted)}"
 
 
+def _fact(name: str, words: str) -> Callable[[list[str], Post], str]:
+    """A condition on facts: one of the wanted values is among those of the post."""
+
+    def check(wanted: list[str], post: Post) -> str:
+        names = name.split()
+        values = [value for known, value in post.facts if known in names and value]
+        if {value.casefold() for value in values} & {entry.casefold() for entry in wanted}:
+            return ""
+        return f"{words} is {_quoted(values)}, wanted: {' or '.join(wanted)}"
+
+    return check
+
+
+def _quoted(values: list[str]) -> str:
+    return f"“{', '.join(values)}”" if values else "not told"
+
+
 CHECKS: dict[str, Callable[[Any, Post], str]] = {
     "networks": _network,
     "content_types": _content_type,
@@ -104,4 +124,7 @@ CHECKS: dict[str, Callable[[Any, Post], str]] = {
     "text_matches": _text_matches,
     "authors": _authors,
     "labels": _labels,
+    "rules": _fact("rule_name rule_id", "the rule"),
+    "accounts": _fact("accounts credential_name credential_id account_id", "the account"),
+    "operations": _fact("operation control_type", "the operation"),
 }

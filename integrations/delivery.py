@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import structlog
 from django.conf import settings
-from django.db import connection as database
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Greatest, Now
@@ -19,6 +18,7 @@ from structlog.contextvars import bound_contextvars
 
 from integrations import connections, pace
 from integrations.credentials import credentials_of, renewed_credentials
+from integrations.database_pool import release_database
 from integrations.database_time import seconds_from_now
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Receipt
@@ -169,7 +169,7 @@ def wait_for_turn(this_try: Try) -> None:
     connection_id = this_try.delivery.connection_id
     longest = settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_THE_TURN
     first_budget = "look-up" if this_try.look_up_first else "account"
-    _release_database()
+    release_database()
     pace.take_turn(connection_id, first_budget, longest)
     taken = [first_budget]
 
@@ -219,7 +219,7 @@ def begin_attempt(this_try: Try) -> None:
 
 def send(this_try: Try) -> Receipt | Failure | NotItsTurn:
     """Calls the destination, outside any transaction and without holding a database connection."""
-    _release_database()
+    release_database()
     try:
         return _send_signed_in(this_try)
     except (Failure, NotItsTurn) as known:
@@ -237,7 +237,7 @@ def _send_signed_in(this_try: Try) -> Receipt:
     credentials = credentials_of(connection, destination, line)
 
     def once() -> Receipt:
-        _release_database()
+        release_database()
         delivery = this_try.delivery
         return destination.send(
             line,
@@ -255,12 +255,6 @@ def _send_signed_in(this_try: Try) -> Receipt:
             raise
     credentials = renewed_credentials(connection, destination, line, credentials)
     return once()
-
-
-def _release_database() -> None:
-    """Back to the pool while we wait for others: a small database allows fewer connections than we have threads."""
-    if not database.in_atomic_block:
-        database.close()
 
 
 # --- Record ----------------------------------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from integrations.bearer_tokens import put_in_place
 from integrations.conditions import BadExpression, compile_expression
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.encryption import Secret, UnreadableSecret
 from integrations.models import Company, Connection, Mapping, Subscription
 from integrations.models.configuration import new_bearer_token
 from integrations.stored_secrets import change_secrets, read_secrets
-from integrations.subscriptions import keep_previous_token
 
 SHORTEST_BEARER_TOKEN = 16
 KEEP = "Leave empty to keep what is stored."
@@ -115,11 +115,9 @@ class SubscriptionForm(forms.ModelForm):
     def save(self, commit: bool = True) -> Subscription:
         stored = self.instance.bearer_token
         if self.cleaned_data["new_bearer_token"]:
-            if stored and stored.is_readable:
-                keep_previous_token(self.instance)
-            self.instance.bearer_token = Secret.of(self.cleaned_data["new_bearer_token"])
+            put_in_place(self.instance, self.cleaned_data["new_bearer_token"])
         elif not stored or not stored.is_readable:
-            self.instance.bearer_token = Secret.of(new_bearer_token())
+            put_in_place(self.instance, new_bearer_token())
         return super().save(commit)
 
 

@@ -321,17 +321,18 @@ class Line:
         body: bytes | None = None,
         budget: str = "account",
         keep_reply: bool = True,
+        cap_bytes: int = ANSWER_CAP_BYTES,
     ) -> Reply:
         """One request. Raises Failure when there was no answer, NotItsTurn when the pace has no turn soon.
 
-        `keep_reply`: whether the beginning of the answer is noted for the log.
+        `keep_reply`: whether the beginning of the answer is noted for the log. `cap_bytes`: how much is read of it.
         """
         self.turn(budget)
         self.secrets = (*self.secrets, *_credentials_in(headers))
         exchange = self._begin(method, path, headers, body)
         began = time.monotonic()
         try:
-            reply = self._masked(self._send(method, path, headers, body))
+            reply = self._masked(self._send(method, path, headers, body, cap_bytes))
         except Failure as failure:
             exchange["error"] = failure.detail or failure.words
             raise
@@ -373,14 +374,14 @@ class Line:
                 text = text.replace(secret, MASK)
         return storable(text)
 
-    def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
+    def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, cap_bytes: int) -> Reply:
         left = self._until - time.monotonic()
         if left <= 0.05:
             raise Failure("The time for this try was used up before the call.", is_uncertain=False)
         with _Deadline(left) as deadline:
             try:
                 checked_origin(self.origin)
-                return self._exchange(method, path, headers, body, left)
+                return self._exchange(method, path, headers, body, left, cap_bytes)
             except AddressRefused as refused:
                 raise Failure(
                     f"The address of {self.name} may not be called: {refused} Correct the address.", pauses=True
@@ -388,7 +389,9 @@ class Line:
             except HTTPError as error:
                 raise self._unreachable(error, deadline) from error
 
-    def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, left: float) -> Reply:
+    def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, left: float, cap_bytes: int
+    ) -> Reply:
         response = _pools.urlopen(
             method,
             self.origin + path,
@@ -399,7 +402,7 @@ class Line:
             preload_content=False,
             timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, left), read=left),
         )
-        received, is_cut = _read_capped(response)
+        received, is_cut = _read_capped(response, cap_bytes)
         return Reply(
             status=response.status,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -437,11 +440,11 @@ NOTED_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-i
 }
 
 
-def _read_capped(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
+def _read_capped(response: urllib3.BaseHTTPResponse, cap_bytes: int) -> tuple[bytes, bool]:
     received = bytearray()
     for chunk in response.stream(64 * 1024):
         received += chunk
-        if len(received) > ANSWER_CAP_BYTES:
+        if len(received) > cap_bytes:
             response.close()
             return bytes(received[:KEPT_BYTES]), True
     response.release_conn()

@@ -9,16 +9,18 @@ import hmac
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from django.db import connection, transaction
-from django.utils import timezone
 
+from integrations.bearer_tokens import previous_tokens
 from integrations.models import Notification, Subscription
 from integrations.queueing import ROUTE, publish
 from integrations.routing import SUBSCRIPTION_IS_OFF
-from integrations.sources.khoros.envelope import Envelope, open_envelope
+from integrations.sources.khoros.envelope import Envelope, is_self_test, open_envelope
 
 log = structlog.get_logger(__name__)
 
@@ -77,12 +79,8 @@ def _feed_at(address: str) -> Feed | None:
 
 
 def _accepted_tokens(subscription: Subscription) -> list[str]:
-    """The current token, and the previous one while a change of tokens overlaps."""
-    tokens = [subscription.bearer_token.reveal()]
-    until, previous = subscription.previous_token_accepted_until, subscription.previous_bearer_token
-    if until is not None and until > timezone.now() and previous.is_readable:
-        tokens.append(previous.reveal())
-    return tokens
+    """The current token, and earlier ones while a change of tokens overlaps."""
+    return [subscription.bearer_token.reveal(), *previous_tokens(subscription)]
 
 
 def _same(given: str, token: str) -> bool:
@@ -102,14 +100,16 @@ def receive(feed: Feed, body: bytes, headers: dict[str, str], charset: str = "")
     return stored
 
 
-# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. It is sent in autocommit, so the
-# row is durable when it returns.
+# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. One that was known to be missing
+# and arrives after all is routed now. It is sent in autocommit, so the row is durable when it returns.
 STORE = """
 INSERT INTO integrations_notification
-  (subscription_id, event_key, event_name, source, body, headers, state, reason, summary, outcome, repeats)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, '', '[]', 0)
+  (subscription_id, event_key, event_name, source, body, headers, state, reason, happened_at,
+   summary, outcome, repeats)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, '', '[]', 0)
 ON CONFLICT ON CONSTRAINT notification_stored_once
-DO UPDATE SET repeats = integrations_notification.repeats + 1, last_repeat_at = now()
+DO UPDATE SET repeats = integrations_notification.repeats + 1, last_repeat_at = now(),
+  state = CASE integrations_notification.state WHEN 'missed' THEN 'received' ELSE integrations_notification.state END
 RETURNING id, xmax <> 0
 """
 
@@ -120,15 +120,20 @@ def _store(feed: Feed, envelope: Envelope, headers: dict[str, str]) -> Stored:
         feed.id,
         envelope.event_key,
         envelope.event_name,
-        Notification.Source.PUSHED.value,
+        _source_of(envelope).value,
         envelope.body,
         json.dumps(headers),
         state,
         reason,
+        envelope.happened_at,
     )
     with connection.cursor() as cursor:
         cursor.execute(STORE, values)
         return Stored(*cursor.fetchone())
+
+
+def _source_of(envelope: Envelope) -> Notification.Source:
+    return Notification.Source.TEST if is_self_test(envelope.event_key) else Notification.Source.PUSHED
 
 
 def _first_state(feed: Feed, envelope: Envelope) -> tuple[str, str]:
@@ -137,3 +142,76 @@ def _first_state(feed: Feed, envelope: Envelope) -> tuple[str, str]:
     if not feed.is_active:
         return Notification.State.UNMATCHED.value, SUBSCRIPTION_IS_OFF
     return Notification.State.RECEIVED.value, ""
+
+
+# --- What was fetched ------------------------------------------------------------------------------------------------
+
+# A batch in one round trip: what is unknown is stored, the run's counts grow, its claim is extended. Known events are
+# left out before inserting, or each reading would use up as many numbers as there are events.
+STORE_BATCH = """
+WITH batch AS (
+  SELECT DISTINCT ON (event_key) *
+  FROM unnest(
+    %(keys)s::text[], %(names)s::text[], %(bodies)s::bytea[], %(states)s::text[], %(reasons)s::text[],
+    %(times)s::timestamptz[]
+  ) AS rows (event_key, event_name, body, state, reason, happened_at)
+), stored AS (
+  INSERT INTO integrations_notification
+    (subscription_id, event_key, event_name, source, body, headers, state, reason, happened_at,
+     summary, outcome, repeats)
+  SELECT %(feed)s, event_key, event_name, 'caught_up', body, '{}', state, reason, happened_at, '', '[]', 0 FROM batch
+  WHERE NOT EXISTS (
+    SELECT FROM integrations_notification AS known
+    WHERE known.subscription_id = %(feed)s AND known.event_key = batch.event_key
+  )
+  ON CONFLICT ON CONSTRAINT notification_stored_once DO NOTHING
+  RETURNING id, state
+), counted AS (
+  UPDATE integrations_catchup SET
+    heard_at = now(), pages = pages + 1, read = read + %(read)s,
+    known = known + %(read)s - (SELECT count(*) FROM stored),
+    new = new + (SELECT count(*) FROM stored WHERE state NOT IN ('unreadable', 'missed')),
+    missing = missing + (SELECT count(*) FROM stored WHERE state = 'missed'),
+    unreadable = unreadable + (SELECT count(*) FROM stored WHERE state = 'unreadable')
+  WHERE id = %(run)s
+), claimed AS (
+  UPDATE integrations_subscription SET catching_up_until = now() + %(claim)s * interval '1 second'
+  WHERE id = %(feed)s AND catching_up_until IS NOT NULL
+)
+SELECT id, state FROM stored
+"""
+
+
+WAITS_TO_BE_FETCHED = "Khoros has it, but it never arrived here. Press “Fetch missing”, or “Route again”."
+
+
+def receive_batch(
+    feed: Feed, envelopes: Sequence[Envelope], run_id: int, claim_seconds: int, *, waits: bool = False
+) -> int:
+    """Stores the unknown ones of some fetched events, queues their routing, and returns how many they were.
+
+    `waits`: they are stored as missed and routed only when somebody asks for it.
+    """
+    states = [_first_state(feed, envelope) for envelope in envelopes]
+    if waits:
+        missed = (Notification.State.MISSED.value, WAITS_TO_BE_FETCHED)
+        states = [state if state[0] == Notification.State.UNREADABLE else missed for state in states]
+    values: dict[str, Any] = {
+        "keys": [envelope.event_key for envelope in envelopes],
+        "names": [envelope.event_name for envelope in envelopes],
+        "bodies": [envelope.body for envelope in envelopes],
+        "states": [state for state, _ in states],
+        "reasons": [reason for _, reason in states],
+        "times": [envelope.happened_at for envelope in envelopes],
+        "feed": feed.id,
+        "read": len(envelopes),
+        "run": run_id,
+        "claim": claim_seconds,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(STORE_BATCH, values)
+        stored = cursor.fetchall()
+    for notification_id, state in stored:
+        if state == Notification.State.RECEIVED:
+            publish(ROUTE, notification_id)
+    return len(stored)

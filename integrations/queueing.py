@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 ROUTE = "integrations.tasks.route"
 DELIVER = "integrations.tasks.deliver"
 REGISTER = "integrations.tasks.register"
+CATCH_UP = "integrations.tasks.catch_up"
+SELF_TEST = "integrations.tasks.self_test"
+WATCH = "integrations.tasks.watch"
 SWEEP = "integrations.tasks.sweep"
 
 MOST_WAITING = 10_000

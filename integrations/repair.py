@@ -12,7 +12,7 @@ import structlog
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Now
 
-from integrations.models import Delivery, Notification
+from integrations.models import Delivery, Notification, Subscription
 from integrations.post import Unreadable
 from integrations.queueing import DELIVER, ROUTE, publish
 from integrations.routing import post_of, render_into
@@ -168,17 +168,22 @@ def _keep_request_with_its_attempts(delivery: Delivery) -> None:
 
 
 def route_again(notifications: QuerySet[Notification]) -> Done:
-    """Reads and routes anew what was unmatched or unreadable: the mapping, or Casebridge's reading, was mended."""
-    again = [Notification.State.UNMATCHED, Notification.State.UNREADABLE]
+    """Reads and routes anew what was unmatched or unreadable (something was mended), or missed."""
+    again = [Notification.State.UNMATCHED, Notification.State.UNREADABLE, Notification.State.MISSED]
     remarks: list[str] = []
     ids = _oldest(notifications.filter(state__in=again), remarks)
     if count := notifications.exclude(state__in=again).count():
-        remarks.append(f"Left alone, because they are neither unmatched nor unreadable: {count}.")
+        remarks.append(f"Left alone, because they are neither unmatched nor unreadable nor missed: {count}.")
     Notification.objects.filter(pk__in=ids, state__in=again).update(
         state=Notification.State.RECEIVED, queued_until=None
     )
     _publish_all(ROUTE, ids)
     return Done(ids, remarks)
+
+
+def fetch_missing(subscription: Subscription) -> Done:
+    """Routes what a comparison found missing in a feed."""
+    return route_again(Notification.objects.filter(subscription=subscription, state=Notification.State.MISSED))
 
 
 def _oldest(rows: QuerySet[Any], remarks: list[str]) -> list[int]:

@@ -8,6 +8,7 @@ post and mapping is noted on the notification; where nothing was made, it says w
 from dataclasses import dataclass
 
 import structlog
+from django.core.exceptions import ValidationError
 from django.db import OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
@@ -16,8 +17,9 @@ from django.utils.http import parse_header_parameters
 from integrations.conditions import why_not
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Context
-from integrations.models import Delivery, Mapping, Notification, Subscription
+from integrations.models import Delivery, Mapping, Notification, SelfTest, Subscription
 from integrations.post import Event, Post, Unreadable
+from integrations.sources.khoros.envelope import SELF_TEST_MARK
 from integrations.sources.khoros.parse import parse
 
 log = structlog.get_logger(__name__)
@@ -86,15 +88,22 @@ def _route_locked(notification: Notification) -> list[Outcome]:
 
 
 def _read_and_route(notification: Notification) -> list[Outcome]:
-    event = parse(bytes(notification.body), declared_charset(notification))
+    event = read_event(notification)
     notification.summary = summary_of(event.posts)
     if reason := _why_no_mapping_is_asked(notification.subscription, event):
         _finish(notification, Notification.State.UNMATCHED, reason)
         return []
     mappings = notification.subscription.mappings.select_related("connection").order_by("pk")
-    outcomes = [outcome for mapping in mappings for outcome in _outcomes(notification, event, mapping)]
+    decide = _outcomes if _makes_tickets(notification) else _what_would_be
+    outcomes = [outcome for mapping in mappings for outcome in decide(notification, event, mapping)]
     _finish_with(notification, outcomes)
     return outcomes
+
+
+def read_event(notification: Notification) -> Event:
+    """The notification as it is read today. Raises Unreadable."""
+    feed_event = notification.subscription.event_name
+    return parse(bytes(notification.body), declared_charset(notification), feed_event=feed_event)
 
 
 def declared_charset(notification: Notification) -> str:
@@ -127,6 +136,30 @@ def _outcomes(notification: Notification, event: Event, mapping: Mapping) -> lis
     taken = [post for post in event.posts if not reasons[post.post_id]]
     refused = [Outcome(post_id, mapping, reason=reason) for post_id, reason in reasons.items() if reason]
     return refused + _make_once(notification, event, taken, mapping)
+
+
+def _makes_tickets(notification: Notification) -> bool:
+    """Everything does, except for a self-test that was not asked to."""
+    if notification.source != Notification.Source.TEST:
+        return True
+    uuid = notification.event_key.removeprefix(f"uuid:{SELF_TEST_MARK}")
+    try:
+        return SelfTest.objects.filter(uuid=uuid, makes_tickets=True).exists()
+    except ValidationError:
+        return False
+
+
+def _what_would_be(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
+    """The same decisions without anything made: for self-tests."""
+    off = _why_mapping_makes_nothing(mapping)
+    found = []
+    for post in event.posts:
+        reason = off or why_not(mapping.conditions, post)
+        if not reason:
+            problem = _new_delivery(notification, event, post, mapping).last_error
+            reason = problem or "it would make a ticket, but this self-test makes none"
+        found.append(Outcome(post.post_id, mapping, reason=reason))
+    return found
 
 
 def _why_mapping_makes_nothing(mapping: Mapping) -> str:
@@ -223,7 +256,7 @@ def _finish(notification: Notification, state: str, reason: str) -> None:
 
 def post_of(delivery: Delivery) -> tuple[Event, Post]:
     """The delivery's post, read anew from its notification. Raises Unreadable when it is no longer found there."""
-    event = parse(bytes(delivery.notification.body), declared_charset(delivery.notification))
+    event = read_event(delivery.notification)
     for post in event.posts:
         if post.post_id == delivery.post_id:
             return event, post

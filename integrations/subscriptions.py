@@ -1,35 +1,55 @@
 """Registering feeds at Khoros: runs the plan (sources.khoros.plan) against Khoros and records what came of it.
 
-Runs in a worker, after a subscription was saved, every 15 minutes, and by button; one run per feed at a time.
+Runs in a worker, after a subscription was saved, every 15 minutes, and by button; one run per feed at a time. A run
+that dies between two calls is taken up again from what stands at Khoros and from what was written down before the
+calls (`posted_as`, `replaces`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db.models import Case, F, Q, When
-from django.db.models.functions import Now
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
+from integrations import bearer_tokens, catch_up, companies
 from integrations.addresses import NoPublicAddress, webhook_url
+from integrations.companies import NoToken
 from integrations.database_time import seconds_from_now
-from integrations.encryption import Secret, UnreadableSecret
-from integrations.http import Failure, Line
-from integrations.models import Company, Installation, Subscription
+from integrations.encryption import UnreadableSecret
+from integrations.http import Failure
+from integrations.models import Change, Company, Subscription
 from integrations.post import storable
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.client import KhorosClient
-from integrations.sources.khoros.plan import Step, Wanted
+from integrations.sources.khoros.plan import Comparison, Memory, Step, Wanted
 
 log = structlog.get_logger(__name__)
+
+Registration = Subscription.Registration
 
 CHECK_EVERY_SECONDS = 15 * 60
 RUN_SECONDS = 60.0
 # A run that died is taken up again after this long.
 CLAIM_SECONDS = 120
 RETRY_DELAYS = (5, 15, 30, 60, 120, 300, CHECK_EVERY_SECONDS)
-TOKEN_OVERLAP = timedelta(days=1)
+# Each round of steps is followed by reading the list again; a feed that is not right after so many waits for the next.
+MOST_ROUNDS = 4
+
+ACTIONS = {
+    "post": Change.Action.POST,
+    "activate": Change.Action.ACTIVATE,
+    "pause": Change.Action.PAUSE,
+    "retire": Change.Action.RETIRE,
+}
+V1_WORDS = (
+    "Registered by version 1 of Khoros' API, which can do nothing else: Casebridge assumes that the feed stands as "
+    "posted, and cannot check, pause or retire it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +62,19 @@ class Found:
     khoros_status: str = ""
     address: str = ""
     others: tuple[dict[str, str], ...] = ()
+    drift: tuple[plan.Drift, ...] = ()
+    older_stand: bool = False
 
 
 def due() -> Q:
-    return Q(next_check_at__lte=Now())
+    return Q(next_check_at__lte=Now()) & (Q(checking_until__isnull=True) | Q(checking_until__lte=Now()))
 
 
-def wish(subscription_ids: list[int]) -> None:
-    """Asks for a run as soon as a worker is free."""
-    Subscription.objects.filter(pk__in=subscription_ids).update(next_check_at=Now())
+def wish(subscription_ids: Iterable[int], by: str = "") -> None:
+    """Asks for a run as soon as a worker is free; `by` is the user who wants differences put right."""
+    Subscription.objects.filter(pk__in=subscription_ids).update(
+        next_check_at=Now(), asked_by=by[:150] if by else F("asked_by")
+    )
 
 
 def register(subscription_id: int) -> None:
@@ -66,8 +90,7 @@ def register(subscription_id: int) -> None:
 
 def _claim(subscription_id: int) -> tuple[Subscription, datetime] | None:
     """Nobody else runs for this feed until the run is recorded, or CLAIM_SECONDS are over because its process died."""
-    nobody_runs = Q(checking_until__isnull=True) | Q(checking_until__lte=Now())
-    chosen = Subscription.objects.filter(due(), nobody_runs, pk=subscription_id)
+    chosen = Subscription.objects.filter(due(), pk=subscription_id)
     if not chosen.update(checking_until=seconds_from_now(CLAIM_SECONDS), next_check_at=seconds_from_now(CLAIM_SECONDS)):
         return None
     subscription = Subscription.objects.select_related("company").get(pk=subscription_id)
@@ -76,140 +99,269 @@ def _claim(subscription_id: int) -> tuple[Subscription, datetime] | None:
 
 def _found(subscription: Subscription) -> Found:
     try:
-        wanted = _wanted(subscription)
-        token = subscription.company.api_token.reveal()
-    except NoPublicAddress as error:
-        return Found(Subscription.Registration.NOT_POSSIBLE, str(error))
+        wanted = wanted_of(subscription)
+        client = companies.client_for(subscription.company, RUN_SECONDS, wanted.bearer_token)
+    except (NoPublicAddress, NoToken) as error:
+        return Found(Registration.NOT_POSSIBLE, str(error))
     except UnreadableSecret:
-        words = f"The API token of the company or the feed's bearer token {UnreadableSecret.words}."
-        return Found(Subscription.Registration.NOT_POSSIBLE, words)
-    if not token:
-        return Found(Subscription.Registration.NOT_POSSIBLE, "The company has no API token yet: enter it on its page.")
-    secrets = (token, wanted.bearer_token)
-    client = KhorosClient(Line(settings.KHOROS_API_URL, RUN_SECONDS, name="Khoros", secrets=secrets), token)
+        return Found(Registration.NOT_POSSIBLE, f"The feed's bearer token {UnreadableSecret.words}.")
     try:
-        _check_company(subscription.company, client)
-        return _carry_out(client, wanted, subscription)
+        companies.note_owner(subscription.company, client)
+        if subscription.company.api_version == Company.ApiVersion.V1:
+            return _register_by_v1(subscription, wanted, client)
+        return Run(subscription, wanted, client).carry_out()
     except Failure as failure:
-        state = Subscription.Registration.REFUSED if failure.permanent else Subscription.Registration.UNREACHABLE
+        state = Registration.REFUSED if failure.permanent else Registration.UNREACHABLE
         return Found(state, f"{failure.words}\n{failure.detail}".strip(), address=wanted.address)
 
 
-def _wanted(subscription: Subscription) -> Wanted:
-    installation = Installation.objects.get()
+def wanted_of(subscription: Subscription) -> Wanted:
+    """The feed as it should stand at Khoros. Raises NoPublicAddress, UnreadableSecret."""
     return Wanted(
-        external_id=f"casebridge-{installation.uuid}-{subscription.uuid}",
+        external_id=f"{companies.own_prefix()}{subscription.uuid}",
         event_name=subscription.event_name,
-        address=webhook_url(subscription),
+        address=_address_of(subscription),
         bearer_token=subscription.bearer_token.reveal(),
         query=plan.query_for(subscription.match, subscription.label),
         label=subscription.label if subscription.match == Subscription.Match.LABEL else "",
         is_active=subscription.is_active,
+        is_deleted=subscription.deleted_at is not None,
     )
 
 
-def _check_company(company: Company, client: KhorosClient) -> None:
-    """Notes whether the token sees the company. One that is not listed only warns; a refused token ends the run."""
+def _address_of(subscription: Subscription) -> str:
+    if not subscription.is_pushed:
+        return ""
     try:
-        warning = plan.company_warning(client.whoami(), company.company_id)
-    except Failure as failure:
-        warning = f"{failure.words}\n{failure.detail}".strip()
-        if failure.status in (401, 403):
-            Company.objects.filter(pk=company.pk).update(checked_at=Now(), warning=storable(warning))
+        return webhook_url(subscription)
+    except NoPublicAddress:
+        if subscription.is_active:
             raise
-    Company.objects.filter(pk=company.pk).update(checked_at=Now(), warning=storable(warning))
+        return ""
 
 
-def _carry_out(client: KhorosClient, wanted: Wanted, subscription: Subscription) -> Found:
-    listed = client.subscriptions()
-    steps = plan.steps(wanted, listed)
-    answered_uuid = ""
-    if steps == [Step("post")] and _stands_unlisted(client, wanted, listed, subscription):
-        return _as_it_stands(wanted, listed, subscription.khoros_uuid)
-    if steps == [Step("post")]:
-        answered_uuid = plan.uuid_of(client.subscribe(wanted.body()))
-        listed = client.subscriptions()
-        steps = plan.steps(wanted, listed, just_posted=True)
-    for step in steps:
-        _take(client, step)
-    if steps:
-        listed = client.subscriptions()
-    return _as_it_stands(wanted, listed, answered_uuid)
-
-
-def _stands_unlisted(
-    client: KhorosClient, wanted: Wanted, listed: list[dict[str, object]], subscription: Subscription
-) -> bool:
-    """Registered as wanted before, known to Khoros by its id, and yet in no list: posting again might make a second."""
-    is_as_posted = (
-        subscription.registration == Subscription.Registration.REGISTERED
-        and subscription.registered_address == wanted.address
-        and bool(subscription.khoros_uuid)
-    )
-    return is_as_posted and not plan.ours(wanted, listed) and client.knows(subscription.khoros_uuid)
-
-
-def _take(client: KhorosClient, step: Step) -> None:
-    log.info("changing a subscription at Khoros", action=step.action, khoros_uuid=step.uuid)
-    if step.action == "activate":
-        client.set_status(step.uuid, "ACTIVE")
-    elif step.action == "pause":
-        client.set_status(step.uuid, "PAUSED")
-    elif step.action == "delete":
-        client.delete(step.uuid)
-
-
-def _as_it_stands(wanted: Wanted, listed: list[dict[str, object]], answered_uuid: str) -> Found:
-    others = tuple(plan.others_for_the_same(wanted, listed))
-    equal = [row for row in plan.ours(wanted, listed) if plan.is_equal(wanted, row)]
-    row = plan.newest(equal) if equal else {}
-    common = {"address": wanted.address, "others": others}
+def _register_by_v1(subscription: Subscription, wanted: Wanted, client: KhorosClient) -> Found:
     if not wanted.is_active:
-        words = (
-            "Paused at Khoros, because it is switched off here." if row else "Not registered: it is switched off here."
+        words = "Version 1 of Khoros' API can neither pause nor retire it: switch it off in Khoros Marketing itself."
+        state = Registration.RETIRED if wanted.is_deleted else Registration.PAUSED
+        return Found(state, f"{words} What still arrives is kept, but makes no tickets.")
+    if not wanted.address:
+        return Found(Registration.NOT_POSSIBLE, "Version 1 of Khoros' API cannot be fetched from: choose another way.")
+    if subscription.posted_as != wanted.fingerprint:
+        change = _begin(subscription, Step("post", because="it was not registered like this before"))
+        with companies.recorded(change):
+            client.subscribe_v1(subscription.company.company_id, wanted.body())
+        Subscription.objects.filter(pk=subscription.pk).update(posted_as=wanted.fingerprint)
+    return Found(Registration.REGISTERED, V1_WORDS, address=wanted.address)
+
+
+def _begin(subscription: Subscription, step: Step) -> Change:
+    return Change.objects.create(
+        company=subscription.company,
+        subscription=subscription,
+        action=ACTIONS[step.action],
+        khoros_uuid=step.uuid[:64],
+        because=storable(step.because),
+        by=subscription.asked_by,
+    )
+
+
+@dataclass
+class Run:
+    """One run for one feed: list, compare, take steps, list again."""
+
+    subscription: Subscription
+    wanted: Wanted
+    client: KhorosClient
+    listed: list[dict[str, Any]] = field(default_factory=list)
+    answered_uuid: str = ""
+    just_posted: bool = False
+
+    def carry_out(self) -> Found:
+        """Raises Failure when Khoros refuses or cannot be reached; what was done until then stays."""
+        for _ in range(MOST_ROUNDS):
+            self.listed = companies.note_list(self.subscription.company, self.client)
+            comparison = plan.compare(self.wanted, self.listed, self._memory(), just_posted=self.just_posted)
+            if not comparison.steps:
+                return self._as_it_stands(comparison)
+            if comparison.drift and not self._may_mend(comparison):
+                return self._drifted(comparison)
+            if comparison.steps[0].action == "post" and self._stands_unlisted():
+                return self._unlisted()
+            for step in comparison.steps:
+                self._take(step)
+        words = "Khoros did not show the feed as wanted after several changes; the next check goes on."
+        return Found(Registration.UNREACHABLE, words, address=self.wanted.address)
+
+    def _memory(self) -> Memory:
+        row = self.subscription
+        noted = row.replaces if isinstance(row.replaces, dict) else {}
+        ends = row.replaced_at + timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS) if row.replaced_at else None
+        return Memory(
+            posted_as=row.posted_as,
+            standing=row.khoros_uuid,
+            replaces=tuple(noted.get("uuids", ())),
+            replaces_for=str(noted.get("for", "")),
+            overlap_is_over=ends is None or ends <= timezone.now(),
         )
-        state = Subscription.Registration.NOT_POSSIBLE
-        return Found(state, words, plan.uuid_of(row), plan.status_of(row), wanted.address, others)
-    if row:
+
+    def _may_mend(self, comparison: Comparison) -> bool:
+        """What nobody asked for is mended only where the feed repairs itself; a first registration is always made."""
+        is_new = not self.subscription.posted_as and not self.subscription.khoros_uuid
+        return self.subscription.repairs_itself or bool(self.subscription.asked_by) or is_new
+
+    def _stands_unlisted(self) -> bool:
+        """Registered as wanted, known to Khoros by its id, and yet in no list: posting again might make a second."""
+        row, own = self.subscription, [r for r in self.listed if r.get("externalId") == self.wanted.external_id]
+        is_as_posted = row.posted_as in ("", self.wanted.fingerprint) and row.registered_address == self.wanted.address
+        return is_as_posted and bool(row.khoros_uuid) and not own and self.client.knows(row.khoros_uuid)
+
+    def _take(self, step: Step) -> None:
+        if step.action == "post":
+            self._note_what_is_replaced()
+        if step.action == "retire" and step.uuid in self._memory().replaces and self.subscription.is_fetched:
+            # Its events can be read no more once it is gone.
+            catch_up.read_before_retiring(self.subscription, step.uuid, self.client)
+        change = _begin(self.subscription, step)
+        with companies.recorded(change):
+            change.khoros_uuid = self._call(step) or step.uuid
+        if step.action == "post":
+            self._note_posted()
+
+    def _call(self, step: Step) -> str:
+        if step.action == "post":
+            self.answered_uuid = plan.uuid_of(self.client.subscribe(self.wanted.body()))
+            return self.answered_uuid
+        if step.action == "retire":
+            self.client.retire(step.uuid)
+        else:
+            self.client.set_status(step.uuid, "ACTIVE" if step.action == "activate" else "PAUSED")
+        return ""
+
+    def _note_what_is_replaced(self) -> None:
+        """Before the call, so that a death after it still knows which ones are the older."""
+        own = [plan.uuid_of(row) for row in self.listed if row.get("externalId") == self.wanted.external_id]
+        self.subscription.replaces = {"for": self.wanted.fingerprint, "uuids": [storable(uuid)[:64] for uuid in own]}
+        self.subscription.replaced_at = timezone.now() if own else None
+        Subscription.objects.filter(pk=self.subscription.pk).update(
+            replaces=self.subscription.replaces, replaced_at=Now() if own else None
+        )
+
+    def _note_posted(self) -> None:
+        self.just_posted = True
+        self.subscription.posted_as = self.wanted.fingerprint
+        Subscription.objects.filter(pk=self.subscription.pk).update(posted_as=self.wanted.fingerprint)
+
+    # --- What came of it ---
+
+    def _found(self, state: str, words: str, comparison: Comparison, **more: Any) -> Found:
+        row = comparison.row
         return Found(
-            Subscription.Registration.REGISTERED, "", plan.uuid_of(row), plan.status_of(row), wanted.address, others
+            state,
+            words,
+            plan.uuid_of(row) or more.pop("uuid", ""),
+            plan.status_of(row),
+            self.wanted.address,
+            tuple(plan.others_for_the_same(self.wanted, self.listed)),
+            **more,
         )
-    words = "Khoros accepted the feed, but does not list it as it was posted."
-    return Found(Subscription.Registration.REGISTERED, words, answered_uuid, **common)  # type: ignore[arg-type]
+
+    def _as_it_stands(self, comparison: Comparison) -> Found:
+        if self.wanted.is_deleted:
+            return self._found(Registration.RETIRED, "Retired at Khoros, because it was deleted here.", comparison)
+        if not self.wanted.is_active:
+            words = "Paused at Khoros, because it is switched off here." if comparison.row else (
+                "Not registered at Khoros: it is switched off here."
+            )  # fmt: skip
+            return self._found(Registration.PAUSED, words, comparison)
+        if not comparison.row:
+            words = "Khoros accepted the feed, but does not list it as it was posted."
+            return self._found(Registration.REGISTERED, words, comparison, uuid=self.answered_uuid, older_stand=True)
+        words = ""
+        if comparison.older:
+            words = (
+                "An older one stands beside it for a moment, so that nothing falls between them; then it is retired."
+            )
+        return self._found(Registration.REGISTERED, words, comparison, older_stand=bool(comparison.older))
+
+    def _unlisted(self) -> Found:
+        words = "Khoros knows the feed by its id, but does not list it; nothing was changed."
+        return self._found(Registration.REGISTERED, words, Comparison(), uuid=self.subscription.khoros_uuid)
+
+    def _drifted(self, comparison: Comparison) -> Found:
+        words = "It is not as wanted at Khoros, and this feed does not repair itself: press “Repair at Khoros now”."
+        return self._found(Registration.DRIFTED, words, comparison, drift=comparison.drift)
+
+
+# --- Record ----------------------------------------------------------------------------------------------------------
+
+ENDED_WELL = (Registration.REGISTERED, Registration.PAUSED, Registration.RETIRED)
 
 
 def _record(subscription: Subscription, claim: datetime, found: Found) -> None:
-    failed = found.registration in (Subscription.Registration.REFUSED, Subscription.Registration.UNREACHABLE)
+    failed = found.registration in (Registration.REFUSED, Registration.UNREACHABLE)
     failures = subscription.failed_checks + 1 if failed else 0
-    wait = RETRY_DELAYS[min(failures, len(RETRY_DELAYS)) - 1] if failed else CHECK_EVERY_SECONDS
-    # Unless somebody asked for another run in the meantime, the next one is `wait` seconds away.
+    # Unless somebody asked for another run in the meantime, the next one comes by itself.
     asked_again = Q(next_check_at__lte=Now())
-    Subscription.objects.filter(pk=subscription.pk, checking_until=claim).update(
+    well = found.registration in ENDED_WELL
+    rows = Subscription.objects.filter(pk=subscription.pk, checking_until=claim)
+    rows.update(
         registration=found.registration,
         khoros_message=storable(found.message),
-        khoros_uuid=storable(found.khoros_uuid)[:64] or subscription.khoros_uuid,
+        khoros_uuid=storable(found.khoros_uuid)[:64] or ("" if well else subscription.khoros_uuid),
         khoros_status=storable(found.khoros_status)[:40],
         registered_address=found.address,
         other_subscriptions=[{name: storable(text)[:500] for name, text in other.items()} for other in found.others],
+        drift=[{"kind": each.kind, "words": storable(each.words), "remedy": each.remedy} for each in found.drift],
         checked_at=Now(),
         failed_checks=failures,
+        asked_by=Case(When(asked_again, then=F("asked_by")), default=Value("") if well else F("asked_by")),
         checking_until=None,
-        next_check_at=Case(When(asked_again, then=F("next_check_at")), default=seconds_from_now(wait)),
+        next_check_at=Case(When(asked_again, then=F("next_check_at")), default=_next_check(found, failures)),
+    )
+    if well and not found.older_stand:
+        _close_the_overlap(subscription)
+    if found.registration == Registration.REGISTERED and found.khoros_uuid:
+        there = Subscription.objects.filter(pk=subscription.pk)
+        there.filter(posted_as="").update(posted_as=wanted_of(subscription).fingerprint)
+        there.exclude(receives_by=Subscription.Receives.PUSH).update(
+            next_catch_up_at=Coalesce("next_catch_up_at", Now())
+        )
+
+
+def _next_check(found: Found, failures: int) -> Any:
+    if found.registration == Registration.RETIRED:
+        return None
+    if failures:
+        return seconds_from_now(RETRY_DELAYS[min(failures, len(RETRY_DELAYS)) - 1])
+    soon = settings.KHOROS_OVERLAP_SECONDS + 1
+    return seconds_from_now(min(soon, CHECK_EVERY_SECONDS) if found.older_stand else CHECK_EVERY_SECONDS)
+
+
+def _close_the_overlap(subscription: Subscription) -> None:
+    """Nothing older stands: what was to be replaced is forgotten, and earlier tokens end a day from now."""
+    rows = Subscription.objects.filter(pk=subscription.pk, bearer_token=subscription.bearer_token)
+    rows.update(replaces=[], replaced_at=None)
+    rows.filter(previous_token_accepted_until__isnull=True).exclude(previous_bearer_token="").update(
+        previous_token_accepted_until=timezone.now() + bearer_tokens.OVERLAP
     )
 
 
-def keep_previous_token(subscription: Subscription) -> None:
-    """The token that is about to be replaced stays valid for a while (unsaved)."""
-    subscription.previous_bearer_token = subscription.bearer_token
-    subscription.previous_token_accepted_until = timezone.now() + TOKEN_OVERLAP
+# --- What staff ask for ----------------------------------------------------------------------------------------------
 
 
-def change_bearer_token(subscription: Subscription, token: str) -> None:
-    """A new token; the old one is accepted for another day, as calls under it may be on their way."""
-    keep_previous_token(subscription)
-    subscription.bearer_token = Secret.of(token)
-    subscription.registration = Subscription.Registration.WAITING
-    subscription.save(
-        update_fields=["bearer_token", "previous_bearer_token", "previous_token_accepted_until", "registration"]
+def change_bearer_token(subscription: Subscription, new_token: str, by: str = "") -> None:
+    """A new token; the old one is accepted until Khoros is seen to use the new one, and a day more."""
+    bearer_tokens.put_in_place(subscription, new_token)
+    subscription.registration = Registration.WAITING
+    subscription.save(update_fields=[*bearer_tokens.COLUMNS, "registration"])
+    wish([subscription.pk], by)
+
+
+def delete(subscription: Subscription, by: str) -> None:
+    """Retires the feed at Khoros as soon as a worker is free; its history stays, its mappings are switched off."""
+    subscription.mappings.update(is_active=False)
+    Subscription.objects.filter(pk=subscription.pk, deleted_at__isnull=True).update(
+        is_active=False, deleted_at=Now(), registration=Registration.WAITING
     )
-    wish([subscription.pk])
+    wish([subscription.pk], by)

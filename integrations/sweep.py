@@ -1,4 +1,4 @@
-"""Finding what is due: retries, lost queue messages, notifications whose routing died, feeds to check.
+"""Finding what is due: retries, lost queue messages, notifications whose routing died, feeds to check and to fetch.
 
 Due work is a column; the queue only makes it fast. What is queued here is marked, so a backlog is not queued again at
 every sweep, and the queue is kept short: rows wait in the database. Marks count only while the queue holds anything:
@@ -12,7 +12,7 @@ import structlog
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations import subscriptions
+from integrations import catch_up, subscriptions
 from integrations.connections import pause_what_cannot_be_read
 from integrations.database_time import seconds_from_now
 from integrations.delivery import abandoned, waiting
@@ -22,19 +22,28 @@ from integrations.redis_client import client
 log = structlog.get_logger(__name__)
 
 LONGEST_QUEUE = 2000
+MOST_CALLS_TO_KHOROS = 4
 MARKED_SECONDS = 120
 # A notification this young is still on its way from intake to the queue.
 ROUTED_WITHIN_SECONDS = 2
 
 
 def sweep() -> dict[str, list[int]]:
-    """Marks what is due and returns the ids to queue, by "route", "deliver" and "register"."""
+    """Marks what is due and returns the ids to queue, by "route", "deliver", "register" and "catch_up"."""
     pause_what_cannot_be_read()
     return {
         "route": _mark(_to_route(), _room("intake")),
         "deliver": _mark_deliveries(_room("deliver")),
-        "register": list(Subscription.objects.filter(subscriptions.due()).values_list("pk", flat=True)),
+        "register": _feeds(subscriptions.due(), "next_check_at", "checking_until"),
+        "catch_up": _feeds(catch_up.due(), "next_catch_up_at", "catching_up_until"),
     }
+
+
+def _feeds(due: Q, when: str, claimed_until: str) -> list[int]:
+    """The longest due first, and few at a time: a Khoros that hangs must not hold every thread of the workers."""
+    running = Subscription.objects.filter(**{f"{claimed_until}__gt": Now()}).count()
+    room = max(0, MOST_CALLS_TO_KHOROS - running)
+    return list(Subscription.objects.filter(due).order_by(when).values_list("pk", flat=True)[:room])
 
 
 def _to_route() -> QuerySet[Notification]:

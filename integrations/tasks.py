@@ -4,9 +4,10 @@ import structlog
 from celery import shared_task
 from structlog.contextvars import bound_contextvars
 
-from integrations import delivery, routing, subscriptions
+from integrations import alarms, delivery, routing, self_test, subscriptions, volume
+from integrations import catch_up as catching_up
 from integrations import sweep as sweeping
-from integrations.queueing import DELIVER, REGISTER, ROUTE, publish
+from integrations.queueing import CATCH_UP, DELIVER, REGISTER, ROUTE, SELF_TEST, SWEEP, WATCH, publish
 
 log = structlog.get_logger(__name__)
 
@@ -30,9 +31,26 @@ def register(subscription_id: int) -> None:
     subscriptions.register(subscription_id)
 
 
-@shared_task(name="integrations.tasks.sweep", store_errors_even_if_ignored=False)
+@shared_task(name=CATCH_UP)
+def catch_up(subscription_id: int) -> None:
+    catching_up.catch_up(subscription_id)
+
+
+@shared_task(name=SELF_TEST)
+def send_self_test(self_test_id: int) -> None:
+    self_test.send(self_test_id)
+
+
+@shared_task(name=WATCH, store_errors_even_if_ignored=False)
+def watch() -> None:
+    volume.count()
+    catching_up.forget_idle_runs()
+    alarms.watch()
+
+
+@shared_task(name=SWEEP, store_errors_even_if_ignored=False)
 def sweep() -> None:
     found = sweeping.sweep()
-    for task, name in ((ROUTE, "route"), (DELIVER, "deliver"), (REGISTER, "register")):
+    for task, name in ((ROUTE, "route"), (DELIVER, "deliver"), (REGISTER, "register"), (CATCH_UP, "catch_up")):
         for row_id in found[name]:
             publish(task, row_id)

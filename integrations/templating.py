@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from integrations.post import FACTS
+
 PLACEHOLDER = re.compile(r"\{\{\s*([a-z_]+)\s*((?:\|[^{}|]*)*)\}\}")
 ALMOST = re.compile(r"(?<!\{)\{\s*([A-Za-z_][\w.]*)\s*\}(?!\})")
 SMALL_NUMBER = re.compile(r"[0-9]{1,6}")
@@ -38,7 +40,10 @@ PLACEHOLDERS = {
     "company": "the company's name here",
     "mapping": "the mapping's name",
     "notification_id": "number of the notification here",
-}
+    "title": "title of a planned or published message, or of an alert",
+    "details": "all that the event tells besides, a line each",
+} | {name: words[0].lower() + words[1:] for name, words in FACTS.items()}
+TIMES = {"posted_at", "labelled_at", "received_at"}
 
 Value = str | datetime | None
 
@@ -99,7 +104,7 @@ def _check_placeholder(name: str, filters: list[tuple[str, str | None]]) -> None
             )
         if filter_name == "short" and not SMALL_NUMBER.fullmatch(str(argument)):
             raise TemplateError(f"The filter “short” needs a number, like {{{{ {name}|short:80 }}}}.")
-        if filter_name == "date" and name not in {"posted_at", "labelled_at", "received_at"}:
+        if filter_name == "date" and name not in TIMES:
             raise TemplateError(f"The filter “date” works on times, and “{name}” is none.")
 
 

@@ -62,6 +62,11 @@ def configure(**_kwargs: Any) -> None:
             "schedule": settings.SWEEP_SECONDS,
             "options": {"expires": settings.SWEEP_SECONDS * 2, "queue": "control"},
         },
+        "watch": {
+            "task": "integrations.tasks.watch",
+            "schedule": settings.WATCH_SECONDS,
+            "options": {"expires": settings.WATCH_SECONDS * 2, "queue": "control"},
+        },
     }
     app.conf.update(configuration)
 

@@ -144,7 +144,7 @@ MIDDLEWARE = [
     "portal.middleware.ContentSecurityPolicyMiddleware",
     "integrations.middleware.PublicAddressMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "portal.middleware.PagesCommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -249,6 +249,28 @@ DELIVERY_RETRY_DELAYS = seconds_list(
 )
 DELIVERY_LEASE_SECONDS = number("DELIVERY_LEASE_SECONDS", 90, least=3)
 INTAKE_MAX_BYTES = number("INTAKE_MAX_BYTES", 1024 * 1024, least=1024)
+
+# --- Khoros ----------------------------------------------------------------------------------------------------------
+
+# How long two subscriptions of one feed stand side by side before the older is retired.
+KHOROS_OVERLAP_SECONDS = number("KHOROS_OVERLAP_SECONDS", 60)
+# How often events are fetched: for feeds that are pushed too, and for those that are only fetched.
+CATCH_UP_SECONDS = number("CATCH_UP_SECONDS", 300, least=5)
+PULL_SECONDS = number("PULL_SECONDS", 60, least=5)
+
+# --- Alarms ----------------------------------------------------------------------------------------------------------
+
+# Who gets a mail when an alarm is raised or over; without addresses or a mail server the portal's pages show them.
+ALERT_EMAILS = [address.strip() for address in env.str("ALERT_EMAILS", "").split(",") if address.strip()]
+ALERT_FROM = env.str("ALERT_FROM", "").strip() or "casebridge@localhost"
+if ALERT_EMAILS and not env.str("EMAIL_URL", ""):
+    raise ImproperlyConfigured(
+        "ALERT_EMAILS is set, but EMAIL_URL is not: set it to a server, smtp+tls://user:password@host:587."
+    )
+vars().update(env.email_url_config(env.str("EMAIL_URL", "") or "dummymail://"))
+EMAIL_TIMEOUT = 10
+# How often feeds are counted and alarms looked for.
+WATCH_SECONDS = number("WATCH_SECONDS", 60, least=1)
 
 # --- The 2017 example's variables (see integrations.bootstrap) -------------------------------------------------------
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from integrations.post import Unreadable
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.envelope import open_envelope
-from integrations.sources.khoros.parse import parse, read_labels
+from integrations.sources.khoros.parse import parse
+from integrations.sources.khoros.values import read_labels
 from tests import making
 
 FIXTURES = Path(__file__).parent / "fixtures/khoros"

@@ -1,6 +1,7 @@
 """Feeds at Khoros: what is wanted is made so, and nothing that is not ours is touched."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from integrations.http import Reply
 from integrations.models import Company, Installation, Subscription
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.client import KhorosClient
-from integrations.sources.khoros.plan import Step, Wanted
+from integrations.sources.khoros.plan import Memory, Wanted
 from tests import making
 from tests.stand_in import StandIn
 
@@ -56,6 +57,8 @@ def test_a_changed_label_ends_as_one_feed_whether_khoros_updates_or_makes_a_seco
     register(subscription)
     subscription.label = "Complaint (urgent)"
     subscription.save()
+    register(subscription)
+    Subscription.objects.update(replaced_at=timezone.now() - timedelta(minutes=5))
     register(subscription)
     (listed,) = sandbox.subscriptions()
     assert (listed["query"], listed["status"]) == (r"Complaint \(urgent\)", "ACTIVE")
@@ -219,23 +222,79 @@ def row(uuid: str, **fields: Any) -> dict[str, Any]:
     return {"uuid": uuid, "status": "ACTIVE", "createdDate": uuid} | WANTED.body() | fields
 
 
-def test_an_older_one_is_deleted_only_beside_an_active_equal_one() -> None:
+NO_MEMORY = Memory()
+
+
+def steps(*rows: dict[str, Any], memory: Memory = NO_MEMORY, just_posted: bool = False) -> list[tuple[str, str]]:
+    comparison = plan.compare(WANTED, list(rows), memory, just_posted=just_posted)
+    return [(step.action, step.uuid) for step in comparison.steps]
+
+
+def kinds(*rows: dict[str, Any], memory: Memory = NO_MEMORY) -> list[str]:
+    return [drift.kind for drift in plan.compare(WANTED, list(rows), memory).drift]
+
+
+def test_an_older_one_is_retired_only_beside_an_active_equal_one() -> None:
     old = row("1", query="Old")
-    assert plan.steps(WANTED, [old]) == [Step("post")]
-    assert plan.steps(WANTED, [old], just_posted=True) == []
-    assert plan.steps(WANTED, [old, row("2")], just_posted=True) == [Step("delete", "1")]
-    assert plan.steps(WANTED, [old, row("2", status="PAUSED")]) == [Step("activate", "2")]
+    assert steps(old) == [("post", "")]
+    assert steps(old, just_posted=True) == []
+    assert steps(old, row("2"), just_posted=True) == [("retire", "1")]
+    assert steps(old, row("2", status="PAUSED")) == [("activate", "2")]
+    assert steps(old, row("2", status="PAUSED"), row("3", query="Other")) == [("activate", "2")]
+
+
+def test_one_that_was_replaced_stands_until_the_overlap_is_over() -> None:
+    noted = Memory(
+        posted_as=WANTED.fingerprint, replaces=("1",), replaces_for=WANTED.fingerprint, overlap_is_over=False
+    )
+    assert steps(row("1", query="Old"), row("2"), memory=noted) == []
+    assert steps(row("1", query="Old"), row("2"), memory=replace(noted, overlap_is_over=True)) == [("retire", "1")]
+    assert steps(row("1"), memory=noted) == []
+
+
+def test_a_new_token_is_posted_where_khoros_shows_no_tokens() -> None:
+    hidden = {name: value for name, value in row("1").items() if name != "bearerToken"}
+    assert steps(hidden, memory=Memory(posted_as=WANTED.fingerprint)) == []
+    assert steps(hidden, memory=Memory(posted_as="another")) == [("post", "")]
+    died = Memory(posted_as="another", replaces=("1",), replaces_for=WANTED.fingerprint)
+    assert steps(hidden, memory=died) == [("post", "")]
+    assert steps(hidden, hidden | {"uuid": "2"}, memory=died) == [("retire", "1")]
+
+
+def test_where_the_new_one_vanished_the_older_is_not_taken_for_it() -> None:
+    hidden = {name: value for name, value in row("1").items() if name != "bearerToken"}
+    noted = Memory(posted_as=WANTED.fingerprint, standing="2", replaces=("1",), replaces_for=WANTED.fingerprint)
+    assert steps(hidden, memory=noted) == [("post", "")]
 
 
 def test_only_our_own_external_id_is_touched() -> None:
     foreign = row("1", externalId="casebridge-other-s"), row("2", externalId="send-to-zendesk")
-    assert plan.steps(WANTED, [*foreign, row("3")]) == []
+    assert steps(*foreign, row("3")) == []
 
 
 def test_a_masked_or_missing_token_counts_as_equal_and_another_does_not() -> None:
-    assert plan.steps(WANTED, [row("1", bearerToken="****")]) == []
-    assert plan.steps(WANTED, [{k: v for k, v in row("1").items() if k != "bearerToken"}]) == []
-    assert plan.steps(WANTED, [row("1", bearerToken="old")]) == [Step("post")]
+    assert steps(row("1", bearerToken="****")) == []
+    assert steps({k: v for k, v in row("1").items() if k != "bearerToken"}) == []
+    assert steps(row("1", bearerToken="old")) == [("post", "")]
+
+
+def test_each_kind_of_drift_has_its_name() -> None:
+    known = Memory(posted_as=WANTED.fingerprint)
+    assert kinds(memory=known) == ["gone"]
+    assert kinds(row("1", status="DISABLED"), memory=known) == ["status"]
+    assert kinds(row("1", notificationUri="https://else.example.com"), memory=known) == ["address"]
+    assert kinds(row("1", query="Else"), memory=known) == ["query"]
+    assert kinds(row("1", bearerToken="else"), memory=known) == ["token"]
+    assert kinds(row("1"), row("2"), memory=known) == ["duplicate"]
+    assert kinds(row("1", query="Old"), memory=Memory(posted_as="before")) == ["changed_here"]
+    assert kinds(row("1"), memory=known) == []
+
+
+def test_a_feed_that_is_only_fetched_names_no_address() -> None:
+    fetched = replace(WANTED, address="")
+    assert fetched.body().keys() == {"externalId", "eventName", "query"}
+    there = {"uuid": "1", "status": "ACTIVE", **fetched.body()}
+    assert plan.compare(fetched, [there], Memory()).steps == ()
 
 
 def test_labels_are_escaped_and_expressions_are_not() -> None:
@@ -282,8 +341,8 @@ def test_a_feed_in_no_list_is_not_posted_again_while_khoros_knows_it(
 
 def test_changing_the_event_retires_the_feed_of_the_old_one() -> None:
     old = row("1", eventName="rule-applied")
-    assert plan.steps(WANTED, [old]) == [Step("post")]
-    assert plan.steps(WANTED, [old, row("2")], just_posted=True) == [Step("delete", "1")]
+    assert steps(old) == [("post", "")]
+    assert steps(old, row("2"), just_posted=True) == [("retire", "1")]
 
 
 def test_what_khoros_answers_fits_into_the_columns(sandbox: StandIn, subscription: Subscription) -> None:

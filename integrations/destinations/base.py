@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 from django import forms
 
 from integrations.http import Line, Reply
-from integrations.post import Post
+from integrations.post import FACTS, Post
 from integrations.templating import Value
 
 
@@ -168,4 +168,6 @@ def placeholder_values(post: Post, context: Context) -> dict[str, Value]:
         "company": context.company,
         "mapping": context.mapping,
         "notification_id": context.notification_id,
-    }
+        "title": post.title,
+        "details": post.details,
+    } | {name: post.fact(name) for name in FACTS}

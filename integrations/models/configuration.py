@@ -39,13 +39,44 @@ class Installation(models.Model):
 class Company(models.Model):
     """A Khoros company with the token that speaks for it."""
 
+    class ApiVersion(models.TextChoices):
+        V2 = "v2", "Version 2"
+        V1 = "v1", "Version 1 (registers only)"
+
     name = models.CharField(max_length=120, help_text="How you call this company here, for example the brand.")
     company_id = models.CharField(
         "company id",
         max_length=40,
         help_text="The number Khoros has for the company. It is in the address bar of Khoros Marketing.",
     )
+    api_version = models.CharField(
+        "Khoros' API",
+        max_length=2,
+        choices=ApiVersion,
+        default=ApiVersion.V2,
+        help_text="Version 2 is the usual choice. Version 1 can only register feeds: Casebridge then cannot check, "
+        "pause or retire them, nor fetch what was missed.",
+    )
+    initiatives = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        help_text="Numbers of initiatives whose content labels are offered too, separated by commas. Usually empty.",
+    )
     api_token = SecretField()
+    token_entered_at = models.DateTimeField(null=True, editable=False)
+    # As the token itself tells; null where it cannot be read.
+    token_expires_at = models.DateTimeField(null=True, editable=False)
+    token_owner = models.CharField(max_length=250, blank=True, default="", editable=False)
+    # The companies that the token sees: [{"id": "42", "name": "Example", "products": "Care 45, Conversations 45"}].
+    companies_seen = models.JSONField(default=list, editable=False)
+    # What stands at Khoros for this company, as last listed, without tokens: rows of sources.khoros.listing.
+    listed = models.JSONField(default=list, editable=False)
+    listed_at = models.DateTimeField(null=True, editable=False)
+    # Labels to choose from: [{"name": "CreateCase", "set": "Social care"}].
+    labels = models.JSONField(default=list, editable=False)
+    labels_read_at = models.DateTimeField(null=True, editable=False)
+    labels_problem = models.TextField(blank=True, default="", editable=False)
     from_environment = models.BooleanField(default=False, editable=False)
     checked_at = models.DateTimeField("last checked", null=True, editable=False)
     # What Khoros said of the token at the last check, in our words; empty when all is well.
@@ -80,6 +111,19 @@ class Subscription(models.Model):
         REFUSED = "refused", "Refused by Khoros"
         UNREACHABLE = "unreachable", "Khoros not reached"
         NOT_POSSIBLE = "not_possible", "Cannot be registered yet"
+        DRIFTED = "drifted", "Not as wanted at Khoros"
+        PAUSED = "paused", "Paused, as wanted"
+        RETIRED = "retired", "Retired at Khoros"
+
+    class Receives(models.TextChoices):
+        PUSH_AND_CATCH_UP = "both", "Pushed, and what was missed is fetched"
+        PUSH = "push", "Pushed only"
+        PULL = "pull", "Fetched only (needs no public address)"
+
+    class Silence(models.TextChoices):
+        LEARNED = "learned", "Learned from the feed's usual volume"
+        HOURS = "hours", "After a number of hours"
+        OFF = "off", "Never"
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     company = models.ForeignKey(Company, on_delete=models.PROTECT, related_name="subscriptions")
@@ -108,9 +152,38 @@ class Subscription(models.Model):
         default=True,
         help_text="Switched off, the feed is paused at Khoros, and what still arrives is kept but makes no tickets.",
     )
+    receives_by = models.CharField(
+        "how events arrive",
+        max_length=5,
+        choices=Receives,
+        default=Receives.PUSH_AND_CATCH_UP,
+        help_text="Khoros does not repeat a push that failed. Fetching reads the same events from Khoros every few "
+        "minutes and keeps what never arrived.",
+    )
+    repairs_itself = models.BooleanField(
+        "repairs itself",
+        default=True,
+        help_text="When somebody changes or removes the feed at Khoros, it is put right at the next check. Switched "
+        "off, the difference is shown here and waits for “Repair at Khoros now”.",
+    )
+    silence_alarm = models.CharField(
+        "alarm when silent",
+        max_length=8,
+        choices=Silence,
+        default=Silence.LEARNED,
+        help_text="Learning takes two weeks of history: then silence is told from the usual volume of the hour and day "
+        "of the week. Until then, the number of hours counts if there is one.",
+    )
+    silence_hours = models.PositiveIntegerField(
+        "hours of silence", null=True, blank=True, help_text="So many hours without a notification raise the alarm."
+    )
     bearer_token = SecretField()
+    token_changed_at = models.DateTimeField(db_default=Now(), editable=False)
+    # Tokens that calls may still bear, one per line, newest first. Until a time, or without an end as long as Khoros
+    # was not seen to use the present one.
     previous_bearer_token = SecretField()
     previous_token_accepted_until = models.DateTimeField(null=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)
     from_environment = models.BooleanField(default=False, editable=False)
 
     registration = models.CharField(max_length=12, choices=Registration, default=Registration.WAITING, editable=False)
@@ -124,6 +197,30 @@ class Subscription(models.Model):
     khoros_message = models.TextField("Khoros' answer", blank=True, default="", editable=False)
     # Subscriptions at Khoros that are not ours and listen to the same label: [{"uuid", "externalId", "status", ...}].
     other_subscriptions = models.JSONField(default=list, editable=False)
+    # Where Khoros differed from what is wanted at the last check: [{"kind", "words", "remedy"}].
+    drift = models.JSONField(default=list, editable=False)
+    # Who asked for the next run: a user's name; empty when it is the regular check.
+    asked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    # Fingerprint of what Khoros accepted last: tells of a new token where Khoros does not show tokens.
+    posted_as = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # Ids that stood at Khoros before the last post; where it made a second one, they are retired after the overlap.
+    replaces = models.JSONField(default=list, editable=False)
+    replaced_at = models.DateTimeField(null=True, editable=False)
+
+    next_catch_up_at = models.DateTimeField(null=True, editable=False, default=None)
+    catching_up_until = models.DateTimeField(null=True, editable=False)
+    # What reading Khoros' list of events has taught: "newest", "oldest" first, or "" where no order was seen.
+    catch_up_order = models.CharField(max_length=8, blank=True, default="", editable=False)
+    # How many events the list held when it was last read to its end.
+    catch_up_end = models.PositiveIntegerField(default=0, editable=False)
+    read_whole_at = models.DateTimeField(null=True, editable=False)
+    failed_catch_ups = models.PositiveIntegerField(default=0, editable=False)
+
+    last_pushed_at = models.DateTimeField("last push", null=True, editable=False)
+    last_caught_up_at = models.DateTimeField("last caught up", null=True, editable=False)
+    # Mean notifications of each hour of the week (UTC, Monday 0:00 first), once there are two weeks of history.
+    usual_volume = models.JSONField(null=True, editable=False)
+    usual_learned_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -137,11 +234,22 @@ class Subscription(models.Model):
                 condition=Q(from_environment=True),
                 name="subscription_from_environment_once",
             ),
+            models.CheckConstraint(
+                condition=~Q(silence_alarm="hours") | Q(silence_hours__gte=1), name="subscription_silence_has_its_hours"
+            ),
+            models.CheckConstraint(
+                condition=Q(deleted_at__isnull=True) | Q(is_active=False), name="subscription_deleted_receives_nothing"
+            ),
         ]
         indexes = [
             models.Index(
                 fields=["next_check_at"], condition=Q(next_check_at__isnull=False), name="subscription_check_due"
-            )
+            ),
+            models.Index(
+                fields=["next_catch_up_at"],
+                condition=Q(next_catch_up_at__isnull=False),
+                name="subscription_catch_up_due",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -150,6 +258,14 @@ class Subscription(models.Model):
     @property
     def listens_to(self) -> str:
         return self.label or f"all {self.event_name}"
+
+    @property
+    def is_pushed(self) -> bool:
+        return self.receives_by != self.Receives.PULL
+
+    @property
+    def is_fetched(self) -> bool:
+        return self.receives_by != self.Receives.PUSH
 
 
 class Connection(models.Model):

@@ -18,9 +18,12 @@ class Notification(models.Model):
         ROUTED = "routed", "Routed"
         UNMATCHED = "unmatched", "Unmatched"
         UNREADABLE = "unreadable", "Unreadable"
+        MISSED = "missed", "Missed: waits to be fetched"
 
     class Source(models.TextChoices):
         PUSHED = "pushed", "Pushed by Khoros"
+        CAUGHT_UP = "caught_up", "Caught up: fetched from Khoros"
+        TEST = "test", "Self-test"
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="notifications")
     event_key = models.CharField(max_length=140)
@@ -36,6 +39,8 @@ class Notification(models.Model):
     # [{"post": "twitter:123", "mapping": 4, "delivery": 17 or null, "made": true, "reason": ""}].
     outcome = models.JSONField(default=list)
     received_at = models.DateTimeField("received", db_default=Now())
+    # By Khoros' own clock; null where the envelope names no readable time.
+    happened_at = models.DateTimeField("happened", null=True)
     routed_at = models.DateTimeField(null=True)
     repeats = models.PositiveIntegerField(default=0)
     last_repeat_at = models.DateTimeField(null=True)
@@ -47,7 +52,7 @@ class Notification(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["subscription", "event_key"], name="notification_stored_once"),
             models.CheckConstraint(
-                condition=~Q(state__in=["unmatched", "unreadable"]) | ~Q(reason=""),
+                condition=~Q(state__in=["unmatched", "unreadable", "missed"]) | ~Q(reason=""),
                 name="notification_without_tickets_says_why",
             ),
         ]

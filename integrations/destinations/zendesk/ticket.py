@@ -32,7 +32,8 @@ Network: {{ network }}
 Post: {{ link }}
 Post id: {{ post_id }}
 Posted: {{ posted_at }}
-Label: {{ label }}"""
+Label: {{ label }}
+{{ details }}"""
 
 FIELD_NAMES = {
     "subject": "Subject",

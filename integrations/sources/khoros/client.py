@@ -1,6 +1,7 @@
-"""Calls to Khoros' API v2, as far as the registration of feeds needs them.
+"""Calls to Khoros' API: who am I, subscriptions, their events, labels.
 
-Contract: developer.khoros.com/khorosmarketingdevdocs/reference/notification-service and .../create-a-subscription.
+Contract: developer.khoros.com/khorosmarketingdevdocs/reference/notification-service and .../create-a-subscription;
+labels: .../reference/labelsets-api and .../reference/conversations-api. Of version 1 only registering is known.
 Bodies of successful answers are not documented and JSON is declared as text/plain in places: an answer counts as a
 success when its status is 2xx, it parses as JSON (or is empty, where nothing is read from it), and it does not say
 `status.succeeded: false`. Every call raises http.Failure with words otherwise.
@@ -11,11 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from integrations.http import Failure, Line, Reply
+from integrations.http import ANSWER_CAP_BYTES, Failure, Line, Reply
 from integrations.sources.khoros.plan import uuid_of
 
 PAGE_SIZE = 100
-MOST_PAGES = 50
+MOST_PAGES = 200
+MOST_LABEL_PAGES = 50
+# A page of events may be everything there is, where the size asked for is ignored.
+EVENTS_CAP_BYTES = 24 * 1024 * 1024
+
+
+class TooMuchAtOnce(Failure):
+    """An answer over the cap: fewer may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +41,24 @@ class KhorosClient:
         """GET /v2/events/subscription, all pages. Numbering from 0 or 1 is undocumented: ends on nothing new."""
         found: dict[str, dict[str, Any]] = {}
         for page in range(MOST_PAGES):
-            path = f"/v2/events/subscription?pageNumber={page}&pageSize={PAGE_SIZE}"
-            listed = _rows(self._call("GET", path))
+            listed = self._subscription_page(page)
             new = {uuid_of(row): row for row in listed if uuid_of(row) not in found}
             found |= new
-            # Page 1 may repeat page 0 where numbering begins at 1, so a repeat ends the walk only from page 2 on.
-            # How long a page is proves nothing either: the size asked for may be ignored.
-            if not listed or (not new and page > 1):
-                break
-        return list(found.values())
+            # Where numbering begins at 1, page 0 may be empty, refused or the same as page 1: nothing new ends the
+            # walk only from page 1 (empty) or 2 (repeated) on. How long a page is proves nothing either.
+            if (not listed and page > 0) or (not new and page > 1):
+                return list(found.values())
+        # Acting on half a list would make doubles of what stands in the other half.
+        raise Failure(f"Khoros' list of subscriptions does not end after {MOST_PAGES} pages.")
+
+    def _subscription_page(self, page: int) -> list[dict[str, Any]]:
+        path = f"/v2/events/subscription?pageNumber={page}&pageSize={PAGE_SIZE}"
+        try:
+            return _rows(self._call("GET", path))
+        except Failure as failure:
+            if page == 0 and failure.status == 400:
+                return []
+            raise
 
     def knows(self, uuid: str) -> bool:
         """GET /v2/events/subscription/{id}: whether it exists; what stands in the answer is not documented."""
@@ -57,6 +74,56 @@ class KhorosClient:
         """POST /v2/events/subscription. Creates, or updates the one of the same externalId: both have been stated."""
         return _object(self._call("POST", "/v2/events/subscription", subscription))
 
+    def subscribe_v1(self, company_id: str, subscription: dict[str, Any]) -> None:
+        """POST /v1/events/company/{id}/subscription, as the vendor's example of 2017 does; its answer is not read."""
+        content = subscription | {"companyId": int(company_id) if company_id.isdigit() else company_id}
+        path = f"/v1/events/company/{quote(company_id, safe='')}/subscription"
+        self._call("POST", path, content, may_be_empty=True)
+
+    def events(self, uuid: str, offset: int, limit: int) -> list[Any]:
+        """GET /v2/events/data/{id}?offset=&limit=: some of the feed's events, in whatever shape they come.
+
+        Body, order and the meaning of `limit` are not documented; 404 means that the subscription is gone. Raises
+        TooMuchAtOnce when the answer is longer than we read.
+        """
+        path = f"/v2/events/data/{quote(uuid, safe='')}?offset={offset}&limit={limit}"
+        return _list_in(self._call("GET", path, may_be_empty=True, cap_bytes=EVENTS_CAP_BYTES))
+
+    def labels(self) -> list[dict[str, str]]:
+        """GET /v2/labelsets, all pages: [{"name", "set"}], without those that are not ACTIVE."""
+        found: dict[str, dict[str, str]] = {}
+        sets_seen: set[str] = set()
+        for page in range(MOST_LABEL_PAGES):
+            sets = self._label_set_page(page)
+            new = [row for row in sets if str(row.get("id") or row.get("name")) not in sets_seen]
+            sets_seen |= {str(row.get("id") or row.get("name")) for row in new}
+            for label in (label for row in new for label in _labels_of(row)):
+                found.setdefault(f"{label['set']}\n{label['name']}", label)
+            if (not sets and page > 0) or (not new and page > 1):
+                break
+        return list(found.values())
+
+    def _label_set_page(self, page: int) -> list[dict[str, Any]]:
+        try:
+            return _rows(self._call("GET", f"/v2/labelsets?pageNumber={page}&pageSize={PAGE_SIZE}"))
+        except Failure as failure:
+            if page == 0 and failure.status == 400:
+                return []
+            raise
+
+    def content_labels(self, initiative_id: str) -> list[dict[str, str]]:
+        """GET /v2/conversations/initiative/{id}/contentLabel: titles read "Set - Label"."""
+        found: dict[str, dict[str, str]] = {}
+        for page in range(MOST_LABEL_PAGES):
+            path = f"/v2/conversations/initiative/{quote(initiative_id, safe='')}/contentLabel"
+            rows = _rows(self._call("GET", f"{path}?q=&priority=&pageNumber={page}&pageSize={PAGE_SIZE}"))
+            titles = [str(row["title"]) for row in rows if row.get("title")]
+            new = [title for title in titles if title not in found]
+            found |= {title: _from_title(title, initiative_id) for title in new}
+            if not new:
+                break
+        return list(found.values())
+
     def set_status(self, uuid: str, status: str) -> None:
         """PUT /v2/events/subscription/{id}/{ACTIVE|PAUSED|DISABLED}; 422 means that Khoros refuses the change."""
         self._call("PUT", f"/v2/events/subscription/{quote(uuid, safe='')}/{quote(status, safe='')}", may_be_empty=True)
@@ -64,13 +131,31 @@ class KhorosClient:
     def delete(self, uuid: str) -> None:
         self._call("DELETE", f"/v2/events/subscription/{quote(uuid, safe='')}", may_be_empty=True)
 
-    def _call(self, method: str, path: str, content: Any = None, *, may_be_empty: bool = False) -> Any:
+    def retire(self, uuid: str) -> None:
+        """Deletes it; one that is gone already is as good."""
+        try:
+            self.delete(uuid)
+        except Failure as failure:
+            if failure.status != 404:
+                raise
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        content: Any = None,
+        *,
+        may_be_empty: bool = False,
+        cap_bytes: int = ANSWER_CAP_BYTES,
+    ) -> Any:
         headers = {"Authorization": f"Bearer {self.api_token}"}
         body = None
         if content is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(content).encode()
-        reply = self.line.call(method, path, headers=headers, body=body)
+        reply = self.line.call(method, path, headers=headers, body=body, cap_bytes=cap_bytes)
+        if reply.is_cut and 200 <= reply.status < 300:
+            raise TooMuchAtOnce("Khoros' answer is longer than Casebridge reads at once.", status=reply.status)
         return read_answer(reply, without_secrets=self.line.without_secrets, may_be_empty=may_be_empty)
 
 
@@ -99,23 +184,45 @@ def _failure(reply: Reply, own_words: str, without_secrets: Any) -> Failure:
     )
 
 
+# Codes in the platform's error envelope: upper case in one contract, lower case in another's example.
+CODE_MEANINGS = {
+    "UNAUTHENTICATED": "Khoros does not know the API token. Enter a new one on the company.",
+    "UNAUTHORIZED": "The owner of the API token may not do this at Khoros. Use the token of somebody who may.",
+    "IP_ADDRESS_REJECTED": "Khoros refuses calls from this server's address. Ask Khoros' support to allow it.",
+    "ACCOUNT_LOCKED": "The account that made the API token is locked. Unlock it in Khoros, or enter another's token.",
+    "PASSWORD_EXPIRED": "The password of the account that made the API token has expired. Renew it in Khoros.",
+}
+STATUS_MEANINGS = {
+    404: "Khoros does not know what was asked for (answer 404).",
+    422: "Khoros refuses this change (answer 422) and does not say why.",
+    586: "Khoros knows no service at this address (answer 586). Check KHOROS_API_URL.",
+}
+NEEDS_NO_PERSON = {"PROXY_UNROUTABLE_REQUEST", "PROXY_SERVER_FAILURE", "PROXY_ORIGIN_SERVER_FAILURE", "UNKNOWN_ERROR"}
+
+
 def _meaning(reply: Reply) -> tuple[str, bool]:
     """(our words, whether waiting cannot help)."""
-    if "developer inactive" in reply.text[:20_000].lower():
+    text = reply.text[:20_000].lower()
+    code = _error_code(reply)
+    if "developer inactive" in text:
         return "Khoros says “Developer Inactive”: the API token has expired or was revoked. Enter a new one.", True
+    if "does not allow the application" in text:
+        return "The company does not allow this application. Ask Khoros' support to allow it.", True
+    if code in CODE_MEANINGS:
+        return CODE_MEANINGS[code], True
+    if code in NEEDS_NO_PERSON:
+        return f"Trouble at Khoros ({code.lower().replace('_', ' ')}).", False
+    return _meaning_of_status(reply)
+
+
+def _meaning_of_status(reply: Reply) -> tuple[str, bool]:
+    if reply.status in STATUS_MEANINGS:
+        return STATUS_MEANINGS[reply.status], True
     if reply.status in (401, 403):
         return f"Khoros did not accept the API token (answer {reply.status}). Enter a new one on the company.", True
-    if reply.status == 586:
-        return "Khoros knows no service at this address (answer 586). Check KHOROS_API_URL.", True
-    if "does not allow the application" in reply.text[:20_000].lower():
-        return "The company does not allow this application. Ask Khoros' support to allow it.", True
     if 300 <= reply.status < 400:
-        return (
-            f"Khoros answered with another address ({reply.status}), which is not followed. Check KHOROS_API_URL.",
-            True,
-        )
-    if reply.status == 404:
-        return "Khoros does not know what was asked for (answer 404).", True
+        words = f"Khoros answered with another address ({reply.status}), which is not followed. Check KHOROS_API_URL."
+        return words, True
     if reply.status == 429 or reply.status >= 500:
         return f"Trouble at Khoros (answer {reply.status}).", False
     if reply.looks_like_html:
@@ -124,6 +231,13 @@ def _meaning(reply: Reply) -> tuple[str, bool]:
     if 200 <= reply.status < 300:
         return f"Khoros' answer ({reply.status}) could not be read.", False
     return f"Khoros refused (answer {reply.status}).", True
+
+
+def _error_code(reply: Reply) -> str:
+    status = reply.json_object().get("status")
+    error = status.get("error") if isinstance(status, dict) else None
+    code = error.get("code") if isinstance(error, dict) else ""
+    return code.upper() if isinstance(code, str) else ""
 
 
 def _beginning(reply: Reply) -> str:
@@ -157,12 +271,44 @@ def _object(content: Any) -> dict[str, Any]:
 
 
 def _rows(content: Any) -> list[dict[str, Any]]:
-    """The list in an answer: bare, under `data`, or under a name below it."""
-    if isinstance(content, dict):
-        content = next((content[name] for name in ROW_NAMES if isinstance(content.get(name), list | dict)), [])
-    if isinstance(content, dict):
-        content = next((content[name] for name in ROW_NAMES if isinstance(content.get(name), list)), [])
-    return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+    return [row for row in _list_in(content) if isinstance(row, dict)]
 
 
-ROW_NAMES = ("data", "subscriptions", "items", "events", "content", "results")
+def _list_in(content: Any) -> list[Any]:
+    """The list in an answer: bare, under `data`, or under a name below it. A lone object counts as a list of one."""
+    for _ in range(3):
+        if isinstance(content, list):
+            return content
+        if not isinstance(content, dict):
+            return []
+        inner = next((content[name] for name in ROW_NAMES if isinstance(content.get(name), list | dict)), None)
+        if "eventName" in content:
+            return [content]
+        if inner is None:
+            return [content] if content.keys() & LONE_ROW else []
+        content = inner
+    return content if isinstance(content, list) else []
+
+
+ROW_NAMES = ("data", "subscriptions", "items", "events", "content", "results", "notifications")
+LONE_ROW = {"uuid", "eventUuid", "eventName", "externalId"}
+
+
+def _labels_of(label_set: dict[str, Any]) -> list[dict[str, str]]:
+    labels = label_set.get("labels")
+    rows = [row for row in labels if isinstance(row, dict)] if isinstance(labels, list) else []
+    if not _is_active(label_set):
+        return []
+    set_name = str(label_set.get("name") or "")
+    return [{"name": str(row["name"]), "set": set_name} for row in rows if row.get("name") and _is_active(row)]
+
+
+def _is_active(row: dict[str, Any]) -> bool:
+    return str(row.get("status") or "ACTIVE").upper() == "ACTIVE"
+
+
+def _from_title(title: str, initiative_id: str) -> dict[str, str]:
+    set_name, dash, name = title.partition(" - ")
+    if not dash:
+        return {"name": title, "set": f"initiative {initiative_id}"}
+    return {"name": name, "set": f"{set_name} (initiative {initiative_id})"}

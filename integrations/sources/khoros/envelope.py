@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from integrations.post import Unreadable, storable
+from integrations.sources.khoros.dates import read_time
 
 LONGEST_EVENT_UUID = 100
 SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"}
@@ -20,6 +22,10 @@ MASK = "[removed by Casebridge]"
 SECRET_LOOK = re.compile(
     rb'("(?:[a-z-]*authorization|set-cookie|cookie|x-api-key)"\s*:\s*\[?\s*")[^"]*"', re.IGNORECASE
 )
+
+
+# Our own test notifications bear such an eventUuid; only who knows the bearer token can send one.
+SELF_TEST_MARK = "casebridge-self-test-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class Envelope:
     event_name: str
     body: bytes
     unreadable_because: str = ""
+    happened_at: datetime | None = None
 
 
 def open_envelope(body: bytes, charset: str = "") -> Envelope:
@@ -38,7 +45,8 @@ def open_envelope(body: bytes, charset: str = "") -> Envelope:
         with _too_deep_is_unreadable():
             envelope = read_json_object(body, charset)
             name = storable(str(envelope.get("eventName") or ""))[:100]
-            return Envelope(event_key(envelope), name, without_secrets(envelope, name, body))
+            happened_at = read_time(envelope.get("createdDate"))
+            return Envelope(event_key(envelope), name, without_secrets(envelope, name, body), happened_at=happened_at)
     except Unreadable as unreadable:
         return Envelope(f"bytes:{hashlib.sha256(body).hexdigest()}", "", _kept_though_unreadable(body), str(unreadable))
 
@@ -74,6 +82,10 @@ def _read_json(body: bytes, charset: str) -> Any:
 
 def _kind(value: Any) -> str:
     return {list: "a list", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
+
+
+def is_self_test(key: str) -> bool:
+    return key.startswith(f"uuid:{SELF_TEST_MARK}")
 
 
 def event_key(envelope: dict[str, Any]) -> str:

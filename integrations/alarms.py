@@ -1,0 +1,237 @@
+"""Alarms: raised when something needs a person, ended when it is over, shown in the portal and mailed at both ends.
+
+Each rule looks at stored rows only and says what is wrong, or nothing; `watch` compares that with the open alarms. It
+runs every minute. A mail that cannot be sent is tried again at every turn, for a day.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from integrations import volume
+from integrations.addresses import NoPublicAddress, public_url
+from integrations.companies import token_warning
+from integrations.models import Alarm, Company, Notification, Subscription
+from integrations.post import storable
+
+log = structlog.get_logger(__name__)
+
+# With so many expected and none come, chance is no explanation: e^-7 is about one in a thousand.
+EXPECTED_BEFORE_ALARM = 7.0
+FAILED_CATCH_UPS = 3
+FAILED_CHECKS = 3
+PUSHES_LOST_WITHIN = timedelta(hours=1)
+MAILED_WITHIN = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a rule found: one open alarm for each kind and feed (or company)."""
+
+    kind: Alarm.Kind
+    words: str
+    subscription_id: int | None = None
+    company_id: int | None = None
+
+    @property
+    def key(self) -> tuple[str, int | None, int | None]:
+        return self.kind, self.subscription_id, self.company_id
+
+
+def watch() -> None:
+    """Raises what is new, ends what is over, mails both."""
+    troubles = {trouble.key: trouble for trouble in _troubles()}
+    for alarm in Alarm.objects.filter(ended_at__isnull=True):
+        trouble = troubles.pop((alarm.kind, alarm.subscription_id, alarm.company_id), None)
+        if trouble is None:
+            _end(alarm)
+        elif trouble.words != alarm.words:
+            Alarm.objects.filter(pk=alarm.pk).update(words=trouble.words)
+    for trouble in troubles.values():
+        _raise(trouble)
+    _send_mails()
+
+
+def _raise(trouble: Trouble) -> None:
+    try:
+        with transaction.atomic():
+            Alarm.objects.create(
+                kind=trouble.kind,
+                words=storable(trouble.words),
+                subscription_id=trouble.subscription_id,
+                company_id=trouble.company_id,
+            )
+    except IntegrityError:
+        # Another worker watches at the same moment and was quicker; or the feed is gone.
+        return
+    log.warning("alarm raised", kind=trouble.kind, reason=trouble.words)
+
+
+def _end(alarm: Alarm) -> None:
+    Alarm.objects.filter(pk=alarm.pk, ended_at__isnull=True).update(ended_at=Now())
+    log.info("alarm ended", kind=alarm.kind)
+
+
+# --- Rules -----------------------------------------------------------------------------------------------------------
+
+
+def _troubles() -> Iterator[Trouble]:
+    for company in Company.objects.defer("listed", "labels"):
+        if words := token_warning(company):
+            yield Trouble(Alarm.Kind.TOKEN, words, company_id=company.pk)
+    for subscription in Subscription.objects.filter(deleted_at__isnull=True).select_related("company"):
+        yield from _of_feed(subscription)
+
+
+def _of_feed(subscription: Subscription) -> Iterator[Trouble]:
+    rules = {
+        Alarm.Kind.REGISTRATION: _registration,
+        Alarm.Kind.DRIFT: _drift,
+        Alarm.Kind.CATCH_UP: _catch_up,
+        Alarm.Kind.PUSHES_LOST: _pushes_lost,
+        Alarm.Kind.SILENCE: silence,
+    }
+    for kind, rule in rules.items():
+        if subscription.is_active and (words := rule(subscription)):
+            yield Trouble(kind, f"{subscription.listens_to}: {words}", subscription_id=subscription.pk)
+
+
+def _registration(subscription: Subscription) -> str:
+    Registration = Subscription.Registration
+    if subscription.registration in (Registration.REFUSED, Registration.NOT_POSSIBLE):
+        return f"{subscription.get_registration_display()}. {subscription.khoros_message}"
+    if subscription.registration == Registration.UNREACHABLE and subscription.failed_checks >= FAILED_CHECKS:
+        return f"Khoros was not reached {subscription.failed_checks} times in a row. {subscription.khoros_message}"
+    return ""
+
+
+def _drift(subscription: Subscription) -> str:
+    if subscription.registration != Subscription.Registration.DRIFTED:
+        return ""
+    found = " ".join(str(entry.get("words")) for entry in subscription.drift)
+    return f"Not as wanted at Khoros, and waiting for a click on “Repair at Khoros now”. {found}"
+
+
+def _catch_up(subscription: Subscription) -> str:
+    if subscription.failed_catch_ups < FAILED_CATCH_UPS:
+        return ""
+    last = subscription.catch_ups.filter(state="failed").first()
+    return f"Fetching failed {subscription.failed_catch_ups} times in a row. {last.words if last else ''}".strip()
+
+
+def _pushes_lost(subscription: Subscription) -> str:
+    """Events that only fetching brought: none was pushed afterwards either. The first reading is not counted."""
+    if subscription.receives_by != Subscription.Receives.PUSH_AND_CATCH_UP or subscription.last_caught_up_at is None:
+        return ""
+    since = timezone.now() - PUSHES_LOST_WITHIN
+    if subscription.last_caught_up_at < since:
+        return ""
+    lost = Notification.objects.filter(
+        subscription=subscription, source=Notification.Source.CAUGHT_UP, received_at__gte=since, repeats=0
+    )[:1000].count()
+    if not lost:
+        return ""
+    return (
+        f"{lost} notifications of the past hour came only by fetching: Khoros' pushes do not reach the portal. "
+        "Nothing is lost. Use the self-test on the subscription's page to see where they end."
+    )
+
+
+def silence(subscription: Subscription) -> str:
+    """Why the feed's silence is worth an alarm; empty when it is not."""
+    now, last = timezone.now(), last_heard(subscription)
+    if subscription.registration != Subscription.Registration.REGISTERED or last is None:
+        return ""
+    hours = (now - last).total_seconds() / 3600
+    usual = subscription.usual_volume
+    if subscription.silence_alarm == Subscription.Silence.LEARNED and usual:
+        count = volume.expected(usual, last, now)
+        if count < EXPECTED_BEFORE_ALARM:
+            return ""
+        return f"Silent for {hours:.0f} hours. Usually about {count:.0f} notifications come in that time."
+    limit = subscription.silence_hours
+    if subscription.silence_alarm == Subscription.Silence.OFF or limit is None or hours < limit:
+        return ""
+    return f"Silent for {hours:.0f} hours; the alarm is set to {limit}."
+
+
+def last_heard(subscription: Subscription) -> datetime | None:
+    """The last notification; before the first one, when the feed was set up."""
+    heard = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at is not None]
+    return max(heard) if heard else subscription.created_at
+
+
+def silence_words(subscription: Subscription) -> str:
+    """How the silence alarm is set, in words."""
+    if subscription.silence_alarm == Subscription.Silence.OFF:
+        return "Never: no alarm is raised."
+    by_hours = f"after {subscription.silence_hours} hours" if subscription.silence_hours else "not at all"
+    if subscription.silence_alarm == Subscription.Silence.HOURS:
+        return f"Raised {by_hours} without a notification."
+    if subscription.usual_volume:
+        week = sum(subscription.usual_volume)
+        return f"Learned: about {week:.0f} notifications a week. Raised when {EXPECTED_BEFORE_ALARM:.0f} are overdue."
+    return f"Still learning (two weeks of history are needed); until then it is raised {by_hours}."
+
+
+def caught_up_lately(subscription: Subscription) -> int:
+    since = timezone.now() - timedelta(days=1)
+    return subscription.volumes.filter(hour__gte=since).aggregate(total=Sum("caught_up"))["total"] or 0
+
+
+# --- Mail ------------------------------------------------------------------------------------------------------------
+
+
+def can_mail() -> bool:
+    return bool(settings.ALERT_EMAILS)
+
+
+def _send_mails() -> None:
+    recent = timezone.now() - MAILED_WITHIN
+    raised = Alarm.objects.filter(mailed_at__isnull=True, raised_at__gte=recent)
+    ended = Alarm.objects.filter(mailed_at__isnull=False, ended_at__gte=recent, end_mailed_at__isnull=True)
+    if can_mail():
+        for alarm in raised.filter(ended_at__isnull=True):
+            _mail(alarm, f"Casebridge: {alarm.get_kind_display()}", "mailed_at")
+        for alarm in ended:
+            _mail(alarm, f"Casebridge: over: {alarm.get_kind_display()}", "end_mailed_at")
+
+
+def _mail(alarm: Alarm, subject: str, column: str) -> None:
+    """Claims the row first, so that two workers do not both send; gives it back when sending fails."""
+    if not Alarm.objects.filter(Q(**{f"{column}__isnull": True}), pk=alarm.pk).update(**{column: Now()}):
+        return
+    try:
+        message = EmailMessage(subject, _body(alarm), settings.ALERT_FROM, settings.ALERT_EMAILS)
+        message.send(fail_silently=False)
+    except Exception as error:
+        # Whatever the mail server does: the alarm stays visible in the portal, and the mail is tried again.
+        log.warning("alert mail not sent", error=str(error))
+        Alarm.objects.filter(pk=alarm.pk).update(**{column: None}, mail_problem=storable(str(error))[:500])
+    else:
+        Alarm.objects.filter(pk=alarm.pk).update(mail_problem="")
+
+
+def _body(alarm: Alarm) -> str:
+    lines = [alarm.words, "", f"Raised {alarm.raised_at:%Y-%m-%d %H:%M} UTC."]
+    if alarm.ended_at:
+        lines.append(f"Over since {alarm.ended_at:%Y-%m-%d %H:%M} UTC.")
+    try:
+        address = public_url()
+    except NoPublicAddress:
+        address = settings.LOCAL_URL
+    kind = "subscription" if alarm.subscription_id else "company"
+    row_id = alarm.subscription_id or alarm.company_id
+    return "\n".join([*lines, "", f"{address}/admin/integrations/{kind}/{row_id}/change/"])
+
+
+def open_alarms() -> QuerySet[Alarm]:
+    return Alarm.objects.filter(ended_at__isnull=True).select_related("subscription", "company")

@@ -1,0 +1,97 @@
+"""The events Khoros is known to send: data for choosing, mapping and showing. Unknown names work too, by GENERIC.
+
+Names: developer.khoros.com/khorosmarketingdevdocs/reference/notification-service and the pages events-errors,
+events-vault. `placeholders` and `conditions` are those that make sense for the event, as templating and conditions
+name them.
+"""
+
+from dataclasses import dataclass
+
+OF_POSTS = (
+    "text", "author", "author_handle", "author_id", "author_link", "followers", "network", "post_id", "native_id",
+    "link", "content_type", "posted_at", "labels", "in_reply_to", "parent_post", "reposted_from",
+)  # fmt: skip
+OF_MESSAGES = (
+    "text", "title", "network", "post_id", "native_id", "link", "content_type", "posted_at", "labels", "accounts",
+    "scheduled_at", "published_at", "publication_status", "publication_links", "delegation_status", "visibility",
+    "media", "is_native",
+)  # fmt: skip
+OF_ALL = ("event", "label", "company", "mapping", "notification_id", "labelled_at", "received_at", "details")
+POST_CONDITIONS = (
+    "networks", "content_types", "followers_at_least", "followers_at_most", "text_contains", "text_matches", "authors",
+    "labels",
+)  # fmt: skip
+MESSAGE_CONDITIONS = ("networks", "content_types", "text_contains", "text_matches", "labels", "accounts")
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """One kind of event: what staff read, and what mappings for it can use. `example` names one of examples.py."""
+
+    title: str
+    placeholders: tuple[str, ...]
+    conditions: tuple[str, ...]
+    example: str
+    filters_by: str = "what Khoros compares is not documented"
+
+
+_CREDENTIAL = (
+    ("text", "title", "network", "credential_name", "credential_id", "posted_at", "khoros_message"),
+    ("networks", "accounts", "text_contains"),
+)
+
+
+def _message(title: str) -> EventKind:
+    return EventKind(title, OF_MESSAGES, MESSAGE_CONDITIONS, "message")
+
+
+def _credential(title: str) -> EventKind:
+    return EventKind(title, *_CREDENTIAL, "credential")
+
+
+def _vault(title: str) -> EventKind:
+    return EventKind(
+        f"Vault: {title}", ("text", "title", "change", "actor_id", "posted_at"),
+        ("text_contains", "text_matches"), "vault",
+    )  # fmt: skip
+
+
+EVENTS: dict[str, EventKind] = {
+    "stream-item-label-applied": EventKind(
+        "A label was applied to a post in the inbox", OF_POSTS, POST_CONDITIONS, "posts", "the label"
+    ),
+    "rule-applied": EventKind(
+        "A rule was applied to a post in the inbox", (*OF_POSTS, "rule_name", "rule_id"),
+        (*POST_CONDITIONS, "rules"), "rule", "probably the rule's name",
+    ),
+    "message-published": _message("A message was published"),
+    "message-sent-to-network": _message("A message was handed to the network, to be published there later"),
+    "message-needs-approval": _message("A message waits for approval"),
+    "credential-auth": _credential("An account was connected"),
+    "credential-reauth": _credential("An account was connected again"),
+    "credential-deauth": _credential("An account lost its connection"),
+    "credential-delete": _credential("An account was removed"),
+    "pass-conversation-control": EventKind(
+        "A conversation passes to a bot", ("text", "title", "network", "customer_id", "account_id", "control_type",
+        "posted_at"), ("networks", "accounts", "operations"), "control",
+    ),
+    "error-custom-crm": EventKind(
+        "A call to the customer system failed", ("text", "title", "operation", "tracking_id", "description",
+        "error_message", "request", "response_code"), ("operations", "text_contains", "text_matches"), "crm",
+    ),
+    **{
+        f"vault-{name}": _vault(name.replace("-", " "))
+        for name in (
+            "account-create", "account-update", "account-delete", "account-credential-update", "account-user-create",
+            "account-user-update", "account-user-delete", "account-session-create", "user-create", "user-update",
+            "user-delete",
+        )
+    },
+}  # fmt: skip
+GENERIC = EventKind(
+    "Another event", (*OF_POSTS, "title"), ("networks", "text_contains", "text_matches", "authors"), "generic"
+)
+
+
+def kind_of(event_name: str) -> EventKind:
+    return EVENTS.get(event_name, GENERIC)

@@ -1,0 +1,82 @@
+"""What an API token and whoami tell: who it is, which companies it sees, when it ends.
+
+A token made in Profile Settings is a JWT that lives for 24 months and survives password changes
+(developer.khoros.com/khorosmarketingdevdocs/docs/getting-started-with-the-conversations-api). Its content is read
+without a check of its signature: it serves as a reminder, and only a call proves that the token works.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from integrations.sources.khoros.dates import read_time
+
+LIFETIME = timedelta(days=730)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom the token speaks for: name and address, and the companies with every id that Khoros has for each."""
+
+    words: str
+    companies: tuple[dict[str, str], ...]
+
+    @property
+    def company_ids(self) -> set[str]:
+        return {known for company in self.companies for known in (company["id"], *company["other_ids"].split())}
+
+
+def expiry(api_token: str) -> datetime | None:
+    """When the token ends by its own words; None where it is no JWT or names no end."""
+    content = _jwt_content(api_token)
+    if ends := read_time(content.get("exp")):
+        return ends
+    made = read_time(content.get("iat"))
+    return made + LIFETIME if made else None
+
+
+def _jwt_content(api_token: str) -> dict[str, Any]:
+    parts = api_token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        content = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def owner(whoami: dict[str, Any]) -> Owner:
+    """From GET /v2/whoami, or the older /v2/me: both shapes of companies are read."""
+    name = " ".join(str(whoami[key]) for key in ("firstName", "lastName") if whoami.get(key))
+    email = str(whoami.get("email") or "")
+    words = f"{name} ({email})" if name and email else name or email or "somebody without a name"
+    companies = whoami.get("companies")
+    rows = [row for row in companies if isinstance(row, dict)] if isinstance(companies, list) else []
+    return Owner(words[:250], tuple(_company(row) for row in rows[:200]))
+
+
+def _company(row: dict[str, Any]) -> dict[str, str]:
+    products = row.get("products")
+    known = [product for product in products if isinstance(product, dict)] if isinstance(products, list) else []
+    other_ids = [row.get("directoryId"), *(product.get("externalCompanyId") for product in known)]
+    names = [f"{product.get('name', '')} {product.get('externalCompanyId', '')}".strip() for product in known]
+    return {
+        "id": str(row.get("id") or ""),
+        "name": str(row.get("name") or ""),
+        "other_ids": " ".join(dict.fromkeys(str(other) for other in other_ids if other)),
+        "products": ", ".join(name for name in names if name),
+    }
+
+
+def company_warning(found: Owner, company_id: str) -> str:
+    """A sentence when the token does not see the company; both of Khoros' id spaces count."""
+    if company_id in found.company_ids:
+        return ""
+    seen = ", ".join(f"{row['name']} {row['id']}".strip() for row in found.companies) or "none"
+    return (
+        f"The API token does not list the company {company_id} (it lists: {seen}). "
+        "Feeds are registered all the same; check the company id if no posts arrive."
+    )

@@ -1,0 +1,57 @@
+"""Single values out of foreign JSON: text, addresses, numbers, labels; whatever stands there, none of it raises."""
+
+import hashlib
+from typing import Any
+
+from integrations.post import storable
+
+
+def as_text(raw: Any) -> str:
+    if isinstance(raw, str):
+        return storable(raw)
+    if isinstance(raw, bool) or raw is None:
+        return ""
+    return str(raw) if isinstance(raw, int | float) else ""
+
+
+def as_object(raw: Any) -> dict[str, Any]:
+    return raw if isinstance(raw, dict) else {}
+
+
+def as_list(raw: Any) -> list[Any]:
+    return raw if isinstance(raw, list) else [] if raw is None else [raw]
+
+
+def web_address(raw: Any) -> str:
+    """Addresses from outside become links on our pages: only http and https may."""
+    address = as_text(raw).strip()
+    return address if address.lower().startswith(("http://", "https://")) else ""
+
+
+def as_count(raw: Any) -> int | None:
+    try:
+        return int(str(raw).replace(",", "").strip()) if not isinstance(raw, bool | None) else None
+    except ValueError:
+        return None
+
+
+def read_labels(raw: Any) -> tuple[str, ...]:
+    """Labels in any of their shapes. " - " stays inside: Khoros shows labels as "Set - Label"."""
+    if isinstance(raw, str):
+        raw = raw.split(",")
+    if isinstance(raw, dict):
+        raw = [raw]
+    if not isinstance(raw, list):
+        return ()
+    names = (_label_name(entry).strip() for entry in raw)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _label_name(entry: Any) -> str:
+    if isinstance(entry, dict):
+        return as_text(entry.get("title") or entry.get("name") or entry.get("id"))
+    return as_text(entry)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]

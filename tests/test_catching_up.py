@@ -1,0 +1,296 @@
+"""Catching up: what Khoros holds and never pushed is fetched, once, in whatever shape and order the list comes."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from integrations import catch_up, repair, subscriptions
+from integrations.models import CatchUp, Delivery, Mapping, Notification, Subscription
+from integrations.sources.khoros.pull import pulled
+from tests import making
+from tests.stand_in import StandIn
+
+Mode, State, Source = CatchUp.Mode, CatchUp.State, Notification.Source
+
+
+@pytest.fixture
+def feed(sandbox: StandIn, mapping: Mapping, settings: Any) -> Subscription:
+    """A registered feed that Khoros cannot reach: everything has to be fetched."""
+    settings.PUBLIC_URL = "http://127.0.0.1:9"
+    subscriptions.wish([mapping.subscription.pk])
+    subscriptions.register(mapping.subscription.pk)
+    sandbox.change_settings(push=False)
+    mapping.subscription.refresh_from_db()
+    return mapping.subscription
+
+
+def happen(sandbox: StandIn, count: int) -> None:
+    sandbox.control("POST", "events/bulk", {"count": count, "label": "CreateCase"})
+
+
+def run(feed: Subscription) -> CatchUp:
+    Subscription.objects.update(next_catch_up_at=timezone.now())
+    catch_up.catch_up(feed.pk)
+    last = CatchUp.objects.order_by("-pk").first()
+    assert last is not None
+    return last
+
+
+def counts(of: CatchUp) -> tuple[int, int, int, int]:
+    return of.read, of.known, of.new, of.unreadable
+
+
+SHAPES = ["data", "bare", "data_items", "data_events", "events", "strings"]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_and_order_is_read_whole_and_kept_once(
+    sandbox: StandIn, feed: Subscription, shape: str, order: str
+) -> None:
+    sandbox.change_settings(pull_shape=shape, pull_order=order)
+    happen(sandbox, 250)
+    first = run(feed)
+    if order == "shuffled":
+        run(feed)
+    assert first.state == State.DONE
+    assert Notification.objects.filter(source=Source.CAUGHT_UP, state="received").count() == 250
+    again = run(feed)
+    assert (again.new, again.unreadable) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "habit",
+    [
+        {"pull_largest_page": 7},
+        {"pull_ignores_limit": True},
+        {"pull_ignores_offset": True, "pull_ignores_limit": True},
+        {"pull_consumes": True},
+        {"pull_consumes": True, "pull_order": "oldest"},
+        {"pull_consumes": True, "pull_largest_page": 30, "pull_order": "shuffled"},
+    ],
+)
+def test_odd_habits_of_the_list_lose_nothing(sandbox: StandIn, feed: Subscription, habit: dict[str, Any]) -> None:
+    sandbox.change_settings(**habit)
+    happen(sandbox, 230)
+    for _ in range(3):
+        run(feed)
+    assert Notification.objects.count() == 230
+    happen(sandbox, 5)
+    for _ in range(2):
+        run(feed)
+    assert Notification.objects.count() == 235
+
+
+def test_only_the_data_without_an_envelope_are_read_as_the_feeds_event(sandbox: StandIn, feed: Subscription) -> None:
+    sandbox.change_settings(pull_shape="inner")
+    happen(sandbox, 3)
+    assert counts(run(feed)) == (3, 0, 3, 0)
+    assert set(Notification.objects.values_list("event_name", flat=True)) == {"stream-item-label-applied"}
+
+
+def test_what_was_pushed_is_known(sandbox: StandIn, feed: Subscription, push: Any, work: Any) -> None:
+    happen(sandbox, 3)
+    run(feed)
+    stored = Notification.objects.first()
+    assert stored is not None
+    content = json.loads(bytes(stored.body))
+    assert push(content).json()["repeat"] is True
+    Notification.objects.all().delete()
+    push(content)
+    assert counts(run(feed)) == (3, 1, 2, 0)
+    work()
+    assert len(sandbox.tickets()) == 3
+
+
+def test_fetched_events_become_tickets_and_are_marked(sandbox: StandIn, feed: Subscription, work: Any) -> None:
+    happen(sandbox, 2)
+    run(feed)
+    work()
+    assert len(sandbox.tickets()) == 2
+    assert set(Notification.objects.values_list("source", "state")) == {("caught_up", "routed")}
+
+
+def test_once_the_order_is_known_only_the_new_end_is_read(sandbox: StandIn, feed: Subscription) -> None:
+    for order in ("newest", "oldest"):
+        sandbox.change_settings(pull_order=order)
+        Subscription.objects.update(read_whole_at=None)
+        for _ in range(4):
+            spread_in_time(sandbox, 200)
+        assert run(feed).mode == Mode.WHOLE
+        feed.refresh_from_db()
+        assert feed.catch_up_order == order
+        spread_in_time(sandbox, 4)
+        sandbox.control("DELETE", "requests")
+        recent = run(feed)
+        assert (recent.mode, recent.new) == (Mode.RECENT, 4)
+        assert len([call for call in sandbox.calls("khoros") if "/data/" in call.path]) <= 5
+
+
+moment = 0
+
+
+def spread_in_time(sandbox: StandIn, count: int) -> None:
+    """Events a second apart, in the envelope's own form of time."""
+    global moment
+    for _ in range(count // 4):
+        moment += 1
+        at = timezone.now() - timedelta(days=30) + timedelta(seconds=moment)
+        created = f"{at:%a %b %d %H:%M:%S} UTC {at:%Y}"
+        for _ in range(4):
+            data = {"labels": ["CreateCase"], "items": [making.item()]}
+            event = {"eventName": "stream-item-label-applied", "createdDate": created, "data": data}
+            sandbox.control("POST", "events", event | {"text": "CreateCase"})
+
+
+def test_a_list_that_became_shorter_is_read_whole(sandbox: StandIn, feed: Subscription) -> None:
+    Subscription.objects.update(catch_up_order="oldest", catch_up_end=5000, read_whole_at=timezone.now())
+    CatchUp.objects.create(subscription=feed, mode=Mode.WHOLE, state=State.DONE, finished_at=timezone.now())
+    sandbox.change_settings(pull_order="oldest")
+    happen(sandbox, 20)
+    assert run(feed).new == 20
+
+
+def test_ten_thousand_events_take_one_statement_for_each_page(sandbox: StandIn, feed: Subscription) -> None:
+    happen(sandbox, 2_000)
+    with CaptureQueriesContext(database) as queries:
+        done = run(feed)
+    assert counts(done) == (2000, 0, 2000, 0)
+    batches = [query for query in queries if "WITH batch" in query["sql"]]
+    assert len(batches) == 20
+    assert len(queries) < 20 + 25
+
+
+def test_what_is_no_event_is_kept_as_unreadable_and_known_the_next_time(sandbox: StandIn, feed: Subscription) -> None:
+    body = {"data": [17, "not json", None, making.notification()]}
+    path = "/v2/events/data/"
+    sandbox.add_fault("answer", api="khoros", status=200, body=body, path=path, times=1)
+    assert counts(run(feed)) == (4, 0, 1, 3)
+    assert Notification.objects.filter(state="unreadable").count() == 3
+    sandbox.add_fault("answer", api="khoros", status=200, body=body, path=path, times=1)
+    assert counts(run(feed)) == (4, 4, 0, 0)
+
+
+@pytest.mark.parametrize("row", [None, 1, "", "[]", [], {}, {"event": 7}, {"payload": "{"}, {"data": None}, True])
+def test_whatever_stands_in_a_row_becomes_an_envelope(row: Any) -> None:
+    assert pulled(row, "x").event_key
+
+
+@pytest.mark.parametrize("wrapper", ["event", "payload", "notification", "body"])
+def test_a_wrapped_event_has_the_key_of_the_bare_one(wrapper: str) -> None:
+    event = making.notification()
+    bare = pulled(event, "x").event_key
+    assert pulled({"id": 1, wrapper: event}, "x").event_key == bare
+    assert pulled({"id": 1, wrapper: json.dumps(event)}, "x").event_key == bare
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("500", "Trouble"), ("html_200", "web page"), ("404", "does not know"), ("586", "586")]
+)
+def test_a_failing_list_is_told_and_read_again_later(
+    sandbox: StandIn, feed: Subscription, kind: str, words: str
+) -> None:
+    happen(sandbox, 2)
+    fault = {"status": 404, "body": {}} if kind == "404" else {}
+    sandbox.add_fault("answer" if kind == "404" else kind, api="khoros", path="/v2/events/data/", **fault)
+    failed = run(feed)
+    assert failed.state == State.FAILED
+    assert words in failed.words
+    feed.refresh_from_db()
+    assert feed.failed_catch_ups == 1
+    assert feed.next_catch_up_at is not None
+    sandbox.clear_faults()
+    assert run(feed).new == 2
+
+
+def test_a_run_that_died_is_taken_up_again_and_what_it_kept_stays(sandbox: StandIn, feed: Subscription) -> None:
+    happen(sandbox, 350)
+    sandbox.add_fault("hang_up_after", api="khoros", path="/v2/events/data/", times=1)
+    assert run(feed).state == State.FAILED
+    CatchUp.objects.create(subscription=feed, mode=Mode.WHOLE, state=State.RUNNING)
+    Subscription.objects.update(catching_up_until=timezone.now() - timedelta(seconds=1))
+    assert run(feed).state == State.DONE
+    assert "ended in the middle" in CatchUp.objects.filter(state=State.FAILED).order_by("-pk")[0].words
+    assert Notification.objects.count() == 350
+
+
+def test_two_workers_do_not_read_the_same_list_at_once(sandbox: StandIn, feed: Subscription) -> None:
+    Subscription.objects.update(next_catch_up_at=timezone.now())
+    assert catch_up._claim(feed.pk) is not None
+    catch_up.catch_up(feed.pk)
+    assert not CatchUp.objects.exists()
+
+
+def test_a_comparison_keeps_what_is_missing_until_somebody_fetches_it(
+    sandbox: StandIn, feed: Subscription, work: Any, push: Any
+) -> None:
+    sandbox.change_settings(pull_consumes=True)
+    Subscription.objects.update(receives_by=Subscription.Receives.PUSH)
+    happen(sandbox, 3)
+    catch_up.ask(feed, Mode.COMPARE, "olga")
+    compared = run(feed)
+    assert (compared.asked_by, compared.read, compared.missing, compared.new) == ("olga", 3, 3, 0)
+    work()
+    assert not sandbox.tickets()
+    late = json.loads(bytes(Notification.objects.filter(state="missed")[0].body))
+    push(late)
+    repair.fetch_missing(feed)
+    work()
+    assert len(sandbox.tickets()) == 3
+    feed.refresh_from_db()
+    assert feed.next_catch_up_at is None
+
+
+def test_events_of_the_one_being_replaced_are_read_before_it_is_retired(
+    sandbox: StandIn, feed: Subscription, work: Any
+) -> None:
+    sandbox.change_settings(resubscribe="second")
+    Subscription.objects.update(label="CreateCas")
+    subscriptions.wish([feed.pk], "olga")
+    subscriptions.register(feed.pk)
+    assert len(sandbox.subscriptions()) == 2
+    old = feed.khoros_uuid
+    new = Subscription.objects.get().khoros_uuid
+    sandbox.control("POST", f"subscriptions/{new}", {"query": "CreateCas", "status": "PAUSED"})
+    happen(sandbox, 3)
+    sandbox.control("POST", f"subscriptions/{new}", {"status": "ACTIVE"})
+    Subscription.objects.update(replaced_at=timezone.now() - timedelta(minutes=5))
+    subscriptions.wish([feed.pk])
+    subscriptions.register(feed.pk)
+    assert [row["uuid"] for row in sandbox.subscriptions()] == [new] != [old]
+    work()
+    assert len(sandbox.tickets()) == 3
+
+
+def test_after_a_downtime_everything_is_read(sandbox: StandIn, feed: Subscription) -> None:
+    run(feed)
+    Subscription.objects.update(catch_up_order="newest", read_whole_at=timezone.now())
+    assert run(feed).mode == Mode.RECENT
+    CatchUp.objects.update(heard_at=timezone.now() - timedelta(hours=2))
+    assert run(feed).mode == Mode.WHOLE
+
+
+def test_a_feed_that_is_off_or_only_pushed_is_not_fetched(sandbox: StandIn, feed: Subscription) -> None:
+    due = Subscription.objects.filter(catch_up.due())
+    assert due.exists()
+    Subscription.objects.update(receives_by=Subscription.Receives.PUSH)
+    assert not due.exists()
+    Subscription.objects.update(receives_by=Subscription.Receives.PULL, is_active=False)
+    assert not due.exists()
+
+
+def test_the_same_post_pushed_and_fetched_under_other_ids_makes_one_ticket(
+    sandbox: StandIn, feed: Subscription, push: Any, work: Any
+) -> None:
+    happen(sandbox, 1)
+    run(feed)
+    content = json.loads(bytes(Notification.objects.get().body))
+    push(content | {"eventUuid": "another"})
+    work()
+    assert Notification.objects.count() == 2
+    assert Delivery.objects.get().labelled_again == 1

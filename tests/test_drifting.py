@@ -1,0 +1,314 @@
+"""Feeds that somebody changed at Khoros, or here: shown, put right, recorded; nothing falls between old and new."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from integrations import companies, subscriptions
+from integrations.models import Change, Company, Delivery, Installation, Mapping, Notification, Subscription
+from integrations.models.configuration import new_bearer_token
+from integrations.sources.khoros.client import KhorosClient
+from tests import making
+from tests.stand_in import StandIn
+
+Registration = Subscription.Registration
+
+
+@pytest.fixture(autouse=True)
+def an_address(settings: Any) -> None:
+    settings.PUBLIC_URL = "http://127.0.0.1:8000"
+
+
+def check(subscription: Subscription, by: str = "") -> Subscription:
+    subscriptions.wish([subscription.pk], by)
+    subscriptions.register(subscription.pk)
+    subscription.refresh_from_db()
+    return subscription
+
+
+def end_the_overlap() -> None:
+    Subscription.objects.filter(replaced_at__isnull=False).update(replaced_at=timezone.now() - timedelta(minutes=5))
+
+
+def changed_at_khoros(sandbox: StandIn, uuid: str, **fields: Any) -> None:
+    sandbox.control("POST", f"subscriptions/{uuid}", fields)
+
+
+DRIFTS: dict[str, Callable[[StandIn, str], Any]] = {
+    "gone": lambda sandbox, uuid: sandbox.control("POST", "forget", {}),
+    "paused": lambda sandbox, uuid: changed_at_khoros(sandbox, uuid, status="PAUSED"),
+    "disabled": lambda sandbox, uuid: changed_at_khoros(sandbox, uuid, status="DISABLED"),
+    "address": lambda sandbox, uuid: changed_at_khoros(sandbox, uuid, notificationUri="https://else.example.com/"),
+    "query": lambda sandbox, uuid: changed_at_khoros(sandbox, uuid, query="Else"),
+    "token": lambda sandbox, uuid: changed_at_khoros(sandbox, uuid, bearerToken="somebody-elses-token"),
+    "twice": lambda sandbox, uuid: sandbox.control("POST", f"subscriptions/{uuid}/copy", {}),
+}
+
+
+@pytest.mark.parametrize("mode", ["update", "second"])
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_drift_is_put_right_by_itself_and_recorded(
+    sandbox: StandIn, subscription: Subscription, drift: str, mode: str
+) -> None:
+    sandbox.change_settings(resubscribe=mode)
+    uuid = check(subscription).khoros_uuid
+    DRIFTS[drift](sandbox, uuid)
+    before = Change.objects.count()
+    check(subscription)
+    end_the_overlap()
+    check(subscription)
+    (listed,) = sandbox.subscriptions()
+    assert (listed["status"], listed["query"], listed["bearerToken"]) == ("ACTIVE", "CreateCase", making.BEARER_TOKEN)
+    assert listed["notificationUri"].startswith("http://127.0.0.1:8000/webhooks/khoros/")
+    assert (subscription.registration, subscription.drift) == (Registration.REGISTERED, [])
+    change = Change.objects.order_by("pk")[before]
+    assert (change.by, change.is_done) == ("", True)
+    assert change.because
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_a_feed_that_does_not_repair_itself_shows_its_drift_and_waits_for_a_click(
+    sandbox: StandIn, subscription: Subscription, drift: str
+) -> None:
+    uuid = check(subscription).khoros_uuid
+    Subscription.objects.update(repairs_itself=False)
+    DRIFTS[drift](sandbox, uuid)
+    before = sandbox.subscriptions()
+    assert check(subscription).registration == Registration.DRIFTED
+    assert subscription.drift[0]["words"]
+    assert subscription.drift[0]["remedy"]
+    assert sandbox.subscriptions() == before
+    check(subscription, by="olga")
+    end_the_overlap()
+    check(subscription)
+    (listed,) = sandbox.subscriptions()
+    assert (listed["status"], listed["query"]) == ("ACTIVE", "CreateCase")
+    assert subscription.registration == Registration.REGISTERED
+    assert Change.objects.order_by("-pk").last().by == ""  # type: ignore[union-attr]
+    assert Change.objects.filter(by="olga", is_done=True).exists()
+
+
+@pytest.mark.parametrize("shows_token", [True, False])
+@pytest.mark.parametrize("mode", ["update", "second"])
+@pytest.mark.parametrize("what", ["label", "address", "token"])
+def test_a_change_here_is_registered_anew_with_an_overlap(
+    sandbox: StandIn, subscription: Subscription, settings: Any, what: str, mode: str, shows_token: bool
+) -> None:
+    sandbox.change_settings(resubscribe=mode, list_shows_token=shows_token)
+    first = check(subscription).khoros_uuid
+    if what == "label":
+        Subscription.objects.update(label="VIP")
+    elif what == "address":
+        settings.PUBLIC_URL = "http://127.0.0.1:9000"
+    else:
+        subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    check(subscription)
+    standing = {row["uuid"] for row in sandbox.subscriptions()}
+    assert standing == ({first} if mode == "update" else {first, subscription.khoros_uuid})
+    assert check(subscription)
+    assert {row["uuid"] for row in sandbox.subscriptions()} == standing
+    end_the_overlap()
+    check(subscription)
+    (listed,) = sandbox.control("GET", "subscriptions")["subscriptions"]
+    wanted = subscriptions.wanted_of(subscription)
+    assert (listed["query"], listed["notificationUri"]) == (wanted.query, wanted.address)
+    assert listed["status"] == "ACTIVE"
+    posts = [call for call in sandbox.calls("khoros") if call.method == "POST"]
+    assert len(posts) == 2
+    assert wanted.bearer_token in posts[-1].body
+
+
+def test_during_the_overlap_old_and_new_token_are_accepted_and_no_post_is_doubled(
+    sandbox: StandIn, mapping: Mapping, push: Any, work: Any
+) -> None:
+    subscription = mapping.subscription
+    sandbox.change_settings(resubscribe="second")
+    check(subscription)
+    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    subscriptions.change_bearer_token(subscription, "and-yet-another-new-token")
+    check(subscription)
+    item = making.item("twitter:1")
+    for token in (making.BEARER_TOKEN, "the-new-token-of-this-feed", "and-yet-another-new-token"):
+        assert push(making.notification(item), token=token).status_code == 200
+    work()
+    assert Notification.objects.count() == 3
+    assert Delivery.objects.get().labelled_again == 2
+    assert len(sandbox.tickets()) == 1
+
+
+def test_earlier_tokens_end_a_day_after_khoros_was_seen_to_use_the_new_one(
+    sandbox: StandIn, subscription: Subscription, push: Any
+) -> None:
+    check(subscription)
+    sandbox.add_fault("500", api="khoros")
+    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    assert check(subscription).registration == Registration.UNREACHABLE
+    assert subscription.previous_token_accepted_until is None
+    sandbox.clear_faults()
+    check(subscription)
+    assert subscription.previous_token_accepted_until is not None
+    assert push(token=making.BEARER_TOKEN).status_code == 200
+    Subscription.objects.update(previous_token_accepted_until=timezone.now())
+    assert push(token=making.BEARER_TOKEN).status_code == 401
+
+
+@pytest.mark.parametrize("mode", ["update", "second"])
+def test_a_death_between_any_two_calls_ends_as_one_feed(
+    sandbox: StandIn, subscription: Subscription, monkeypatch: Any, mode: str
+) -> None:
+    """The run dies after its first call, then after its second, ...: each time another one goes on from there."""
+    sandbox.change_settings(resubscribe=mode, list_shows_token=False)
+    check(subscription)
+    for number in range(1, 7):
+        subscriptions.change_bearer_token(subscription, new_bearer_token())
+        die_after(number, monkeypatch, lambda: check(subscription))
+        Subscription.objects.update(checking_until=None)
+        check(subscription)
+        end_the_overlap()
+        check(subscription)
+        (listed,) = sandbox.subscriptions()
+        stored = sandbox.calls("khoros")
+        posted = [call.body for call in stored if call.method == "POST"][-1]
+        assert subscription.bearer_token.reveal() in posted
+        assert listed["status"] == "ACTIVE"
+        assert subscription.registration == Registration.REGISTERED
+
+
+class Killed(BaseException):
+    """As if the process had ended there."""
+
+
+def die_after(number: int, monkeypatch: Any, run: Callable[[], Any]) -> None:
+    calls = 0
+    real = KhorosClient._call
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        answer = real(self, *args, **kwargs)
+        calls += 1
+        if calls == number:
+            raise Killed
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KhorosClient, "_call", counted)
+        try:
+            run()
+        except Killed:
+            return
+
+
+def test_a_refused_status_is_told_in_words(sandbox: StandIn, subscription: Subscription) -> None:
+    uuid = check(subscription).khoros_uuid
+    changed_at_khoros(sandbox, uuid, status="DISABLED")
+    sandbox.change_settings(refuse_status_changes=True)
+    assert check(subscription).registration == Registration.REFUSED
+    assert "refuses this change" in subscription.khoros_message
+    last = Change.objects.order_by("-pk").first()
+    assert last is not None
+    assert not last.is_done
+    assert "refuses" in last.words
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"list_first_page": 1},
+        {"list_largest_page": 1},
+        {"list_largest_page": 2, "list_repeats": True},
+        {"list_shape": "bare"},
+        {"list_shape": "data_items", "list_largest_page": 1, "list_first_page": 1},
+    ],
+)
+def test_odd_lists_are_read_to_their_end(sandbox: StandIn, subscription: Subscription, odd: dict[str, Any]) -> None:
+    sandbox.change_settings(**odd)
+    foreign = {"externalId": "x", "eventName": "rule-applied"}
+    for number in range(5):
+        sandbox.control("POST", "subscriptions", foreign | {"externalId": f"x{number}"})
+    check(subscription)
+    check(subscription)
+    assert len([row for row in sandbox.subscriptions() if row["externalId"].startswith("casebridge-")]) == 1
+    assert len(Company.objects.get().listed) == 6
+
+
+def test_deleting_here_retires_there_and_keeps_the_history(
+    sandbox: StandIn, mapping: Mapping, push: Any, portal: Installation
+) -> None:
+    subscription = mapping.subscription
+    check(subscription)
+    push()
+    sandbox.add_fault("500", api="khoros")
+    subscriptions.delete(subscription, by="olga")
+    subscriptions.register(subscription.pk)
+    assert len(sandbox.subscriptions()) == 1
+    sandbox.clear_faults()
+    assert check(subscription).registration == Registration.RETIRED
+    assert not sandbox.subscriptions()
+    assert Notification.objects.count() == 1
+    assert push().status_code == 200
+    assert not Mapping.objects.get().is_active
+    assert Change.objects.filter(action="retire", by="olga", is_done=True).exists()
+
+
+def test_staging_and_production_share_a_token_and_leave_each_other_alone(
+    sandbox: StandIn, subscription: Subscription, portal: Installation
+) -> None:
+    check(subscription)
+    theirs = sandbox.subscriptions()[0]
+    Installation.objects.update(uuid="11111111-1111-1111-1111-111111111111")
+    Subscription.objects.update(khoros_uuid="", posted_as="")
+    check(subscription)
+    assert theirs in sandbox.subscriptions()
+    assert len(sandbox.subscriptions()) == 2
+    (other,) = subscription.other_subscriptions
+    assert other["uuid"] == theirs["uuid"]
+
+
+def test_a_foreign_one_is_paused_only_when_asked_for(sandbox: StandIn, subscription: Subscription) -> None:
+    old = {"externalId": "send-to-zendesk", "eventName": "stream-item-label-applied", "query": "CreateCase"}
+    uuid = sandbox.control("POST", "subscriptions", old)["uuid"]
+    check(subscription)
+    companies.pause_other(subscription.company, uuid, "olga", subscription)
+    assert next(row for row in sandbox.subscriptions() if row["uuid"] == uuid)["status"] == "PAUSED"
+    change = Change.objects.get(action="pause_other")
+    assert (change.by, change.is_done) == ("olga", True)
+
+
+def test_only_what_bears_our_mark_and_is_known_no_more_can_be_retired(
+    sandbox: StandIn, subscription: Subscription, portal: Installation
+) -> None:
+    check(subscription)
+    forgotten = {"externalId": f"casebridge-{portal.uuid}-22222222-2222-2222-2222-222222222222", "eventName": "x"}
+    uuid = sandbox.control("POST", "subscriptions", forgotten)["uuid"]
+    for wrong in (subscription.khoros_uuid, "unknown"):
+        with pytest.raises(LookupError):
+            companies.retire_forgotten(subscription.company, wrong, "olga")
+    companies.retire_forgotten(subscription.company, uuid, "olga")
+    assert [row["uuid"] for row in sandbox.subscriptions()] == [subscription.khoros_uuid]
+
+
+def test_version_1_registers_once_and_says_what_it_cannot_do(sandbox: StandIn, subscription: Subscription) -> None:
+    Company.objects.update(api_version="v1")
+    assert check(subscription).registration == Registration.REGISTERED
+    assert "cannot check, pause or retire" in subscription.khoros_message
+    check(subscription)
+    posts = [call for call in sandbox.calls("khoros") if call.method == "POST"]
+    assert [call.path for call in posts] == ["/v1/events/company/42/subscription"]
+    assert '"companyId": 42' in posts[0].body
+    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    check(subscription)
+    assert len([call for call in sandbox.calls("khoros") if call.method == "POST"]) == 2
+
+
+def test_a_feed_that_is_only_fetched_needs_no_public_address(
+    sandbox: StandIn, subscription: Subscription, settings: Any
+) -> None:
+    settings.PUBLIC_URL = settings.LOCAL_URL = ""
+    Subscription.objects.update(receives_by=Subscription.Receives.PULL)
+    assert check(subscription).registration == Registration.REGISTERED
+    (listed,) = sandbox.subscriptions()
+    assert "notificationUri" not in listed
+    assert "bearerToken" not in listed
