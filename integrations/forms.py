@@ -4,19 +4,23 @@ A form for a connection or a mapping is put together from the part that every ki
 Nothing here calls outside or queues: the admin does that after the transaction.
 """
 
+import copy
 import json
 import re
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from integrations.bearer_tokens import put_in_place
 from integrations.conditions import BadExpression, compile_expression
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.encryption import Secret, UnreadableSecret
 from integrations.models import Company, Connection, Mapping, Subscription
-from integrations.models.configuration import new_bearer_token
+from integrations.models.configuration import LABEL_APPLIED, new_bearer_token
+from integrations.sources.khoros.events import OF_ALL, kind_of
+from integrations.sources.khoros.token import expiry
 from integrations.stored_secrets import change_secrets, read_secrets
 
 SHORTEST_BEARER_TOKEN = 16
@@ -34,7 +38,13 @@ class CompanyForm(forms.ModelForm):
 
     class Meta:
         model = Company
-        fields = ("name", "company_id")
+        fields = ("name", "company_id", "api_version", "initiatives")
+
+    def clean_initiatives(self) -> str:
+        numbers = [part.strip() for part in self.cleaned_data["initiatives"].split(",") if part.strip()]
+        if not all(number.isdigit() for number in numbers):
+            raise ValidationError("Enter numbers separated by commas, for example 5, 17.")
+        return ", ".join(numbers)
 
     def clean_company_id(self) -> str:
         company_id: str = self.cleaned_data["company_id"].strip()
@@ -51,6 +61,8 @@ class CompanyForm(forms.ModelForm):
     def save(self, commit: bool = True) -> Company:
         if self.cleaned_data["new_api_token"]:
             self.instance.api_token = Secret.of(self.cleaned_data["new_api_token"])
+            self.instance.token_entered_at = timezone.now()
+            self.instance.token_expires_at = expiry(self.cleaned_data["new_api_token"])
         return super().save(commit)
 
 
@@ -65,7 +77,17 @@ class SubscriptionForm(forms.ModelForm):
 
     class Meta:
         model = Subscription
-        fields = ("company", "event_name", "match", "label", "is_active")
+        fields = (
+            "company",
+            "event_name",
+            "match",
+            "label",
+            "is_active",
+            "receives_by",
+            "repairs_itself",
+            "silence_alarm",
+            "silence_hours",
+        )
 
     def clean_event_name(self) -> str:
         name: str = self.cleaned_data["event_name"].strip()
@@ -82,7 +104,16 @@ class SubscriptionForm(forms.ModelForm):
             self.add_error("label", "Enter the label or expression, or choose “Everything of this event” above.")
         elif match == Subscription.Match.EXPRESSION:
             self._check_expression(label)
+        self._check_version(cleaned)
+        if cleaned.get("silence_alarm") == Subscription.Silence.HOURS and not cleaned.get("silence_hours"):
+            self.add_error("silence_hours", "Enter the number of hours, at least 1.")
         return cleaned
+
+    def _check_version(self, cleaned: dict[str, Any]) -> None:
+        company = cleaned.get("company") or (self.instance.company if self.instance.company_id else None)
+        only_pushed = cleaned.get("receives_by") == Subscription.Receives.PUSH
+        if company is not None and company.api_version == Company.ApiVersion.V1 and not only_pushed:
+            self.add_error("receives_by", "The company uses version 1 of Khoros' API: choose “Pushed only”.")
 
     def _check_expression(self, expression: str) -> None:
         """Khoros runs the expression (probably with Java's engine), so it is checked with Python's, which is close."""
@@ -93,7 +124,9 @@ class SubscriptionForm(forms.ModelForm):
 
     @property
     def remark(self) -> str:
-        """What to say of an accepted expression that cannot be tried out here."""
+        """What to say of what was accepted, but may not be what was meant."""
+        if self.cleaned_data.get("match") == Subscription.Match.LABEL:
+            return self._unknown_label()
         if self.cleaned_data.get("match") != Subscription.Match.EXPRESSION:
             return ""
         try:
@@ -103,6 +136,17 @@ class SubscriptionForm(forms.ModelForm):
                 "The expression uses look-around or back-references: Khoros may know them, Casebridge cannot test them."
             )
         return ""
+
+    def _unknown_label(self) -> str:
+        label, company = self.cleaned_data["label"].strip(), self.instance.company
+        known = {entry["name"] for entry in company.labels}
+        names = known | {f"{entry['set']} - {entry['name']}" for entry in company.labels}
+        if self.instance.event_name != LABEL_APPLIED or not known or label in names:
+            return ""
+        return (
+            f"Khoros' label sets, as last read, have no label “{label}”. If it is new, that is fine; if not, check its "
+            "spelling: a feed for a label that does not exist stays silent."
+        )
 
     def clean_new_bearer_token(self) -> str:
         token: str = self.cleaned_data["new_bearer_token"].strip()
@@ -114,9 +158,10 @@ class SubscriptionForm(forms.ModelForm):
 
     def save(self, commit: bool = True) -> Subscription:
         stored = self.instance.bearer_token
+        self.token_changed = bool(self.cleaned_data["new_bearer_token"]) or not stored or not stored.is_readable
         if self.cleaned_data["new_bearer_token"]:
             put_in_place(self.instance, self.cleaned_data["new_bearer_token"])
-        elif not stored or not stored.is_readable:
+        elif self.token_changed:
             put_in_place(self.instance, new_bearer_token())
         return super().save(commit)
 
@@ -202,8 +247,21 @@ class ConditionsForm(forms.Form):
         max_length=1000,
         help_text="Separated by commas. Counts only where Khoros sends labels along, which it often does not.",
     )
+    rules = forms.CharField(
+        required=False, max_length=1000, help_text="Names or ids of rules, separated by commas. Empty: all."
+    )
+    accounts = forms.CharField(
+        required=False,
+        max_length=1000,
+        help_text="Names or ids of our own accounts, separated by commas, as Khoros has them. Empty: all.",
+    )
+    operations = forms.CharField(
+        required=False,
+        max_length=1000,
+        help_text="Separated by commas: the operation that failed, or default and reset for conversations. Empty: all.",
+    )
 
-    LISTS = ("networks", "content_types", "text_contains", "authors", "labels")
+    LISTS = ("networks", "content_types", "text_contains", "authors", "labels", "rules", "accounts", "operations")
 
     @classmethod
     def initial_of(cls, conditions: dict[str, Any]) -> dict[str, Any]:
@@ -263,9 +321,23 @@ def connection_form_for(destination: Destination) -> type[ConnectionForm]:
     return type("ConnectionFormOfKind", bases, {"destination": destination})
 
 
-def mapping_form_for(destination: Destination) -> type[MappingForm]:
+def mapping_form_for(destination: Destination, event_name: str = "") -> type[MappingForm]:
+    """The form for a kind of connection, with what makes sense for the event: its conditions and placeholders."""
+    kind = kind_of(event_name or LABEL_APPLIED)
     bases = (MappingForm, ConditionsForm, destination.mapping_form)
-    return type("MappingFormOfKind", bases, {"destination": destination})
+    # A field set to None is left out of the form.
+    left_out = {name: None for name in ConditionsForm.base_fields if name not in kind.conditions}
+    form: Any = type("MappingFormOfKind", bases, {"destination": destination, **left_out})
+    form.declared_fields = copy.deepcopy(form.declared_fields)
+    known = ", ".join(f"{{{{ {name} }}}}" for name in (*kind.placeholders, *OF_ALL))
+    for field in form.declared_fields.values():
+        if "{PLACEHOLDERS}" in str(field.help_text):
+            field.help_text = str(field.help_text).replace("{PLACEHOLDERS}", known)
+    form.base_fields = form.declared_fields | {
+        name: field for name, field in form.base_fields.items() if name not in form.declared_fields
+    }
+    made: type[MappingForm] = form
+    return made
 
 
 DEFAULT_KIND = next(iter(DESTINATIONS))

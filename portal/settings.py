@@ -357,6 +357,7 @@ UNFOLD = {
     "ENVIRONMENT": lambda _request: ["Sandbox", "warning"] if SANDBOX_URL else None,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
+    "DASHBOARD_CALLBACK": "integrations.admin.dashboard.overview",
     "STYLES": [lambda _request: static("casebridge.css")],
     "SIDEBAR": {
         "show_search": False,
@@ -378,6 +379,27 @@ UNFOLD = {
                         "title": "Attempts",
                         "icon": "history",
                         "link": reverse_lazy("admin:integrations_attempt_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Khoros",
+                "items": [
+                    {
+                        "title": "Alarms",
+                        "icon": "notifications_active",
+                        "link": reverse_lazy("admin:integrations_alarm_changelist"),
+                        "badge": "integrations.admin.dashboard.open_alarm_count",
+                    },
+                    {
+                        "title": "Catch-ups",
+                        "icon": "sync",
+                        "link": reverse_lazy("admin:integrations_catchup_changelist"),
+                    },
+                    {
+                        "title": "Changes at Khoros",
+                        "icon": "edit_note",
+                        "link": reverse_lazy("admin:integrations_change_changelist"),
                     },
                 ],
             },

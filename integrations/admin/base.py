@@ -5,11 +5,13 @@ from functools import cached_property
 from typing import Any
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.widgets import (
@@ -22,6 +24,8 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from integrations import bootstrap
+from integrations.encryption import Secret, UnreadableSecret
 from integrations.repair import Done
 
 THEMED_WIDGETS: list[tuple[type[forms.Widget], type[forms.Widget]]] = [
@@ -35,7 +39,11 @@ THEMED_WIDGETS: list[tuple[type[forms.Widget], type[forms.Widget]]] = [
 ]
 
 
-LARGE_COLUMNS = {"body", "headers", "outcome", "summary", "request", "search_text"}
+LARGE_COLUMNS = {"body", "headers", "outcome", "summary", "request", "search_text", "listed", "labels"}
+ENVIRONMENT_DIFFERS = (
+    "The environment holds another secret (or sign-in) than the one stored here. The stored one is used. Press "
+    "“Take the secret from the environment” to use the other."
+)
 
 
 class CappedPaginator(Paginator):
@@ -68,6 +76,10 @@ class PortalAdmin(ModelAdmin):
         """The actions that make sense for this object now."""
         return list(self.page_buttons)
 
+    def links(self, request: HttpRequest, obj: Any) -> list[tuple[str, str]]:
+        """(address, words) of further pages about this object, shown beside the buttons."""
+        return []
+
     def story(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """More for the page's own template."""
         return {}
@@ -94,6 +106,7 @@ class PortalAdmin(ModelAdmin):
                 "notices": self.notices(request, obj),
                 "page_buttons": [(name, allowed[name][2]) for name in offered],
                 "actions_url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
+                "page_links": self.links(request, obj),
                 "story": self.story(request, obj),
             }
         return super().changeform_view(request, object_id, form_url, context)
@@ -170,3 +183,105 @@ class ReadOnlyAdmin(PortalAdmin):
         return lookup == f"{self.opts.ordering[0].removeprefix('-')}__lte" or super().lookup_allowed(
             lookup, value, request
         )
+
+
+class ConfigurationAdmin(PortalAdmin):
+    """Configuration that the log points at is never deleted; it can be switched off (`switch` names the field)."""
+
+    switch = "is_active"
+    # Columns that the form owns: saving leaves alone what workers write beside it.
+    owned: tuple[str, ...] = ()
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.save(update_fields=self.owned if change and self.owned else None)
+
+    def uses(self, obj: Any) -> str:
+        """What keeps the object from being deleted, in words; empty when nothing does."""
+        raise NotImplementedError
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Deleting is done on the object's own page, which can say what stands against it."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        obj = self.get_object(request, object_id)
+        if obj is None or not self.has_delete_permission(request, obj) or not (uses := self.uses(obj)):
+            return super().delete_view(request, object_id, extra_context)
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        status = 409 if request.method == "POST" else 200
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"“{obj}” cannot be deleted",
+            "opts": self.opts,
+            "object": obj,
+            "uses": uses,
+            "can_switch_off": self.switch and getattr(obj, self.switch, False),
+            "actions_url": reverse(f"admin:{name}_changelist"),
+            "object_url": reverse(f"admin:{name}_change", args=[obj.pk]),
+        }
+        return TemplateResponse(request, "admin/integrations/cannot_delete.html", context, status=status)
+
+    def has_change_action_permission(self, request: HttpRequest) -> bool:
+        return self.has_change_permission(request)
+
+    @admin.action(description="Switch off", permissions=["change_action"])
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        ids = list(queryset.filter(**{self.switch: True}).values_list("pk", flat=True))
+        self.model._default_manager.filter(pk__in=ids).update(**{self.switch: False})
+        self.after_switching(ids)
+        note_action(request, self.model, ids, "switch_off")
+        self.message_user(request, f"{len(ids)} switched off.", messages.SUCCESS)
+        return self.back(request)
+
+    def after_switching(self, ids: list[int]) -> None:
+        """What has to follow, outside the request."""
+
+    @admin.action(description="Take the secret from the environment", permissions=["change_action"])
+    def take_secret_from_environment(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        taken = []
+        for row in filter(bootstrap.environment_differs, queryset):
+            bootstrap.take_from_environment(row)
+            taken.append(row.pk)
+        note_action(request, self.model, taken, "take_secret_from_environment")
+        level = messages.SUCCESS if taken else messages.WARNING
+        words = "The environment's secret is used from now on." if taken else "The environment holds no other secret."
+        self.message_user(request, words, level)
+        self.after_switching(taken)
+        return self.back(request)
+
+    def secret_words(self, secret: Secret, obj: Any) -> str:
+        if not secret:
+            return "not set"
+        return "stored (encrypted, never shown)" if secret.is_readable else f"{UnreadableSecret.words}"
+
+    def environment_notices(self, obj: Any) -> list[tuple[str, str]]:
+        return [("warning", ENVIRONMENT_DIFFERS)] if bootstrap.environment_differs(obj) else []
+
+    def environment_buttons(self, obj: Any) -> list[str]:
+        return ["take_secret_from_environment"] if bootstrap.environment_differs(obj) else []
+
+    def own_page(self, request: HttpRequest, template: str, obj: Any, title: str, **context: Any) -> HttpResponse:
+        """A page of ours about an object, with everything that the admin's frame needs."""
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+        frame = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "object": obj,
+            "object_url": reverse(name, args=[obj.pk]) if obj is not None else "",
+        }
+        return TemplateResponse(request, template, frame | context)
+
+    def found(self, request: HttpRequest, object_id: int, *, to_change: bool = False) -> Any:
+        """The object, where this person may see (or change) it. Raises Http404, PermissionDenied."""
+        obj = self.get_object(request, str(object_id))
+        if obj is None:
+            raise Http404
+        allowed = self.has_change_permission if to_change else self.has_view_permission
+        if not allowed(request, obj):
+            raise PermissionDenied
+        return obj

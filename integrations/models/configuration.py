@@ -101,8 +101,8 @@ class Subscription(models.Model):
     """One Khoros event feed for one label (or expression, or event), with its own address and bearer token."""
 
     class Match(models.TextChoices):
-        LABEL = "label", "One label"
-        EXPRESSION = "expression", "A regular expression over labels"
+        LABEL = "label", "One label (or rule), by its name"
+        EXPRESSION = "expression", "A regular expression"
         EVERYTHING = "everything", "Everything of this event"
 
     class Registration(models.TextChoices):
@@ -131,7 +131,7 @@ class Subscription(models.Model):
         "event",
         max_length=100,
         default=LABEL_APPLIED,
-        help_text=f"Khoros' name of the event. For labels in the inbox it is {LABEL_APPLIED}.",
+        help_text=f"Khoros' name of the event, for labels {LABEL_APPLIED}. Choose one, or type a new name.",
     )
     match = models.CharField(
         "listens to",

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from integrations.destinations.base import ConnectionFields, MappingFields
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT, LONGEST_TAG
 from integrations.http import AddressRefused, checked_origin
-from integrations.templating import FILTERS, PLACEHOLDER, PLACEHOLDERS, TemplateError, check_template
+from integrations.templating import FILTERS, PLACEHOLDER, TemplateError, check_template
 
 LARGEST_ID = 2**63 - 1
 SIGN_IN_CHOICES = [
@@ -68,7 +68,6 @@ class ZendeskConnectionForm(ConnectionFields):
         return cleaned
 
 
-PLACEHOLDER_HELP = "Placeholders: " + ", ".join(f"{{{{ {name} }}}}" for name in PLACEHOLDERS)
 FILTER_HELP = "; ".join(f"|{name} {words}" for name, (_, _, words) in FILTERS.items())
 
 
@@ -105,7 +104,9 @@ class ZendeskMappingForm(MappingFields):
         max_length=20_000,
         strip=False,
         widget=forms.Textarea(attrs={"rows": 12}),
-        help_text=f"{PLACEHOLDER_HELP}. Filters: {FILTER_HELP}. A line whose placeholders are all empty is left out.",
+        # {PLACEHOLDERS} is filled in for the event that the mapping is for.
+        help_text=f"Placeholders: {{PLACEHOLDERS}}. Filters: {FILTER_HELP}. A line whose placeholders are all empty is "
+        "left out.",
     )
     comment_public = forms.BooleanField(
         label="First comment is public",

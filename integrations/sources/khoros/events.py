@@ -88,9 +88,7 @@ EVENTS: dict[str, EventKind] = {
         )
     },
 }  # fmt: skip
-GENERIC = EventKind(
-    "Another event", (*OF_POSTS, "title"), ("networks", "text_contains", "text_matches", "authors"), "generic"
-)
+GENERIC = EventKind("Another event", (*OF_POSTS, "title"), POST_CONDITIONS, "generic")
 
 
 def kind_of(event_name: str) -> EventKind:

@@ -1,0 +1,215 @@
+"""Khoros companies: whose the token is, what it sees, what stands at Khoros, which labels there are."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from unfold.decorators import display
+
+from integrations import companies, subscriptions, telling
+from integrations.admin.base import ConfigurationAdmin, note_action
+from integrations.companies import NoToken
+from integrations.encryption import UnreadableSecret
+from integrations.forms import CompanyForm
+from integrations.http import Failure
+from integrations.models import Company, Subscription
+from integrations.queueing import REGISTER, publish
+from integrations.sources.khoros import plan
+
+LEVELS = {True: messages.SUCCESS, False: messages.ERROR, None: messages.INFO}
+V1_NOTICE = (
+    "Version 1 of Khoros' API can only register feeds. Casebridge assumes that they stand as posted: it cannot check, "
+    "pause or retire them, and cannot fetch what was missed."
+)
+
+
+def check_soon(subscription_ids: list[int], by: str = "") -> None:
+    """Asks for a check of these feeds, and queues it once the change is committed."""
+    subscriptions.wish(subscription_ids, by)
+
+    def queue() -> None:
+        for subscription_id in subscription_ids:
+            publish(REGISTER, subscription_id)
+
+    transaction.on_commit(queue, robust=True)
+
+
+@admin.register(Company)
+class CompanyAdmin(ConfigurationAdmin):
+    form = CompanyForm
+    owned = ("name", "company_id", "api_version", "initiatives", "api_token", "token_entered_at", "token_expires_at")
+    list_display = ("name", "company_id", "token_label", "token_ends", "checked_at", "warning_words")
+    actions = ("test_connection", "refresh_labels", "take_secret_from_environment")
+    ordering = ("name",)
+    switch = ""
+    change_form_outer_after_template = "admin/integrations/company_story.html"
+    readonly_fields = ("token_state", "token_owner_words", "token_ends", "labels_words", "checked_at", "warning_words")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        may_change = obj is None or self.has_change_permission(request, obj)
+        secret = ("new_api_token",) if may_change else ()
+        general = ("name", "company_id", "api_version", *secret)
+        if obj is None:
+            return ((None, {"fields": general}),)
+        found = ("token_state", "token_owner_words", "token_ends", "checked_at", "warning_words")
+        return (
+            (None, {"fields": general}),
+            ("The token", {"fields": found}),
+            ("Labels to choose from", {"fields": ("labels_words", "initiatives")}),
+        )
+
+    def uses(self, obj: Company) -> str:
+        count = obj.subscriptions.count()
+        return f"subscriptions belong to it ({count}); those can be switched off" if count else ""
+
+    @admin.display(description="Stored API token")
+    def token_state(self, company: Company) -> str:
+        return self.secret_words(company.api_token, company)
+
+    @display(description="Token", label={"good": "success", "warning": "warning", "open": "info"})
+    def token_label(self, company: Company) -> tuple[str, str]:
+        if company.warning or companies.token_warning(company) or not company.api_token.is_readable:
+            return "warning", "Needs attention"
+        return ("good", "Accepted") if company.checked_at else ("open", "Not tested yet")
+
+    @admin.display(description="Speaks for")
+    def token_owner_words(self, company: Company) -> str:
+        if not company.token_owner:
+            return "Not known yet: press “Test connection”."
+        seen = ", ".join(f"{row['name']} ({row['id']})" for row in company.companies_seen) or "no company"
+        return f"{company.token_owner}. It sees: {seen}."
+
+    @admin.display(description="The token ends")
+    def token_ends(self, company: Company) -> str:
+        return companies.token_end_words(company)
+
+    @admin.display(description="Labels")
+    def labels_words(self, company: Company) -> str:
+        if company.labels_read_at is None:
+            return f"Not read yet: press “Refresh labels”. {company.labels_problem}".strip()
+        problem = f" The last reading failed: {company.labels_problem}" if company.labels_problem else ""
+        return f"{len(company.labels)}, read {telling.moment(company.labels_read_at)}.{problem}"
+
+    @admin.display(description="Khoros says")
+    def warning_words(self, company: Company) -> str:
+        if company.api_token and not company.api_token.is_readable:
+            return f"the API token {UnreadableSecret.words}"
+        return company.warning or ("the token is accepted" if company.checked_at else "not asked yet")
+
+    def notices(self, request: HttpRequest, obj: Company) -> list[tuple[str, str]]:
+        found = self.environment_notices(obj)
+        if obj.api_token and not obj.api_token.is_readable:
+            found.append(("error", f"The API token {UnreadableSecret.words}."))
+        if obj.warning:
+            found.append(("warning", obj.warning))
+        if words := companies.token_warning(obj):
+            found.append(("warning", words))
+        if obj.api_version == Company.ApiVersion.V1:
+            found.append(("info", V1_NOTICE))
+        return found
+
+    def buttons(self, request: HttpRequest, obj: Company) -> list[str]:
+        return ["test_connection", "refresh_labels", *self.environment_buttons(obj)]
+
+    def story(self, request: HttpRequest, obj: Company) -> dict[str, Any]:
+        prefix = companies.own_prefix()
+        known = {f"{prefix}{row.uuid}": row for row in Subscription.objects.filter(company=obj)}
+        may_change = self.has_change_permission(request, obj)
+        rows = [_listed(row, prefix, known, obj) for row in obj.listed]
+        for row in rows:
+            row["button"] = row["button"] if may_change else None
+        return {"listed": rows, "listed_at": telling.moment(obj.listed_at), "is_v1": obj.api_version == "v1"}
+
+    def save_model(self, request: HttpRequest, obj: Company, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        by = request.user.get_username()
+        check_soon(list(obj.subscriptions.filter(deleted_at__isnull=True).values_list("pk", flat=True)), by)
+
+    def after_switching(self, ids: list[int]) -> None:
+        check_soon(list(Subscription.objects.filter(company__in=ids).values_list("pk", flat=True)))
+
+    @admin.action(description="Test connection", permissions=["change_action"])
+    def test_connection(self, request: HttpRequest, queryset: QuerySet[Company]) -> HttpResponse | None:
+        for company in queryset:
+            for finding in companies.test_connection(company):
+                self.message_user(request, finding.words, LEVELS[finding.is_good])
+        note_action(request, Company, list(queryset.values_list("pk", flat=True)), "test_connection")
+        return self.back(request)
+
+    @admin.action(description="Refresh labels", permissions=["change_action"])
+    def refresh_labels(self, request: HttpRequest, queryset: QuerySet[Company]) -> HttpResponse | None:
+        for company in queryset:
+            words = companies.refresh_labels(company)
+            company.refresh_from_db(fields=["labels_problem"])
+            self.message_user(request, words, messages.ERROR if company.labels_problem else messages.SUCCESS)
+        return self.back(request)
+
+    # --- What stands at Khoros ---
+
+    def get_urls(self) -> list[Any]:
+        own = [
+            path(
+                "<int:company_id>/at-khoros/<str:khoros_uuid>/<str:change>/",
+                self.admin_site.admin_view(self.change_at_khoros),
+                name="integrations_company_change_at_khoros",
+            )
+        ]
+        return own + super().get_urls()
+
+    def change_at_khoros(self, request: HttpRequest, company_id: int, khoros_uuid: str, change: str) -> HttpResponse:
+        """Pausing a foreign subscription, or retiring a forgotten one of ours: asked for, then confirmed."""
+        company = self.found(request, company_id, to_change=True)
+        row = next((row for row in company.listed if row["uuid"] == khoros_uuid), None)
+        back = request.GET.get("feed", "")
+        feed = Subscription.objects.filter(company=company, pk=int(back)).first() if back.isdigit() else None
+        if request.method == "POST":
+            return self._carry_out(request, company, khoros_uuid, change, feed)
+        return self.own_page(
+            request,
+            "admin/integrations/change_at_khoros.html",
+            company,
+            "Pause it at Khoros?" if change == "pause" else "Retire it at Khoros?",
+            row=row,
+            change=change,
+            whose=plan.whose(row["externalId"], companies.own_prefix()) if row else "",
+        )
+
+    def _carry_out(
+        self, request: HttpRequest, company: Company, khoros_uuid: str, change: str, feed: Subscription | None
+    ) -> HttpResponse:
+        by = request.user.get_username()
+        try:
+            if change == "pause":
+                words = companies.pause_other(company, khoros_uuid, by, feed)
+            else:
+                words = companies.retire_forgotten(company, khoros_uuid, by)
+            self.message_user(request, words, messages.SUCCESS)
+        except (Failure, NoToken, LookupError) as error:
+            self.message_user(request, f"Nothing was changed. {error}", messages.ERROR)
+        note_action(request, Company, [company.pk], f"{change} {khoros_uuid} at Khoros")
+        if feed is not None:
+            check_soon([feed.pk])
+            return HttpResponseRedirect(reverse("admin:integrations_subscription_change", args=[feed.pk]))
+        return HttpResponseRedirect(reverse("admin:integrations_company_change", args=[company.pk]))
+
+
+def _listed(row: dict[str, str], prefix: str, known: dict[str, Subscription], company: Company) -> dict[str, Any]:
+    """A subscription at Khoros as the company's page shows it: whose it is, and what may be done about it."""
+    whose = plan.whose(row["externalId"], prefix)
+    feed = known.get(row["externalId"])
+    forgotten = whose == "ours" and feed is None
+    change = "retire" if forgotten else "pause" if whose != "ours" and row["status"] == "ACTIVE" else ""
+    address = (
+        reverse("admin:integrations_company_change_at_khoros", args=[company.pk, row["uuid"], change])
+        if change and row["uuid"]
+        else ""
+    )
+    words = {"retire": "Retire it …", "pause": "Pause it …"}.get(change, "")
+    return row | {
+        "whose": "made here, but known here no more" if forgotten else whose,
+        "feed": feed,
+        "button": (address, words) if address else None,
+    }

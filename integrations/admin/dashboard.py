@@ -1,0 +1,58 @@
+"""The overview: what needs a person, and how each feed does."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from integrations import alarms
+from integrations.models import Delivery, Notification, Subscription
+
+MOST_COUNTED = 1_000
+
+
+def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Adds what the overview shows to the frame of the admin's first page."""
+    if not request.user.has_perm("integrations.view_subscription"):
+        return context
+    feeds = Subscription.objects.filter(deleted_at__isnull=True).select_related("company")
+    log = reverse("admin:integrations_delivery_changelist")
+    notifications = reverse("admin:integrations_notification_changelist")
+    waiting = [
+        (_count(Delivery.objects.filter(state="failed")), "deliveries failed", f"{log}?state__exact=failed"),
+        (_count(Delivery.objects.filter(state="pending")), "deliveries waiting", f"{log}?state__exact=pending"),
+        (
+            _count(Notification.objects.filter(state="missed")),
+            "notifications missed",
+            f"{notifications}?state__exact=missed",
+        ),
+        (
+            _count(Notification.objects.filter(state="unreadable")),
+            "notifications unreadable",
+            f"{notifications}?state__exact=unreadable",
+        ),
+    ]
+    return context | {
+        "open_alarms": list(alarms.open_alarms()[:20]),
+        "can_mail": alarms.can_mail(),
+        "feeds": [_feed(feed) for feed in feeds[:50]],
+        "waiting": waiting,
+    }
+
+
+def _count(rows: Any) -> str:
+    """Exact as long as people count; more is only "1,000+": counting a million rows takes too long."""
+    count = rows.order_by()[: MOST_COUNTED + 1].count()
+    return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count)
+
+
+def _feed(feed: Subscription) -> dict[str, Any]:
+    heard = [at for at in (feed.last_pushed_at, feed.last_caught_up_at) if at]
+    state = feed.get_registration_display() if feed.is_active else "Switched off"
+    return {"feed": feed, "heard": max(heard) if heard else None, "state": state}
+
+
+def open_alarm_count(_request: HttpRequest) -> str:
+    """For the badge in the navigation; empty when there is none."""
+    count = alarms.open_alarms().count()
+    return str(count) if count else ""

@@ -1,0 +1,329 @@
+"""A feed in words: is it healthy, what is wanted and what stands, what came and when. Reads rows, changes nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Max, Q, Sum
+from django.utils import timezone
+
+from integrations import alarms, companies, volume
+from integrations.addresses import NoPublicAddress, webhook_url
+from integrations.bearer_tokens import previous_tokens
+from integrations.models import CatchUp, Change, Delivery, Notification, SelfTest, Subscription
+from integrations.self_test import notification_of
+from integrations.sources.khoros import plan
+from integrations.telling import moment
+
+Registration = Subscription.Registration
+CHART_HEIGHT = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One day of the chart: heights in pixels of what was pushed and of what was caught up."""
+
+    words: str
+    day: str
+    pushed: int
+    caught_up: int
+    x: int
+
+    @property
+    def pushed_y(self) -> int:
+        return CHART_HEIGHT - self.pushed
+
+    @property
+    def caught_up_y(self) -> int:
+        return CHART_HEIGHT - self.pushed - self.caught_up
+
+
+def story(subscription: Subscription) -> dict[str, Any]:
+    """Everything that the subscription's page tells above its form."""
+    troubles = list(_troubles(subscription))
+    return {
+        "verdict": _verdict(subscription, troubles),
+        "troubles": troubles,
+        "rows": list(_rows(subscription)),
+        "drift": subscription.drift,
+        "bars": bars(subscription),
+        "chart_height": CHART_HEIGHT,
+        "alarms": subscription.alarms.order_by("-raised_at")[:5],
+        "changes": [_change(change) for change in subscription.changes.all()[:8]],
+        "runs": [run_words(run) for run in subscription.catch_ups.all()[:5]],
+        "others": subscription.other_subscriptions,
+    }
+
+
+def _verdict(subscription: Subscription, troubles: list[str]) -> tuple[str, str]:
+    """(colour, words)"""
+    if subscription.deleted_at:
+        return "info", "Deleted"
+    if not subscription.is_active:
+        return "info", "Switched off"
+    return ("warning", "Needs attention") if troubles else ("success", "Healthy")
+
+
+def _troubles(subscription: Subscription) -> Iterator[str]:
+    if subscription.deleted_at or not subscription.is_active:
+        return
+    yield from (alarm.words for alarm in subscription.alarms.filter(ended_at__isnull=True))
+    if subscription.registration == Registration.UNREACHABLE:
+        yield f"Khoros was not reached at the last check. {subscription.khoros_message}"
+    if subscription.registration == Registration.WAITING:
+        yield "It waits to be registered at Khoros."
+    if not subscription.mappings.filter(is_active=True, connection__is_active=True).exists():
+        yield "No mapping is active: what arrives is kept, but makes no tickets."
+
+
+def _rows(subscription: Subscription) -> Iterator[tuple[str, str]]:
+    yield "Wanted", wanted_words(subscription)
+    yield "At Khoros", actual_words(subscription)
+    yield "Address Khoros calls", _address_words(subscription)
+    yield "Query", _query_words(subscription)
+    yield "Bearer token", _token_words(subscription)
+    yield "API token of the company", f"Ends {companies.token_end_words(subscription.company)}"
+    last = {source: _last(subscription, source) for source in ("pushed", "caught_up")}
+    if subscription.is_pushed:
+        yield "Last push", ago(last["pushed"]) if last["pushed"] else "None yet."
+    yield "Last event that only fetching brought", ago(last["caught_up"]) if last["caught_up"] else "None."
+    run = subscription.catch_ups.exclude(state=CatchUp.State.WAITING).first()
+    yield "Last fetching", _fetching_words(subscription, run)
+    matched = Delivery.objects.filter(mapping__in=subscription.mappings.all()).aggregate(at=Max("created_at"))["at"]
+    yield "Last match", f"{ago(matched)}: a post that a mapping took." if matched else "No post has met a mapping yet."
+    yield "Silence alarm", alarms.silence_words(subscription)
+
+
+def _last(subscription: Subscription, source: str) -> datetime | None:
+    """From the hourly count, and from the log for what came since."""
+    counted = subscription.last_pushed_at if source == "pushed" else subscription.last_caught_up_at
+    since = timezone.now() - timedelta(hours=1)
+    recent = Notification.objects.filter(subscription=subscription, source=source, received_at__gte=since)
+    latest: datetime | None = recent.aggregate(at=Max("received_at"))["at"]
+    return latest or counted
+
+
+def ago(at: datetime) -> str:
+    return f"{moment(at)} ({_span(timezone.now() - at)} ago)"
+
+
+def _span(span: timedelta) -> str:
+    seconds = max(0, int(span.total_seconds()))
+    for size, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {word}{'' if count == 1 else 's'}"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"
+
+
+def wanted_words(subscription: Subscription) -> str:
+    if subscription.deleted_at:
+        return f"Retired: it was deleted here {moment(subscription.deleted_at)}."
+    if not subscription.is_active:
+        return "Paused: it is switched off here."
+    how = subscription.get_receives_by_display().lower()
+    repairs = "put right by itself" if subscription.repairs_itself else "shown here until somebody clicks"
+    return f"Active; {how}. Differences at Khoros are {repairs}."
+
+
+def actual_words(subscription: Subscription) -> str:
+    checked = f"Last checked {ago(subscription.checked_at)}." if subscription.checked_at else "Not checked yet."
+    status = f" Khoros says {subscription.khoros_status}." if subscription.khoros_status else ""
+    known = f" Its id there: {subscription.khoros_uuid}." if subscription.khoros_uuid else ""
+    words = f" {subscription.khoros_message}" if subscription.khoros_message else ""
+    return f"{subscription.get_registration_display()}.{status}{known} {checked}{words}"
+
+
+def _address_words(subscription: Subscription) -> str:
+    if not subscription.is_pushed:
+        return "None: its events are only fetched."
+    try:
+        return webhook_url(subscription)
+    except NoPublicAddress as error:
+        return str(error)
+
+
+def _query_words(subscription: Subscription) -> str:
+    query = plan.query_for(subscription.match, subscription.label)
+    if not query:
+        return "None: every event of this name."
+    return f"{query} (assumed: Khoros looks for it anywhere in the name; how it compares is not documented)"
+
+
+def _token_words(subscription: Subscription) -> str:
+    if not subscription.is_pushed:
+        return "Not used: nothing is pushed."
+    words = f"{_span(timezone.now() - subscription.token_changed_at)} old."
+    if earlier := previous_tokens(subscription):
+        until = subscription.previous_token_accepted_until
+        ends = f"until {moment(until)}" if until else "until Khoros is seen to use the new one, and a day more"
+        words += f" {len(earlier)} earlier accepted {ends}."
+    return words
+
+
+def _fetching_words(subscription: Subscription, run: CatchUp | None) -> str:
+    if run is None:
+        return "None yet." if subscription.is_fetched else "Never: this feed is only pushed."
+    told = run_words(run)
+    return f"{told['started']}: {told['words']}"
+
+
+def run_words(run: CatchUp) -> dict[str, Any]:
+    """One run as the pages tell it."""
+    counts = f"{run.read} read, {run.known} known, {run.new} new, {run.unreadable} unreadable"
+    if run.mode == CatchUp.Mode.COMPARE:
+        counts += f", {run.missing} missing"
+    words = {
+        CatchUp.State.WAITING: "waits for a worker",
+        CatchUp.State.RUNNING: f"running, {counts} so far",
+        CatchUp.State.DONE: f"{counts}",
+        CatchUp.State.FAILED: f"failed after {counts}. {run.words}",
+    }[CatchUp.State(run.state)]
+    return {
+        "id": run.pk,
+        "started": moment(run.started_at),
+        "mode": run.get_mode_display(),
+        "by": run.asked_by or "by itself",
+        "words": f"{words}." if not words.endswith(".") else words,
+        "is_open": run.state in (CatchUp.State.WAITING, CatchUp.State.RUNNING),
+    }
+
+
+def _change(change: Change) -> dict[str, str]:
+    if change.is_done:
+        end = "done"
+    else:
+        end = change.words or ("did not end: its process died" if change.finished_at is None else "not done")
+    return {
+        "at": moment(change.started_at),
+        "what": f"{change.get_action_display()} {change.khoros_uuid}".strip(),
+        "because": change.because,
+        "by": change.by or "Casebridge, at its regular check",
+        "end": end,
+    }
+
+
+def bars(subscription: Subscription) -> list[Bar]:
+    days = volume.days(subscription)
+    highest = max((pushed + caught_up for _, pushed, caught_up in days), default=0) or 1
+    scale = (CHART_HEIGHT - 4) / highest
+    return [
+        Bar(
+            words=f"{day:%Y-%m-%d}: {pushed} pushed, {caught_up} caught up",
+            day=f"{day:%d}",
+            pushed=round(pushed * scale) or (2 if pushed else 0),
+            caught_up=round(caught_up * scale) or (2 if caught_up else 0),
+            x=number * 34 + 4,
+        )
+        for number, (day, pushed, caught_up) in enumerate(days)
+    ]
+
+
+# --- Reconciliation --------------------------------------------------------------------------------------------------
+
+
+def reconciliation(subscription: Subscription, begins: datetime, ends: datetime) -> dict[str, Any]:
+    """What came in a period, what became of it, and what Khoros has beyond it."""
+    there = Notification.objects.filter(subscription=subscription, received_at__gte=begins, received_at__lt=ends)
+    real = there.exclude(source=Notification.Source.TEST)
+    by = real.aggregate(
+        pushed=Count("pk", filter=Q(source="pushed")),
+        caught_up=Count("pk", filter=Q(source="caught_up") & ~Q(state="missed")),
+        waiting=Count("pk", filter=Q(state="received")),
+        routed=Count("pk", filter=Q(state="routed")),
+        unmatched=Count("pk", filter=Q(state="unmatched")),
+        unreadable=Count("pk", filter=Q(state="unreadable")),
+        repeats=Sum("repeats"),
+    )
+    made = Delivery.objects.filter(
+        mapping__in=subscription.mappings.all(), created_at__gte=begins, created_at__lt=ends
+    ).aggregate(
+        ticketed=Count("pk", filter=Q(state="delivered")),
+        failed=Count("pk", filter=Q(state="failed")),
+        on_their_way=Count("pk", filter=Q(state__in=["pending", "sending"])),
+        cancelled=Count("pk", filter=Q(state="cancelled")),
+    )
+    missing = Notification.objects.filter(subscription=subscription, state=Notification.State.MISSED)
+    in_period = missing.filter(Q(happened_at__gte=begins, happened_at__lt=ends) | Q(happened_at__isnull=True))
+    return {
+        "came": _lines(by, ("pushed", "received by push"), ("caught_up", "caught up"), ("repeats", "repeats, counted")),
+        "became": _lines(
+            by,
+            ("routed", "notifications routed"),
+            ("unmatched", "unmatched: no mapping took them"),
+            ("unreadable", "unreadable"),
+            ("waiting", "waiting to be routed"),
+        ),
+        "posts": _lines(
+            made,
+            ("ticketed", "posts ticketed"),
+            ("failed", "posts failed"),
+            ("on_their_way", "posts on their way"),
+            ("cancelled", "posts cancelled"),
+        ),
+        "missing": missing.count(),
+        "missing_in_period": in_period.count(),
+    }
+
+
+def _lines(counts: dict[str, Any], *names: tuple[str, str]) -> list[tuple[str, str, int]]:
+    return [(name, words, counts[name] or 0) for name, words in names]
+
+
+def last_comparison(subscription: Subscription) -> CatchUp | None:
+    """The last time everything Khoros holds was compared with what is here."""
+    whole = subscription.catch_ups.filter(mode__in=[CatchUp.Mode.COMPARE, CatchUp.Mode.WHOLE])
+    return whole.filter(state=CatchUp.State.DONE).first()
+
+
+# --- Self-test -------------------------------------------------------------------------------------------------------
+
+
+def path_of(test: SelfTest) -> dict[str, Any]:
+    """The path of a self-test, step by step, as far as it came: (colour, step, words)."""
+    steps: list[tuple[str, str, str]] = [("good", "Asked for", f"{moment(test.asked_at)} by {test.asked_by}")]
+    notification = notification_of(test)
+    if test.sent_at is None:
+        steps.append(("open", "Sent", "A worker sends it in a moment."))
+    elif test.problem:
+        steps.append(("bad", f"Sent to {test.address}", test.problem))
+    elif test.finished_at is None:
+        steps.append(("open", f"Sent to {test.address}", "No answer yet."))
+    else:
+        words = f"Answered {test.status} after {test.duration_ms} ms."
+        steps.append(("good", f"Sent to {test.address}", words))
+    if notification is not None:
+        steps.append(("good", "Stored", f"{moment(notification.received_at)}, as notification {notification.pk}."))
+        steps += _routing_steps(notification)
+    is_over = bool(test.problem) or bool(notification is not None and notification.state != "received")
+    return {"steps": steps, "is_open": not is_over, "notification": notification, "test": test}
+
+
+def _routing_steps(notification: Notification) -> Iterator[tuple[str, str, str]]:
+    if notification.state == Notification.State.RECEIVED:
+        yield "open", "Routed", "Not yet."
+        return
+    if not notification.outcome:
+        yield "bad", "Routed", notification.reason
+    for entry in notification.outcome:
+        name, reason = f"Mapping “{entry.get('mapping_name')}”", str(entry.get("reason") or "")
+        if entry.get("delivery"):
+            yield "good", name, _delivery_words(entry["delivery"])
+        else:
+            yield ("good" if reason.startswith("it would") else "bad"), name, f"{reason[:1].upper()}{reason[1:]}."
+
+
+def _delivery_words(delivery_id: int) -> str:
+    delivery = Delivery.objects.filter(pk=delivery_id).only("state", "ticket_number", "last_error").first()
+    if delivery is None:
+        return "–"
+    if delivery.ticket_number:
+        return f"Ticket {delivery.ticket_number}."
+    return f"Delivery {delivery_id}: {delivery.get_state_display().lower()}. {delivery.last_error}".strip()
+
+
+def fetching_seconds(subscription: Subscription) -> int:
+    pulls = subscription.receives_by == Subscription.Receives.PULL
+    return int(settings.PULL_SECONDS if pulls else settings.CATCH_UP_SECONDS)
