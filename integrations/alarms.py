@@ -173,13 +173,14 @@ def silence_words(subscription: Subscription) -> str:
     """How the silence alarm is set, in words."""
     if subscription.silence_alarm == Subscription.Silence.OFF:
         return "Never: no alarm is raised."
-    by_hours = f"after {subscription.silence_hours} hours" if subscription.silence_hours else "not at all"
+    hours = subscription.silence_hours
     if subscription.silence_alarm == Subscription.Silence.HOURS:
-        return f"Raised {by_hours} without a notification."
+        return f"Raised after {hours} hours without a notification."
     if subscription.usual_volume:
         week = sum(subscription.usual_volume)
         return f"Learned: about {week:.0f} notifications a week. Raised when {EXPECTED_BEFORE_ALARM:.0f} are overdue."
-    return f"Still learning (two weeks of history are needed); until then it is raised {by_hours}."
+    until_then = f"it is raised after {hours} hours" if hours else "none is raised (enter hours of silence to have one)"
+    return f"Still learning, two weeks of history are needed; until then {until_then}."
 
 
 def caught_up_lately(subscription: Subscription) -> int:

@@ -48,8 +48,7 @@ def story(subscription: Subscription) -> dict[str, Any]:
         "troubles": troubles,
         "rows": list(_rows(subscription)),
         "drift": subscription.drift,
-        "bars": bars(subscription),
-        "chart_height": CHART_HEIGHT,
+        **_chart(subscription),
         "alarms": subscription.alarms.order_by("-raised_at")[:5],
         "changes": [_change(change) for change in subscription.changes.all()[:8]],
         "runs": [run_words(run) for run in subscription.catch_ups.all()[:5]],
@@ -205,10 +204,13 @@ def _change(change: Change) -> dict[str, str]:
     }
 
 
-def bars(subscription: Subscription) -> list[Bar]:
+def _chart(subscription: Subscription) -> dict[str, Any]:
     days = volume.days(subscription)
-    highest = max((pushed + caught_up for _, pushed, caught_up in days), default=0) or 1
-    scale = (CHART_HEIGHT - 4) / highest
+    highest = max(pushed + caught_up for _, pushed, caught_up in days)
+    return {"bars": _bars(days, (CHART_HEIGHT - 4) / (highest or 1)), "highest": highest, "chart_height": CHART_HEIGHT}
+
+
+def _bars(days: list[tuple[datetime, int, int]], scale: float) -> list[Bar]:
     return [
         Bar(
             words=f"{day:%Y-%m-%d}: {pushed} pushed, {caught_up} caught up",

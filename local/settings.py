@@ -121,6 +121,9 @@ def portal_environment(
             "ZENDESK_API_TOKEN": "sandbox-zendesk-token",
             "NOTIFICATION_BEARER_TOKEN": secrets["bearer_token"],
         }
+        # Mails about alarms become files, unless somebody names a server.
+        environment.setdefault("ALERT_EMAILS", "operations@example.com")
+        environment.setdefault("EMAIL_URL", f"filemail:///{settings.data_dir / 'mail'}")
     return environment
 
 
@@ -130,25 +133,32 @@ CONFIGURATION = {
     "HEROKU_APP_NAME",
     "NOTIFIER_BEARER_TOKEN",
     "ZENDESK_OAUTH_CLIENT_SECRET",
+    "ALERT_EMAILS",
+    "ALERT_FROM",
+    "CATCH_UP_SECONDS",
     "DATABASE_URL",
     "DATA_DIR",
     "DEBUG",
     "DELIVERY_LEASE_SECONDS",
     "DELIVERY_RETRY_DELAYS",
+    "EMAIL_URL",
     "ENCRYPTION_KEY",
     "KHOROS_API_URL",
+    "KHOROS_OVERLAP_SECONDS",
     "LOCAL_URL",
     "LOG_FORMAT",
     "NOTIFICATION_BEARER_TOKEN",
     "OUTBOUND_ALLOW_PRIVATE",
     "PORT",
     "PUBLIC_URL",
+    "PULL_SECONDS",
     "REDIS_URL",
     "SANDBOX",
     "SANDBOX_PORT",
     "SANDBOX_URL",
     "SECRET_KEY",
     "SWEEP_SECONDS",
+    "WATCH_SECONDS",
 }
 
 

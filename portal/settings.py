@@ -319,6 +319,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 # A person may tick a whole list page of 100 rows plus their fields; Django's default of 1,000 fields is enough. The
 # webhook reads its body itself, within INTAKE_MAX_BYTES.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440

@@ -10,7 +10,7 @@ from django.urls import path, reverse
 from unfold.decorators import display
 
 from integrations import companies, subscriptions, telling
-from integrations.admin.base import ConfigurationAdmin, note_action
+from integrations.admin.base import ConfigurationAdmin, note_action, themed
 from integrations.companies import NoToken
 from integrations.encryption import UnreadableSecret
 from integrations.forms import CompanyForm
@@ -18,6 +18,8 @@ from integrations.http import Failure
 from integrations.models import Company, Subscription
 from integrations.queueing import REGISTER, publish
 from integrations.sources.khoros import plan
+
+themed(CompanyForm)
 
 LEVELS = {True: messages.SUCCESS, False: messages.ERROR, None: messages.INFO}
 V1_NOTICE = (

@@ -53,6 +53,5 @@ def _feed(feed: Subscription) -> dict[str, Any]:
 
 
 def open_alarm_count(_request: HttpRequest) -> str:
-    """For the badge in the navigation; empty when there is none."""
-    count = alarms.open_alarms().count()
-    return str(count) if count else ""
+    """For the badge in the navigation."""
+    return str(alarms.open_alarms().count())

@@ -343,7 +343,9 @@ class SubscriptionAdmin(ConfigurationAdmin):
             "admin/integrations/reconciliation.html",
             subscription,
             f"Reconciliation of “{subscription}”",
-            form=form if form.is_bound else PeriodForm(initial={"begins": begins, "ends": ends - timedelta(days=1)}),
+            form=form
+            if form.is_bound
+            else PeriodForm(initial={"begins": begins.date(), "ends": (ends - timedelta(days=1)).date()}),
             begins=begins,
             ends=ends - timedelta(days=1),
             counts=feed_story.reconciliation(subscription, begins, ends),
@@ -413,8 +415,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
 class PeriodForm(forms.Form):
     """Whole days, UTC, both ends included."""
 
-    begins = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
-    ends = forms.DateField(label="To", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    begins = forms.DateField(label="From", widget=forms.TextInput(attrs={"type": "date"}))
+    ends = forms.DateField(label="To", widget=forms.TextInput(attrs={"type": "date"}))
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -446,6 +448,7 @@ class LabelTesterForm(forms.Form):
     tried = forms.CharField(label="Label to try", max_length=250)
 
 
+themed(SubscriptionForm)
 themed(PeriodForm)
 themed(LabelTesterForm)
 

@@ -17,10 +17,15 @@ from integrations.post import Unreadable, storable
 from integrations.sources.khoros.dates import read_time
 
 LONGEST_EVENT_UUID = 100
-SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"}
+# Names of headers and parameters of a CRM call whose values are credentials.
+SECRET_NAME = re.compile(
+    r"authorization|cookie|token|secret|password|passwd|credential|session|signature|api[-_]?key|^key$|^sig$",
+    re.IGNORECASE,
+)
+SECRET_PARAMETER = re.compile(r"([?&;]([^=&;#]+)=)[^&;#]*")
 MASK = "[removed by Casebridge]"
 SECRET_LOOK = re.compile(
-    rb'("(?:[a-z-]*authorization|set-cookie|cookie|x-api-key)"\s*:\s*\[?\s*")[^"]*"', re.IGNORECASE
+    rb'("[\w-]*(?:authorization|cookie|token|secret|password|api[-_]?key)[\w-]*"\s*:\s*\[?\s*")[^"]*"', re.IGNORECASE
 )
 
 
@@ -111,8 +116,14 @@ def without_secrets(envelope: dict[str, Any], event_name: str, body: bytes) -> b
 
 def _masked(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: MASK if str(name).lower() in SECRET_HEADERS else _masked(inner) for name, inner in value.items()}
+        return {name: MASK if SECRET_NAME.search(str(name)) else _masked(inner) for name, inner in value.items()}
+    if isinstance(value, str):
+        return SECRET_PARAMETER.sub(_masked_parameter, value)
     return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _masked_parameter(found: re.Match[str]) -> str:
+    return found[1] + MASK if SECRET_NAME.search(found[2]) else found[0]
 
 
 @contextmanager

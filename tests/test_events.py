@@ -1,0 +1,224 @@
+"""Every event becomes a post, a message or an alert, with what it has; mappings are offered what the event knows."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from integrations import preview, routing
+from integrations.conditions import why_not
+from integrations.destinations.base import Context, placeholder_values
+from integrations.models import Connection, Delivery, Notification
+from integrations.post import FACTS, Event, Post
+from integrations.sources.khoros.events import EVENTS, OF_ALL, kind_of
+from integrations.sources.khoros.examples import example
+from integrations.sources.khoros.parse import parse
+from integrations.templating import PLACEHOLDERS
+from tests import making
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+UNKNOWN = "nobody-has-heard-of-this"
+
+
+def read(name: str, data: Any, **envelope: Any) -> Event:
+    content = {"eventName": name, "eventUuid": "e", "data": data} | envelope
+    return parse(json.dumps(content).encode())
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    return {"sfEntityType": "Message", "id": "2244551225", "service": "FACEBOOK", **fields}
+
+
+@pytest.mark.parametrize("name", [*EVENTS, UNKNOWN])
+def test_each_events_example_is_read_and_its_placeholders_have_values(name: str) -> None:
+    event = parse(json.dumps(example(name, at=NOW)).encode())
+    (post,) = event.posts
+    assert event.name == name
+    assert post.text
+    values = placeholder_values(post, Context("L", name, "C", "M", "1", NOW, NOW))
+    assert set(values) == set(PLACEHOLDERS)
+    assert set(kind_of(name).placeholders) | set(OF_ALL) <= set(PLACEHOLDERS)
+
+
+@pytest.mark.parametrize("name", [*EVENTS, UNKNOWN])
+def test_each_event_becomes_a_ticket_with_the_usual_mapping(connection: Connection, name: str) -> None:
+    subscription = making.subscription(event_name=name, match="everything", label="")
+    mapping = making.mapping(subscription, connection)
+    stored = making.stored(subscription, example(name, at=NOW) | {"eventUuid": "1"})
+    (delivery_id,) = routing.route(stored.pk)
+    assert Delivery.objects.get(pk=delivery_id).state == "pending"
+    shown = preview.example_ticket(mapping)
+    assert "problem" not in shown
+    assert dict(shown["rows"])["Subject"]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"sfEntityType": "Status", "text": "A status"}, "A status"),
+        (
+            {"sfEntityType": "Status", "text": "See", "shareLink": {"url": "https://a.example"}},
+            "See\nhttps://a.example",
+        ),
+        ({"sfEntityType": "ImageShare", "caption": "A picture", "temporaryImageUrl": "s3.example/x"}, "A picture"),
+        ({"sfEntityType": "ImageShareList", "caption": "Two", "images": [{"caption": "one"}, {}]}, "Two\none"),
+        ({"sfEntityType": "Video", "videoTitle": "A film", "description": "About it"}, "A film\nAbout it"),
+        ({"sfEntityType": "Carousel", "title": "Never documented", "cards": [1]}, "Never documented"),
+    ],
+)
+def test_the_four_kinds_of_content_and_unknown_ones_give_their_text(content: dict[str, Any], text: str) -> None:
+    (post,) = read("message-published", message(content=content)).posts
+    assert (post.kind, post.post_id, post.text) == ("message", "message:2244551225", text)
+    assert post.content_type == content["sfEntityType"]
+    assert not post.link
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        message(content={"text": "x"}),
+        {"message": message(content={"text": "x"})},
+        {"items": [message(content={"text": "x"})]},
+        {"messages": [message(content={"text": "x"})]},
+    ],
+)
+def test_a_message_is_found_wherever_the_data_hold_it(data: dict[str, Any]) -> None:
+    (post,) = read("message-needs-approval", data).posts
+    assert (post.kind, post.text, post.network) == ("message", "x", "facebook")
+
+
+def test_a_message_for_several_channels_counts_for_the_networks_of_its_links() -> None:
+    results = [{"serviceLink": "https://www.facebook.com/1/posts/2", "datePublished": 1616018540000}]
+    (post,) = read("message-published", message(service="MULTI_CHANNEL", publicationResults=results)).posts
+    assert (post.network, post.all_networks) == ("facebook", ("facebook", "multi_channel"))
+    assert post.link == "https://www.facebook.com/1/posts/2"
+    assert not why_not({"networks": ["facebook"]}, post)
+    assert why_not({"networks": ["instagram"]}, post)
+
+
+def test_the_documented_multi_channel_shape_is_read() -> None:
+    channels = [
+        {"sfEntityType": "SingleChannelMessage", "service": "FACEBOOK", "targetAccountIds": ["4"],
+         "content": {"sfEntityType": "Status", "text": "Status Update"}},
+        {"sfEntityType": "SingleChannelMessage", "service": "LINKEDIN", "targetAccountIds": ["5"],
+         "content": {"sfEntityType": "Status", "text": "Another"}},
+    ]  # fmt: skip
+    data = {"sfEntityType": "MultiChannelMessage", "id": "111", "messageService": "MULTI_CHANNEL",
+            "channelMessages": channels}  # fmt: skip
+    (post,) = read("message-published", data).posts
+    assert post.text == "Status Update\n\nAnother"
+    assert set(post.all_networks) >= {"facebook", "linkedin"}
+    assert post.fact("accounts") == "4, 5"
+
+
+def test_a_natively_scheduled_facebook_post_is_recognised() -> None:
+    data = message(scheduledPublishDate=1616018541000, content={"text": "Soon"})
+    (post,) = read("message-sent-to-network", data).posts
+    assert (post.fact("is_native"), post.fact("scheduled_at")) == ("yes", "2021-03-17 22:02:21 UTC")
+    assert not why_not({"networks": ["Facebook"]}, post)
+    assert read("message-published", data).posts[0].fact("is_native") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("credential-auth", "was connected"),
+        ("credential-reauth", "connected again"),
+        ("credential-deauth", "lost its connection"),
+        ("credential-delete", "was removed"),
+    ],
+)
+def test_credential_events_say_what_happened_and_not_success(name: str, words: str) -> None:
+    data = {
+        "service": "instagram",
+        "serviceId": "673",
+        "name": "will.i.am",
+        "when": 1520987518000,
+        "message": "success",
+    }
+    (post,) = read(name, data).posts
+    assert (post.kind, post.network, post.author) == ("alert", "instagram", "will.i.am")
+    assert words in post.text
+    assert "success" not in post.text
+    assert post.posted_at == datetime(2018, 3, 14, 0, 31, 58, tzinfo=UTC)
+    assert not why_not({"accounts": ["will.i.am"], "networks": ["instagram"]}, post)
+
+
+def test_one_happening_told_twice_is_one_alert_and_a_later_one_another() -> None:
+    data = {"service": "instagram", "serviceId": "673", "name": "x", "when": 1520987518000}
+    first = read("credential-deauth", data).posts[0].post_id
+    assert read("credential-deauth", data, eventUuid="another").posts[0].post_id == first
+    assert read("credential-deauth", data | {"when": 1520987519000}).posts[0].post_id != first
+    plain = read(UNKNOWN, {"a": 1}, createdDate="Wed Apr 12 09:01:11 CDT 2017").posts[0].post_id
+    later = read(UNKNOWN, {"a": 1}, createdDate="Wed Apr 12 09:01:12 CDT 2017").posts[0].post_id
+    assert plain != later
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_conversation_that_passes_to_a_bot_is_read_with_and_without_its_name(wrapped: bool) -> None:
+    control = {
+        "type": "reset",
+        "service": "twitter",
+        "privateMessageConversationId": {"endUserAccountId": "17", "ownedAccountId": "4"},
+        "timestampRequested": "2018-01-01T12:45:02.023Z",
+    }
+    data = {"passConversationControl": control} if wrapped else control
+    (post,) = read("pass-conversation-control", data).posts
+    assert (post.fact("control_type"), post.fact("customer_id"), post.network) == ("reset", "17", "twitter")
+    assert "waits" not in post.text
+    assert "until the customer writes" in post.text
+    assert not why_not({"operations": ["reset"]}, post)
+
+
+def test_an_error_of_the_customer_system_tells_all_but_its_secrets(push: Any, mapping: Any) -> None:
+    headers = {"Authorization": ["Bearer crm-secret"], "Cookie": ["session=secret-too"], "X-Custom-Token": ["third"]}
+    called = {"requestMethod": "GET", "requestUri": "https://crm/x?apikey=hidden", "requestHeaders": headers}
+    called |= {"requestQueryParameters": {"access_token": ["fourth"]}, "responseCode": 500}
+    data = {"operation": "searchCustomer", "trackingId": "crm-gateway-1", "externalCall": called}
+    push({"eventName": "error-custom-crm", "eventUuid": "1", "data": data})
+    body = bytes(Notification.objects.get().body).decode()
+    assert not [secret for secret in ("crm-secret", "secret-too", "third", "fourth", "hidden") if secret in body]
+    (post,) = parse(body.encode()).posts
+    assert (post.fact("operation"), post.fact("response_code")) == ("searchCustomer", "500")
+
+
+def test_vault_and_unknown_events_tell_all_they_have() -> None:
+    vault = {"directoryCompanyId": 42, "createdDate": "2026-11-22T10:00:00Z", "change": "The owner changed."}
+    assert "The owner changed." in read("vault-account-update", vault).posts[0].text
+    (post,) = read(UNKNOWN, {"a": {"b": [1, {"c": "deep"}]}, "flag": True}).posts
+    assert "a.b: 1" in post.text
+    assert "a.b.c: deep" in post.text
+    assert post.kind == "alert"
+
+
+@pytest.mark.parametrize("data", [None, [], {}, "", "text", 7, [1], [[]], {"items": {}}, {"message": "x"}])
+@pytest.mark.parametrize("name", ["message-published", "credential-auth", "error-custom-crm", UNKNOWN])
+def test_odd_data_never_break_the_reading(name: str, data: Any) -> None:
+    if data == [1] or data == [[]]:
+        return
+    for post in read(name, data).posts:
+        assert post.post_id
+
+
+def test_the_inner_object_alone_is_read_as_the_feeds_event(connection: Connection) -> None:
+    subscription = making.subscription(event_name="credential-deauth", match="everything", label="")
+    making.mapping(subscription, connection)
+    inner = {"service": "instagram", "serviceId": "1", "name": "brand", "when": 1520987518000, "message": "success"}
+    stored = making.stored(subscription, inner)
+    assert len(routing.route(stored.pk)) == 1
+    assert "lost its connection" in Delivery.objects.get().text
+
+
+def test_a_rule_can_be_asked_for_by_name_and_inserted() -> None:
+    event = parse(json.dumps(example("rule-applied", at=NOW)).encode())
+    (post,) = event.posts
+    assert post.fact("rule_name") == "Example rule"
+    assert not why_not({"rules": ["example RULE"]}, post)
+    assert "the rule is “Example rule, 17”" in why_not({"rules": ["else"]}, post)
+    assert post.details == "Rule: Example rule\nId of the rule: 17"
+
+
+def test_every_fact_has_its_words() -> None:
+    assert set(FACTS) <= set(PLACEHOLDERS)
+    assert Post(post_id="a:1", network="a", native_id="1", facts=(("media", "x"),)).details == "Media: x"

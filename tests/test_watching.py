@@ -1,0 +1,282 @@
+"""Silence, alarms and their mails, volume by the hour, and the self-test through the public address."""
+
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from integrations import alarms, companies, feed_story, self_test, volume
+from integrations.encryption import Secret
+from integrations.models import Alarm, Company, Delivery, HourlyVolume, Mapping, Notification, SelfTest, Subscription
+from tests import making
+from tests.stand_in import StandIn
+
+Registration = Subscription.Registration
+
+
+@pytest.fixture
+def feed(subscription: Subscription) -> Subscription:
+    now = timezone.now()
+    Subscription.objects.update(registration=Registration.REGISTERED, last_pushed_at=now, created_at=now)
+    subscription.refresh_from_db()
+    return subscription
+
+
+def silent_for(feed: Subscription, **span: float) -> None:
+    Subscription.objects.filter(pk=feed.pk).update(last_pushed_at=timezone.now() - timedelta(**span))
+
+
+def open_alarms() -> list[str]:
+    return [alarm.kind for alarm in Alarm.objects.filter(ended_at__isnull=True).order_by("kind")]
+
+
+# --- Volume ----------------------------------------------------------------------------------------------------------
+
+
+def test_notifications_are_counted_by_the_hour_and_self_tests_are_not(feed: Subscription) -> None:
+    for source, hours in (("pushed", 0), ("pushed", 0), ("caught_up", 0), ("test", 0), ("pushed", 30)):
+        stored = making.stored(feed, source=source)
+        Notification.objects.filter(pk=stored.pk).update(received_at=timezone.now() - timedelta(hours=hours))
+    for _ in range(3):
+        volume.count()
+    assert sorted(HourlyVolume.objects.values_list("pushed", "caught_up")) == [(1, 0), (2, 1)]
+    feed.refresh_from_db()
+    assert feed.last_caught_up_at is not None
+    assert [pushed + caught_up for _, pushed, caught_up in volume.days(feed)][-1] >= 3
+    assert len(volume.days(feed)) == 14
+
+
+def test_what_comes_later_in_a_counted_hour_is_added(feed: Subscription) -> None:
+    making.stored(feed)
+    volume.count()
+    making.stored(feed)
+    volume.count()
+    assert sum(row.pushed for row in HourlyVolume.objects.all()) == 2
+
+
+def test_the_usual_volume_is_learned_from_two_weeks_of_history(feed: Subscription) -> None:
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    for hours in range(1, 24 * 13):
+        HourlyVolume.objects.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
+    volume.learn(feed)
+    feed.refresh_from_db()
+    assert feed.usual_volume is None
+    for hours in range(24 * 13, 24 * 15):
+        HourlyVolume.objects.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
+    volume.learn(feed)
+    feed.refresh_from_db()
+    assert feed.usual_volume == [2.0] * 168
+    assert volume.expected(feed.usual_volume, now, now + timedelta(hours=2, minutes=30)) == pytest.approx(5.0)
+
+
+# --- Alarms ----------------------------------------------------------------------------------------------------------
+
+
+def test_silence_by_hours_raises_one_alarm_that_ends_when_something_comes(feed: Subscription) -> None:
+    Subscription.objects.update(silence_alarm="hours", silence_hours=4)
+    silent_for(feed, hours=3)
+    alarms.watch()
+    assert open_alarms() == []
+    silent_for(feed, hours=5)
+    alarms.watch()
+    alarms.watch()
+    assert open_alarms() == ["silence"]
+    assert "Silent for 5 hours" in Alarm.objects.get().words
+    silent_for(feed, minutes=1)
+    alarms.watch()
+    assert open_alarms() == []
+    assert Alarm.objects.get().ended_at is not None
+
+
+def test_learned_silence_knows_the_quiet_hours(feed: Subscription) -> None:
+    now = timezone.now()
+    busy = [0.0] * 168
+    Subscription.objects.update(silence_alarm="learned", usual_volume=busy)
+    silent_for(feed, hours=30)
+    alarms.watch()
+    assert open_alarms() == []
+    for hours in range(3):
+        busy[volume.hour_of_week(now - timedelta(hours=hours))] = 5.0
+    Subscription.objects.update(usual_volume=busy)
+    alarms.watch()
+    assert open_alarms() == ["silence"]
+    silent_for(feed, minutes=30)
+    alarms.watch()
+    assert open_alarms() == []
+
+
+def test_a_feed_that_is_off_or_has_no_alarm_is_never_silent(feed: Subscription) -> None:
+    Subscription.objects.update(silence_alarm="off", silence_hours=1)
+    silent_for(feed, days=9)
+    alarms.watch()
+    Subscription.objects.update(silence_alarm="hours", is_active=False)
+    alarms.watch()
+    assert not Alarm.objects.exists()
+
+
+def test_what_stands_wrong_at_khoros_raises_its_alarm(feed: Subscription) -> None:
+    for state, kind in (("refused", "registration"), ("drifted", "drift")):
+        Subscription.objects.update(registration=state, khoros_message="Because.")
+        alarms.watch()
+        assert open_alarms() == [kind]
+    Subscription.objects.update(registration="registered", failed_catch_ups=3)
+    alarms.watch()
+    assert open_alarms() == ["catch_up"]
+
+
+def test_pushes_that_do_not_arrive_are_noticed_by_what_only_fetching_brought(feed: Subscription) -> None:
+    caught_up = making.stored(feed, source="caught_up")
+    Subscription.objects.update(last_caught_up_at=timezone.now())
+    alarms.watch()
+    assert open_alarms() == ["pushes_lost"]
+    Notification.objects.filter(pk=caught_up.pk).update(repeats=1)
+    alarms.watch()
+    assert open_alarms() == []
+
+
+def test_the_api_token_warns_from_sixty_days_before_its_end(feed: Subscription) -> None:
+    def enter(days_ago: int) -> None:
+        Company.objects.update(token_entered_at=timezone.now() - timedelta(days=days_ago))
+        alarms.watch()
+
+    enter(600)
+    assert open_alarms() == []
+    enter(680)
+    assert open_alarms() == ["token"]
+    enter(800)
+    assert "has ended" in Alarm.objects.get().words
+    assert "days ago" in companies.token_end_words(Company.objects.get())
+    Company.objects.update(api_token=Secret.of("new"))
+    enter(0)
+    assert open_alarms() == []
+
+
+# --- Mail ------------------------------------------------------------------------------------------------------------
+
+
+class Postman(socketserver.StreamRequestHandler):
+    """As much of SMTP (RFC 5321) as a client needs to hand over a mail."""
+
+    def handle(self) -> None:
+        server: Any = self.server
+        self.say("220 ready")
+        for line in self.rfile:
+            command = line.strip().upper()
+            if command == b"DATA":
+                self.say("354 go on")
+                lines = iter(self.rfile.readline, b".\r\n")
+                server.mails.append(b"".join(lines).decode())
+                self.say("250 taken")
+            elif command == b"QUIT":
+                self.say("221 bye")
+                return
+            else:
+                self.say("550 refused" if server.refuses and command.startswith(b"RCPT") else "250 ok")
+
+    def say(self, words: str) -> None:
+        self.wfile.write(f"{words}\r\n".encode())
+
+
+@pytest.fixture
+def mail_server(settings: Any) -> Iterator[Any]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Postman) as server:
+        server.mails, server.refuses = [], False  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address[0], server.server_address[1]
+        settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
+        settings.ALERT_EMAILS = ["operations@example.com"]
+        yield server
+        server.shutdown()
+
+
+def test_an_alarm_is_mailed_when_it_is_raised_and_when_it_is_over(feed: Subscription, mail_server: Any) -> None:
+    Subscription.objects.update(silence_alarm="hours", silence_hours=1)
+    silent_for(feed, hours=2)
+    for _ in range(3):
+        alarms.watch()
+    (raised,) = mail_server.mails
+    assert "Subject: Casebridge: Silence" in raised
+    assert "Silent for 2 hours" in raised
+    assert f"/admin/integrations/subscription/{feed.pk}/change/" in raised
+    silent_for(feed, minutes=1)
+    for _ in range(2):
+        alarms.watch()
+    assert len(mail_server.mails) == 2
+    assert "Subject: Casebridge: over: Silence" in mail_server.mails[1]
+
+
+def test_a_mail_that_is_refused_is_sent_later_and_the_alarm_stays_visible(feed: Subscription, mail_server: Any) -> None:
+    mail_server.refuses = True
+    Subscription.objects.update(silence_alarm="hours", silence_hours=1)
+    silent_for(feed, hours=2)
+    alarms.watch()
+    assert "refused" in Alarm.objects.get().mail_problem
+    mail_server.refuses = False
+    alarms.watch()
+    assert len(mail_server.mails) == 1
+    assert Alarm.objects.get().mail_problem == ""
+
+
+# --- Self-test -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reachable(live_server: Any, settings: Any, mapping: Mapping) -> Subscription:
+    settings.PUBLIC_URL = live_server.url
+    return mapping.subscription
+
+
+def after_self_test(feed: Subscription, work: Callable[[], None], *, makes_tickets: bool = False) -> dict[str, Any]:
+    test = self_test.ask(feed, makes_tickets=makes_tickets, by="olga")
+    self_test.send(test.pk)
+    self_test.send(test.pk)
+    work()
+    return feed_story.path_of(SelfTest.objects.get(pk=test.pk))
+
+
+def words_of(path: dict[str, Any]) -> str:
+    return "\n".join(f"{step}: {words}" for _, step, words in path["steps"])
+
+
+def test_a_self_test_passes_the_public_address_and_makes_no_ticket(
+    reachable: Subscription, sandbox: StandIn, work: Any
+) -> None:
+    path = after_self_test(reachable, work)
+    assert [colour for colour, _, _ in path["steps"]] == ["good"] * 4
+    assert "Answered 200" in words_of(path)
+    assert "would make a ticket" in words_of(path)
+    assert not path["is_open"]
+    assert Notification.objects.get().source == "test"
+    assert not Delivery.objects.exists()
+    assert not sandbox.tickets()
+
+
+def test_a_self_test_makes_a_ticket_when_asked_to(reachable: Subscription, sandbox: StandIn, work: Any) -> None:
+    path = after_self_test(reachable, work, makes_tickets=True)
+    (ticket,) = sandbox.tickets()
+    assert f"Ticket {ticket['id']}" in words_of(path)
+    assert "Self-test of Casebridge" in ticket["comment"]["body"]
+
+
+def test_a_self_test_says_which_mapping_would_refuse_it(reachable: Subscription, work: Any) -> None:
+    Mapping.objects.update(conditions={"networks": ["facebook"]})
+    assert "wanted: facebook" in words_of(after_self_test(reachable, work))
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("http://127.0.0.1:9", "cannot be reached"), ("sandbox", "404 by something in front of the portal")],
+)
+def test_a_self_test_says_where_it_ended(
+    mapping: Mapping, sandbox: StandIn, settings: Any, work: Any, address: str, words: str
+) -> None:
+    settings.PUBLIC_URL = sandbox.url if address == "sandbox" else address
+    path = after_self_test(mapping.subscription, work)
+    assert words in words_of(path)
+    assert not path["is_open"]
+    assert not Notification.objects.exists()
