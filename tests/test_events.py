@@ -173,7 +173,11 @@ def test_a_conversation_that_passes_to_a_bot_is_read_with_and_without_its_name(w
 
 def test_an_error_of_the_customer_system_tells_all_but_its_secrets(push: Any, mapping: Any) -> None:
     headers = {"Authorization": ["Bearer crm-secret"], "Cookie": ["session=secret-too"], "X-Custom-Token": ["third"]}
-    called = {"requestMethod": "GET", "requestUri": "https://crm/x?apikey=hidden", "requestHeaders": headers}
+    called: dict[str, Any] = {
+        "requestMethod": "GET",
+        "requestUri": "https://crm/x?apikey=hidden",
+        "requestHeaders": headers,
+    }
     called |= {"requestQueryParameters": {"access_token": ["fourth"]}, "responseCode": 500}
     data = {"operation": "searchCustomer", "trackingId": "crm-gateway-1", "externalCall": called}
     push({"eventName": "error-custom-crm", "eventUuid": "1", "data": data})

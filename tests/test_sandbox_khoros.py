@@ -86,7 +86,11 @@ def receiver() -> Iterator[Any]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        # As many as push at once: http.server's own 5 would turn some away.
+        request_queue_size = 128
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/webhook", arrived=arrived)

@@ -70,7 +70,7 @@ def test_the_usual_volume_is_learned_from_two_weeks_of_history(feed: Subscriptio
     volume.learn(feed)
     feed.refresh_from_db()
     assert feed.usual_volume == [2.0] * 168
-    assert volume.expected(feed.usual_volume, now, now + timedelta(hours=2, minutes=30)) == pytest.approx(5.0)
+    assert volume.expected([2.0] * 168, now, now + timedelta(hours=2, minutes=30)) == pytest.approx(5.0)
 
 
 # --- Alarms ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,401 @@
+"""Companies and subscriptions as staff use them: is it healthy, what is wrong, which button mends it."""
+
+import base64
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+from django.utils.html import escape
+
+from integrations import alarms, catch_up, companies, label_tester, subscriptions
+from integrations.models import Alarm, CatchUp, Company, Mapping, Notification, SelfTest, Subscription
+from integrations.sources.khoros import token
+from tests import making
+from tests.stand_in import StandIn
+from tests.test_admin import BASE, act, form_of, page
+
+Registration = Subscription.Registration
+
+
+@pytest.fixture(autouse=True)
+def an_address(settings: Any) -> None:
+    settings.PUBLIC_URL = "http://127.0.0.1:8000"
+
+
+@pytest.fixture
+def feed(sandbox: StandIn, mapping: Mapping) -> Subscription:
+    return check(mapping.subscription)
+
+
+def check(subscription: Subscription) -> Subscription:
+    subscriptions.wish([subscription.pk])
+    subscriptions.register(subscription.pk)
+    subscription.refresh_from_db()
+    return subscription
+
+
+def jwt(**content: Any) -> str:
+    encoded = base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJIUzI1NiJ9.{encoded}.c2lnbmF0dXJl"
+
+
+# --- Company ---------------------------------------------------------------------------------------------------------
+
+
+def test_test_connection_says_who_the_token_is_what_it_sees_and_when_it_ends(admin: Client, feed: Subscription) -> None:
+    html = act(admin, "company", "test_connection", feed.company)
+    assert "John Doe (johndoe@example.com)" in html
+    assert "Example Corp (12345), Example Company (42)" in html
+    assert "Khoros lists 1 subscriptions, 1 of them made by this installation." in html
+    assert "24 months after it was entered here" in html
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"kind": "html_200"}, "web page"),
+        ({"kind": "developer_inactive"}, "Developer Inactive"),
+        ({"kind": "586"}, "586"),
+        ({"kind": "401"}, "did not accept the API token"),
+        ({"kind": "hang_up_before"}, "broke"),
+        (
+            {"kind": "answer", "status": 403, "body": "Company 42 does not allow the application Casebridge"},
+            "Ask Khoros' support to allow it",
+        ),
+        (
+            {"kind": "answer", "status": 200,
+             "body": {"status": {"succeeded": False, "error": {"code": "IP_ADDRESS_REJECTED", "message": "no"}}}},
+            "refuses calls from this server",
+        ),
+    ],
+)  # fmt: skip
+def test_every_documented_failure_is_told_in_words(
+    admin: Client, feed: Subscription, sandbox: StandIn, fault: dict[str, Any], words: str
+) -> None:
+    sandbox.add_fault(fault.pop("kind"), api="khoros", **fault)
+    assert escape(words) in act(admin, "company", "test_connection", feed.company)
+
+
+def test_a_token_tells_its_own_end_where_it_can_be_read(admin: Client, feed: Subscription) -> None:
+    form = form_of(page(admin, f"company/{feed.company_id}/change/"))
+    ends = datetime.now(UTC) + timedelta(days=40)
+    admin.post(f"{BASE}/company/{feed.company_id}/change/", form | {"new_api_token": jwt(exp=int(ends.timestamp()))})
+    html = page(admin, f"company/{feed.company_id}/change/")
+    assert f"{ends:%Y-%m-%d}, in 39 days (as the token itself says)" in html
+    assert "Make a new one in Khoros Marketing" in html
+    alarms.watch()
+    assert Alarm.objects.get().kind == "token"
+
+
+def test_odd_tokens_tell_nothing_and_break_nothing() -> None:
+    for odd in ("", "plain", "a.b.c", "a.e30.c", jwt(exp="soon"), jwt(exp=10**30), "é.é.é"):
+        assert token.expiry(odd) is None
+    issued = datetime(2026, 1, 1, tzinfo=UTC)
+    assert token.expiry(jwt(iat=issued.timestamp())) == issued + timedelta(days=730)
+    assert token.expiry(jwt(exp=1_767_225_600_000)) == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_what_stands_at_khoros_is_shown_and_a_foreign_one_paused_after_a_question(
+    admin: Client, feed: Subscription, sandbox: StandIn
+) -> None:
+    old = {"externalId": "send-to-zendesk", "eventName": "stream-item-label-applied", "query": "CreateCase"}
+    uuid = sandbox.control("POST", "subscriptions", old)["uuid"]
+    check(feed)
+    html = page(admin, f"company/{feed.company_id}/change/")
+    assert "send-to-zendesk" in html
+    question = f"company/{feed.company_id}/at-khoros/{uuid}/pause/?feed={feed.pk}"
+    assert escape(question.partition("company/")[2]) in page(admin, f"subscription/{feed.pk}/change/")
+    assert "Casebridge did not make it" in page(admin, question)
+    assert {row["status"] for row in sandbox.subscriptions()} == {"ACTIVE"}
+    answer = admin.post(f"{BASE}/{question}", follow=True)
+    assert "Paused a foreign one: send-to-zendesk." in answer.content.decode()
+    assert next(row for row in sandbox.subscriptions() if row["uuid"] == uuid)["status"] == "PAUSED"
+
+
+def test_our_own_cannot_be_paused_by_the_foreign_button(admin: Client, feed: Subscription, sandbox: StandIn) -> None:
+    for change in ("retire", "pause"):
+        path = f"{BASE}/company/{feed.company_id}/at-khoros/{feed.khoros_uuid}/{change}/"
+        admin.post(path, follow=True)
+    (listed,) = sandbox.subscriptions()
+    assert listed["status"] == "ACTIVE"
+
+
+def test_labels_are_read_cached_and_offered_and_a_failure_keeps_the_old_ones(
+    admin: Client, feed: Subscription, sandbox: StandIn
+) -> None:
+    Company.objects.update(initiatives="5")
+    assert "labels to choose from" in act(admin, "company", "refresh_labels", feed.company)
+    labels = Company.objects.get().labels
+    names = {label["name"] for label in labels}
+    assert {"CreateCase", "VIP (urgent)", "C++"} <= names
+    assert len(labels) > 120
+    assert any("initiative 5" in label["set"] for label in labels)
+    assert '<option value="VIP (urgent)">' in page(admin, "subscription/add/")
+    sandbox.add_fault("500", api="khoros")
+    assert "the old ones are kept" in act(admin, "company", "refresh_labels", feed.company)
+    assert Company.objects.get().labels == labels
+
+
+# --- Subscription ----------------------------------------------------------------------------------------------------
+
+
+def test_one_page_answers_whether_the_feed_is_healthy(admin: Client, feed: Subscription, push: Any) -> None:
+    push()
+    html = page(admin, f"subscription/{feed.pk}/change/")
+    for words in ("Healthy", "Wanted", "At Khoros", "Last push", "Last fetching", "Last match", "Silence alarm"):
+        assert words in html
+    assert feed.khoros_uuid in html
+    assert "New bearer token" in html
+
+
+def test_drift_is_shown_with_what_will_be_done_and_repaired_by_a_click(
+    admin: Client, feed: Subscription, sandbox: StandIn
+) -> None:
+    Subscription.objects.update(repairs_itself=False)
+    sandbox.control("POST", f"subscriptions/{feed.khoros_uuid}", {"query": "Else"})
+    check(feed)
+    alarms.watch()
+    html = page(admin, f"subscription/{feed.pk}/change/")
+    assert "Needs attention" in html
+    assert "Khoros filters by another query" in html
+    assert "It is registered again with what is set here" in html
+    act(admin, "subscription", "repair_now", feed)
+    subscriptions.register(feed.pk)
+    assert sandbox.subscriptions()[0]["query"] == "CreateCase"
+    assert "operator" in page(admin, f"subscription/{feed.pk}/change/")
+
+
+def test_rotating_the_token_is_one_button(admin: Client, feed: Subscription, sandbox: StandIn, push: Any) -> None:
+    before = feed.bearer_token.reveal()
+    act(admin, "subscription", "rotate_token", feed)
+    subscriptions.register(feed.pk)
+    feed.refresh_from_db()
+    after = feed.bearer_token.reveal()
+    assert after != before
+    assert sandbox.subscriptions()[0]["bearerToken"] == after
+    assert {push(token=each).status_code for each in (before, after)} == {200}
+
+
+def test_switching_off_and_on_pauses_and_resumes_at_khoros(admin: Client, feed: Subscription, sandbox: StandIn) -> None:
+    for action, status in (("switch_off", "PAUSED"), ("switch_on", "ACTIVE")):
+        act(admin, "subscription", action, feed)
+        subscriptions.register(feed.pk)
+        assert sandbox.subscriptions()[0]["status"] == status
+
+
+def test_deleting_asks_first_retires_at_khoros_and_keeps_the_history(
+    admin: Client, feed: Subscription, sandbox: StandIn, push: Any
+) -> None:
+    push()
+    path = f"subscription/{feed.pk}/delete/"
+    assert "What was received stays in the log" in page(admin, path)
+    assert sandbox.subscriptions()
+    admin.post(f"{BASE}/{path}", {"post": "yes"})
+    subscriptions.register(feed.pk)
+    assert not sandbox.subscriptions()
+    assert Notification.objects.count() == 1
+    assert ">CreateCase<" not in page(admin, "subscription/").partition("result_list")[2]
+    assert "CreateCase" in page(admin, "subscription/?deleted=yes").partition("result_list")[2]
+    assert "Deleted" in page(admin, f"subscription/{feed.pk}/change/")
+
+
+def test_saving_asks_khoros_in_the_name_of_the_person(admin: Client, feed: Subscription, sandbox: StandIn) -> None:
+    form = form_of(page(admin, f"subscription/{feed.pk}/change/"))
+    assert form["receives_by"] == "both"
+    admin.post(f"{BASE}/subscription/{feed.pk}/change/", form | {"label": "VIP", "silence_hours": "12"})
+    feed.refresh_from_db()
+    assert (feed.label, feed.silence_hours, feed.asked_by) == ("VIP", 12, "operator")
+    subscriptions.register(feed.pk)
+    assert sandbox.subscriptions()[0]["query"] == "VIP"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"silence_alarm": "hours", "silence_hours": ""}, "Enter the number of hours"),
+        ({"match": "expression", "label": "(["}, "not a regular expression"),
+        ({"receives_by": "push"}, ""),
+    ],
+)
+def test_wrong_input_is_refused_beside_its_field(
+    admin: Client, feed: Subscription, fields: dict[str, str], words: str
+) -> None:
+    form = form_of(page(admin, f"subscription/{feed.pk}/change/"))
+    answer = admin.post(f"{BASE}/subscription/{feed.pk}/change/", form | fields)
+    assert answer.status_code == (200 if words else 302)
+    assert escape(words) in answer.content.decode()
+
+
+def test_version_1_takes_only_feeds_that_are_pushed(admin: Client, feed: Subscription) -> None:
+    Company.objects.update(api_version="v1")
+    form = form_of(page(admin, f"subscription/{feed.pk}/change/"))
+    answer = admin.post(f"{BASE}/subscription/{feed.pk}/change/", form)
+    assert "choose “Pushed only”" in answer.content.decode()
+
+
+def test_a_label_that_khoros_does_not_have_is_taken_with_a_warning(admin: Client, feed: Subscription) -> None:
+    companies.refresh_labels(feed.company)
+    form = form_of(page(admin, f"subscription/{feed.pk}/change/"))
+    answer = admin.post(f"{BASE}/subscription/{feed.pk}/change/", form | {"label": "CreateCas"}, follow=True)
+    assert "have no label “CreateCas”" in answer.content.decode()
+
+
+# --- Label tester ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("match", "label", "tried", "outcome"),
+    [
+        ("label", "CreateCase", "CreateCase", [True, True, True, True]),
+        ("label", "C++", "C++", [True, True, True, True]),
+        ("label", "Case", "CreateCase", [True, True, False, True]),
+        ("label", "createcase", "CreateCase", [False, False, False, True]),
+        ("label", "Social care - VIP", "Social care - VIP", [False, True, False, False]),
+        ("expression", "^(VIP|Press)$", "Press", [True, False, True, True]),
+        ("expression", "(?<=a)b", "ab", [None, None, None, None]),
+        ("everything", "", "anything", [True, True, True, True]),
+    ],
+)
+def test_the_tester_tells_each_plausible_way_of_comparing(
+    match: str, label: str, tried: str, outcome: list[bool | None]
+) -> None:
+    found = [verdict.matches for verdict in label_tester.verdicts(match, label, tried)]
+    assert found == outcome if match != "everything" else found[0] is True
+
+
+def test_the_tester_is_a_page_that_changes_nothing(admin: Client, feed: Subscription) -> None:
+    html = page(admin, f"subscription/{feed.pk}/label-tester/?match=label&label=Case&tried=CreateCase")
+    assert "what Casebridge assumes" in html
+    assert "does not match" in html
+    feed.refresh_from_db()
+    assert feed.label == "CreateCase"
+
+
+# --- Reconciliation and self-test ------------------------------------------------------------------------------------
+
+
+def test_reconciliation_counts_what_came_and_fetches_what_is_missing(
+    admin: Client, feed: Subscription, sandbox: StandIn, push: Any, work: Any
+) -> None:
+    Subscription.objects.update(receives_by="push")
+    push()
+    push(making.notification(eventName="unknown"))
+    work()
+    sandbox.change_settings(push=False)
+    sandbox.control("POST", "events/bulk", {"count": 3, "label": "CreateCase"})
+    path = f"subscription/{feed.pk}/reconciliation/"
+    admin.post(f"{BASE}/{path}", {"compare": "1"})
+    assert "waits for a worker" in page(admin, path)
+    catch_up.catch_up(feed.pk)
+    html = page(admin, path)
+    assert "<b>3</b> missing" in html
+    assert "Last compared" in html
+    admin.post(f"{BASE}/{path}", {"fetch": "1"})
+    catch_up.catch_up(feed.pk)
+    work()
+    html = page(admin, path)
+    assert "<b>0</b> missing" in html
+    counts = {words: number for number, words in _counts(html)}
+    assert counts == {
+        "received by push": 2, "caught up": 3, "repeats, counted": 0, "notifications routed": 4,
+        "unmatched: no mapping took them": 1, "unreadable": 0, "waiting to be routed": 0, "posts ticketed": 4,
+        "posts failed": 0, "posts on their way": 0, "posts cancelled": 0,
+    }  # fmt: skip
+    assert CatchUp.objects.filter(asked_by="operator").count() == 2
+    yesterday = (timezone.now() - timedelta(days=1)).date()
+    html = page(admin, f"{path}?begins={yesterday}&ends={yesterday}")
+    assert {number for number, _ in _counts(html)} == {0}
+
+
+def _counts(html: str) -> list[tuple[int, str]]:
+    return [(int(n), words) for n, words in re.findall(r'class="cb-count">(\d+)</td><td>([^<]*)', html)]
+
+
+@pytest.mark.parametrize(
+    "query", ["begins=x&ends=y", "begins=2026-01-02&ends=2026-01-01", "begins=2020-01-01&ends=2026-01-01"]
+)
+def test_odd_periods_are_refused_in_words(admin: Client, feed: Subscription, query: str) -> None:
+    assert "cb-trouble" in page(admin, f"subscription/{feed.pk}/reconciliation/?{query}")
+
+
+def test_the_self_test_page_sends_one_and_shows_its_path(admin: Client, feed: Subscription) -> None:
+    path = f"subscription/{feed.pk}/self-test/"
+    admin.post(f"{BASE}/{path}", {})
+    test = SelfTest.objects.get()
+    assert (test.asked_by, test.makes_tickets) == ("operator", False)
+    assert "A worker sends it in a moment" in page(admin, path)
+
+
+def test_without_a_public_address_the_self_test_says_so(admin: Client, feed: Subscription, settings: Any) -> None:
+    settings.PUBLIC_URL, settings.KHOROS_API_URL = "", "https://api.spredfast.com"
+    answer = admin.post(f"{BASE}/subscription/{feed.pk}/self-test/", {}, follow=True)
+    assert "PUBLIC_URL is not set" in answer.content.decode()
+
+
+# --- Alarms, overview, rights ----------------------------------------------------------------------------------------
+
+
+def test_open_alarms_stand_on_the_overview_and_can_be_marked_as_seen(admin: Client, feed: Subscription) -> None:
+    Subscription.objects.update(registration="refused", khoros_message="No.")
+    alarms.watch()
+    alarm = Alarm.objects.get()
+    html = admin.get("/admin/").content.decode()
+    assert "Registration refused" in html
+    assert "ALERT_EMAILS" in html
+    act(admin, "alarm", "mark_seen", alarm)
+    assert "seen by operator" in admin.get("/admin/").content.decode()
+    assert LogEntry.objects.filter(change_message="mark_seen").exists()
+
+
+def test_who_may_only_look_sees_pages_without_buttons_and_changes_nothing(
+    client: Client, feed: Subscription, sandbox: StandIn
+) -> None:
+    user = User.objects.create_user("auditor", password="a long password", is_staff=True)
+    views = Permission.objects.filter(codename__startswith="view_", content_type__app_label="integrations")
+    user.user_permissions.set(views)
+    client.force_login(user)
+    uuid = sandbox.control("POST", "subscriptions", {"externalId": "x", "eventName": "stream-item-label-applied"})[
+        "uuid"
+    ]
+    check(feed)
+    for name in ("change", "reconciliation", "self-test", "label-tester"):
+        html = page(client, f"subscription/{feed.pk}/{name}/")
+        assert 'name="fetch"' not in html
+        assert "Send a self-test" not in html
+        assert "Pause it at Khoros …" not in html
+    assert "Test connection</button>" not in page(client, f"company/{feed.company_id}/change/")
+    for path in (f"subscription/{feed.pk}/reconciliation/", f"subscription/{feed.pk}/self-test/",
+                 f"company/{feed.company_id}/at-khoros/{uuid}/pause/", f"subscription/{feed.pk}/delete/"):  # fmt: skip
+        assert client.post(f"{BASE}/{path}", {"post": "yes", "fetch": "1"}).status_code == 403
+    assert {row["status"] for row in sandbox.subscriptions()} == {"ACTIVE"}
+
+
+def test_a_page_with_an_unreadable_token_opens_and_says_what_to_do(
+    admin: Client, feed: Subscription, settings: Any
+) -> None:
+    settings.ENCRYPTION_KEYS = ["quite another key with enough characters"]
+    assert "cannot be read with the present key" in page(admin, f"company/{feed.company_id}/change/")
+    assert "cannot be read with the present key" in page(admin, f"subscription/{feed.pk}/change/")
+    assert "cannot be read with the present key" in act(admin, "company", "test_connection", feed.company)
+    act(admin, "subscription", "rotate_token", feed)
+    feed.refresh_from_db()
+    assert feed.bearer_token.is_readable
+
+
+def test_a_mapping_is_offered_what_its_event_knows(admin: Client, feed: Subscription) -> None:
+    rule = making.subscription(event_name="credential-deauth", match="everything", label="")
+    html = page(admin, f"mapping/add/?subscription={rule.pk}")
+    assert "credential_name" in html
+    assert 'name="accounts"' in html
+    assert 'name="followers_at_least"' not in html
+    html = page(admin, f"mapping/add/?subscription={feed.pk}")
+    assert 'name="followers_at_least"' in html
+    assert 'name="accounts"' not in html
+    mapping = Mapping.objects.get()
+    assert "The ticket that an example makes" in page(admin, f"mapping/{mapping.pk}/change/")
