@@ -20,7 +20,7 @@ from local.trial import Trial
 PICTURES = Path(__file__).resolve().parent / "pictures"
 WIDE: ViewportSize = {"width": 1360, "height": 850}
 NARROW: ViewportSize = {"width": 400, "height": 800}
-NARROW_PAGES = {"deliveries", "delivery", "notification", "subscription"}
+NARROW_PAGES = {"deliveries", "delivery", "notification", "subscription", "overview", "reconciliation"}
 
 
 def main() -> None:
@@ -84,6 +84,10 @@ def take_all(browser: Browser, trial: Trial, size: ViewportSize, suffix: str) ->
         "mapping-add": f"{admin}/mapping/add/",
         "cannot-delete": f"{admin}/mapping/1/delete/",
         "company": f"{admin}/company/1/change/",
+        "reconciliation": f"{admin}/subscription/1/reconciliation/",
+        "self-test": f"{admin}/subscription/1/self-test/",
+        "label-tester": f"{admin}/subscription/1/label-tester/?match=label&label=CreateCase&tried=createcase",
+        "alarms": f"{admin}/alarm/",
         "inbox": f"{trial.sandbox_url}/inbox",
         "tickets": f"{trial.sandbox_url}/tickets",
     }.items():
