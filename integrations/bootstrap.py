@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from integrations.destinations.zendesk import ZENDESK
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT
@@ -19,6 +20,7 @@ from integrations.encryption import Secret, UnreadableSecret
 from integrations.http import AddressRefused, checked_origin
 from integrations.models import Company, Connection, Installation, Mapping, Subscription
 from integrations.models.configuration import new_bearer_token
+from integrations.sources.khoros.token import expiry
 from integrations.stored_secrets import change_secrets, read_secrets
 from integrations.subscriptions import change_bearer_token
 
@@ -148,7 +150,9 @@ def take_from_environment(configured: Company | Subscription | Connection) -> No
     """Puts the environment's secret in place of the stored one, and saves."""
     if isinstance(configured, Company):
         configured.api_token = Secret.of(settings.SEED["api_token"])
-        configured.save(update_fields=["api_token"])
+        configured.token_entered_at = timezone.now()
+        configured.token_expires_at = expiry(settings.SEED["api_token"])
+        configured.save(update_fields=["api_token", "token_entered_at", "token_expires_at"])
     elif isinstance(configured, Subscription):
         change_bearer_token(configured, settings.SEED["bearer_token"])
     else:

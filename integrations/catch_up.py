@@ -8,7 +8,7 @@ of a list whose order was seen; once a day everything is read. Memory holds one 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -231,26 +231,10 @@ def _fingerprint(envelope: Envelope) -> int:
     return hash(envelope.event_key)
 
 
-def read_before_retiring(subscription: Subscription, khoros_uuid: str, client: KhorosClient) -> None:
-    """Reads the events of one that is about to be deleted. One that cannot be read (any more) keeps nobody waiting.
-
-    Raises Failure when Khoros is in trouble: then it is retired later.
-    """
-    run = CatchUp.objects.create(
-        subscription=subscription,
-        mode=CatchUp.Mode.WHOLE,
-        state=CatchUp.State.RUNNING,
-        words="The older one, before it is retired.",
-    )
-    reading = Reading(subscription, run, words=run.words)
-    try:
-        reading._read_until_still(khoros_uuid)
-    except Failure as failure:
-        _finish(run, CatchUp.State.FAILED, f"{run.words} {failure.words}")
-        if not failure.permanent:
-            raise
-    else:
-        _finish(run, CatchUp.State.DONE, run.words)
+def was_read_since(subscription: Subscription, moment: datetime) -> bool:
+    """Whether a run that began after the moment has read everything, older subscriptions of the feed included."""
+    done = subscription.catch_ups.filter(state=CatchUp.State.DONE, started_at__gte=moment)
+    return done.exclude(mode=CatchUp.Mode.COMPARE).exists()
 
 
 def _end(reading: Reading, state: CatchUp.State, words: str) -> None:
@@ -264,6 +248,9 @@ def _end(reading: Reading, state: CatchUp.State, words: str) -> None:
     Subscription.objects.filter(pk=subscription.pk).update(next_catch_up_at=_next(subscription, failures), **columns)
     if CatchUp.objects.filter(subscription=subscription, state=CatchUp.State.WAITING).exists():
         Subscription.objects.filter(pk=subscription.pk).update(next_catch_up_at=Now())
+    if state == CatchUp.State.DONE and subscription.replaces:
+        # An older subscription at Khoros may have waited for this, to be retired.
+        Subscription.objects.filter(pk=subscription.pk, replaced_at__isnull=False).update(next_check_at=Now())
     log.info("caught up", subscription_id=subscription.pk, state=state, pages=reading.pages)
 
 

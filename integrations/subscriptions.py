@@ -37,6 +37,8 @@ RUN_SECONDS = 60.0
 # A run that died is taken up again after this long.
 CLAIM_SECONDS = 120
 RETRY_DELAYS = (5, 15, 30, 60, 120, 300, CHECK_EVERY_SECONDS)
+# Where Khoros' list of events cannot be read, an older subscription is retired unread after this long.
+LONGEST_WAIT_FOR_READING = timedelta(hours=1)
 # Each round of steps is followed by reading the list again; a feed that is not right after so many waits for the next.
 MOST_ROUNDS = 4
 
@@ -188,6 +190,8 @@ class Run:
                 return self._drifted(comparison)
             if comparison.steps[0].action == "post" and self._stands_unlisted():
                 return self._unlisted()
+            if self._retires_what_was_not_read_yet(comparison):
+                return self._as_it_stands(comparison)
             for step in comparison.steps:
                 self._take(step)
         words = "Khoros did not show the feed as wanted after several changes; the next check goes on."
@@ -216,12 +220,21 @@ class Run:
         is_as_posted = row.posted_as in ("", self.wanted.fingerprint) and row.registered_address == self.wanted.address
         return is_as_posted and bool(row.khoros_uuid) and not own and self.client.knows(row.khoros_uuid)
 
+    def _retires_what_was_not_read_yet(self, comparison: Comparison) -> bool:
+        """The events of one that was replaced can be read no more once it is gone: a catch-up comes first."""
+        replaced = self._memory().replaces
+        retires = any(step.action == "retire" and step.uuid in replaced for step in comparison.steps)
+        began = self.subscription.replaced_at
+        if not (retires and began and self.subscription.is_fetched and self.wanted.is_active):
+            return False
+        if began < timezone.now() - LONGEST_WAIT_FOR_READING:
+            return False
+        overlap_ended = began + timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS)
+        return not catch_up.was_read_since(self.subscription, overlap_ended)
+
     def _take(self, step: Step) -> None:
         if step.action == "post":
             self._note_what_is_replaced()
-        if step.action == "retire" and step.uuid in self._memory().replaces and self.subscription.is_fetched:
-            # Its events can be read no more once it is gone.
-            catch_up.read_before_retiring(self.subscription, step.uuid, self.client)
         change = _begin(self.subscription, step)
         with companies.recorded(change):
             change.khoros_uuid = self._call(step) or step.uuid
@@ -278,6 +291,10 @@ class Run:
             words = "Khoros accepted the feed, but does not list it as it was posted."
             return self._found(Registration.REGISTERED, words, comparison, uuid=self.answered_uuid, older_stand=True)
         words = ""
+        if comparison.steps:
+            Subscription.objects.filter(pk=self.subscription.pk).update(next_catch_up_at=Now())
+            words = "An older one stands beside it until its events are read; it is retired then."
+            return self._found(Registration.REGISTERED, words, comparison, older_stand=True)
         if comparison.older:
             words = (
                 "An older one stands beside it for a moment, so that nothing falls between them; then it is retired."

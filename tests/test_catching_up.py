@@ -260,11 +260,30 @@ def test_events_of_the_one_being_replaced_are_read_before_it_is_retired(
     happen(sandbox, 3)
     sandbox.control("POST", f"subscriptions/{new}", {"status": "ACTIVE"})
     Subscription.objects.update(replaced_at=timezone.now() - timedelta(minutes=5))
-    subscriptions.wish([feed.pk])
+    for _ in range(2):
+        subscriptions.wish([feed.pk])
+        subscriptions.register(feed.pk)
+    assert len(sandbox.subscriptions()) == 2
+    run(feed)
     subscriptions.register(feed.pk)
     assert [row["uuid"] for row in sandbox.subscriptions()] == [new] != [old]
     work()
     assert len(sandbox.tickets()) == 3
+
+
+def test_where_events_cannot_be_read_the_older_one_is_retired_all_the_same_after_an_hour(
+    sandbox: StandIn, feed: Subscription
+) -> None:
+    sandbox.change_settings(resubscribe="second", pull=False)
+    Subscription.objects.update(label="Create")
+    for hours in (0.0, 0.5, 2.0):
+        assert run(feed).state == State.FAILED
+        Subscription.objects.filter(replaced_at__isnull=False).update(
+            replaced_at=timezone.now() - timedelta(hours=hours)
+        )
+        subscriptions.wish([feed.pk], "olga")
+        subscriptions.register(feed.pk)
+        assert len(sandbox.subscriptions()) == (1 if hours > 1 else 2)
 
 
 def test_after_a_downtime_everything_is_read(sandbox: StandIn, feed: Subscription) -> None:

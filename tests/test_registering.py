@@ -58,7 +58,7 @@ def test_a_changed_label_ends_as_one_feed_whether_khoros_updates_or_makes_a_seco
     subscription.label = "Complaint (urgent)"
     subscription.save()
     register(subscription)
-    Subscription.objects.update(replaced_at=timezone.now() - timedelta(minutes=5))
+    Subscription.objects.update(replaced_at=timezone.now() - timedelta(hours=2))
     register(subscription)
     (listed,) = sandbox.subscriptions()
     assert (listed["query"], listed["status"]) == (r"Complaint \(urgent\)", "ACTIVE")

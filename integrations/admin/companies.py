@@ -127,8 +127,7 @@ class CompanyAdmin(ConfigurationAdmin):
 
     def save_model(self, request: HttpRequest, obj: Company, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        by = request.user.get_username()
-        check_soon(list(obj.subscriptions.filter(deleted_at__isnull=True).values_list("pk", flat=True)), by)
+        check_soon(list(obj.subscriptions.filter(deleted_at__isnull=True).values_list("pk", flat=True)))
 
     def after_switching(self, ids: list[int]) -> None:
         check_soon(list(Subscription.objects.filter(company__in=ids).values_list("pk", flat=True)))

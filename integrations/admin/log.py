@@ -17,7 +17,13 @@ from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFil
 from integrations.models import Attempt, Delivery, Notification
 
 COLOURS = {"delivered": "success", "failed": "danger", "pending": "warning", "sending": "info", "cancelled": "default"}
-NOTIFICATION_COLOURS = {"routed": "success", "unmatched": "warning", "unreadable": "danger", "received": "info"}
+NOTIFICATION_COLOURS = {
+    "routed": "success",
+    "unmatched": "warning",
+    "unreadable": "danger",
+    "received": "info",
+    "missed": "danger",
+}
 LARGEST_NUMBER_LENGTH = 30
 SHORTEST_TEXT = 3  # a trigram index cannot help with less
 
@@ -165,7 +171,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
-    list_display = ("at", "state_label", "posts", "feed", "event_name", "repeats", "why")
+    list_display = ("at", "state_label", "posts", "feed", "event_name", "came", "why")
     list_display_links = ("at", "posts")
     list_filter = ("state", "subscription", ReceivedFilter)
     list_select_related = ("subscription",)
@@ -177,9 +183,13 @@ class NotificationAdmin(ReadOnlyAdmin):
     sortable_by = ()
     change_form_outer_after_template = "admin/integrations/notification_story.html"
     fieldsets = (
-        (None, {"fields": ("received_at", "state_words", "feed_link", "event_name", "event_key", "repeated")}),
+        (
+            None,
+            {"fields": ("received_at", "happened_at", "source", "state_words", "feed_link", "event_name", "repeated")},
+        ),
+        ("How a repeat is recognised", {"fields": ("event_key",)}),
     )
-    readonly_fields = ("received_at", "state_words", "feed_link", "event_name", "event_key", "repeated")
+    readonly_fields = ("state_words", "feed_link", "repeated")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notification]:
         return super().get_queryset(request).defer("body", "headers")
@@ -214,6 +224,11 @@ class NotificationAdmin(ReadOnlyAdmin):
     def feed(self, notification: Notification) -> str:
         return notification.subscription.listens_to
 
+    @admin.display(description="How it came")
+    def came(self, notification: Notification) -> str:
+        words = {"pushed": "pushed", "caught_up": "caught up", "test": "self-test"}[notification.source]
+        return f"{words}, {notification.repeats + 1} times" if notification.repeats else words
+
     @admin.display(description="Why no ticket")
     def why(self, notification: Notification) -> str:
         return telling.beginning(notification.reason, 140) or "–"
@@ -237,7 +252,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         return telling.notification_story(obj)
 
     def buttons(self, request: HttpRequest, obj: Notification) -> list[str]:
-        again = (Notification.State.UNMATCHED, Notification.State.UNREADABLE)
+        again = (Notification.State.UNMATCHED, Notification.State.UNREADABLE, Notification.State.MISSED)
         return list(self.page_buttons) if obj.state in again else []
 
     @admin.action(description="Route again", permissions=["operate"])
