@@ -7,6 +7,7 @@ from structlog.contextvars import bound_contextvars
 from integrations import alarms, delivery, routing, self_test, subscriptions, volume
 from integrations import catch_up as catching_up
 from integrations import sweep as sweeping
+from integrations.models import Subscription
 from integrations.queueing import CATCH_UP, DELIVER, REGISTER, ROUTE, SELF_TEST, SWEEP, WATCH, publish
 
 log = structlog.get_logger(__name__)
@@ -29,11 +30,15 @@ def deliver(delivery_id: int) -> None:
 @shared_task(name=REGISTER)
 def register(subscription_id: int) -> None:
     subscriptions.register(subscription_id)
+    if Subscription.objects.filter(catching_up.due(), pk=subscription_id).exists():
+        publish(CATCH_UP, subscription_id)
 
 
 @shared_task(name=CATCH_UP)
 def catch_up(subscription_id: int) -> None:
     catching_up.catch_up(subscription_id)
+    if Subscription.objects.filter(subscriptions.due(), pk=subscription_id).exists():
+        publish(REGISTER, subscription_id)
 
 
 @shared_task(name=SELF_TEST)

@@ -27,7 +27,12 @@ pytestmark = pytest.mark.xdist_group("one running portal")
 
 @pytest.fixture(scope="module")
 def portal_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    quick = {"SWEEP_SECONDS": "1", "DELIVERY_LEASE_SECONDS": "6", "DELIVERY_RETRY_DELAYS": "1,1,2,2,4,4,8,8"}
+    quick = {
+        "SWEEP_SECONDS": "1",
+        "CATCH_UP_SECONDS": "5",
+        "DELIVERY_LEASE_SECONDS": "6",
+        "DELIVERY_RETRY_DELAYS": "1,1,2,2,4,4,8,8",
+    }
     with Trial(tmp_path_factory.mktemp("trial") / "data", quick) as trial:
         yield trial
 
@@ -198,15 +203,28 @@ def test_half_a_body_stores_nothing(portal_process: Trial, zendesk: StandIn) -> 
     assert b"Traceback" not in portal_process.log.read_bytes()[-2000:]
 
 
+def test_what_was_never_pushed_becomes_a_ticket_all_the_same_even_if_the_workers_are_killed(
+    portal_process: Trial, zendesk: StandIn
+) -> None:
+    post = zendesk.add_post(text="Nobody pushed this", entity_id="twitter:70701")
+    zendesk.change_settings(push=False)
+    zendesk.apply_label("CreateCase", post["id"])
+    for pid in pids_of(portal_process, "worker", "beat"):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: tickets_by_post(zendesk)["twitter:70701"] == 1)
+    zendesk.change_settings(push=True)
+
+
 def test_ctrl_c_ends_everything_and_the_data_is_kept(portal_process: Trial, zendesk: StandIn) -> None:
     pids = pids_of(portal_process, "web", "worker", "beat", "valkey", "postgres", "sandbox")
-    before = len(zendesk.tickets())
+    before = {ticket["id"] for ticket in zendesk.tickets()}
     portal_process.stop()
     assert portal_process.process is not None
     assert portal_process.process.returncode == 0
     assert [pid for pid in pids if _is_alive(pid)] == []
     portal_process.start()
-    wait_until(lambda: len(zendesk.tickets()) == before)
+    wait_until(lambda: before <= {ticket["id"] for ticket in zendesk.tickets()})
+    assert set(tickets_by_post(zendesk).values()) == {1}
 
 
 def _is_alive(pid: int) -> bool:
