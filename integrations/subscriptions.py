@@ -340,7 +340,7 @@ def _record(subscription: Subscription, claim: datetime, found: Found) -> None:
         _close_the_overlap(subscription)
     if found.registration == Registration.REGISTERED and found.khoros_uuid:
         there = Subscription.objects.filter(pk=subscription.pk)
-        there.filter(posted_as="").update(posted_as=wanted_of(subscription).fingerprint)
+        there.update(posted_as=wanted_of(subscription).fingerprint)
         there.exclude(receives_by=Subscription.Receives.PUSH).update(
             next_catch_up_at=Coalesce("next_catch_up_at", Now())
         )

@@ -313,3 +313,34 @@ def test_a_feed_that_is_only_fetched_needs_no_public_address(
     (listed,) = sandbox.subscriptions()
     assert "notificationUri" not in listed
     assert "bearerToken" not in listed
+
+
+@pytest.mark.parametrize(("fault", "posts"), [("invalid_json", 2), ("hang_up_after", 2), ("oversized", 2)])
+def test_a_post_whose_answer_says_nothing_is_not_made_again_where_the_list_tells(
+    sandbox: StandIn, subscription: Subscription, fault: str, posts: int
+) -> None:
+    sandbox.change_settings(resubscribe="second", list_shows_token=False)
+    check(subscription)
+    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    sandbox.add_fault(fault, api="khoros", method="POST", times=1)
+    for _ in range(3):
+        check(subscription)
+    end_the_overlap()
+    for _ in range(3):
+        check(subscription)
+    assert len([call for call in sandbox.calls("khoros") if call.method == "POST"]) == posts
+    (listed,) = sandbox.subscriptions()
+    assert listed["status"] == "ACTIVE"
+    assert subscription.registration == Registration.REGISTERED
+
+
+def test_a_post_that_may_have_updated_in_place_is_made_once_more(sandbox: StandIn, subscription: Subscription) -> None:
+    """Without tokens in the list nothing else tells whether it was made."""
+    sandbox.change_settings(resubscribe="update", list_shows_token=False)
+    check(subscription)
+    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    sandbox.add_fault("hang_up_after", api="khoros", method="POST", times=1)
+    for _ in range(3):
+        check(subscription)
+    assert len([call for call in sandbox.calls("khoros") if call.method == "POST"]) == 3
+    assert len(sandbox.subscriptions()) == 1

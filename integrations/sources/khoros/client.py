@@ -71,8 +71,11 @@ class KhorosClient:
         return True
 
     def subscribe(self, subscription: dict[str, Any]) -> dict[str, Any]:
-        """POST /v2/events/subscription. Creates, or updates the one of the same externalId: both have been stated."""
-        return _object(self._call("POST", "/v2/events/subscription", subscription))
+        """POST /v2/events/subscription. Creates, or updates the one of the same externalId: both have been stated.
+
+        What a success answers is not documented, so the list tells what came of it.
+        """
+        return _object(self._call("POST", "/v2/events/subscription", subscription, may_be_empty=True))
 
     def subscribe_v1(self, company_id: str, subscription: dict[str, Any]) -> None:
         """POST /v1/events/company/{id}/subscription, as the vendor's example of 2017 does; its answer is not read."""
