@@ -12,14 +12,16 @@ import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from integrations import volume
 from integrations.addresses import NoPublicAddress, public_url
 from integrations.companies import token_warning
-from integrations.models import Alarm, Company, Notification, Subscription
+from integrations.database_pool import release_database
+from integrations.models import Alarm, Change, Company, Notification, Subscription
+from integrations.models.configuration import without_lists
 from integrations.post import storable
 
 log = structlog.get_logger(__name__)
@@ -29,6 +31,7 @@ EXPECTED_BEFORE_ALARM = 7.0
 FAILED_CATCH_UPS = 3
 FAILED_CHECKS = 3
 PUSHES_LOST_WITHIN = timedelta(hours=1)
+PUSHES_MAY_BE_SLOW = timedelta(minutes=5)
 MAILED_WITHIN = timedelta(days=1)
 
 
@@ -49,15 +52,25 @@ class Trouble:
 def watch() -> None:
     """Raises what is new, ends what is over, mails both."""
     troubles = {trouble.key: trouble for trouble in _troubles()}
-    for alarm in Alarm.objects.filter(ended_at__isnull=True):
+    for alarm in Alarm.objects.filter(ended_at__isnull=True).select_related("subscription"):
         trouble = troubles.pop((alarm.kind, alarm.subscription_id, alarm.company_id), None)
-        if trouble is None:
+        if trouble is None and not _is_being_checked(alarm):
             _end(alarm)
+        elif trouble is None:
+            continue
         elif trouble.words != alarm.words:
             Alarm.objects.filter(pk=alarm.pk).update(words=trouble.words)
     for trouble in troubles.values():
         _raise(trouble)
     _send_mails()
+
+
+def _is_being_checked(alarm: Alarm) -> bool:
+    """Somebody saved the feed: whether the trouble is over is known after the next check."""
+    feed = alarm.subscription
+    if feed is None or alarm.kind not in (Alarm.Kind.REGISTRATION, Alarm.Kind.DRIFT):
+        return False
+    return feed.is_active and feed.registration == Subscription.Registration.WAITING
 
 
 def _raise(trouble: Trouble) -> None:
@@ -84,10 +97,10 @@ def _end(alarm: Alarm) -> None:
 
 
 def _troubles() -> Iterator[Trouble]:
-    for company in Company.objects.defer("listed", "labels"):
+    for company in Company.objects.defer(*without_lists()):
         if words := token_warning(company):
             yield Trouble(Alarm.Kind.TOKEN, words, company_id=company.pk)
-    for subscription in Subscription.objects.filter(deleted_at__isnull=True).select_related("company"):
+    for subscription in Subscription.objects.filter(deleted_at__isnull=True):
         yield from _of_feed(subscription)
 
 
@@ -106,7 +119,8 @@ def _of_feed(subscription: Subscription) -> Iterator[Trouble]:
 
 def _registration(subscription: Subscription) -> str:
     Registration = Subscription.Registration
-    if subscription.registration in (Registration.REFUSED, Registration.NOT_POSSIBLE):
+    is_refused = subscription.registration == Registration.REFUSED and subscription.failed_checks > 1
+    if is_refused or subscription.registration == Registration.NOT_POSSIBLE:
         return f"{subscription.get_registration_display()}. {subscription.khoros_message}"
     if subscription.registration == Registration.UNREACHABLE and subscription.failed_checks >= FAILED_CHECKS:
         return f"Khoros was not reached {subscription.failed_checks} times in a row. {subscription.khoros_message}"
@@ -121,35 +135,40 @@ def _drift(subscription: Subscription) -> str:
 
 
 def _catch_up(subscription: Subscription) -> str:
-    if subscription.failed_catch_ups < FAILED_CATCH_UPS:
+    if not subscription.is_fetched or subscription.failed_catch_ups < FAILED_CATCH_UPS:
         return ""
     last = subscription.catch_ups.filter(state="failed").first()
     return f"Fetching failed {subscription.failed_catch_ups} times in a row. {last.words if last else ''}".strip()
 
 
 def _pushes_lost(subscription: Subscription) -> str:
-    """Events that only fetching brought: none was pushed afterwards either. The first reading is not counted."""
+    """Events that only fetching brought, a while ago, with no push since: one that was merely slow is no alarm."""
     if subscription.receives_by != Subscription.Receives.PUSH_AND_CATCH_UP or subscription.last_caught_up_at is None:
         return ""
-    since = timezone.now() - PUSHES_LOST_WITHIN
-    if subscription.last_caught_up_at < since:
+    now, last_push = timezone.now(), subscription.last_pushed_at
+    if subscription.last_caught_up_at < now - PUSHES_LOST_WITHIN:
         return ""
     lost = Notification.objects.filter(
-        subscription=subscription, source=Notification.Source.CAUGHT_UP, received_at__gte=since, repeats=0
+        subscription=subscription,
+        source=Notification.Source.CAUGHT_UP,
+        received_at__gte=max(last_push or now - PUSHES_LOST_WITHIN, now - PUSHES_LOST_WITHIN),
+        received_at__lte=now - PUSHES_MAY_BE_SLOW,
+        repeats=0,
     )[:1000].count()
     if not lost:
         return ""
     return (
-        f"{lost} notifications of the past hour came only by fetching: Khoros' pushes do not reach the portal. "
-        "Nothing is lost. Use the self-test on the subscription's page to see where they end."
+        f"{lost} notifications came only by fetching, and no push since: either the portal was down, or Khoros' pushes "
+        "do not reach it. Nothing is lost. Use the self-test on the subscription's page to see where they end."
     )
 
 
 def silence(subscription: Subscription) -> str:
     """Why the feed's silence is worth an alarm; empty when it is not."""
     now, last = timezone.now(), last_heard(subscription)
-    if subscription.registration != Subscription.Registration.REGISTERED or last is None:
+    if subscription.registration != Subscription.Registration.REGISTERED:
         return ""
+    last = max(last, _switched_on(subscription) or last)
     hours = (now - last).total_seconds() / 3600
     usual = subscription.usual_volume
     if subscription.silence_alarm == Subscription.Silence.LEARNED and usual:
@@ -163,10 +182,16 @@ def silence(subscription: Subscription) -> str:
     return f"Silent for {hours:.0f} hours; the alarm is set to {limit}."
 
 
-def last_heard(subscription: Subscription) -> datetime | None:
+def last_heard(subscription: Subscription) -> datetime:
     """The last notification; before the first one, when the feed was set up."""
     heard = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at is not None]
     return max(heard) if heard else subscription.created_at
+
+
+def _switched_on(subscription: Subscription) -> datetime | None:
+    """When it last began to receive: before that, silence is no wonder."""
+    begins = subscription.changes.filter(action__in=[Change.Action.POST, Change.Action.ACTIVATE], is_done=True)
+    return begins.values_list("started_at", flat=True).first()
 
 
 def silence_words(subscription: Subscription) -> str:
@@ -181,11 +206,6 @@ def silence_words(subscription: Subscription) -> str:
         return f"Learned: about {week:.0f} notifications a week. Raised when {EXPECTED_BEFORE_ALARM:.0f} are overdue."
     until_then = f"it is raised after {hours} hours" if hours else "none is raised (enter hours of silence to have one)"
     return f"Still learning, two weeks of history are needed; until then {until_then}."
-
-
-def caught_up_lately(subscription: Subscription) -> int:
-    since = timezone.now() - timedelta(days=1)
-    return subscription.volumes.filter(hour__gte=since).aggregate(total=Sum("caught_up"))["total"] or 0
 
 
 # --- Mail ------------------------------------------------------------------------------------------------------------
@@ -210,6 +230,7 @@ def _mail(alarm: Alarm, subject: str, column: str) -> None:
     """Claims the row first, so that two workers do not both send; gives it back when sending fails."""
     if not Alarm.objects.filter(Q(**{f"{column}__isnull": True}), pk=alarm.pk).update(**{column: Now()}):
         return
+    release_database()
     try:
         message = EmailMessage(subject, _body(alarm), settings.ALERT_FROM, settings.ALERT_EMAILS)
         message.send(fail_silently=False)
@@ -235,4 +256,5 @@ def _body(alarm: Alarm) -> str:
 
 
 def open_alarms() -> QuerySet[Alarm]:
-    return Alarm.objects.filter(ended_at__isnull=True).select_related("subscription", "company")
+    rows = Alarm.objects.filter(ended_at__isnull=True).select_related("subscription", "company")
+    return rows.defer(*without_lists("company__"))

@@ -7,7 +7,8 @@ from django.utils import timezone
 from integrations.encryption import Secret
 from integrations.models import Subscription
 
-MOST_PREVIOUS = 5
+# Khoros may still use any of them as long as it was not reached: so many changes nobody makes in that time.
+MOST_PREVIOUS = 100
 OVERLAP = timedelta(days=1)
 # Stands for "something was posted, nobody knows what": differs from every fingerprint.
 POSTED_BEFORE = "before"

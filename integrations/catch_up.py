@@ -23,7 +23,8 @@ from integrations.database_pool import release_database
 from integrations.database_time import seconds_from_now
 from integrations.encryption import UnreadableSecret
 from integrations.http import Failure
-from integrations.models import CatchUp, Company, Subscription
+from integrations.models import CatchUp, Company, Notification, Subscription
+from integrations.models.configuration import without_lists
 from integrations.post import storable
 from integrations.sources.khoros.client import KhorosClient, TooMuchAtOnce
 from integrations.sources.khoros.envelope import Envelope
@@ -75,6 +76,12 @@ def catch_up(subscription_id: int) -> None:
     except (NoToken, UnreadableSecret) as error:
         _end(reading, CatchUp.State.FAILED, str(error))
         return
+    except Exception as error:
+        # A defect of ours is shown and counted like any other failure.
+        log.exception("the list of events could not be read")
+        words = f"Casebridge failed to read it ({type(error).__name__}). Report this to whoever runs Casebridge."
+        _end(reading, CatchUp.State.FAILED, words)
+        return
     _end(reading, CatchUp.State.DONE, reading.words)
 
 
@@ -86,7 +93,7 @@ def _claim(subscription_id: int) -> Subscription | None:
     died.update(
         state=CatchUp.State.FAILED, finished_at=Now(), words="Its process ended in the middle. What it had kept stays."
     )
-    return Subscription.objects.select_related("company").get(pk=subscription_id)
+    return Subscription.objects.select_related("company").defer(*without_lists("company__")).get(pk=subscription_id)
 
 
 def _next_run(subscription: Subscription) -> CatchUp:
@@ -240,11 +247,14 @@ def was_read_since(subscription: Subscription, moment: datetime) -> bool:
 def _end(reading: Reading, state: CatchUp.State, words: str) -> None:
     """Writes down how the run ended, what it learned, and when the next one is due."""
     subscription, run = reading.subscription, reading.run
-    _finish(run, state, words)
+    if not _finish(run, state, words):
+        # Another worker took over, as our claim had run out: the feed is its own now.
+        return
     failures = subscription.failed_catch_ups + 1 if state == CatchUp.State.FAILED else 0
     columns: dict[str, Any] = {"failed_catch_ups": failures, "catching_up_until": None}
     if state == CatchUp.State.DONE and run.mode != CatchUp.Mode.COMPARE:
         columns |= _learned(reading)
+        _route_what_was_missing(subscription)
     Subscription.objects.filter(pk=subscription.pk).update(next_catch_up_at=_next(subscription, failures), **columns)
     if CatchUp.objects.filter(subscription=subscription, state=CatchUp.State.WAITING).exists():
         Subscription.objects.filter(pk=subscription.pk).update(next_catch_up_at=Now())
@@ -254,6 +264,13 @@ def _end(reading: Reading, state: CatchUp.State, words: str) -> None:
     log.info("caught up", subscription_id=subscription.pk, state=state, pages=reading.pages)
 
 
+def _route_what_was_missing(subscription: Subscription) -> None:
+    """Where events are fetched anyway, what a comparison found does not wait for a person: the sweep routes it."""
+    if subscription.is_fetched and subscription.is_active:
+        missed = Notification.objects.filter(subscription=subscription, state=Notification.State.MISSED)
+        missed.update(state=Notification.State.RECEIVED, queued_until=None)
+
+
 def _learned(reading: Reading) -> dict[str, Any]:
     found: dict[str, Any] = {"catch_up_end": reading.end}
     if reading.run.mode == CatchUp.Mode.WHOLE:
@@ -261,8 +278,9 @@ def _learned(reading: Reading) -> dict[str, Any]:
     return found
 
 
-def _finish(run: CatchUp, state: CatchUp.State, words: str) -> None:
-    CatchUp.objects.filter(pk=run.pk).update(state=state, finished_at=Now(), heard_at=Now(), words=storable(words))
+def _finish(run: CatchUp, state: CatchUp.State, words: str) -> bool:
+    ours = CatchUp.objects.filter(pk=run.pk, state=CatchUp.State.RUNNING)
+    return bool(ours.update(state=state, finished_at=Now(), heard_at=Now(), words=storable(words)))
 
 
 def _next(subscription: Subscription, failures: int) -> Any:

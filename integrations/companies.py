@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from integrations.database_pool import release_database
 from integrations.encryption import UnreadableSecret
 from integrations.http import Failure, Line
 from integrations.models import Change, Company, Installation, Subscription
@@ -19,7 +20,7 @@ from integrations.sources.khoros.client import KhorosClient
 log = structlog.get_logger(__name__)
 
 TEST_SECONDS = 20.0
-LABELS_SECONDS = 45.0
+LABELS_SECONDS = 20.0
 MOST_LISTED = 500
 MOST_LABELS = 5_000
 WARN_BEFORE_END = timedelta(days=60)
@@ -45,7 +46,13 @@ def client_for(company: Company, seconds: float, *secrets: str) -> KhorosClient:
         raise NoToken(f"The API token of the company {UnreadableSecret.words}.") from None
     if not api_token:
         raise NoToken("The company has no API token yet: enter it on its page.")
-    line = Line(settings.KHOROS_API_URL, seconds, name="Khoros", secrets=(api_token, *filter(None, secrets)))
+    line = Line(
+        settings.KHOROS_API_URL,
+        seconds,
+        name="Khoros",
+        secrets=(api_token, *filter(None, secrets)),
+        turn=lambda _budget: release_database(),
+    )
     return KhorosClient(line, api_token)
 
 
@@ -215,7 +222,8 @@ def is_forgotten(external_id: str) -> bool:
     prefix = own_prefix()
     if not external_id.startswith(prefix):
         return False
-    uuids = (str(known) for known in Subscription.objects.values_list("uuid", flat=True))
+    known_here = Subscription.objects.exclude(registration=Subscription.Registration.RETIRED, deleted_at__isnull=False)
+    uuids = (str(known) for known in known_here.values_list("uuid", flat=True))
     return external_id.removeprefix(prefix) not in set(uuids)
 
 

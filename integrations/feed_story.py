@@ -5,20 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Count, Max, Q, Sum
 from django.utils import timezone
 
 from integrations import alarms, companies, volume
 from integrations.addresses import NoPublicAddress, webhook_url
 from integrations.bearer_tokens import previous_tokens
-from integrations.models import CatchUp, Change, Delivery, Notification, SelfTest, Subscription
+from integrations.health import WORKER_SILENT_AFTER
+from integrations.models import CatchUp, Change, Delivery, Installation, Notification, SelfTest, Subscription
 from integrations.self_test import notification_of
 from integrations.sources.khoros import plan
 from integrations.telling import moment
 
 Registration = Subscription.Registration
 CHART_HEIGHT = 96
+# Checks come every 15 minutes.
+CHECKED_WITHIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,16 @@ def _troubles(subscription: Subscription) -> Iterator[str]:
     if subscription.deleted_at or not subscription.is_active:
         return
     yield from (alarm.words for alarm in subscription.alarms.filter(ended_at__isnull=True))
-    if subscription.registration == Registration.UNREACHABLE:
-        yield f"Khoros was not reached at the last check. {subscription.khoros_message}"
-    if subscription.registration == Registration.WAITING:
-        yield "It waits to be registered at Khoros."
+    if subscription.registration != Registration.REGISTERED:
+        yield f"{subscription.get_registration_display()}. {subscription.khoros_message}".strip()
+    checked = subscription.checked_at
+    if checked is not None and checked < timezone.now() - CHECKED_WITHIN:
+        yield f"It was not checked at Khoros for {_span(timezone.now() - checked)}: does the process “beat” run?"
+    if subscription.is_fetched and subscription.failed_catch_ups:
+        yield "The last fetching failed: see below."
+    heard = Installation.objects.values_list("worker_heard_at", flat=True).first()
+    if heard is None or heard < timezone.now() - WORKER_SILENT_AFTER:
+        yield "No worker is heard: what arrives is kept, but nothing is sent until one runs."
     if not subscription.mappings.filter(is_active=True, connection__is_active=True).exists():
         yield "No mapping is active: what arrives is kept, but makes no tickets."
 
@@ -324,8 +332,3 @@ def _delivery_words(delivery_id: int) -> str:
     if delivery.ticket_number:
         return f"Ticket {delivery.ticket_number}."
     return f"Delivery {delivery_id}: {delivery.get_state_display().lower()}. {delivery.last_error}".strip()
-
-
-def fetching_seconds(subscription: Subscription) -> int:
-    pulls = subscription.receives_by == Subscription.Receives.PULL
-    return int(settings.PULL_SECONDS if pulls else settings.CATCH_UP_SECONDS)

@@ -49,11 +49,19 @@ def authenticate(address: str, authorization: str) -> Feed | None:
 
     Raises UnreadableSecret when the stored token cannot be read with the present key.
     """
-    feed = _feed_at(address)
     scheme, _, given = authorization.strip().partition(" ")
     given = given.strip() if scheme.casefold() == "bearer" else ""
+    feed, was_remembered = _feed_at(address)
+    if not _accepts(feed, given) and was_remembered:
+        # The token may have been changed a moment ago.
+        _remembered.pop(address, None)
+        feed, _ = _feed_at(address)
+    return feed if _accepts(feed, given) else None
+
+
+def _accepts(feed: Feed | None, given: str) -> bool:
     matches = [_same(given, token) for token in (feed.tokens if feed else ("",))]
-    return feed if given and any(matches) else None
+    return bool(given) and any(matches)
 
 
 # Reading and decrypting a subscription costs as much as storing a notification, so each process remembers one for a
@@ -62,20 +70,21 @@ REMEMBERED_SECONDS = 1.0
 _remembered: dict[str, tuple[float, Feed]] = {}
 
 
-def _feed_at(address: str) -> Feed | None:
+def _feed_at(address: str) -> tuple[Feed | None, bool]:
+    """The feed, and whether it was remembered instead of read."""
     until, feed = _remembered.get(address, (0.0, None))
     if feed is not None and until > time.monotonic():
-        return feed
+        return feed, True
     _remembered.pop(address, None)
     try:
         subscription = Subscription.objects.filter(uuid=uuid.UUID(address)).order_by().first()
     except ValueError:
-        return None
+        return None, False
     if subscription is None:
-        return None
+        return None, False
     feed = Feed(subscription.pk, subscription.is_active, tuple(_accepted_tokens(subscription)))
     _remembered[address] = (time.monotonic() + REMEMBERED_SECONDS, feed)
-    return feed
+    return feed, False
 
 
 def _accepted_tokens(subscription: Subscription) -> list[str]:

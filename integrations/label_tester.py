@@ -20,7 +20,7 @@ class Verdict:
     @property
     def words(self) -> str:
         if self.matches is None:
-            return "cannot be told here: the expression uses look-around or back-references"
+            return "cannot be told here: not an expression, or one with look-around or back-references"
         return "matches" if self.matches else "does not match"
 
 
@@ -33,6 +33,8 @@ def query_words(match: str, label: str) -> str:
 def verdicts(match: str, label: str, tried: str) -> list[Verdict]:
     """What becomes of the label typed, by each way in which Khoros may compare."""
     query = plan.query_for(match, label)
+    if not query:
+        return [Verdict("There is no query: Khoros sends every event of this name", True, is_assumed=True)]
     name = tried.rpartition(" - ")[2] or tried
     shown = tried if " - " in tried else f"Some set - {tried}"
     return [

@@ -9,7 +9,7 @@ from integrations.conditions import why_not
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Context
 from integrations.models import Mapping
-from integrations.post import Event, Post
+from integrations.post import Event
 from integrations.sources.khoros.events import kind_of
 from integrations.sources.khoros.examples import example
 from integrations.sources.khoros.parse import parse
@@ -31,13 +31,13 @@ def example_ticket(mapping: Mapping) -> dict[str, Any]:
     destination = DESTINATIONS[mapping.connection.kind]
     reference = destination.external_id(post, str(mapping.uuid))
     try:
-        request = destination.build(post, _context(mapping, event, post), mapping.settings, reference)
+        request = destination.build(post, _context(mapping, event), mapping.settings, reference)
     except TemplateError as error:
         return found | {"problem": str(error)}
     return found | {"rows": destination.describe(request)}
 
 
-def _context(mapping: Mapping, event: Event, _post: Post) -> Context:
+def _context(mapping: Mapping, event: Event) -> Context:
     return Context(
         label=mapping.subscription.listens_to,
         event=event.name,

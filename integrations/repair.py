@@ -13,6 +13,7 @@ from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Now
 
 from integrations.models import Delivery, Notification, Subscription
+from integrations.models.configuration import without_lists
 from integrations.post import Unreadable
 from integrations.queueing import DELIVER, ROUTE, publish
 from integrations.routing import post_of, render_into
@@ -117,6 +118,7 @@ def rebuild(deliveries: QuerySet[Delivery]) -> Done:
     remarks = list(_left_alone(deliveries))
     changeable = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.CANCELLED])
     rows = changeable.select_related("notification__subscription__company", "mapping__connection", "connection")
+    rows = rows.defer(*without_lists("notification__subscription__company__"))
     chosen = list(rows.order_by("pk")[: MOST_REBUILT_AT_ONCE + 1])
     if len(chosen) > MOST_REBUILT_AT_ONCE:
         chosen = chosen[:MOST_REBUILT_AT_ONCE]

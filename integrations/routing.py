@@ -18,6 +18,7 @@ from integrations.conditions import why_not
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Context
 from integrations.models import Delivery, Mapping, Notification, SelfTest, Subscription
+from integrations.models.configuration import without_lists
 from integrations.post import Event, Post, Unreadable
 from integrations.sources.khoros.envelope import SELF_TEST_MARK
 from integrations.sources.khoros.parse import parse
@@ -59,6 +60,7 @@ def route(notification_id: int) -> list[int]:
         notification = (
             Notification.objects.select_for_update(skip_locked=True, of=("self",))
             .select_related("subscription__company")
+            .defer(*without_lists("subscription__company__"))
             .filter(pk=notification_id, state=Notification.State.RECEIVED)
             .first()
         )

@@ -23,6 +23,7 @@ from integrations.database_time import seconds_from_now
 from integrations.encryption import UnreadableSecret
 from integrations.http import Failure
 from integrations.models import Change, Company, Subscription
+from integrations.models.configuration import without_lists
 from integrations.post import storable
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.client import KhorosClient
@@ -36,6 +37,10 @@ CHECK_EVERY_SECONDS = 15 * 60
 RUN_SECONDS = 60.0
 # A run that died is taken up again after this long.
 CLAIM_SECONDS = 120
+# A token that was refused is not tried so often: only a person can change that.
+RETRY_DELAYS_OF_A_REFUSED_TOKEN = (60, 120, 300, CHECK_EVERY_SECONDS)
+CHECK_RETIRED_SECONDS = 24 * 3600
+MOST_OTHERS = 50
 RETRY_DELAYS = (5, 15, 30, 60, 120, 300, CHECK_EVERY_SECONDS)
 # Where Khoros' list of events cannot be read, an older subscription is retired unread after this long.
 LONGEST_WAIT_FOR_READING = timedelta(hours=1)
@@ -66,6 +71,8 @@ class Found:
     others: tuple[dict[str, str], ...] = ()
     drift: tuple[plan.Drift, ...] = ()
     older_stand: bool = False
+    retry_after: float = 0.0
+    needs_person: bool = False
 
 
 def due() -> Q:
@@ -95,7 +102,8 @@ def _claim(subscription_id: int) -> tuple[Subscription, datetime] | None:
     chosen = Subscription.objects.filter(due(), pk=subscription_id)
     if not chosen.update(checking_until=seconds_from_now(CLAIM_SECONDS), next_check_at=seconds_from_now(CLAIM_SECONDS)):
         return None
-    subscription = Subscription.objects.select_related("company").get(pk=subscription_id)
+    rows = Subscription.objects.select_related("company").defer(*without_lists("company__"))
+    subscription = rows.get(pk=subscription_id)
     return (subscription, subscription.checking_until) if subscription.checking_until else None
 
 
@@ -114,7 +122,18 @@ def _found(subscription: Subscription) -> Found:
         return Run(subscription, wanted, client).carry_out()
     except Failure as failure:
         state = Registration.REFUSED if failure.permanent else Registration.UNREACHABLE
-        return Found(state, f"{failure.words}\n{failure.detail}".strip(), address=wanted.address)
+        return Found(
+            state,
+            f"{failure.words}\n{failure.detail}".strip(),
+            address=wanted.address,
+            retry_after=failure.retry_after or 0.0,
+            needs_person=failure.status in (401, 403),
+        )
+    except Exception as error:
+        # A defect of ours is shown and tried again later, like any other failure.
+        log.exception("the subscription could not be checked")
+        words = f"Casebridge failed to check it ({type(error).__name__}). Report this to whoever runs Casebridge."
+        return Found(Registration.UNREACHABLE, words, address=wanted.address)
 
 
 def wanted_of(subscription: Subscription) -> Wanted:
@@ -184,6 +203,8 @@ class Run:
         for _ in range(MOST_ROUNDS):
             self.listed = companies.note_list(self.subscription.company, self.client)
             comparison = plan.compare(self.wanted, self.listed, self._memory(), just_posted=self.just_posted)
+            if not comparison.steps and comparison.drift and not comparison.row:
+                return self._not_shown(comparison)
             if not comparison.steps:
                 return self._as_it_stands(comparison)
             if comparison.drift and not self._may_mend(comparison):
@@ -207,6 +228,7 @@ class Run:
             replaces=tuple(noted.get("uuids", ())),
             replaces_for=str(noted.get("for", "")),
             overlap_is_over=ends is None or ends <= timezone.now(),
+            not_shown="" if row.asked_by and not self.just_posted else row.not_shown,
         )
 
     def _may_mend(self, comparison: Comparison) -> bool:
@@ -216,21 +238,35 @@ class Run:
 
     def _stands_unlisted(self) -> bool:
         """Registered as wanted, known to Khoros by its id, and yet in no list: posting again might make a second."""
-        row, own = self.subscription, [r for r in self.listed if r.get("externalId") == self.wanted.external_id]
+        row, listed = self.subscription, {plan.uuid_of(each) for each in self.listed}
         is_as_posted = row.posted_as in ("", self.wanted.fingerprint) and row.registered_address == self.wanted.address
-        return is_as_posted and bool(row.khoros_uuid) and not own and self.client.knows(row.khoros_uuid)
+        is_missing = bool(row.khoros_uuid) and row.khoros_uuid not in listed
+        return is_as_posted and is_missing and self.client.knows(row.khoros_uuid)
 
     def _retires_what_was_not_read_yet(self, comparison: Comparison) -> bool:
         """The events of one that was replaced can be read no more once it is gone: a catch-up comes first."""
-        replaced = self._memory().replaces
-        retires = any(step.action == "retire" and step.uuid in replaced for step in comparison.steps)
-        began = self.subscription.replaced_at
-        if not (retires and began and self.subscription.is_fetched and self.wanted.is_active):
+        retired = [step.uuid for step in comparison.steps if step.action == "retire"]
+        if not (retired and self.subscription.is_fetched and self.wanted.is_active):
             return False
-        if began < timezone.now() - LONGEST_WAIT_FOR_READING:
+        self._note_that_they_are_older(retired)
+        began = self.subscription.replaced_at
+        if began is None or began < timezone.now() - LONGEST_WAIT_FOR_READING:
             return False
         overlap_ended = began + timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS)
         return not catch_up.was_read_since(self.subscription, overlap_ended)
+
+    def _note_that_they_are_older(self, uuids: list[str]) -> None:
+        """So that the next catch-up reads their events too; a copy that somebody made has to wait for that as well."""
+        memory = self._memory()
+        if set(uuids) <= set(memory.replaces) and self.subscription.replaced_at:
+            return
+        known = list(dict.fromkeys([*memory.replaces, *uuids]))
+        began = self.subscription.replaced_at or timezone.now() - timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS)
+        self.subscription.replaces = {"for": memory.replaces_for or self.wanted.fingerprint, "uuids": known}
+        self.subscription.replaced_at = began
+        Subscription.objects.filter(pk=self.subscription.pk).update(
+            replaces=self.subscription.replaces, replaced_at=began
+        )
 
     def _take(self, step: Step) -> None:
         if step.action == "post":
@@ -263,7 +299,14 @@ class Run:
     def _note_posted(self) -> None:
         self.just_posted = True
         self.subscription.posted_as = self.wanted.fingerprint
-        Subscription.objects.filter(pk=self.subscription.pk).update(posted_as=self.wanted.fingerprint)
+        self.subscription.not_shown = ""
+        self.subscription.khoros_uuid = storable(self.answered_uuid)[:64] or self.subscription.khoros_uuid
+        Subscription.objects.filter(pk=self.subscription.pk).update(
+            posted_as=self.wanted.fingerprint,
+            not_shown="",
+            khoros_uuid=self.subscription.khoros_uuid,
+            registered_address=self.wanted.address,
+        )
 
     # --- What came of it ---
 
@@ -275,7 +318,7 @@ class Run:
             plan.uuid_of(row) or more.pop("uuid", ""),
             plan.status_of(row),
             self.wanted.address,
-            tuple(plan.others_for_the_same(self.wanted, self.listed)),
+            tuple(plan.others_for_the_same(self.wanted, self.listed))[:MOST_OTHERS],
             **more,
         )
 
@@ -295,15 +338,41 @@ class Run:
             Subscription.objects.filter(pk=self.subscription.pk).update(next_catch_up_at=Now())
             words = "An older one stands beside it until its events are read; it is retired then."
             return self._found(Registration.REGISTERED, words, comparison, older_stand=True)
+        if self._replacement_is_young():
+            return self._found(Registration.REGISTERED, words, comparison, older_stand=True)
         if comparison.older:
             words = (
                 "An older one stands beside it for a moment, so that nothing falls between them; then it is retired."
             )
         return self._found(Registration.REGISTERED, words, comparison, older_stand=bool(comparison.older))
 
+    def _replacement_is_young(self) -> bool:
+        """A list may be late: only one that is read after the overlap proves that no older one stands."""
+        return not self._memory().overlap_is_over
+
+    def _not_shown(self, comparison: Comparison) -> Found:
+        """Accepted, but listed otherwise: said, not posted for ever. A list may be late, so it is read again soon."""
+        is_new = self.subscription.not_shown != self.wanted.fingerprint
+        self.subscription.not_shown = self.wanted.fingerprint
+        Subscription.objects.filter(pk=self.subscription.pk).update(not_shown=self.wanted.fingerprint)
+        words = (
+            "Khoros accepted what was posted, but lists it otherwise. It is not posted again by itself: compare below, "
+            "and press “Repair at Khoros now” to try once more."
+        )
+        uuid = self.answered_uuid or self.subscription.khoros_uuid
+        return self._found(
+            Registration.DRIFTED, words, comparison, uuid=uuid, drift=comparison.drift, older_stand=is_new
+        )
+
     def _unlisted(self) -> Found:
         words = "Khoros knows the feed by its id, but does not list it; nothing was changed."
-        return self._found(Registration.REGISTERED, words, Comparison(), uuid=self.subscription.khoros_uuid)
+        return self._found(
+            Registration.REGISTERED,
+            words,
+            Comparison(),
+            uuid=self.subscription.khoros_uuid,
+            older_stand=bool(self._memory().replaces),
+        )
 
     def _drifted(self, comparison: Comparison) -> Found:
         words = "It is not as wanted at Khoros, and this feed does not repair itself: press “Repair at Khoros now”."
@@ -321,8 +390,11 @@ def _record(subscription: Subscription, claim: datetime, found: Found) -> None:
     # Unless somebody asked for another run in the meantime, the next one comes by itself.
     asked_again = Q(next_check_at__lte=Now())
     well = found.registration in ENDED_WELL
+    # What a person asked for goes on where Khoros was not reached or an older one still stands, and is over otherwise.
+    not_reached = found.registration in (Registration.UNREACHABLE, Registration.NOT_POSSIBLE)
+    goes_on = not_reached or (well and found.older_stand)
     rows = Subscription.objects.filter(pk=subscription.pk, checking_until=claim)
-    rows.update(
+    is_ours = rows.update(
         registration=found.registration,
         khoros_message=storable(found.message),
         khoros_uuid=storable(found.khoros_uuid)[:64] or ("" if well else subscription.khoros_uuid),
@@ -332,11 +404,13 @@ def _record(subscription: Subscription, claim: datetime, found: Found) -> None:
         drift=[{"kind": each.kind, "words": storable(each.words), "remedy": each.remedy} for each in found.drift],
         checked_at=Now(),
         failed_checks=failures,
-        asked_by=Case(When(asked_again, then=F("asked_by")), default=Value("") if well else F("asked_by")),
+        asked_by=Case(When(asked_again, then=F("asked_by")), default=F("asked_by") if goes_on else Value("")),
         checking_until=None,
         next_check_at=Case(When(asked_again, then=F("next_check_at")), default=_next_check(found, failures)),
     )
-    if well and not found.older_stand:
+    if not is_ours:
+        return
+    if found.registration == Registration.REGISTERED and not found.older_stand:
         _close_the_overlap(subscription)
     if found.registration == Registration.REGISTERED and found.khoros_uuid:
         there = Subscription.objects.filter(pk=subscription.pk)
@@ -348,9 +422,11 @@ def _record(subscription: Subscription, claim: datetime, found: Found) -> None:
 
 def _next_check(found: Found, failures: int) -> Any:
     if found.registration == Registration.RETIRED:
-        return None
+        # A late list, or a backup restored at Khoros, may bring it back.
+        return seconds_from_now(CHECK_RETIRED_SECONDS)
     if failures:
-        return seconds_from_now(RETRY_DELAYS[min(failures, len(RETRY_DELAYS)) - 1])
+        delays = RETRY_DELAYS_OF_A_REFUSED_TOKEN if found.needs_person else RETRY_DELAYS
+        return seconds_from_now(max(delays[min(failures, len(delays)) - 1], found.retry_after))
     soon = settings.KHOROS_OVERLAP_SECONDS + 1
     return seconds_from_now(min(soon, CHECK_EVERY_SECONDS) if found.older_stand else CHECK_EVERY_SECONDS)
 

@@ -16,27 +16,35 @@ from integrations import catch_up, subscriptions
 from integrations.connections import pause_what_cannot_be_read
 from integrations.database_time import seconds_from_now
 from integrations.delivery import abandoned, waiting
-from integrations.models import Connection, Delivery, Notification, Subscription
+from integrations.models import Connection, Delivery, Notification, SelfTest, Subscription
 from integrations.redis_client import client
 
 log = structlog.get_logger(__name__)
 
 LONGEST_QUEUE = 2000
 MOST_CALLS_TO_KHOROS = 4
+SELF_TEST_WAITED_FOR = 600
 MARKED_SECONDS = 120
 # A notification this young is still on its way from intake to the queue.
 ROUTED_WITHIN_SECONDS = 2
 
 
 def sweep() -> dict[str, list[int]]:
-    """Marks what is due and returns the ids to queue, by "route", "deliver", "register" and "catch_up"."""
+    """Marks what is due and returns the ids to queue, by the name of the step."""
     pause_what_cannot_be_read()
     return {
         "route": _mark(_to_route(), _room("intake")),
         "deliver": _mark_deliveries(_room("deliver")),
         "register": _feeds(subscriptions.due(), "next_check_at", "checking_until"),
+        "self_test": _self_tests(),
         "catch_up": _feeds(catch_up.due(), "next_catch_up_at", "catching_up_until"),
     }
+
+
+def _self_tests() -> list[int]:
+    """Those whose message was lost. An old one is not sent any more: nobody looks at it."""
+    waiting = SelfTest.objects.filter(sent_at__isnull=True, asked_at__gte=seconds_from_now(-SELF_TEST_WAITED_FOR))
+    return list(waiting.filter(asked_at__lte=seconds_from_now(-ROUTED_WITHIN_SECONDS)).values_list("pk", flat=True))
 
 
 def _feeds(due: Q, when: str, claimed_until: str) -> list[int]:

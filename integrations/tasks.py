@@ -12,6 +12,9 @@ from integrations.queueing import CATCH_UP, DELIVER, REGISTER, ROUTE, SELF_TEST,
 
 log = structlog.get_logger(__name__)
 
+# What the sweep finds, and the task that does it.
+TASKS = {"route": ROUTE, "deliver": DELIVER, "register": REGISTER, "catch_up": CATCH_UP, "self_test": SELF_TEST}
+
 
 @shared_task(name=ROUTE)
 def route(notification_ids: list[int]) -> None:
@@ -56,6 +59,6 @@ def watch() -> None:
 @shared_task(name=SWEEP, store_errors_even_if_ignored=False)
 def sweep() -> None:
     found = sweeping.sweep()
-    for task, name in ((ROUTE, "route"), (DELIVER, "deliver"), (REGISTER, "register"), (CATCH_UP, "catch_up")):
+    for name, task in TASKS.items():
         for row_id in found[name]:
             publish(task, row_id)

@@ -150,6 +150,9 @@ def test_earlier_tokens_end_a_day_after_khoros_was_seen_to_use_the_new_one(
     assert subscription.previous_token_accepted_until is None
     sandbox.clear_faults()
     check(subscription)
+    assert subscription.previous_token_accepted_until is None
+    end_the_overlap()
+    check(subscription)
     assert subscription.previous_token_accepted_until is not None
     assert push(token=making.BEARER_TOKEN).status_code == 200
     Subscription.objects.update(previous_token_accepted_until=timezone.now())

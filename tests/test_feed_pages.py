@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from integrations import alarms, catch_up, companies, label_tester, subscriptions
-from integrations.models import Alarm, CatchUp, Company, Mapping, Notification, SelfTest, Subscription
+from integrations.models import Alarm, CatchUp, Company, Installation, Mapping, Notification, SelfTest, Subscription
 from integrations.sources.khoros import token
 from tests import making
 from tests.stand_in import StandIn
@@ -30,6 +30,7 @@ def an_address(settings: Any) -> None:
 
 @pytest.fixture
 def feed(sandbox: StandIn, mapping: Mapping) -> Subscription:
+    Installation.objects.update(worker_heard_at=timezone.now())
     return check(mapping.subscription)
 
 
@@ -342,7 +343,7 @@ def test_without_a_public_address_the_self_test_says_so(admin: Client, feed: Sub
 
 
 def test_open_alarms_stand_on_the_overview_and_can_be_marked_as_seen(admin: Client, feed: Subscription) -> None:
-    Subscription.objects.update(registration="refused", khoros_message="No.")
+    Subscription.objects.update(registration="refused", khoros_message="No.", failed_checks=2)
     alarms.watch()
     alarm = Alarm.objects.get()
     html = admin.get("/admin/").content.decode()

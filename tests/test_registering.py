@@ -177,6 +177,9 @@ def test_a_new_bearer_token_is_registered_and_the_old_one_accepted_for_a_while(
     register(subscription)
     assert sandbox.subscriptions()[0]["bearerToken"] == "another-token"
     assert subscription.previous_bearer_token.reveal() == making.BEARER_TOKEN
+    assert subscription.previous_token_accepted_until is None
+    Subscription.objects.update(replaced_at=timezone.now() - timedelta(hours=2))
+    register(subscription)
     assert subscription.previous_token_accepted_until is not None
     assert subscription.previous_token_accepted_until > timezone.now() + timedelta(hours=1)
 

@@ -120,7 +120,11 @@ def test_a_feed_that_is_off_or_has_no_alarm_is_never_silent(feed: Subscription) 
 
 def test_what_stands_wrong_at_khoros_raises_its_alarm(feed: Subscription) -> None:
     for state, kind in (("refused", "registration"), ("drifted", "drift")):
-        Subscription.objects.update(registration=state, khoros_message="Because.")
+        Subscription.objects.update(registration=state, khoros_message="Because.", failed_checks=1)
+        alarms.watch()
+        if state == "refused":
+            assert open_alarms() == []
+        Subscription.objects.update(failed_checks=2)
         alarms.watch()
         assert open_alarms() == [kind]
     Subscription.objects.update(registration="registered", failed_catch_ups=3)
@@ -129,11 +133,20 @@ def test_what_stands_wrong_at_khoros_raises_its_alarm(feed: Subscription) -> Non
 
 
 def test_pushes_that_do_not_arrive_are_noticed_by_what_only_fetching_brought(feed: Subscription) -> None:
+    now = timezone.now()
     caught_up = making.stored(feed, source="caught_up")
-    Subscription.objects.update(last_caught_up_at=timezone.now())
+    Subscription.objects.update(last_caught_up_at=now, last_pushed_at=now - timedelta(hours=5))
+    alarms.watch()
+    assert open_alarms() == []
+    fetched = Notification.objects.filter(pk=caught_up.pk)
+    fetched.update(received_at=now - timedelta(minutes=10))
     alarms.watch()
     assert open_alarms() == ["pushes_lost"]
-    Notification.objects.filter(pk=caught_up.pk).update(repeats=1)
+    fetched.update(repeats=1)
+    alarms.watch()
+    assert open_alarms() == []
+    fetched.update(repeats=0)
+    Subscription.objects.update(last_pushed_at=now - timedelta(minutes=2))
     alarms.watch()
     assert open_alarms() == []
 

@@ -21,6 +21,7 @@ from integrations.sources.khoros import plan
 
 themed(CompanyForm)
 
+PUBLISHED_AT_ONCE = 4
 LEVELS = {True: messages.SUCCESS, False: messages.ERROR, None: messages.INFO}
 V1_NOTICE = (
     "Version 1 of Khoros' API can only register feeds. Casebridge assumes that they stand as posted: it cannot check, "
@@ -33,7 +34,8 @@ def check_soon(subscription_ids: list[int], by: str = "") -> None:
     subscriptions.wish(subscription_ids, by)
 
     def queue() -> None:
-        for subscription_id in subscription_ids:
+        # The rest is found by the sweep, few at a time.
+        for subscription_id in subscription_ids[:PUBLISHED_AT_ONCE]:
             publish(REGISTER, subscription_id)
 
     transaction.on_commit(queue, robust=True)
@@ -118,7 +120,10 @@ class CompanyAdmin(ConfigurationAdmin):
 
     def story(self, request: HttpRequest, obj: Company) -> dict[str, Any]:
         prefix = companies.own_prefix()
-        known = {f"{prefix}{row.uuid}": row for row in Subscription.objects.filter(company=obj)}
+        feeds = Subscription.objects.filter(company=obj).exclude(
+            deleted_at__isnull=False, registration=Subscription.Registration.RETIRED
+        )
+        known = {f"{prefix}{row.uuid}": row for row in feeds}
         may_change = self.has_change_permission(request, obj)
         rows = [_listed(row, prefix, known, obj) for row in obj.listed]
         for row in rows:
@@ -153,7 +158,7 @@ class CompanyAdmin(ConfigurationAdmin):
     def get_urls(self) -> list[Any]:
         own = [
             path(
-                "<int:company_id>/at-khoros/<str:khoros_uuid>/<str:change>/",
+                "<int:company_id>/at-khoros/<path:khoros_uuid>/<slug:change>/",
                 self.admin_site.admin_view(self.change_at_khoros),
                 name="integrations_company_change_at_khoros",
             )
@@ -165,7 +170,8 @@ class CompanyAdmin(ConfigurationAdmin):
         company = self.found(request, company_id, to_change=True)
         row = next((row for row in company.listed if row["uuid"] == khoros_uuid), None)
         back = request.GET.get("feed", "")
-        feed = Subscription.objects.filter(company=company, pk=int(back)).first() if back.isdigit() else None
+        is_number = back.isdecimal() and len(back) < 18
+        feed = Subscription.objects.filter(company=company, pk=int(back)).first() if is_number else None
         if request.method == "POST":
             return self._carry_out(request, company, khoros_uuid, change, feed)
         return self.own_page(

@@ -197,7 +197,7 @@ class MappingAdmin(ConfigurationAdmin):
         if obj is not None:
             return obj.subscription.event_name
         named = request.GET.get("subscription", "")
-        feed = Subscription.objects.filter(pk=int(named)).first() if named.isdigit() and len(named) < 18 else None
+        feed = Subscription.objects.filter(pk=int(named)).first() if named.isdecimal() and len(named) < 18 else None
         return feed.event_name if feed else ""
 
     @staticmethod

@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from integrations import alarms
 from integrations.models import Delivery, Notification, Subscription
+from integrations.models.configuration import without_lists
 
 MOST_COUNTED = 1_000
 
@@ -16,6 +17,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if not request.user.has_perm("integrations.view_subscription"):
         return context
     feeds = Subscription.objects.filter(deleted_at__isnull=True).select_related("company")
+    feeds = feeds.defer(*without_lists("company__"))
     log = reverse("admin:integrations_delivery_changelist")
     notifications = reverse("admin:integrations_notification_changelist")
     waiting = [

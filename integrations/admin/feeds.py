@@ -12,7 +12,17 @@ from django.urls import path, reverse
 from django.utils import timezone
 from unfold.decorators import display
 
-from integrations import bearer_tokens, catch_up, feed_story, label_tester, repair, self_test, subscriptions, telling
+from integrations import (
+    bearer_tokens,
+    catch_up,
+    companies,
+    feed_story,
+    label_tester,
+    repair,
+    self_test,
+    subscriptions,
+    telling,
+)
 from integrations.addresses import NoPublicAddress
 from integrations.admin.base import ConfigurationAdmin, note_action, themed
 from integrations.admin.companies import check_soon
@@ -20,8 +30,9 @@ from integrations.admin.widgets import SuggestingInput
 from integrations.encryption import UnreadableSecret
 from integrations.forms import SubscriptionForm
 from integrations.models import Alarm, CatchUp, Company, Subscription
-from integrations.models.configuration import new_bearer_token
+from integrations.models.configuration import new_bearer_token, without_lists
 from integrations.queueing import CATCH_UP, SELF_TEST, publish
+from integrations.sources.khoros import plan
 from integrations.sources.khoros.events import EVENTS
 
 Registration = Subscription.Registration
@@ -69,7 +80,6 @@ class SubscriptionAdmin(ConfigurationAdmin):
     )
     list_display = ("listens_to", "company", "event_name", "health", "registration_label", "last_heard", "others")
     list_display_links = ("listens_to",)
-    list_select_related = ("company",)
     list_filter = ("registration", "company", "is_active", KeptFilter)
     actions = (
         "check_now",
@@ -105,7 +115,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         open_alarms = Alarm.objects.filter(subscription=OuterRef("pk"), ended_at__isnull=True)
-        return super().get_queryset(request).annotate(has_alarm=Exists(open_alarms))
+        rows = super().get_queryset(request).annotate(has_alarm=Exists(open_alarms))
+        return rows.select_related("company").defer(*without_lists("company__"))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         is_deleted = obj is not None and obj.deleted_at is not None
@@ -176,13 +187,12 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def story(self, request: HttpRequest, obj: Subscription) -> dict[str, Any]:
         name = "admin:integrations_company_change_at_khoros"
         found = feed_story.story(obj)
-        may_change = self.has_change_permission(request, obj)
-        found["others"] = [
-            other | {"pause_url": f"{reverse(name, args=[obj.company_id, other['uuid'], 'pause'])}?feed={obj.pk}"}
-            if may_change and other.get("uuid") and other.get("status") in ("ACTIVE", "")
-            else other
-            for other in found["others"]
-        ]
+        may_change, prefix = self.has_change_permission(request, obj), companies.own_prefix()
+        for other in found["others"]:
+            is_own = plan.whose(other.get("externalId", ""), prefix) == "ours"
+            other["whose"] = "another subscription of this portal" if is_own else "not of this portal"
+            if may_change and not is_own and other.get("uuid") and other.get("status") in ("ACTIVE", ""):
+                other["pause_url"] = f"{reverse(name, args=[obj.company_id, other['uuid'], 'pause'])}?feed={obj.pk}"
         return found
 
     def buttons(self, request: HttpRequest, obj: Subscription) -> list[str]:
@@ -281,7 +291,10 @@ class SubscriptionAdmin(ConfigurationAdmin):
             subscriptions.change_bearer_token(subscription, new_bearer_token(), request.user.get_username())
             check_soon([subscription.pk], request.user.get_username())
             note_action(request, Subscription, [subscription.pk], "rotate_token")
-        words = "A new token was made and is being given to Khoros. The old one is accepted for another day."
+        words = (
+            "A new token was made and is being given to Khoros. The old one is accepted until Khoros uses the new one, "
+            "and a day more."
+        )
         self.message_user(request, words, messages.SUCCESS)
         return self.back(request)
 
@@ -363,6 +376,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
             return
         done = repair.fetch_missing(subscription)
         self._ask_for_reading(request, subscription, CatchUp.Mode.WHOLE)
+        for remark in done.remarks:
+            self.message_user(request, remark, messages.WARNING)
         found = f"{len(done.changed)} that were known to be missing are routed now. " if done.changed else ""
         self.message_user(request, f"{found}Khoros' list of events is being read whole.")
 

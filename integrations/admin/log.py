@@ -75,7 +75,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if not term:
             return queryset, False
         exact = Q(post_id=term) | Q(native_id=term)
-        if term.isdigit() and len(term) <= LARGEST_NUMBER_LENGTH:
+        if term.isdecimal() and len(term) <= LARGEST_NUMBER_LENGTH:
             exact |= Q(ticket_number=term)
         if len(term) >= SHORTEST_TEXT:
             exact |= Q(search_text__icontains=term)
@@ -201,7 +201,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         if not term:
             return queryset, False
         found = Q(summary__icontains=term) if len(term) >= SHORTEST_TEXT else Q(pk=None)
-        if term.isdigit() and len(term) < 18:
+        if term.isdecimal() and len(term) < 18:
             found |= Q(pk=int(term))
         return queryset.filter(found), False
 

@@ -17,6 +17,11 @@ def new_bearer_token() -> str:
     return secrets.token_urlsafe(32)
 
 
+def without_lists(prefix: str = "") -> tuple[str, str]:
+    """Names for `defer`: a company's cached lists are long, and few need them."""
+    return (f"{prefix}listed", f"{prefix}labels")
+
+
 class Installation(models.Model):
     """The one row about this installation. Its uuid marks the subscriptions at Khoros that are ours to touch."""
 
@@ -70,7 +75,7 @@ class Company(models.Model):
     token_owner = models.CharField(max_length=250, blank=True, default="", editable=False)
     # The companies that the token sees: [{"id": "42", "name": "Example", "products": "Care 45, Conversations 45"}].
     companies_seen = models.JSONField(default=list, editable=False)
-    # What stands at Khoros for this company, as last listed, without tokens: rows of sources.khoros.listing.
+    # What stands at Khoros for this company, as last listed, without tokens: rows of sources.khoros.plan.summary.
     listed = models.JSONField(default=list, editable=False)
     listed_at = models.DateTimeField(null=True, editable=False)
     # Labels to choose from: [{"name": "CreateCase", "set": "Social care"}].
@@ -206,6 +211,8 @@ class Subscription(models.Model):
     # Ids that stood at Khoros before the last post; where it made a second one, they are retired after the overlap.
     replaces = models.JSONField(default=list, editable=False)
     replaced_at = models.DateTimeField(null=True, editable=False)
+    # Fingerprint of what Khoros accepted and then did not show as posted: not posted again by itself.
+    not_shown = models.CharField(max_length=64, blank=True, default="", editable=False)
 
     next_catch_up_at = models.DateTimeField(null=True, editable=False, default=None)
     catching_up_until = models.DateTimeField(null=True, editable=False)

@@ -244,10 +244,11 @@ def _error_code(reply: Reply) -> str:
 
 
 def _beginning(reply: Reply) -> str:
+    """Words of an error. Of an unreadable success nothing is quoted: it may hold the tokens of others' feeds."""
     if reply.looks_like_html:
         title = reply.text[:20_000].partition("<title>")[2].partition("</title>")[0].strip()
         return f"A web page titled “{title[:200]}”" if title else "A web page"
-    return reply.text[:500].strip()
+    return "" if 200 <= reply.status < 300 else reply.text[:500].strip()
 
 
 def _says_failed(content: Any) -> bool:

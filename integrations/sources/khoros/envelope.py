@@ -22,10 +22,11 @@ SECRET_NAME = re.compile(
     r"authorization|cookie|token|secret|password|passwd|credential|session|signature|api[-_]?key|^key$|^sig$",
     re.IGNORECASE,
 )
-SECRET_PARAMETER = re.compile(r"([?&;]([^=&;#]+)=)[^&;#]*")
+SECRET_PARAMETER = re.compile(r"([?&;]([^=&;#?\s]{1,100})=)[^&;#\s]*")
 MASK = "[removed by Casebridge]"
 SECRET_LOOK = re.compile(
-    rb'("[\w-]*(?:authorization|cookie|token|secret|password|api[-_]?key)[\w-]*"\s*:\s*\[?\s*")[^"]*"', re.IGNORECASE
+    rb'("[\w-]{0,60}(?:authorization|cookie|token|secret|password|api[-_]?key)[\w-]{0,60}"\s*:\s*\[?\s*")[^"]*"',
+    re.IGNORECASE,
 )
 
 
@@ -58,7 +59,15 @@ def open_envelope(body: bytes, charset: str = "") -> Envelope:
 
 def _kept_though_unreadable(body: bytes) -> bytes:
     """The raw bytes; credentials of a CRM call are masked by their look where the body cannot be read as JSON."""
-    return SECRET_LOOK.sub(rb"\1" + MASK.encode() + b'"', body) if b"error-custom-crm" in body else body
+    return _masked_by_look(body) if _tells_of_a_crm_call(body) else body
+
+
+def _masked_by_look(text: bytes) -> bytes:
+    return SECRET_LOOK.sub(rb"\1" + MASK.encode() + b'"', text)
+
+
+def _tells_of_a_crm_call(body: bytes) -> bool:
+    return any(mark in body for mark in (b"error-custom-crm", b"externalCall", b"requestHeaders"))
 
 
 def read_json_object(body: bytes, charset: str = "") -> dict[str, Any]:
@@ -108,8 +117,8 @@ def _sha256(text: str) -> str:
 
 
 def without_secrets(envelope: dict[str, Any], event_name: str, body: bytes) -> bytes:
-    """The body as received, except for error-custom-crm: there the credentials of the CRM call are masked."""
-    if event_name != "error-custom-crm":
+    """The body as received, except where it tells of a CRM call: there the call's credentials are masked."""
+    if event_name.lower() != "error-custom-crm" and not _tells_of_a_crm_call(body):
         return body
     return json.dumps(_masked(envelope)).encode()
 
@@ -117,9 +126,19 @@ def without_secrets(envelope: dict[str, Any], event_name: str, body: bytes) -> b
 def _masked(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: MASK if SECRET_NAME.search(str(name)) else _masked(inner) for name, inner in value.items()}
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        return _masked_json(value)
     if isinstance(value, str):
         return SECRET_PARAMETER.sub(_masked_parameter, value)
     return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _masked_json(text: str) -> str:
+    """JSON inside a text, as the body of the call may be."""
+    try:
+        return json.dumps(_masked(json.loads(text)))
+    except (ValueError, RecursionError):
+        return _masked_by_look(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
 
 def _masked_parameter(found: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ Whether `data` is the message or wraps it is not shown, so both are read; kinds 
 ones (Status, ImageShare, ImageShareList, Video) are read by the names their texts usually have.
 """
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from integrations.sources.khoros.values import as_list, as_object, as_text, read
 
 MESSAGE_TYPES = {"Message", "MultiChannelMessage", "SingleChannelMessage"}
 SENT_TO_NETWORK = "message-sent-to-network"
+NEEDS_APPROVAL = "message-needs-approval"
 LONGEST_ID = 250
 
 # Which network a link belongs to: a message for several channels tells it nowhere else.
@@ -35,17 +37,22 @@ def messages_in(data: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in (*inner, *items) if isinstance(row, dict)]
 
 
-def message_post(message: dict[str, Any], event_name: str) -> Post | None:
-    """One message as a Post; None without an id, which a caller replaces by one of its own."""
+def message_post(message: dict[str, Any], event_name: str, happened_at: datetime | None = None) -> Post | None:
+    """One message as a Post; None without an id, which a caller replaces by one of its own.
+
+    A message may wait for approval more than once: each time is a happening of its own.
+    """
     channels = [message, *(as_object(row) for row in as_list(message.get("channelMessages")))]
     native_id = as_text(message.get("id")).strip()
     if not native_id:
         return None
+    is_one_of_many = event_name == NEEDS_APPROVAL and happened_at is not None
+    time_of_it = f"@{happened_at:%Y%m%dT%H%M%S}" if is_one_of_many else ""
     networks = _networks(message, channels)
     links = _links(message)
     results = [as_object(row) for row in as_list(message.get("publicationResults"))]
     return Post(
-        post_id=f"message:{native_id}"[:LONGEST_ID],
+        post_id=f"message:{native_id[:200]}{time_of_it}",
         network=networks[0] if networks else "",
         networks=networks,
         native_id=native_id[:LONGEST_ID],

@@ -7,6 +7,7 @@ nobody has heard of are read as well: posts (here), messages (messages.py), and 
 """
 
 import json
+from datetime import datetime
 from typing import Any
 
 from integrations.post import Event, Post, Unreadable
@@ -37,7 +38,7 @@ def parse(body: bytes, charset: str = "", *, feed_event: str = "") -> Event:
     data = _data(envelope)
     name = as_text(envelope.get("eventName")) or feed_event
     happened_at = read_time(envelope.get("createdDate"))
-    posts = _messages(data, name) or _stream_items(data)
+    posts = _messages(data, name, happened_at) or _stream_items(data)
     if not posts and data and name and not _may_be_empty(name, data):
         posts = (alert(data, name, happened_at, as_text(envelope.get("eventUuid"))),)
     return Event(name=name, happened_at=happened_at, posts=posts)
@@ -67,12 +68,12 @@ def _may_be_empty(name: str, data: dict[str, Any]) -> bool:
     return name in (LABEL_APPLIED, "rule-applied") or data.keys() <= {"items", "labels"}
 
 
-def _messages(data: dict[str, Any], event_name: str) -> tuple[Post, ...]:
+def _messages(data: dict[str, Any], event_name: str, happened_at: datetime | None) -> tuple[Post, ...]:
     found: dict[str, Post] = {}
     for message in messages_in(data):
         if not as_text(message.get("id")).strip():
             message = {**message, "id": digest(json.dumps(message, sort_keys=True))}
-        post = message_post(message, event_name)
+        post = message_post(message, event_name, happened_at)
         if post is not None:
             found.setdefault(post.post_id, post)
     return tuple(found.values())

@@ -50,7 +50,8 @@ class Memory:
     """What earlier runs wrote down: the fingerprint that Khoros accepted last, and which ids a post was to replace.
 
     `standing` is the id that was as wanted at the last check. `replaces` were noted before posting `replaces_for`.
-    `overlap_is_over`: the older ones have stood long enough.
+    `overlap_is_over`: the older ones have stood long enough. `not_shown` is the fingerprint of what Khoros accepted and
+    then did not show as posted: posting it again would change nothing, or make one more each time.
     """
 
     posted_as: str = ""
@@ -58,6 +59,7 @@ class Memory:
     replaces: tuple[str, ...] = ()
     replaces_for: str = ""
     overlap_is_over: bool = True
+    not_shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,11 @@ def compare(wanted: Wanted, listed: list[dict[str, Any]], memory: Memory, *, jus
     if not wanted.is_active:
         return _paused(own, newest(equal or here))
     if not _is_posted(wanted, equal, memory):
-        if just_posted:
-            return Comparison()
         drift = tuple(_differences(wanted, own, memory))
+        if just_posted and memory.standing not in {uuid_of(row) for row in own}:
+            return Comparison()
+        if just_posted or (own and memory.not_shown == wanted.fingerprint):
+            return Comparison(drift=drift)
         because = drift[0].words if drift else "it was not registered yet"
         return Comparison((Step("post", because=because),), drift)
     live = _keeper(equal, memory)
@@ -138,9 +142,10 @@ def _only_replaced_ones_are_left(equal: list[dict[str, Any]], memory: Memory) ->
 
 
 def _keeper(equal: list[dict[str, Any]], memory: Memory) -> dict[str, Any]:
-    """The newest of those a post made; ACTIVE ones first."""
+    """Of those a post made: the one known to stand, else the newest; ACTIVE ones first."""
     fresh = [row for row in equal if uuid_of(row) not in memory.replaces] or equal
-    return newest([row for row in fresh if status_of(row) in ("ACTIVE", "")] or fresh)
+    active = [row for row in fresh if status_of(row) in ("ACTIVE", "")] or fresh
+    return next((row for row in active if uuid_of(row) == memory.standing), newest(active))
 
 
 def _with_one_live(live: dict[str, Any], own: list[dict[str, Any]], memory: Memory) -> Comparison:
@@ -174,10 +179,10 @@ def _differences(wanted: Wanted, own: list[dict[str, Any]], memory: Memory) -> l
     found: list[Drift] = []
     if event_name_of(row) != wanted.event_name:
         found.append(Drift("event", f"At Khoros it is for the event “{event_name_of(row)}”.", f"{again}."))
-    if (row.get("notificationUri") or "") != wanted.address:
+    if _as_written(str(row.get("notificationUri") or "")) != _as_written(wanted.address):
         there = row.get("notificationUri") or "no address"
         found.append(Drift("address", f"Khoros sends to another address: {there}.", f"{again}."))
-    if (row.get("query") or "") != wanted.query:
+    if str(row.get("query") or "").strip() != wanted.query.strip():
         found.append(Drift("query", f"Khoros filters by another query: “{row.get('query') or ''}”.", f"{again}."))
     if not found:
         found.append(Drift("token", "Khoros sends another bearer token.", f"{again}."))
@@ -191,21 +196,28 @@ def _not_active(row: dict[str, Any]) -> Drift:
 def _duplicate(row: dict[str, Any]) -> Drift:
     return Drift(
         "duplicate", f"Khoros has it twice: {uuid_of(row)} ({status_of(row) or 'of unknown status'}) as well.",
-        "The newest is kept, the other one is retired.",
+        "The one that is known to stand is kept, the other one is retired.",
     )  # fmt: skip
 
 
 def is_equal(wanted: Wanted, row: dict[str, Any]) -> bool:
-    """Address and query as wanted, and the token too where Khoros shows it."""
+    """Address and query as wanted, and the token too where Khoros shows it. Its way of writing does not count."""
     token = row.get("bearerToken")
     shows_another_token = (
         bool(wanted.address) and isinstance(token, str) and not _is_masked(token) and token != wanted.bearer_token
     )
     return (
-        (row.get("notificationUri") or "") == wanted.address
-        and (row.get("query") or "") == wanted.query
+        _as_written(str(row.get("notificationUri") or "")) == _as_written(wanted.address)
+        and str(row.get("query") or "").strip() == wanted.query.strip()
         and not shows_another_token
     )
+
+
+def _as_written(address: str) -> str:
+    """An address without what may change when it is stored: blanks, a closing slash, the case of scheme and host."""
+    scheme, slashes, rest = address.strip().partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme.lower()}{slashes}{host.lower()}{slash}{path}".rstrip("/")
 
 
 def _shows_our_token(wanted: Wanted, row: dict[str, Any]) -> bool:
@@ -279,7 +291,8 @@ SHOWN_INSTEAD_OF_OURS = "[removed]"
 
 
 def _is_masked(token: str) -> bool:
-    return token in ("", SHOWN_INSTEAD_OF_OURS) or set(token) <= {"*", "•", "x", "X"}
+    """Whole or in part: nothing in it tells whether it is ours."""
+    return token in ("", SHOWN_INSTEAD_OF_OURS) or bool(re.search(r"\*{2}|•{2}|[xX]{4}|\.{3}|…", token))
 
 
 def uuid_of(row: dict[str, Any]) -> str:
