@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from integrations import catch_up, repair, subscriptions
 from integrations.models import CatchUp, Delivery, Mapping, Notification, Subscription
+from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.pull import pulled
 from tests import making
 from tests.stand_in import StandIn
@@ -313,3 +314,37 @@ def test_the_same_post_pushed_and_fetched_under_other_ids_makes_one_ticket(
     work()
     assert Notification.objects.count() == 2
     assert Delivery.objects.get().labelled_again == 1
+
+
+def test_where_events_are_fetched_anyway_a_comparison_keeps_nothing_waiting(
+    sandbox: StandIn, feed: Subscription, work: Any
+) -> None:
+    happen(sandbox, 2)
+    catch_up.ask(feed, Mode.COMPARE, "olga")
+    assert run(feed).missing == 2
+    run(feed)
+    work()
+    assert len(sandbox.tickets()) == 2
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda event: {"data": event},
+        lambda event: {
+            "eventUuid": event["eventUuid"],
+            "payload": {k: v for k, v in event.items() if k != "eventUuid"},
+        },
+        lambda event: {**{k: v for k, v in event.items() if k != "data"}, "event": event["data"]},
+        lambda event: json.dumps({"payload": json.dumps(event)}),
+    ],
+)
+def test_an_event_inside_something_else_is_recognised_as_the_pushed_one(row: Any) -> None:
+    event = making.notification()
+    assert pulled(row(event), "x").event_key == pulled(event, "x").event_key
+    assert parse(pulled(row(event), "x").body).posts
+
+
+def test_a_bare_post_is_read_as_the_feeds_event() -> None:
+    found = pulled(making.item("twitter:5"), "stream-item-label-applied")
+    assert [post.post_id for post in parse(found.body).posts] == ["twitter:5"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations import companies, subscriptions
+from integrations import catch_up, companies, intake, subscriptions
 from integrations.models import Change, Company, Delivery, Installation, Mapping, Notification, Subscription
 from integrations.models.configuration import new_bearer_token
 from integrations.sources.khoros.client import KhorosClient
@@ -347,3 +347,104 @@ def test_a_post_that_may_have_updated_in_place_is_made_once_more(sandbox: StandI
         check(subscription)
     assert len([call for call in sandbox.calls("khoros") if call.method == "POST"]) == 3
     assert len(sandbox.subscriptions()) == 1
+
+
+def shown_as(sandbox: StandIn, **fields: Any) -> None:
+    """From now on Khoros lists what stands there with these fields written otherwise."""
+    sandbox.clear_faults()
+    body = {"data": [row | fields for row in sandbox.subscriptions()]}
+    sandbox.add_fault("answer", api="khoros", status=200, body=body, method="GET", path="/v2/events/subscription")
+
+
+def test_what_khoros_shows_otherwise_than_posted_is_said_and_not_posted_for_ever(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    check(subscription)
+    shown_as(sandbox, query="something else")
+    for _ in range(5):
+        check(subscription)
+        end_the_overlap()
+    assert subscription.registration == Registration.DRIFTED
+    assert "lists it otherwise" in subscription.khoros_message
+    assert subscription.drift[0]["kind"] == "query"
+    assert len([call for call in sandbox.calls("khoros") if call.method == "POST"]) == 2
+    check(subscription, by="olga")
+    assert len([call for call in sandbox.calls("khoros") if call.method == "POST"]) == 3
+    sandbox.clear_faults()
+    assert check(subscription).registration == Registration.REGISTERED
+
+
+@pytest.mark.parametrize(
+    "fields", [{"bearerToken": "****t-xy"}, {"bearerToken": "the-…"}, {"query": " CreateCase "}, {"slash": True}]
+)
+def test_khoros_own_way_of_writing_is_no_drift(
+    sandbox: StandIn, subscription: Subscription, fields: dict[str, Any]
+) -> None:
+    check(subscription)
+    if "slash" in fields:
+        fields = {"notificationUri": f"{sandbox.subscriptions()[0]['notificationUri'].upper()[:4].lower()}"
+                  f"{sandbox.subscriptions()[0]['notificationUri'][4:]}/"}  # fmt: skip
+    shown_as(sandbox, **fields)
+    assert check(subscription).registration == Registration.REGISTERED
+    assert subscription.drift == []
+
+
+def test_switching_off_during_an_overlap_does_not_make_the_older_one_the_feed(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    sandbox.change_settings(resubscribe="second", list_shows_token=False)
+    first = check(subscription).khoros_uuid
+    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    second = check(subscription).khoros_uuid
+    for is_active in (False, True):
+        Subscription.objects.update(is_active=is_active)
+        check(subscription)
+    end_the_overlap()
+    check(subscription)
+    (listed,) = sandbox.subscriptions()
+    assert listed["uuid"] == second != first
+
+
+def test_a_copy_that_somebody_made_is_retired_only_after_its_events_were_read(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    uuid = check(subscription).khoros_uuid
+    copy = sandbox.control("POST", f"subscriptions/{uuid}/copy", {})["uuid"]
+    sandbox.change_settings(push=False)
+    sandbox.control("POST", "events/bulk", {"count": 3, "label": "CreateCase"})
+    assert check(subscription).registration == Registration.REGISTERED
+    assert len(sandbox.subscriptions()) == 2
+    catch_up.catch_up(subscription.pk)
+    assert Notification.objects.count() == 6
+    check(subscription)
+    assert [row["uuid"] for row in sandbox.subscriptions()] == [uuid] != [copy]
+
+
+def test_a_new_token_is_accepted_at_once_by_a_process_that_remembers_the_old_one(
+    sandbox: StandIn, subscription: Subscription, push: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 60.0)
+    assert push().status_code == 200
+    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    assert push(token="the-new-token-of-this-feed").status_code == 200
+    assert push(token="a-wrong-token").status_code == 401
+
+
+def test_a_token_in_use_outlives_many_changes_while_khoros_is_out_of_reach(
+    sandbox: StandIn, subscription: Subscription, push: Any
+) -> None:
+    check(subscription)
+    sandbox.add_fault("500", api="khoros")
+    for _ in range(12):
+        subscriptions.change_bearer_token(subscription, new_bearer_token())
+        check(subscription)
+    assert push(token=making.BEARER_TOKEN).status_code == 200
+
+
+def test_an_unreadable_list_is_not_quoted_as_it_may_hold_others_tokens(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    body = '{"data": [{"externalId": "x", "bearerToken": "somebody-elses-secret"'
+    sandbox.add_fault("answer", api="khoros", status=200, body=body, method="GET", path="/v2/events/subscription")
+    assert "could not be read" in check(subscription).khoros_message
+    assert "somebody-elses-secret" not in subscription.khoros_message

@@ -226,3 +226,25 @@ def test_a_rule_can_be_asked_for_by_name_and_inserted() -> None:
 def test_every_fact_has_its_words() -> None:
     assert set(FACTS) <= set(PLACEHOLDERS)
     assert Post(post_id="a:1", network="a", native_id="1", facts=(("media", "x"),)).details == "Media: x"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda data: {"eventName": "error-custom-crm", "data": data},
+        lambda data: {"eventName": "Error-Custom-CRM", "data": data},
+        lambda data: data,
+        lambda data: {"eventName": "error-custom-crm", "data": json.dumps(data)},
+    ],
+)
+def test_credentials_of_a_customer_system_are_masked_in_every_shape(push: Any, shape: Any) -> None:
+    called = {"requestHeaders": {"Authorization": ["Bearer crm-secret"]}, "requestBody": '{"password": "crm-secret"}'}
+    push(shape({"operation": "x", "trackingId": "1", "externalCall": called}))
+    assert b"crm-secret" not in bytes(Notification.objects.get().body)
+
+
+def test_a_message_that_waits_for_approval_a_second_time_is_told_a_second_time() -> None:
+    first = read("message-needs-approval", message(), createdDate="Wed Apr 12 09:01:11 CDT 2017").posts[0].post_id
+    second = read("message-needs-approval", message(), createdDate="Wed Apr 12 10:01:11 CDT 2017").posts[0].post_id
+    assert first != second
+    assert read("message-published", message()).posts[0].post_id == "message:2244551225"

@@ -270,6 +270,16 @@ def test_where_the_new_one_vanished_the_older_is_not_taken_for_it() -> None:
     assert steps(hidden, memory=noted) == [("post", "")]
 
 
+def test_a_second_one_that_is_shown_otherwise_is_not_posted_again_and_again() -> None:
+    fingerprint = WANTED.fingerprint
+    noted = Memory(posted_as=fingerprint, standing="2", replaces=("1",), replaces_for=fingerprint)
+    rows = row("1", query="Old"), row("2", query="not as posted")
+    assert steps(*rows, memory=noted, just_posted=True) == []
+    assert steps(*rows, memory=replace(noted, not_shown=fingerprint)) == []
+    assert kinds(*rows, memory=replace(noted, not_shown=fingerprint)) == ["query"]
+    assert steps(memory=replace(noted, not_shown=fingerprint)) == [("post", "")]
+
+
 def test_only_our_own_external_id_is_touched() -> None:
     foreign = row("1", externalId="casebridge-other-s"), row("2", externalId="send-to-zendesk")
     assert steps(*foreign, row("3")) == []

@@ -197,7 +197,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
 
     def buttons(self, request: HttpRequest, obj: Subscription) -> list[str]:
         if obj.deleted_at:
-            return ["check_now"] if obj.registration != Registration.RETIRED else []
+            return ["check_now"]
         mends = obj.is_active and obj.registration != Registration.REGISTERED
         return [
             "check_now",
