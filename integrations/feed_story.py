@@ -12,8 +12,8 @@ from integrations import alarms, companies, volume
 from integrations.addresses import NoPublicAddress, webhook_url
 from integrations.bearer_tokens import previous_tokens
 from integrations.health import WORKER_SILENT_AFTER
-from integrations.models import CatchUp, Change, Delivery, Installation, Notification, SelfTest, Subscription
-from integrations.self_test import notification_of
+from integrations.models import Alarm, CatchUp, Change, Delivery, Installation, Notification, SelfTest, Subscription
+from integrations.self_test import SELF_TEST_POST, notification_of
 from integrations.sources.khoros import plan
 from integrations.telling import moment
 
@@ -70,7 +70,9 @@ def _verdict(subscription: Subscription, troubles: list[str]) -> tuple[str, str]
 def _troubles(subscription: Subscription) -> Iterator[str]:
     if subscription.deleted_at or not subscription.is_active:
         return
-    yield from (alarm.words for alarm in subscription.alarms.filter(ended_at__isnull=True))
+    # Told from the feed's own state below, which is newer than any alarm.
+    told = (Alarm.Kind.REGISTRATION, Alarm.Kind.DRIFT)
+    yield from (alarm.words for alarm in subscription.alarms.filter(ended_at__isnull=True).exclude(kind__in=told))
     if subscription.registration != Registration.REGISTERED:
         yield f"{subscription.get_registration_display()}. {subscription.khoros_message}".strip()
     checked = subscription.checked_at
@@ -139,7 +141,9 @@ def actual_words(subscription: Subscription) -> str:
     checked = f"Last checked {ago(subscription.checked_at)}." if subscription.checked_at else "Not checked yet."
     status = f" Khoros says {subscription.khoros_status}." if subscription.khoros_status else ""
     known = f" Its id there: {subscription.khoros_uuid}." if subscription.khoros_uuid else ""
-    words = f" {subscription.khoros_message}" if subscription.khoros_message else ""
+    # What is wrong stands above, in red.
+    is_well = not subscription.is_active or subscription.registration == Registration.REGISTERED
+    words = f" {subscription.khoros_message}" if subscription.khoros_message and is_well else ""
     return f"{subscription.get_registration_display()}.{status}{known} {checked}{words}"
 
 
@@ -247,9 +251,10 @@ def reconciliation(subscription: Subscription, begins: datetime, ends: datetime)
         unreadable=Count("pk", filter=Q(state="unreadable")),
         repeats=Sum("repeats"),
     )
-    made = Delivery.objects.filter(
+    posts = Delivery.objects.filter(
         mapping__in=subscription.mappings.all(), created_at__gte=begins, created_at__lt=ends
-    ).aggregate(
+    )
+    made = posts.exclude(post_id__startswith=SELF_TEST_POST).aggregate(
         ticketed=Count("pk", filter=Q(state="delivered")),
         failed=Count("pk", filter=Q(state="failed")),
         on_their_way=Count("pk", filter=Q(state__in=["pending", "sending"])),

@@ -25,6 +25,7 @@ from integrations.sources.khoros.examples import example
 log = structlog.get_logger(__name__)
 
 CALL_SECONDS = 20.0
+SELF_TEST_POST = "twitter:self-test-"
 
 
 def ask(subscription: Subscription, *, makes_tickets: bool, by: str) -> SelfTest:
@@ -76,7 +77,7 @@ def _sent(test: SelfTest) -> tuple[int | None, int | None, str]:
 def body_of(test: SelfTest) -> dict[str, Any]:
     """An example of the feed's event with an id of its own, so that it meets no earlier test's delivery."""
     now = datetime.now(UTC)
-    envelope = example(test.subscription.event_name, post_id=f"twitter:self-test-{test.uuid}", at=now)
+    envelope = example(test.subscription.event_name, post_id=f"{SELF_TEST_POST}{test.uuid}", at=now)
     for item in envelope["data"].get("items", ()):
         item["text"] = "Self-test of Casebridge: nobody wrote this, please ignore it."
     return envelope | {"eventUuid": f"{SELF_TEST_MARK}{test.uuid}"}

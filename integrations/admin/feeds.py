@@ -177,11 +177,6 @@ class SubscriptionAdmin(ConfigurationAdmin):
             found.append(("error", f"The bearer token {UnreadableSecret.words}: calls from Khoros are answered 503."))
         if obj.company.warning:
             found.append(("warning", obj.company.warning))
-        if obj.registration in (Registration.REFUSED, Registration.NOT_POSSIBLE) and not obj.deleted_at:
-            level = "error" if obj.is_active else "info"
-            found.append((level, f"{obj.get_registration_display()}: {obj.khoros_message}"))
-        if obj.registration == Registration.DRIFTED:
-            found.append(("error", obj.khoros_message))
         return found
 
     def story(self, request: HttpRequest, obj: Subscription) -> dict[str, Any]:
