@@ -6,6 +6,7 @@ nothing new, the beginning is read again until it stays the same, and a stored p
 of a list whose order was seen; once a day everything is read. Memory holds one page and the keys seen.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import OperationalError
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -40,6 +42,7 @@ MOST_PAGES = 20_000
 MOST_PASSES = 8
 # So many pages in a row without anything unseen (or unknown, where the order is known) end the reading.
 WINDOW_PAGES = 3
+STORE_AGAIN_AFTER = (1.0, 3.0, 10.0, 30.0, 60.0)
 WHOLE_EVERY = timedelta(days=1)
 DOWNTIME = timedelta(hours=1)
 LONGEST_WAIT_SECONDS = 3600
@@ -228,10 +231,20 @@ class Reading:
         return companies.client_for(self.subscription.company, CALL_SECONDS, self.subscription.bearer_token.reveal())
 
     def _keep(self, envelopes: Iterable[Envelope]) -> int:
-        """Stores what is unknown and returns how much that was. A comparison stores it too, but lets it wait."""
+        """Stores what is unknown and returns how much that was. A comparison stores it too, but lets it wait.
+
+        A database that is away for a moment costs no page: Khoros may not tell it again.
+        """
         feed = intake.Feed(self.subscription.pk, self.subscription.is_active, ())
-        waits = self.run.mode == CatchUp.Mode.COMPARE
-        return intake.receive_batch(feed, list(envelopes), self.run.pk, CLAIM_SECONDS, waits=waits)
+        waits, page = self.run.mode == CatchUp.Mode.COMPARE, list(envelopes)
+        for seconds in STORE_AGAIN_AFTER:
+            try:
+                return intake.receive_batch(feed, page, self.run.pk, CLAIM_SECONDS, waits=waits)
+            except OperationalError as error:
+                log.warning("a page could not be stored; it is tried again", error=str(error))
+                release_database()
+                time.sleep(seconds)
+        return intake.receive_batch(feed, page, self.run.pk, CLAIM_SECONDS, waits=waits)
 
 
 def _fingerprint(envelope: Envelope) -> int:

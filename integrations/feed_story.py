@@ -75,6 +75,8 @@ def _troubles(subscription: Subscription) -> Iterator[str]:
     yield from (alarm.words for alarm in subscription.alarms.filter(ended_at__isnull=True).exclude(kind__in=told))
     if subscription.registration != Registration.REGISTERED:
         yield f"{subscription.get_registration_display()}. {subscription.khoros_message}".strip()
+    elif subscription.khoros_message and not subscription.khoros_status:
+        yield subscription.khoros_message
     checked = subscription.checked_at
     if checked is not None and checked < timezone.now() - CHECKED_WITHIN:
         yield f"It was not checked at Khoros for {_span(timezone.now() - checked)}: does the process “beat” run?"

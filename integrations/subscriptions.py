@@ -197,6 +197,7 @@ class Run:
     listed: list[dict[str, Any]] = field(default_factory=list)
     answered_uuid: str = ""
     just_posted: bool = False
+    was_not_shown: bool = False
 
     def carry_out(self) -> Found:
         """Raises Failure when Khoros refuses or cannot be reached; what was done until then stays."""
@@ -215,8 +216,10 @@ class Run:
                 return self._as_it_stands(comparison)
             for step in comparison.steps:
                 self._take(step)
-        words = "Khoros did not show the feed as wanted after several changes; the next check goes on."
-        return Found(Registration.UNREACHABLE, words, address=self.wanted.address)
+        words = (
+            "Khoros accepted several changes, and did not show the feed as wanted after them; the next check goes on."
+        )
+        return Found(Registration.REFUSED, words, address=self.wanted.address)
 
     def _memory(self) -> Memory:
         row = self.subscription
@@ -298,6 +301,7 @@ class Run:
 
     def _note_posted(self) -> None:
         self.just_posted = True
+        self.was_not_shown = self.subscription.not_shown == self.wanted.fingerprint
         self.subscription.posted_as = self.wanted.fingerprint
         self.subscription.not_shown = ""
         self.subscription.khoros_uuid = storable(self.answered_uuid)[:64] or self.subscription.khoros_uuid
@@ -331,8 +335,7 @@ class Run:
             )  # fmt: skip
             return self._found(Registration.PAUSED, words, comparison)
         if not comparison.row:
-            words = "Khoros accepted the feed, but does not list it as it was posted."
-            return self._found(Registration.REGISTERED, words, comparison, uuid=self.answered_uuid, older_stand=True)
+            return self._not_listed(comparison)
         words = ""
         if comparison.steps:
             Subscription.objects.filter(pk=self.subscription.pk).update(next_catch_up_at=Now())
@@ -345,6 +348,16 @@ class Run:
                 "An older one stands beside it for a moment, so that nothing falls between them; then it is retired."
             )
         return self._found(Registration.REGISTERED, words, comparison, older_stand=bool(comparison.older))
+
+    def _not_listed(self, comparison: Comparison) -> Found:
+        """Once, the list may be late. Twice, Khoros does not have what it accepted, and is asked more seldom."""
+        Subscription.objects.filter(pk=self.subscription.pk).update(not_shown=self.wanted.fingerprint)
+        if not self.was_not_shown:
+            words = "Khoros accepted the feed, but does not list it yet."
+            return self._found(Registration.REGISTERED, words, comparison, uuid=self.answered_uuid, older_stand=True)
+        words = "Khoros accepted the feed again, and has no such subscription in its list. Ask Khoros' support."
+        gone = plan.Drift("gone", "Khoros does not list what it accepted.", "It is registered again at each check.")
+        return self._found(Registration.DRIFTED, words, comparison, uuid=self.answered_uuid, drift=(gone,))
 
     def _replacement_is_young(self) -> bool:
         """A list may be late: only one that is read after the overlap proves that no older one stands."""
@@ -415,6 +428,7 @@ def _record(subscription: Subscription, claim: datetime, found: Found) -> None:
     if found.registration == Registration.REGISTERED and found.khoros_uuid:
         there = Subscription.objects.filter(pk=subscription.pk)
         there.update(posted_as=wanted_of(subscription).fingerprint)
+        there.exclude(khoros_status="").update(not_shown="")
         there.exclude(receives_by=Subscription.Receives.PUSH).update(
             next_catch_up_at=Coalesce("next_catch_up_at", Now())
         )

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from integrations.destinations import DESTINATIONS
 from integrations.models import Attempt, Delivery, Notification
-from integrations.post import Unreadable
+from integrations.post import Unreadable, storable
 from integrations.routing import post_of
 
 State = Delivery.State
@@ -213,4 +213,4 @@ def readable_body(body: bytes) -> str:
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace")
     cut = f"\n… ({len(text)} characters in all)" if len(text) > LONGEST_RAW else ""
-    return text[:LONGEST_RAW] + cut
+    return storable(text[:LONGEST_RAW]) + cut

@@ -38,6 +38,14 @@ def give_the_web_server_the_right_of_way(**_kwargs: Any) -> None:
     os.nice(5)
 
 
+@celeryd_init.connect
+def let_workers_wait_for_a_database_connection(**_kwargs: Any) -> None:
+    """More threads than connections is normal in a worker; only a web request has to be answered within seconds."""
+    from django.conf import settings
+
+    settings.DATABASES["default"]["OPTIONS"]["pool"]["timeout"] = settings.WORKER_DATABASE_WAIT_SECONDS
+
+
 @worker_ready.connect
 def begin(**_kwargs: Any) -> None:
     """What became due while no worker ran does not wait for beat; and whoever delivers says that it is alive."""

@@ -190,6 +190,8 @@ DATABASES["default"]["OPTIONS"] |= {
     "pool": {"min_size": 1, "max_size": number("DATABASE_POOL_SIZE", 8, least=1), "timeout": 3},
 }
 
+WORKER_DATABASE_WAIT_SECONDS = 30
+
 REDIS_URL = required("REDIS_URL", "set it to a Redis or Valkey address, redis://...")
 if flag("REDIS_TLS_INSECURE", default=False) and REDIS_URL.startswith("rediss://"):
     # Heroku's Redis signs its own certificate.

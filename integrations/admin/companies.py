@@ -169,6 +169,8 @@ class CompanyAdmin(ConfigurationAdmin):
         """Pausing a foreign subscription, or retiring a forgotten one of ours: asked for, then confirmed."""
         company = self.found(request, company_id, to_change=True)
         row = next((row for row in company.listed if row["uuid"] == khoros_uuid), None)
+        if row is not None and (change == "retire") != companies.is_forgotten(row["externalId"]):
+            row = None
         back = request.GET.get("feed", "")
         is_number = back.isdecimal() and len(back) < 18
         feed = Subscription.objects.filter(company=company, pk=int(back)).first() if is_number else None

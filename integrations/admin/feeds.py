@@ -434,6 +434,8 @@ class PeriodForm(forms.Form):
             span = cleaned["ends"] - cleaned["begins"]
             if span < timedelta(0):
                 self.add_error("ends", "This is before the first day.")
+            elif not 2000 <= cleaned["begins"].year <= cleaned["ends"].year < 2200:
+                self.add_error("begins", "Choose days between 2000 and 2199.")
             elif span > LONGEST_PERIOD:
                 self.add_error("ends", f"Choose {LONGEST_PERIOD.days} days at most.")
         return cleaned

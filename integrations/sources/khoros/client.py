@@ -90,7 +90,13 @@ class KhorosClient:
         TooMuchAtOnce when the answer is longer than we read.
         """
         path = f"/v2/events/data/{quote(uuid, safe='')}?offset={offset}&limit={limit}"
-        return _list_in(self._call("GET", path, may_be_empty=True, cap_bytes=EVENTS_CAP_BYTES))
+        headers = {"Authorization": f"Bearer {self.api_token}"}
+        reply = self.line.call("GET", path, headers=headers, cap_bytes=EVENTS_CAP_BYTES, keep_reply=False)
+        if reply.is_cut and 200 <= reply.status < 300:
+            raise TooMuchAtOnce("Khoros' answer is longer than Casebridge reads at once.", status=reply.status)
+        if 200 <= reply.status < 300 and (rows := _json_lines(reply.body)) is not None:
+            return rows
+        return _list_in(read_answer(reply, without_secrets=self.line.without_secrets), is_open=True)
 
     def labels(self) -> list[dict[str, str]]:
         """GET /v2/labelsets, all pages: [{"name", "set"}], without those that are not ACTIVE."""
@@ -278,8 +284,22 @@ def _rows(content: Any) -> list[dict[str, Any]]:
     return [row for row in _list_in(content) if isinstance(row, dict)]
 
 
-def _list_in(content: Any) -> list[Any]:
-    """The list in an answer: bare, under `data`, or under a name below it. A lone object counts as a list of one."""
+def _json_lines(body: bytes) -> list[Any] | None:
+    """Nothing, or one JSON text on each of several lines; None for anything else."""
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(lines) == 1 or (lines and lines[0].strip() in (b"{", b"[")):
+        return None
+    try:
+        return [json.loads(line) for line in lines]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _list_in(content: Any, *, is_open: bool = False) -> list[Any]:
+    """The list in an answer: bare, under `data`, or under a name below it. A lone object counts as a list of one.
+
+    `is_open`: a list under a name nobody has heard of counts as well.
+    """
     for _ in range(3):
         if isinstance(content, list):
             return content
@@ -288,6 +308,8 @@ def _list_in(content: Any) -> list[Any]:
         inner = next((content[name] for name in ROW_NAMES if isinstance(content.get(name), list | dict)), None)
         if "eventName" in content:
             return [content]
+        if inner is None and is_open:
+            inner = next((value for value in content.values() if isinstance(value, list) and value), None)
         if inner is None:
             return [content] if content.keys() & LONE_ROW else []
         content = inner

@@ -22,7 +22,7 @@ SECRET_NAME = re.compile(
     r"authorization|cookie|token|secret|password|passwd|credential|session|signature|api[-_]?key|^key$|^sig$",
     re.IGNORECASE,
 )
-SECRET_PARAMETER = re.compile(r"([?&;]([^=&;#?\s]{1,100})=)[^&;#\s]*")
+SECRET_PARAMETER = re.compile(r"((?:^|[?&;])([^=&;#?\s]{1,100})=)[^&;#\s]*")
 MASK = "[removed by Casebridge]"
 SECRET_LOOK = re.compile(
     rb'("[\w-]{0,60}(?:authorization|cookie|token|secret|password|api[-_]?key)[\w-]{0,60}"\s*:\s*\[?\s*")[^"]*"',

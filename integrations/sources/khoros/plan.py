@@ -175,6 +175,8 @@ def _differences(wanted: Wanted, own: list[dict[str, Any]], memory: Memory) -> l
         return [Drift("changed_here", words, f"{again}; the older one is retired once the new one stands.")]
     if not own:
         return [Drift("gone", "Khoros has it no more.", f"{again}.")] if memory.posted_as else []
+    if memory.standing and memory.standing not in {uuid_of(row) for row in own}:
+        return [Drift("gone", "Khoros has it no more; only an older one of it is left.", f"{again}.")]
     row = newest(own)
     found: list[Drift] = []
     if event_name_of(row) != wanted.event_name:

@@ -13,6 +13,7 @@ from typing import Any
 
 from integrations.sources.khoros.dates import read_time
 
+MOST_NAMED = 20
 LIFETIME = timedelta(days=730)
 
 
@@ -75,7 +76,9 @@ def company_warning(found: Owner, company_id: str) -> str:
     """A sentence when the token does not see the company; both of Khoros' id spaces count."""
     if company_id in found.company_ids:
         return ""
-    seen = ", ".join(f"{row['name']} {row['id']}".strip() for row in found.companies) or "none"
+    names = [f"{row['name']} {row['id']}".strip() for row in found.companies]
+    seen = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+    seen = seen or "none"
     return (
         f"The API token does not list the company {company_id} (it lists: {seen}). "
         "Feeds are registered all the same; check the company id if no posts arrive."
