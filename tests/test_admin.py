@@ -628,3 +628,9 @@ def test_saving_a_page_leaves_alone_what_workers_wrote_meanwhile(
     admin.post(f"{BASE}/connection/{connection.pk}/change/", values | {"name": "Renamed"})
     connection.refresh_from_db()
     assert (connection.name, connection.pause_reason) == ("Renamed", "limit")
+
+
+def test_a_notification_with_half_an_emoji_has_its_page(admin: Client, mapping: Mapping, push: Any, work: Any) -> None:
+    push(json.dumps(making.notification(making.item(text="half \ud83d of it"))).encode())
+    work()
+    assert "half" in page(admin, f"notification/{Notification.objects.get().pk}/change/")

@@ -5,11 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from integrations import catch_up, repair, subscriptions
+from integrations import catch_up, intake, repair, subscriptions
 from integrations.models import CatchUp, Delivery, Mapping, Notification, Subscription
 from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.pull import pulled
@@ -348,3 +349,45 @@ def test_an_event_inside_something_else_is_recognised_as_the_pushed_one(row: Any
 def test_a_bare_post_is_read_as_the_feeds_event() -> None:
     found = pulled(making.item("twitter:5"), "stream-item-label-applied")
     assert [post.post_id for post in parse(found.body).posts] == ["twitter:5"]
+
+
+def test_a_list_of_lines_is_read_and_one_that_is_no_json_is_a_failure(sandbox: StandIn, feed: Subscription) -> None:
+    lines = "\n".join(json.dumps(making.notification()) for _ in range(3))
+    path = "/v2/events/data/"
+    sandbox.add_fault("answer", api="khoros", status=200, body=lines, path=path, times=1)
+    assert run(feed).new == 3
+    sandbox.add_fault("answer", api="khoros", status=200, body="Coming Soon", path=path, times=1)
+    failed = run(feed)
+    assert failed.state == State.FAILED
+    assert "could not be read" in failed.words
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"data": []}', '{"data": null, "total": 0}'])
+def test_an_empty_list_is_no_failure(sandbox: StandIn, feed: Subscription, body: str) -> None:
+    sandbox.add_fault("answer", api="khoros", status=200, body=body, path="/v2/events/data/")
+    assert counts(run(feed)) == (0, 0, 0, 0)
+
+
+def test_a_list_under_a_name_nobody_has_heard_of_is_read(sandbox: StandIn, feed: Subscription) -> None:
+    body = {"total": 1, "records": [making.notification()]}
+    sandbox.add_fault("answer", api="khoros", status=200, body=body, path="/v2/events/data/", times=1)
+    assert run(feed).new == 1
+
+
+def test_a_page_in_hand_survives_a_database_that_has_no_connection_for_a_moment(
+    sandbox: StandIn, feed: Subscription, monkeypatch: Any
+) -> None:
+    """What is read may be gone at Khoros: here each page is, and the first statement fails for each."""
+    sandbox.change_settings(pull_consumes=True)
+    monkeypatch.setattr(catch_up, "STORE_AGAIN_AFTER", (0.01, 0.01))
+    happen(sandbox, 150)
+    real, failures = intake.receive_batch, iter([True, False, True, False])
+
+    def fails_at_first(*args: Any, **kwargs: Any) -> int:
+        if next(failures, False):
+            raise OperationalError("couldn't get a connection after 3.00 sec")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(intake, "receive_batch", fails_at_first)
+    assert run(feed).state == State.DONE
+    assert Notification.objects.count() == 150

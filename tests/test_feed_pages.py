@@ -319,7 +319,13 @@ def _counts(html: str) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize(
-    "query", ["begins=x&ends=y", "begins=2026-01-02&ends=2026-01-01", "begins=2020-01-01&ends=2026-01-01"]
+    "query",
+    [
+        "begins=9999-12-31&ends=9999-12-31",
+        "begins=x&ends=y",
+        "begins=2026-01-02&ends=2026-01-01",
+        "begins=2020-01-01&ends=2026-01-01",
+    ],
 )
 def test_odd_periods_are_refused_in_words(admin: Client, feed: Subscription, query: str) -> None:
     assert "cb-trouble" in page(admin, f"subscription/{feed.pk}/reconciliation/?{query}")
