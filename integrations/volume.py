@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Max, Min, QuerySet
+from django.db.models import Count, Max, Min, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -113,13 +113,22 @@ def expected(usual: list[float], since: datetime, until: datetime) -> float:
 
 
 def days(subscription: Subscription, count: int = 14) -> list[tuple[datetime, int, int]]:
-    """(day, pushed, caught up) of the last days (UTC), oldest first, today included."""
-    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    """(day, pushed, caught up) of the last days (UTC), oldest first, today included. This hour is counted anew."""
+    now = timezone.now()
+    this_hour, today = _hour_of(now), _hour_of(now).replace(hour=0)
     first = today - timedelta(days=count - 1)
     found = {first + timedelta(days=number): [0, 0] for number in range(count)}
-    for row in _hours(subscription, first):
+    found[today] = _since(subscription, this_hour)
+    for row in _hours(subscription, first).filter(hour__lt=this_hour):
         day = row.hour.replace(hour=0)
         if day in found:
             found[day][0] += row.pushed
             found[day][1] += row.caught_up
     return [(day, pushed, caught_up) for day, (pushed, caught_up) in found.items()]
+
+
+def _since(subscription: Subscription, moment: datetime) -> list[int]:
+    """[pushed, caught up] since then, from the log itself."""
+    rows = Notification.objects.filter(subscription=subscription, received_at__gte=moment)
+    by = dict(rows.order_by().values_list("source").annotate(count=Count("pk")))
+    return [by.get(source.value, 0) for source in (Notification.Source.PUSHED, Notification.Source.CAUGHT_UP)]
