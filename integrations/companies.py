@@ -139,6 +139,17 @@ def test_connection(company: Company) -> list[Finding]:
     return findings
 
 
+def get_to_know(company_id: int) -> None:
+    """Notes whose the token is, what stands at Khoros and which labels there are: after a company was saved."""
+    company = Company.objects.filter(pk=company_id).first()
+    if company is not None:
+        findings = test_connection(company)
+        refresh_labels(company)
+        log.info(
+            "company asked for", company_id=company_id, is_good=all(each.is_good is not False for each in findings)
+        )
+
+
 def _test_whoami(company: Company, client: KhorosClient) -> list[Finding]:
     try:
         owner = note_owner(company, client)

@@ -4,11 +4,11 @@ import structlog
 from celery import shared_task
 from structlog.contextvars import bound_contextvars
 
-from integrations import alarms, delivery, routing, self_test, subscriptions, volume
+from integrations import alarms, companies, delivery, routing, self_test, subscriptions, volume
 from integrations import catch_up as catching_up
 from integrations import sweep as sweeping
 from integrations.models import Subscription
-from integrations.queueing import CATCH_UP, DELIVER, REGISTER, ROUTE, SELF_TEST, SWEEP, WATCH, publish
+from integrations.queueing import CATCH_UP, COMPANY, DELIVER, REGISTER, ROUTE, SELF_TEST, SWEEP, WATCH, publish
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,11 @@ def register(subscription_id: int) -> None:
     subscriptions.register(subscription_id)
     if Subscription.objects.filter(catching_up.due(), pk=subscription_id).exists():
         publish(CATCH_UP, subscription_id)
+
+
+@shared_task(name=COMPANY)
+def company(company_id: int) -> None:
+    companies.get_to_know(company_id)
 
 
 @shared_task(name=CATCH_UP)

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 
-from integrations import alarms, catch_up, companies, label_tester, subscriptions
+from integrations import alarms, catch_up, companies, label_tester, subscriptions, tasks
 from integrations.models import Alarm, CatchUp, Company, Installation, Mapping, Notification, SelfTest, Subscription
 from integrations.sources.khoros import token
 from tests import making
@@ -406,3 +406,27 @@ def test_a_mapping_is_offered_what_its_event_knows(admin: Client, feed: Subscrip
     assert 'name="accounts"' not in html
     mapping = Mapping.objects.get()
     assert "The ticket that an example makes" in page(admin, f"mapping/{mapping.pk}/change/")
+
+
+def test_a_new_company_is_asked_for_its_labels_so_that_the_first_feed_can_choose_one(
+    admin: Client, sandbox: StandIn, queued: Any
+) -> None:
+    form = form_of(page(admin, "company/add/"))
+    admin.post(
+        f"{BASE}/company/add/",
+        form | {"name": "Brand", "company_id": "42", "api_version": "v2", "new_api_token": "sandbox-khoros-token"},
+    )
+    company = Company.objects.get()
+    assert ("integrations.tasks.company", company.pk) in queued()
+    tasks.company(company.pk)
+    assert '<option value="CreateCase">' in page(admin, "subscription/add/")
+    assert "John Doe" in page(admin, f"company/{company.pk}/change/")
+
+
+def test_who_am_i_is_asked_with_a_closing_slash_too(feed: Subscription, sandbox: StandIn) -> None:
+    sandbox.add_fault("answer", api="khoros", status=404, body={}, path="/v2/whoami", times=1)
+    assert companies.test_connection(feed.company)[0].is_good
+    assert [call.path for call in sandbox.calls("khoros") if "whoami" in call.path][-2:] == [
+        "/v2/whoami",
+        "/v2/whoami/",
+    ]

@@ -16,7 +16,7 @@ from integrations.encryption import UnreadableSecret
 from integrations.forms import CompanyForm
 from integrations.http import Failure
 from integrations.models import Company, Subscription
-from integrations.queueing import REGISTER, publish
+from integrations.queueing import COMPANY, REGISTER, publish
 from integrations.sources.khoros import plan
 
 themed(CompanyForm)
@@ -132,6 +132,7 @@ class CompanyAdmin(ConfigurationAdmin):
 
     def save_model(self, request: HttpRequest, obj: Company, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        transaction.on_commit(lambda: publish(COMPANY, obj.pk), robust=True)
         check_soon(list(obj.subscriptions.filter(deleted_at__isnull=True).values_list("pk", flat=True)))
 
     def after_switching(self, ids: list[int]) -> None:

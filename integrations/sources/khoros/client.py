@@ -34,8 +34,16 @@ class KhorosClient:
     api_token: str
 
     def whoami(self) -> dict[str, Any]:
-        """GET /v2/whoami: a bare object with `companies[].id` and `.products[].externalCompanyId`."""
-        return _object(self._call("GET", "/v2/whoami"))
+        """GET /v2/whoami: a bare object with `companies[].id` and `.products[].externalCompanyId`.
+
+        The contract writes its path with a closing slash, the vendor's prose without: one of them answers.
+        """
+        try:
+            return _object(self._call("GET", "/v2/whoami"))
+        except Failure as failure:
+            if failure.status not in (301, 302, 307, 308, 404):
+                raise
+        return _object(self._call("GET", "/v2/whoami/"))
 
     def subscriptions(self) -> list[dict[str, Any]]:
         """GET /v2/events/subscription, all pages. Numbering from 0 or 1 is undocumented: ends on nothing new."""
