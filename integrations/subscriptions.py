@@ -454,6 +454,21 @@ def _close_the_overlap(subscription: Subscription) -> None:
     )
 
 
+# --- A new public address --------------------------------------------------------------------------------------------
+
+
+def notice_a_new_address() -> None:
+    """After the portal moved, feeds are not left at the old address until their next regular check."""
+    rows = Subscription.objects.filter(is_active=True, registration=Registration.REGISTERED)
+    for subscription in rows.exclude(registered_address="").only("uuid", "receives_by", "registered_address"):
+        try:
+            moved = subscription.is_pushed and webhook_url(subscription) != subscription.registered_address
+        except NoPublicAddress:
+            continue
+        if moved:
+            wish([subscription.pk])
+
+
 # --- What staff ask for ----------------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,7 @@ def send_self_test(self_test_id: int) -> None:
 
 @shared_task(name=WATCH, store_errors_even_if_ignored=False)
 def watch() -> None:
+    subscriptions.notice_a_new_address()
     volume.count()
     catching_up.forget_idle_runs()
     alarms.watch()

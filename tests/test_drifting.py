@@ -448,3 +448,23 @@ def test_an_unreadable_list_is_not_quoted_as_it_may_hold_others_tokens(
     sandbox.add_fault("answer", api="khoros", status=200, body=body, method="GET", path="/v2/events/subscription")
     assert "could not be read" in check(subscription).khoros_message
     assert "somebody-elses-secret" not in subscription.khoros_message
+
+
+def test_a_new_public_address_is_noticed_before_the_next_regular_check(
+    sandbox: StandIn, subscription: Subscription, settings: Any
+) -> None:
+    check(subscription)
+    subscriptions.notice_a_new_address()
+    due = Subscription.objects.filter(subscriptions.due())
+    assert not due.exists()
+    settings.PUBLIC_URL = "http://127.0.0.1:9000"
+    subscriptions.notice_a_new_address()
+    assert due.exists()
+    subscriptions.register(subscription.pk)
+    assert sandbox.subscriptions()[0]["notificationUri"].startswith("http://127.0.0.1:9000/")
+    subscriptions.notice_a_new_address()
+    assert not due.exists()
+
+
+def test_a_call_to_the_old_host_name_is_heard(subscription: Subscription, push: Any) -> None:
+    assert push(headers={"Host": "the-old-name.example.com"}).status_code == 200
