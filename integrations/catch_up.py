@@ -252,9 +252,16 @@ def _fingerprint(envelope: Envelope) -> int:
 
 
 def was_read_since(subscription: Subscription, moment: datetime) -> bool:
-    """Whether a run that began after the moment has read everything, older subscriptions of the feed included."""
-    done = subscription.catch_ups.filter(state=CatchUp.State.DONE, started_at__gte=moment)
-    return done.exclude(mode=CatchUp.Mode.COMPARE).exists()
+    """Whether a run that began after the moment has read all there is, older subscriptions of the feed included.
+
+    Where Khoros' list could never be read (it may not be offered at all), a run that failed tells as much.
+    """
+    runs = subscription.catch_ups.exclude(mode=CatchUp.Mode.COMPARE)
+    since = runs.filter(started_at__gte=moment)
+    if since.filter(state=CatchUp.State.DONE).exists():
+        return True
+    was_ever_read = runs.filter(state=CatchUp.State.DONE).exists()
+    return not was_ever_read and since.filter(state=CatchUp.State.FAILED).exists()
 
 
 def _end(reading: Reading, state: CatchUp.State, words: str) -> None:
@@ -271,7 +278,7 @@ def _end(reading: Reading, state: CatchUp.State, words: str) -> None:
     Subscription.objects.filter(pk=subscription.pk).update(next_catch_up_at=_next(subscription, failures), **columns)
     if CatchUp.objects.filter(subscription=subscription, state=CatchUp.State.WAITING).exists():
         Subscription.objects.filter(pk=subscription.pk).update(next_catch_up_at=Now())
-    if state == CatchUp.State.DONE and subscription.replaces:
+    if subscription.replaced_at is not None and was_read_since(subscription, run.started_at):
         # An older subscription at Khoros may have waited for this, to be retired.
         Subscription.objects.filter(pk=subscription.pk, replaced_at__isnull=False).update(next_check_at=Now())
     log.info("caught up", subscription_id=subscription.pk, state=state, pages=reading.pages)

@@ -276,6 +276,8 @@ def test_events_of_the_one_being_replaced_are_read_before_it_is_retired(
 def test_where_events_cannot_be_read_the_older_one_is_retired_all_the_same_after_an_hour(
     sandbox: StandIn, feed: Subscription
 ) -> None:
+    run(feed)
+    CatchUp.objects.update(started_at=timezone.now() - timedelta(days=1))
     sandbox.change_settings(resubscribe="second", pull=False)
     Subscription.objects.update(label="Create")
     for hours in (0.0, 0.5, 2.0):
@@ -391,3 +393,17 @@ def test_a_page_in_hand_survives_a_database_that_has_no_connection_for_a_moment(
     monkeypatch.setattr(intake, "receive_batch", fails_at_first)
     assert run(feed).state == State.DONE
     assert Notification.objects.count() == 150
+
+
+def test_where_khoros_offers_no_list_of_events_nothing_waits_for_it(sandbox: StandIn, feed: Subscription) -> None:
+    sandbox.change_settings(resubscribe="second", pull=False)
+    Subscription.objects.update(label="Create")
+    subscriptions.wish([feed.pk], "olga")
+    subscriptions.register(feed.pk)
+    Subscription.objects.update(replaced_at=timezone.now() - timedelta(minutes=5))
+    subscriptions.wish([feed.pk])
+    subscriptions.register(feed.pk)
+    assert len(sandbox.subscriptions()) == 2
+    catch_up.catch_up(feed.pk)
+    subscriptions.register(feed.pk)
+    assert len(sandbox.subscriptions()) == 1

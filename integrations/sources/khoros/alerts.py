@@ -79,10 +79,12 @@ def _credential(data: dict[str, Any], event_name: str, happened_at: datetime | N
     when = read_time(data.get("when"))
     known = f"“{name or as_text(data.get('serviceId')) or 'without a name'}”" + (f" ({service})" if service else "")
     words = CREDENTIAL_WORDS.get(event_name.removeprefix("credential-"), "Something happened to the account {name}.")
+    message = as_text(data.get("message"))
     facts = (
         ("credential_name", name),
         ("credential_id", as_text(data.get("serviceId"))),
-        ("khoros_message", as_text(data.get("message"))),
+        # "success" says that the event was registered, not that all is well.
+        ("khoros_message", "" if message.lower() == "success" else message),
     )
     return _made(
         data, event_name, happened_at, event_uuid,
