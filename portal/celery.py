@@ -3,12 +3,13 @@
 import logging.config
 import os
 import threading
+import time
 import warnings
 from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning
-from celery.signals import celeryd_init, setup_logging, worker_ready
+from celery.signals import beat_embedded_init, celeryd_init, setup_logging, worker_ready
 from kombu.entity import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -30,6 +31,19 @@ def do_not_warn_of_root_on_a_trial_machine(**_kwargs: Any) -> None:
 
     if settings.LOCAL_URL:
         warnings.filterwarnings("ignore", category=SecurityWarning)
+
+
+@beat_embedded_init.connect
+def end_beat_with_its_worker(**_kwargs: Any) -> None:
+    """Beat inside a worker is a process of its own, and would go on by itself after a kill -9 of the worker."""
+    worker = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == worker:
+            time.sleep(1)
+        os._exit(0)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 @celeryd_init.connect

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 import uuid
@@ -209,10 +210,18 @@ def test_what_was_never_pushed_becomes_a_ticket_all_the_same_even_if_the_workers
     post = zendesk.add_post(text="Nobody pushed this", entity_id="twitter:70701")
     zendesk.change_settings(push=False)
     zendesk.apply_label("CreateCase", post["id"])
-    for pid in pids_of(portal_process, "worker", "beat"):
-        os.kill(pid, signal.SIGKILL)
+    (beat,) = pids_of(portal_process, "beat")
+    inside = children_of(beat)
+    kill_9(portal_process, "worker", "beat")
     wait_until(lambda: tickets_by_post(zendesk)["twitter:70701"] == 1)
     zendesk.change_settings(push=True)
+    assert inside
+    wait_until(lambda: not any(_is_alive(pid) for pid in inside))
+
+
+def children_of(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [int(child) for child, parent in map(str.split, listed.splitlines()) if int(parent) == pid]
 
 
 def test_ctrl_c_ends_everything_and_the_data_is_kept(portal_process: Trial, zendesk: StandIn) -> None:
