@@ -314,12 +314,12 @@ class Run:
 
     # --- What came of it ---
 
-    def _found(self, state: str, words: str, comparison: Comparison, **more: Any) -> Found:
+    def _found(self, state: str, words: str, comparison: Comparison, *, uuid: str = "", **more: Any) -> Found:
         row = comparison.row
         return Found(
             state,
             words,
-            plan.uuid_of(row) or more.pop("uuid", ""),
+            plan.uuid_of(row) or uuid,
             plan.status_of(row),
             self.wanted.address,
             tuple(plan.others_for_the_same(self.wanted, self.listed))[:MOST_OTHERS],

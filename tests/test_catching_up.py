@@ -1,16 +1,18 @@
 """Catching up: what Khoros holds and never pushed is fetched, once, in whatever shape and order the list comes."""
 
 import json
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import OperationalError
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from integrations import catch_up, intake, repair, subscriptions
+from integrations import catch_up, repair, subscriptions
 from integrations.models import CatchUp, Delivery, Mapping, Notification, Subscription
 from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.pull import pulled
@@ -376,23 +378,54 @@ def test_a_list_under_a_name_nobody_has_heard_of_is_read(sandbox: StandIn, feed:
     assert run(feed).new == 1
 
 
-def test_a_page_in_hand_survives_a_database_that_has_no_connection_for_a_moment(
+def test_a_page_in_hand_survives_a_database_that_breaks_off_while_storing_it(
     sandbox: StandIn, feed: Subscription, monkeypatch: Any
 ) -> None:
-    """What is read may be gone at Khoros: here each page is, and the first statement fails for each."""
+    """What was read is gone at Khoros; the statement that stores it waits for a lock, and its connection is ended."""
     sandbox.change_settings(pull_consumes=True)
-    monkeypatch.setattr(catch_up, "STORE_AGAIN_AFTER", (0.01, 0.01))
+    monkeypatch.setattr(catch_up, "STORE_AGAIN_AFTER", (0.5, 0.5))
     happen(sandbox, 150)
-    real, failures = intake.receive_batch, iter([True, False, True, False])
-
-    def fails_at_first(*args: Any, **kwargs: Any) -> int:
-        if next(failures, False):
-            raise OperationalError("couldn't get a connection after 3.00 sec")
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(intake, "receive_batch", fails_at_first)
-    assert run(feed).state == State.DONE
+    breaker = threading.Thread(target=end_the_connection_that_waits)
+    with transaction_elsewhere() as elsewhere:
+        elsewhere.execute("LOCK TABLE integrations_notification IN EXCLUSIVE MODE")
+        breaker.start()
+        reader = threading.Thread(target=run_apart, args=(feed,))
+        reader.start()
+        breaker.join(timeout=20)
+    reader.join(timeout=20)
+    assert CatchUp.objects.get().state == State.DONE
     assert Notification.objects.count() == 150
+
+
+def run_apart(feed: Subscription) -> None:
+    """In a thread, whose database connection is its own."""
+    run(feed)
+    database.close()
+
+
+def transaction_elsewhere() -> Any:
+    settings = database.settings_dict
+    return psycopg.connect(
+        host=settings["HOST"],
+        port=settings["PORT"],
+        user=settings["USER"],
+        password=settings["PASSWORD"],
+        dbname=settings["NAME"],
+    )
+
+
+def end_the_connection_that_waits() -> None:
+    with transaction_elsewhere() as elsewhere:
+        ended = None
+        until = time.monotonic() + 15
+        while ended is None and time.monotonic() < until:
+            time.sleep(0.05)
+            ended = elsewhere.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH batch%'"
+            ).fetchone()
+            elsewhere.rollback()
+        assert ended
 
 
 def test_where_khoros_offers_no_list_of_events_nothing_waits_for_it(sandbox: StandIn, feed: Subscription) -> None:

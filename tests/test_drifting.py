@@ -1,16 +1,21 @@
 """Feeds that somebody changed at Khoros, or here: shown, put right, recorded; nothing falls between old and new."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from integrations import catch_up, companies, intake, subscriptions
 from integrations.models import Change, Company, Delivery, Installation, Mapping, Notification, Subscription
 from integrations.models.configuration import new_bearer_token
-from integrations.sources.khoros.client import KhorosClient
 from tests import making
 from tests.stand_in import StandIn
 
@@ -160,49 +165,68 @@ def test_earlier_tokens_end_a_day_after_khoros_was_seen_to_use_the_new_one(
 
 
 @pytest.mark.parametrize("mode", ["update", "second"])
-def test_a_death_between_any_two_calls_ends_as_one_feed(
-    sandbox: StandIn, subscription: Subscription, monkeypatch: Any, mode: str
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_process_killed_during_a_call_leaves_one_feed_with_the_new_token(
+    sandbox: StandIn, subscription: Subscription, settings: Any, method: str, mode: str
 ) -> None:
-    """The run dies after its first call, then after its second, ...: each time another one goes on from there."""
+    """The stand-in goes on with the call that the dead process made: what was asked for happens at Khoros."""
     sandbox.change_settings(resubscribe=mode, list_shows_token=False)
     check(subscription)
-    for number in range(1, 7):
-        subscriptions.change_bearer_token(subscription, new_bearer_token())
-        die_after(number, monkeypatch, lambda: check(subscription))
+    subscriptions.change_bearer_token(subscription, new_bearer_token())
+    kill_during(sandbox, subscription, method, settings.PUBLIC_URL)
+    finish_after_the_death(subscription)
+    (listed,) = sandbox.subscriptions()
+    posted = [call.body for call in sandbox.calls("khoros") if call.method == "POST"][-1]
+    assert subscription.bearer_token.reveal() in posted
+    assert (listed["status"], subscription.registration) == ("ACTIVE", Registration.REGISTERED)
+
+
+def test_a_process_killed_while_it_retires_the_older_one_leaves_the_new_one(
+    sandbox: StandIn, subscription: Subscription, settings: Any
+) -> None:
+    sandbox.change_settings(resubscribe="second", list_shows_token=False)
+    check(subscription)
+    subscriptions.change_bearer_token(subscription, new_bearer_token())
+    new = check(subscription).khoros_uuid
+    end_the_overlap()
+    kill_during(sandbox, subscription, "DELETE", settings.PUBLIC_URL)
+    finish_after_the_death(subscription)
+    assert [row["uuid"] for row in sandbox.subscriptions()] == [new]
+
+
+def kill_during(sandbox: StandIn, subscription: Subscription, method: str, public_url: str) -> None:
+    """Checks the feed in a process of its own, and kills it with -9 in the middle of its first such call."""
+    sandbox.control("DELETE", "requests")
+    sandbox.add_fault("delay", api="khoros", seconds=1.5, times=1, method=method, path="/v2/events/subscription")
+    subscriptions.wish([subscription.pk])
+    code = f"from integrations import subscriptions; subscriptions.register({subscription.pk})"
+    process = subprocess.Popen([sys.executable, "manage.py", "shell", "-c", code], env=environment(sandbox, public_url))
+    wait_until(lambda: any(call.method == method and "whoami" not in call.path for call in sandbox.calls("khoros")))
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=10)
+    wait_until(lambda: all(call.status for call in sandbox.calls("khoros")))
+
+
+def environment(sandbox: StandIn, public_url: str) -> dict[str, str]:
+    database = connection.settings_dict
+    address = f"{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    wanted = {"DATABASE_URL": f"postgres://{address}", "KHOROS_API_URL": sandbox.url, "PUBLIC_URL": public_url}
+    return os.environ | wanted
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < until, "it did not come to pass in time"
+        time.sleep(0.05)
+
+
+def finish_after_the_death(subscription: Subscription) -> None:
+    """The dead process's claim runs out, and the overlap ends."""
+    for _ in range(3):
         Subscription.objects.update(checking_until=None)
         check(subscription)
         end_the_overlap()
-        check(subscription)
-        (listed,) = sandbox.subscriptions()
-        stored = sandbox.calls("khoros")
-        posted = [call.body for call in stored if call.method == "POST"][-1]
-        assert subscription.bearer_token.reveal() in posted
-        assert listed["status"] == "ACTIVE"
-        assert subscription.registration == Registration.REGISTERED
-
-
-class Killed(BaseException):
-    """As if the process had ended there."""
-
-
-def die_after(number: int, monkeypatch: Any, run: Callable[[], Any]) -> None:
-    calls = 0
-    real = KhorosClient._call
-
-    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        answer = real(self, *args, **kwargs)
-        calls += 1
-        if calls == number:
-            raise Killed
-        return answer
-
-    with monkeypatch.context() as patch:
-        patch.setattr(KhorosClient, "_call", counted)
-        try:
-            run()
-        except Killed:
-            return
 
 
 def test_a_refused_status_is_told_in_words(sandbox: StandIn, subscription: Subscription) -> None:

@@ -66,18 +66,7 @@ class KeptFilter(admin.SimpleListFilter):
 @admin.register(Subscription)
 class SubscriptionAdmin(ConfigurationAdmin):
     form = SubscriptionForm
-    owned = (
-        "company",
-        "event_name",
-        "match",
-        "label",
-        "is_active",
-        "receives_by",
-        "repairs_itself",
-        "silence_alarm",
-        "silence_hours",
-        "registration",
-    )
+    owned = (*SubscriptionForm.Meta.fields, "registration")
     list_display = ("listens_to", "company", "event_name", "health", "registration_label", "last_heard", "others")
     list_display_links = ("listens_to",)
     list_filter = ("registration", "company", "is_active", KeptFilter)
