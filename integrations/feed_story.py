@@ -12,7 +12,17 @@ from integrations import alarms, companies, volume
 from integrations.addresses import NoPublicAddress, webhook_url
 from integrations.bearer_tokens import previous_tokens
 from integrations.health import WORKER_SILENT_AFTER
-from integrations.models import Alarm, CatchUp, Change, Delivery, Installation, Notification, SelfTest, Subscription
+from integrations.models import (
+    Alarm,
+    CatchUp,
+    Change,
+    Company,
+    Delivery,
+    Installation,
+    Notification,
+    SelfTest,
+    Subscription,
+)
 from integrations.self_test import SELF_TEST_POST, notification_of
 from integrations.sources.khoros import plan
 from integrations.telling import moment
@@ -75,7 +85,7 @@ def _troubles(subscription: Subscription) -> Iterator[str]:
     yield from (alarm.words for alarm in subscription.alarms.filter(ended_at__isnull=True).exclude(kind__in=told))
     if subscription.registration != Registration.REGISTERED:
         yield f"{subscription.get_registration_display()}. {subscription.khoros_message}".strip()
-    elif subscription.khoros_message and not subscription.khoros_status:
+    elif subscription.khoros_message and not subscription.khoros_status and not _is_by_v1(subscription):
         yield subscription.khoros_message
     checked = subscription.checked_at
     if checked is not None and checked < timezone.now() - CHECKED_WITHIN:
@@ -135,6 +145,8 @@ def wanted_words(subscription: Subscription) -> str:
     if not subscription.is_active:
         return "Paused: it is switched off here."
     how = subscription.get_receives_by_display().lower()
+    if _is_by_v1(subscription):
+        return f"Active; {how}. Differences at Khoros cannot be seen by version 1 of its API."
     repairs = "put right by itself" if subscription.repairs_itself else "shown here until somebody clicks"
     return f"Active; {how}. Differences at Khoros are {repairs}."
 
@@ -147,6 +159,10 @@ def actual_words(subscription: Subscription) -> str:
     is_well = not subscription.is_active or subscription.registration == Registration.REGISTERED
     words = f" {subscription.khoros_message}" if subscription.khoros_message and is_well else ""
     return f"{subscription.get_registration_display()}.{status}{known} {checked}{words}"
+
+
+def _is_by_v1(subscription: Subscription) -> bool:
+    return subscription.company.api_version == Company.ApiVersion.V1
 
 
 def _address_words(subscription: Subscription) -> str:

@@ -430,3 +430,15 @@ def test_who_am_i_is_asked_with_a_closing_slash_too(feed: Subscription, sandbox:
         "/v2/whoami",
         "/v2/whoami/",
     ]
+
+
+def test_a_feed_by_version_1_is_healthy_and_says_what_is_assumed(
+    admin: Client, sandbox: StandIn, mapping: Mapping
+) -> None:
+    Installation.objects.update(worker_heard_at=timezone.now())
+    Company.objects.update(api_version="v1")
+    Subscription.objects.update(receives_by="push")
+    html = page(admin, f"subscription/{check(mapping.subscription).pk}/change/")
+    assert "Healthy" in html
+    assert "Casebridge assumes that the feed stands as posted" in html
+    assert "cannot be seen by version 1" in html
