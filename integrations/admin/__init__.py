@@ -1,5 +1,11 @@
 """What staff see. No logic lives here: pages show what the models hold, and actions call the journey's own services."""
 
-from integrations.admin import companies, configuration, feeds, log, others, watching
+from django.contrib import admin
 
-__all__ = ["companies", "configuration", "feeds", "log", "others", "watching"]
+from integrations.admin import companies, connections, feeds, log, mappings, others, watching
+
+__all__ = ["companies", "connections", "feeds", "log", "mappings", "others", "watching"]
+
+admin.site.site_title = admin.site.site_header = "Casebridge"
+admin.site.index_title = "Overview"
+admin.site.enable_nav_sidebar = True

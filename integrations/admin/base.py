@@ -13,6 +13,8 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from unfold.admin import ModelAdmin
 from unfold.widgets import (
     UnfoldAdminEmailInputWidget,
@@ -25,6 +27,7 @@ from unfold.widgets import (
 )
 
 from integrations import bootstrap
+from integrations.destinations import DESTINATIONS, Destination
 from integrations.encryption import Secret, UnreadableSecret
 from integrations.repair import Done
 
@@ -44,6 +47,18 @@ ENVIRONMENT_DIFFERS = (
     "The environment holds another secret (or sign-in) than the one stored here. The stored one is used. Press "
     "“Take the secret from the environment” to use the other."
 )
+
+
+def destination_of_kind(kind: str) -> Destination:
+    if kind not in DESTINATIONS:
+        raise Http404
+    return DESTINATIONS[kind]
+
+
+def as_rows(values: dict[str, Any]) -> str:
+    """Settings for people who may look but not change."""
+    rows = [(name.replace("_", " "), str(value)) for name, value in values.items() if value not in ("", [], None)]
+    return format_html_join(mark_safe("<br>"), "{}: {}", rows)
 
 
 class CappedPaginator(Paginator):

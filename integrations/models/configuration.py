@@ -182,6 +182,20 @@ class Subscription(models.Model):
     silence_hours = models.PositiveIntegerField(
         "hours of silence", null=True, blank=True, help_text="So many hours without a notification raise the alarm."
     )
+    ticket_target_minutes = models.PositiveIntegerField(
+        "target: a ticket within (minutes)",
+        null=True,
+        blank=True,
+        help_text="From the customer's post to the ticket. Later ones are shown on the overview and raise an alarm. "
+        "Empty: no target.",
+    )
+    solve_target_minutes = models.PositiveIntegerField(
+        "target: solved within (minutes)",
+        null=True,
+        blank=True,
+        help_text="From the customer's post to the first time the ticket is solved, for example 1440 for a day. Empty: "
+        "no target.",
+    )
     bearer_token = SecretField()
     token_changed_at = models.DateTimeField(db_default=Now(), editable=False)
     # Tokens that calls may still bear, one per line, newest first. Until a time, or without an end as long as Khoros
@@ -298,9 +312,39 @@ class Connection(models.Model):
         help_text="Ask Zendesk first whether the ticket exists already. Slower; switch it on after the database was "
         "restored from a backup, and off again a day later.",
     )
+    limit_share = models.PositiveSmallIntegerField(
+        "share of the request limit (%)",
+        db_default=100,
+        default=100,
+        help_text="All integrations of the account share one limit. 100 uses all that the others leave; 50 never uses "
+        "more than half of it.",
+    )
+    surge_minutes = models.PositiveSmallIntegerField(
+        "surge after (minutes)",
+        db_default=5,
+        default=5,
+        help_text="When more new posts wait than the limit clears in so many minutes, tickets are made up to 100 at a "
+        "time. 0 switches that off.",
+    )
+    breaker_enabled = models.BooleanField(
+        "breaker",
+        db_default=True,
+        default=True,
+        help_text="After repeated failures to reach the account only one delivery at a time is tried, until one comes "
+        "through.",
+    )
     from_environment = models.BooleanField(default=False, editable=False)
     access_token = SecretField()
     access_token_expires_at = models.DateTimeField(null=True, editable=False)
+    # Of the authorization code grant: each use replaces both tokens, so one process at a time refreshes.
+    refresh_token = SecretField(db_default="")
+    renewing_until = models.DateTimeField(null=True, editable=False)
+    granted_scope = models.CharField(max_length=500, blank=True, default="", db_default="", editable=False)
+    # What the last test of the connection found: [{"ok": true, "words": "Signed in as ..."}].
+    checks = models.JSONField(default=list, db_default=[], editable=False)
+    checked_at = models.DateTimeField("last tested", null=True, editable=False)
+    # How far the account's clock is ahead of the database's, in seconds, as its answers' Date headers tell.
+    clock_ahead_seconds = models.IntegerField(db_default=0, default=0, editable=False)
     paused_at = models.DateTimeField(null=True, editable=False)
     paused_until = models.DateTimeField(null=True, editable=False)
     pause_reason = models.TextField(blank=True, default="", editable=False)
@@ -308,6 +352,19 @@ class Connection(models.Model):
     paused_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     # How many limits in a row (429 without Retry-After) were met: the pause grows with it.
     limits_in_a_row = models.PositiveIntegerField(default=0, editable=False)
+    # The breaker: how many failures to reach the account in a row, since when it is open, when the next probe may go.
+    transport_failures = models.PositiveIntegerField(db_default=0, default=0, editable=False)
+    breaker_opened_at = models.DateTimeField(null=True, editable=False)
+    breaker_probe_at = models.DateTimeField(null=True, editable=False)
+    breaker_reason = models.TextField(blank=True, default="", db_default="", editable=False)
+    surge_since = models.DateTimeField(null=True, editable=False)
+    # The account's queue of jobs is full: no bulk call before then.
+    bulk_wait_until = models.DateTimeField(null=True, editable=False)
+    # The webhook at the account that tells us what becomes of tickets.
+    webhook_id = models.CharField(max_length=80, blank=True, default="", db_default="", editable=False)
+    webhook_secret = SecretField(db_default="")
+    webhook_problem = models.TextField(blank=True, default="", db_default="", editable=False)
+    webhook_heard_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -322,6 +379,13 @@ class Connection(models.Model):
                 condition=Q(from_environment=True),
                 name="connection_from_environment_once",
             ),
+            models.CheckConstraint(
+                condition=Q(limit_share__gte=1, limit_share__lte=100), name="connection_share_is_a_percentage"
+            ),
+            models.CheckConstraint(
+                condition=Q(breaker_opened_at__isnull=True) | Q(breaker_probe_at__isnull=False),
+                name="connection_open_breaker_has_its_probe",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -334,7 +398,54 @@ class Connection(models.Model):
     def open_now(prefix: str = "") -> Q:
         """Condition: the connection may be called now. `prefix` is the path to it, like "connection__"."""
         not_paused = Q(**{f"{prefix}paused_at__isnull": True}) | Q(**{f"{prefix}paused_until__lte": Now()})
-        return Q(**{f"{prefix}is_active": True}) & not_paused
+        not_broken = Q(**{f"{prefix}breaker_opened_at__isnull": True}) | Q(**{f"{prefix}breaker_probe_at__lte": Now()})
+        return Q(**{f"{prefix}is_active": True}) & not_paused & not_broken
+
+
+class AccountSchema(models.Model):
+    """What an account offers to choose from, as last read: apart from the connection, which is read at every delivery.
+
+    `lists` is the destination's: for Zendesk {"groups": [{"id", "name"}], "fields": [...], ...}; `problems` says, list
+    by list, why it could not be read. What was read before is kept as long as a list cannot be read.
+    """
+
+    connection = models.OneToOneField(Connection, on_delete=models.CASCADE, primary_key=True, related_name="schema")
+    lists = models.JSONField(default=dict)
+    problems = models.JSONField(default=dict)
+    read_at = models.DateTimeField(null=True)
+    next_read_at = models.DateTimeField(null=True)
+    reading_until = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["next_read_at"], condition=Q(next_read_at__isnull=False), name="schema_read_due")
+        ]
+
+    def __str__(self) -> str:
+        return f"What {self.connection} offers"
+
+
+class Requester(models.Model):
+    """A social author as a user of the account: looked up or made once, then remembered.
+
+    `user_id` is empty where the author cannot be used; `problem` then says why, and the intake user stands in.
+    """
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="requesters")
+    external_id = models.CharField(max_length=250)
+    name = models.CharField(max_length=255, blank=True, default="")
+    user_id = models.CharField(max_length=40, blank=True, default="")
+    problem = models.TextField(blank=True, default="")
+    resolved_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "external_id"], name="requester_known_once"),
+            models.CheckConstraint(condition=~Q(user_id="") | ~Q(problem=""), name="requester_is_known_or_says_why"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.external_id
 
 
 class Mapping(models.Model):
@@ -353,6 +464,13 @@ class Mapping(models.Model):
     )
     conditions = models.JSONField(default=dict, editable=False)
     settings = models.JSONField(default=dict, editable=False)
+    # What no longer fits the account, as of the last check: [{"field": "group_id", "words": "..."}].
+    warnings = models.JSONField(default=list, db_default=[], editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+    # What the account said last that it dropped of a ticket, and on which delivery.
+    dropped = models.TextField(blank=True, default="", db_default="", editable=False)
+    dropped_at = models.DateTimeField(null=True, editable=False)
+    dropped_on = models.BigIntegerField(null=True, editable=False)
     from_environment = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)

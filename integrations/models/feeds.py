@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from integrations.models.configuration import Company, Subscription
+from integrations.models.configuration import Company, Connection, Mapping, Subscription
 
 
 class Change(models.Model):
@@ -146,10 +146,18 @@ class Alarm(models.Model):
         TOKEN = "token", "API token"
         CATCH_UP = "catch_up", "Catch-up fails"
         PUSHES_LOST = "pushes_lost", "Pushes do not arrive"
+        CONNECTION = "connection", "Connection paused"
+        BREAKER = "breaker", "Account not reached"
+        TOKEN_END = "token_end", "Sign-in ends"
+        MAPPING = "mapping", "Mapping no longer fits"
+        FLOOD = "flood", "Flood on one label"
+        TARGET = "target", "Target missed"
 
     kind = models.CharField(max_length=12, choices=Kind)
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, related_name="alarms")
     company = models.ForeignKey(Company, on_delete=models.CASCADE, null=True, related_name="alarms")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, null=True, related_name="alarms")
+    mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, null=True, related_name="alarms")
     words = models.TextField()
     raised_at = models.DateTimeField("raised", db_default=Now())
     ended_at = models.DateTimeField("ended", null=True)
@@ -172,10 +180,24 @@ class Alarm(models.Model):
                 condition=Q(ended_at__isnull=True) & Q(company__isnull=False),
                 name="alarm_open_once_per_company",
             ),
+            models.UniqueConstraint(
+                fields=["kind", "connection"],
+                condition=Q(ended_at__isnull=True) & Q(connection__isnull=False),
+                name="alarm_open_once_per_connection",
+            ),
+            models.UniqueConstraint(
+                fields=["kind", "mapping"],
+                condition=Q(ended_at__isnull=True) & Q(mapping__isnull=False),
+                name="alarm_open_once_per_mapping",
+            ),
             models.CheckConstraint(
-                condition=Q(subscription__isnull=False, company__isnull=True)
-                | Q(subscription__isnull=True, company__isnull=False),
-                name="alarm_is_about_one_thing",
+                condition=Q(
+                    subscription__isnull=False, company__isnull=True, connection__isnull=True, mapping__isnull=True
+                )
+                | Q(subscription__isnull=True, company__isnull=False, connection__isnull=True, mapping__isnull=True)
+                | Q(subscription__isnull=True, company__isnull=True, connection__isnull=False, mapping__isnull=True)
+                | Q(subscription__isnull=True, company__isnull=True, connection__isnull=True, mapping__isnull=False),
+                name="alarm_is_about_one_of_four",
             ),
         ]
 
