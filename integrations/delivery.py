@@ -1,8 +1,10 @@
-"""One try at a delivery: claim it, send it, record what came of it, decide what is next.
+"""One try at a delivery: claim it, make it final, send it, record what came of it, decide what is next.
 
-`deliver` below is the whole step in order. Exactly one ticket follows from four things together: one row per mapping
-and post, a claim that only one process can hold, the same bytes and idempotency key at every automatic try, and a
-look-up by external id once the key no longer protects (Zendesk keeps keys for two hours; we trust one for 110 minutes).
+`deliver_due` below is the whole step in order. Which delivery is sent is decided when its turn has come: of those due
+on a connection live ones go before retries, and retries before bulk replays, whatever lies in the queue. Exactly one
+ticket follows from four things together: one row per mapping and post, a claim that only one process can hold, the
+same bytes and idempotency key at every automatic try, and a look-up by external id once the key no longer protects
+(Zendesk keeps keys for two hours; we trust one for 110 minutes).
 """
 
 import time
@@ -12,31 +14,30 @@ from dataclasses import dataclass, field
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest, Now
 from structlog.contextvars import bound_contextvars
 
-from integrations import connections, pace
+from integrations import breaker, bulk, pace, preparing, recording
 from integrations.credentials import credentials_of, renewed_credentials
 from integrations.database_pool import release_database
 from integrations.database_time import seconds_from_now
 from integrations.destinations import DESTINATIONS, Destination
-from integrations.destinations.base import Receipt
-from integrations.http import Failure, Line, NotItsTurn, Reply
+from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.http import Failure, Line, NotItsTurn
+from integrations.lines import LONGEST_TURN_SECONDS, LONGEST_WAIT_FOR_A_USER, USERS_WITHIN, Turns, line_to
 from integrations.models import Attempt, Connection, Delivery
 from integrations.post import storable
-from integrations.queueing import SWEEP, publish
-from integrations.retry import limit_pause_seconds, next_step
+from integrations.recording import LONGEST_WAKE_SECONDS
+from integrations.retry import next_step
 
 log = structlog.get_logger(__name__)
 
 KEY_TRUSTED_SECONDS = 110 * 60
-LONGEST_CALLS_SECONDS = 60.0
-# Shares of the lease; together they stay below it. A turn may be waited for longer than a sweep takes to come round,
-# or a slow pace would be slower still: what finds no turn is put back until the next sweep.
-SHARE_FOR_CALLS = 0.6
+# Within one try, for the turn of a further call.
 SHARE_FOR_THE_TURN = 0.25
-LONGEST_WAKE_SECONDS = 60.0
+# So long one message is worked on before others have their turn.
+SLICE_SECONDS = 5.0
 
 
 @dataclass
@@ -55,22 +56,61 @@ class Try:
         return self.delivery.look_up_next or self.delivery.connection.look_up_before_create
 
 
-def deliver(delivery_id: int) -> None:
-    """Makes one try at a delivery that is due. Safe to call at any time, any number of times, from anywhere."""
-    this_try = claim(delivery_id)
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a slice of work left: more that is due now, or a turn in so many seconds."""
+
+    is_more: bool = False
+    seconds: float | None = None
+    came_at_once: bool = False
+
+
+def deliver_due(connection_id: int) -> Rest:
+    """Works on a connection's due deliveries for a slice of time. Safe to call at any time, from anywhere."""
+    until = time.monotonic() + SLICE_SECONDS
+    waited = 1.0
+    while time.monotonic() < until:
+        try:
+            waited = min(waited, _wait_for_turn(connection_id))
+        except NotItsTurn as later:
+            return Rest(seconds=min(later.seconds, LONGEST_WAKE_SECONDS))
+        if not deliver_next(connection_id):
+            return Rest()
+    return Rest(is_more=True, came_at_once=waited < 0.005)
+
+
+def _wait_for_turn(connection_id: int) -> float:
+    release_database()
+    return pace.take_turn(connection_id, "account", LONGEST_TURN_SECONDS)
+
+
+def deliver_next(connection_id: int) -> bool:
+    """Makes one try at what is first in the line, its turn having come; False when nothing is due."""
+    connection = Connection.objects.filter(pk=connection_id).first()
+    if connection is not None and bulk.deliver_many(connection):
+        return True
+    this_try = claim(connection) if connection is not None else None
     if this_try is None:
-        _unmark(delivery_id)
-        return
-    with bound_contextvars(notification_id=this_try.delivery.notification_id):
+        pace.give_back(connection_id, "account")
+        return False
+    with bound_contextvars(delivery_id=this_try.delivery.pk, notification_id=this_try.delivery.notification_id):
         if this_try.delivery.tries > len(settings.DELIVERY_RETRY_DELAYS):
             give_up(this_try)
         else:
             _carry_out(this_try)
+    return True
 
 
 def _carry_out(this_try: Try) -> None:
+    if not breaker.may_go(this_try.delivery.connection):
+        put_back(this_try, LONGEST_TURN_SECONDS)
+        return
+    if wait := preparing.wait_for_the_case(this_try.delivery):
+        pace.give_back(this_try.delivery.connection_id, "account")
+        put_back(this_try, wait.seconds, wait.words)
+        return
     try:
-        wait_for_turn(this_try)
+        take_the_turns(this_try)
     except NotItsTurn as later:
         put_back(this_try, later.seconds)
         return
@@ -91,8 +131,8 @@ def _carry_out(this_try: Try) -> None:
 # A lease that ran out means that its process died in the middle: the outcome of that try is unknown, and it counts, as
 # a try that kills its process would do so for ever. A key older than we trust it gives way to the next version, and the
 # row says that a look-up has to come first, before any call is made: a death between the two changes nothing.
-# The connection is asked by EXISTS and not by a join: a join's subquery is not evaluated again after waiting for a
-# competing claim, and both would win.
+# The row is chosen and locked in one go (SKIP LOCKED): two that choose at the same moment get two rows. What a bulk
+# call holds is not taken over before its job has come to an end: until then its ticket may still come to exist.
 CLAIM = """
 UPDATE integrations_delivery AS delivery SET
   state = 'sending',
@@ -102,31 +142,47 @@ UPDATE integrations_delivery AS delivery SET
   attempt_count = attempt_count + 1,
   is_uncertain = is_uncertain OR state = 'sending',
   tries = tries + (state = 'sending')::int,
-  look_up_next = look_up_next OR coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false),
+  look_up_next = look_up_next OR (state = 'sending' AND action = 'append')
+    OR coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false),
   key_version = key_version + coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false)::int,
   key_used_at = CASE WHEN key_used_at >= now() - %(trusted)s * interval '1 second' THEN key_used_at ELSE now() END
-WHERE id = %(id)s
+WHERE id = coalesce(
+    (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND lane = 0
+      AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED),
+    (SELECT id FROM integrations_delivery AS held WHERE connection_id = %(connection)s AND state = 'sending'
+      AND claimed_until <= now() AND NOT EXISTS (
+        SELECT FROM integrations_bulkjob AS job WHERE job.id = held.job_id AND job.state IN ('sending', 'running'))
+      ORDER BY claimed_until LIMIT 1 FOR UPDATE SKIP LOCKED),
+    (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND lane = 1
+      AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED),
+    (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND lane = 2
+      AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+  )
   AND (state = 'pending' AND next_attempt_at <= now() OR state = 'sending' AND claimed_until <= now())
   AND EXISTS (
     SELECT FROM integrations_connection AS connection
     WHERE connection.id = delivery.connection_id AND connection.is_active
       AND (connection.paused_at IS NULL OR connection.paused_until <= now())
+      AND (connection.breaker_opened_at IS NULL OR connection.breaker_probe_at <= now())
   )
 RETURNING *
 """
 
 
-def claim(delivery_id: int) -> Try | None:
-    """Takes the delivery if it is due, its connection is open, and nobody holds it; None otherwise."""
+def claim(connection: Connection) -> Try | None:
+    """Takes the first in the line, if the connection is open and anything is due that nobody holds; None otherwise."""
     claim_id = uuid.uuid4()
     values = {
-        "id": delivery_id,
+        "connection": connection.pk,
         "claim": claim_id,
         "lease": settings.DELIVERY_LEASE_SECONDS,
         "trusted": KEY_TRUSTED_SECONDS,
     }
     claimed = list(Delivery.objects.raw(CLAIM, values))
-    return _try_of(claimed[0], claim_id) if claimed else None
+    if not claimed:
+        return None
+    claimed[0].connection = connection
+    return _try_of(claimed[0], claim_id)
 
 
 def waiting() -> Q:
@@ -134,55 +190,33 @@ def waiting() -> Q:
 
 
 def abandoned() -> Q:
-    return Q(state=Delivery.State.SENDING, claimed_until__lte=Now())
+    """Held by a process that died; what a bulk call holds is looked after by the job's own follow-up."""
+    job_goes_on = Q(job__isnull=False, job__state__in=["sending", "running"])
+    return Q(state=Delivery.State.SENDING, claimed_until__lte=Now()) & ~job_goes_on
 
 
 def _try_of(delivery: Delivery, claim_id: uuid.UUID) -> Try:
-    connection = delivery.connection
-    destination = DESTINATIONS[connection.kind]
-
-    def heard(budget: str, reply: Reply) -> None:
-        try:
-            pace.hear(connection.pk, budget, destination.read_budgets(budget, reply))
-        except Exception:
-            # Odd headers must not cost us the receipt that came with them.
-            log.exception("the limits could not be read")
-
-    line = Line(
-        origin=destination.origin(connection.settings),
-        seconds=min(LONGEST_CALLS_SECONDS, settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_CALLS),
-        name=destination.title,
-        heard=heard,
-    )
-    return Try(delivery, claim_id, destination, line)
+    destination = DESTINATIONS[delivery.connection.kind]
+    return Try(delivery, claim_id, destination, line_to(delivery.connection))
 
 
-def _unmark(delivery_id: int) -> None:
-    """A message that found nothing to do: if the delivery waits for its connection, the sweep may queue it again."""
-    Delivery.objects.filter(pk=delivery_id, state=Delivery.State.PENDING).exclude(queued_until=None).update(
-        queued_until=None
-    )
-
-
-def wait_for_turn(this_try: Try) -> None:
-    """Waits for the first call's turn, within the lease. Raises NotItsTurn."""
+def take_the_turns(this_try: Try) -> None:
+    """The account's turn was taken before the claim; a look-up needs one more, and so does each further call."""
     connection_id = this_try.delivery.connection_id
     longest = settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_THE_TURN
-    first_budget = "look-up" if this_try.look_up_first else "account"
-    release_database()
-    pace.take_turn(connection_id, first_budget, longest)
-    taken = [first_budget]
-
-    def turn(budget: str) -> None:
-        if budget in taken:
-            taken.remove(budget)
-        elif budget in ("account", "look-up"):
-            pace.take_turn(connection_id, budget, longest)
-
-    this_try.line.turn = turn
+    turns = Turns(connection_id, longest, taken=["account"])
+    this_try.line.turn = turns.take
+    if this_try.look_up_first and this_try.delivery.action != Delivery.Action.APPEND:
+        release_database()
+        pace.take_turn(connection_id, "look-up", longest)
+        turns.taken.append("look-up")
+    if preparing.needs_a_new_user(this_try.delivery):
+        release_database()
+        pace.take_place(connection_id, "users", USERS_WITHIN, LONGEST_WAIT_FOR_A_USER)
+        turns.taken.append("users")
 
 
-def put_back(this_try: Try, seconds: float) -> None:
+def put_back(this_try: Try, seconds: float, why: str = "") -> None:
     """Gives the claim back unused: no attempt was made."""
     _still_ours(this_try).update(
         state=Delivery.State.PENDING,
@@ -190,6 +224,7 @@ def put_back(this_try: Try, seconds: float) -> None:
         attempt_count=Greatest(F("attempt_count") - 1, 0),
         claim=None,
         claimed_until=None,
+        **({"decision": why} if why else {}),
     )
 
 
@@ -201,6 +236,8 @@ def give_up(this_try: Try) -> None:
         claim=None,
         claimed_until=None,
         last_error="Each try ended without a result: its process died, or could not write the result down.",
+        cause="Each try ended without a result",
+        remedy="Retry it; if it ends like this again, report it to whoever runs Casebridge.",
     )
     log.error("given up: the tries died")
 
@@ -227,65 +264,59 @@ def send(this_try: Try) -> Receipt | Failure | NotItsTurn:
     except Exception as error:
         # The one boundary around providers: whatever else they raise is recorded and counted, so nothing is for ever.
         log.exception("the destination failed")
-        words = f"Casebridge failed to send it ({type(error).__name__}). Report this to whoever runs Casebridge."
-        return Failure(words, is_uncertain=True)
+        return Failure(
+            f"Casebridge failed to send it ({type(error).__name__}).",
+            is_uncertain=True,
+            remedy="Report this to whoever runs Casebridge.",
+        )
 
 
 def _send_signed_in(this_try: Try) -> Receipt:
     """Sends; an access token that was refused is renewed once and the request repeated once."""
     connection, destination, line = this_try.delivery.connection, this_try.destination, this_try.line
     credentials = credentials_of(connection, destination, line)
-
-    def once() -> Receipt:
-        release_database()
-        delivery = this_try.delivery
-        return destination.send(
-            line,
-            delivery.request,
-            delivery.external_id,
-            delivery.idempotency_key,
-            credentials,
-            look_up_first=this_try.look_up_first,
-        )
-
     try:
-        return once()
+        return _prepare_and_send(this_try, credentials)
     except Failure as failure:
         if not (failure.renew_token and destination.needs_token(connection.settings)):
             raise
-    credentials = renewed_credentials(connection, destination, line, credentials)
-    return once()
+    return _prepare_and_send(this_try, renewed_credentials(connection, destination, line, credentials))
+
+
+def _prepare_and_send(this_try: Try, credentials: Credentials) -> Receipt:
+    delivery, destination, line = this_try.delivery, this_try.destination, this_try.line
+    if preparing.is_needed(delivery):
+        preparing.prepare(delivery, destination, line, credentials, _still_ours(this_try))
+    release_database()
+    outgoing = Outgoing(
+        request=delivery.request,
+        external_id=delivery.external_id,
+        key=delivery.idempotency_key,
+        action=delivery.action,
+        target=delivery.target_number,
+        look_up_first=this_try.look_up_first,
+    )
+    return destination.send(line, outgoing, credentials)
 
 
 # --- Record ----------------------------------------------------------------------------------------------------------
 
 HOW = {
     "created": "Created ticket {}.",
-    "already_there": "An earlier try had already created ticket {}; the repeat was recognised by its key.",
+    "already_there": "An earlier try had already done it (ticket {}); the repeat was recognised.",
     "found": "Ticket {} was found by its external id: an earlier try had created it.",
+    "appended": "Added to ticket {} as a comment.",
 }
 
 
 def record_receipt(this_try: Try, receipt: Receipt) -> None:
     """Delivered, whoever holds the claim by now: the ticket exists."""
     warning = this_try.line.without_secrets(receipt.warning)
+    meaning = HOW[receipt.how].format(receipt.number)
     with transaction.atomic():
-        _complete_attempt(this_try, Attempt.Outcome.DELIVERED, HOW[receipt.how].format(receipt.number), warning)
-        Delivery.objects.filter(pk=this_try.delivery.pk).exclude(state=Delivery.State.DELIVERED).update(
-            state=Delivery.State.DELIVERED,
-            result=receipt.how,
-            ticket_number=receipt.number,
-            ticket_url=receipt.url,
-            delivered_at=Now(),
-            next_attempt_at=None,
-            claim=None,
-            claimed_until=None,
-            queued_until=None,
-            last_error="",
-            is_uncertain=False,
-            was_refused=False,
-            tries=F("tries") + 1,
-        )
+        _complete_attempt(this_try, Attempt.Outcome.DELIVERED, meaning, warning)
+        recording.set_delivered(this_try.delivery, receipt, warning)
+    breaker.note_answer(this_try.delivery.connection)
     if this_try.delivery.connection.limits_in_a_row:
         Connection.objects.filter(pk=this_try.delivery.connection_id).update(limits_in_a_row=0)
     log.info("delivered", ticket=receipt.number, how=receipt.how)
@@ -294,25 +325,59 @@ def record_receipt(this_try: Try, receipt: Receipt) -> None:
 def record_failure(this_try: Try, failure: Failure) -> None:
     """The failure, what it means for this delivery, and for its connection."""
     failure.words, failure.detail = storable(failure.words), this_try.line.without_secrets(failure.detail)
+    if changes := preparing.other_way(this_try.delivery, this_try.destination, failure):
+        _record_another_way(this_try, failure, changes)
+        return
     step = next_step(failure, this_try.delivery.tries, settings.DELIVERY_RETRY_DELAYS)
-    words = f"{failure.words} {step.words}"
     outcome = _outcome_of(failure, step.wait)
     with transaction.atomic():
-        _complete_attempt(this_try, outcome, words, failure.detail, failure.status)
+        _complete_attempt(this_try, outcome, f"{failure.told} {step.words}", failure.detail, failure.status)
         _still_ours(this_try).update(
             state=Delivery.State.FAILED if step.wait is None else Delivery.State.PENDING,
             next_attempt_at=None if step.wait is None else seconds_from_now(step.wait),
+            lane=_lane_of_next_try(step.uses_a_try),
             tries=F("tries") + int(step.uses_a_try),
             claim=None,
             claimed_until=None,
-            last_error=f"{failure.words}\n{failure.detail}".strip(),
+            last_error=f"{failure.told}\n{failure.detail}".strip(),
+            cause=storable(failure.cause or failure.words)[:250],
+            remedy=failure.remedy,
+            remedy_at=failure.remedy_at,
             was_refused=failure.permanent and not failure.pauses,
             is_uncertain=True if failure.is_uncertain else F("is_uncertain"),
             look_up_next=True if failure.look_up_next else F("look_up_next"),
         )
+    breaker.note_failure(this_try.delivery.connection, failure)
     if failure.pauses:
-        _pause_connection(this_try, failure)
+        recording.pause_connection(this_try.delivery.connection, failure)
     log.warning("not delivered", outcome=outcome, status=failure.status, reason=failure.words)
+
+
+def _lane_of_next_try(uses_a_try: bool) -> Case | F:
+    """A live delivery that failed goes on as a retry; a try that counts for nothing changes nothing."""
+    if not uses_a_try:
+        return F("lane")
+    is_live = When(lane=Delivery.Lane.LIVE, then=Value(Delivery.Lane.RETRY.value))
+    return Case(is_live, default=F("lane"), output_field=PositiveSmallIntegerField())
+
+
+def _record_another_way(this_try: Try, failure: Failure, changes: dict[str, object]) -> None:
+    """A definite refusal that another request answers: it is sent at once, under the next version of the key."""
+    with transaction.atomic():
+        meaning = f"{failure.words} {changes.pop('meaning')}"
+        _complete_attempt(this_try, Attempt.Outcome.RETRY, meaning, failure.detail, failure.status)
+        this_try.delivery.attempts.filter(pk=this_try.attempt.pk).update(request=this_try.delivery.request)
+        _still_ours(this_try).update(
+            state=Delivery.State.PENDING,
+            next_attempt_at=Now(),
+            tries=F("tries") + 1,
+            key_version=F("key_version") + 1,
+            key_used_at=None,
+            claim=None,
+            claimed_until=None,
+            **changes,
+        )
+    breaker.note_answer(this_try.delivery.connection)
 
 
 def _outcome_of(failure: Failure, wait: float | None) -> str:
@@ -321,18 +386,6 @@ def _outcome_of(failure: Failure, wait: float | None) -> str:
     if wait is not None:
         return Attempt.Outcome.RETRY
     return Attempt.Outcome.REFUSED if failure.permanent else Attempt.Outcome.GIVEN_UP
-
-
-def _pause_connection(this_try: Try, failure: Failure) -> None:
-    connection = this_try.delivery.connection
-    seconds = limit_pause_seconds(failure, connection.limits_in_a_row)
-    reason = f"{failure.words}\n{failure.detail}".strip()
-    # Only if it is still set up as it was when this try began: new credentials must not be paused by the old ones' 401.
-    unchanged = Connection.objects.filter(pk=connection.pk, secrets=connection.secrets, settings=connection.settings)
-    connections.pause(unchanged, reason, seconds, limited=failure.limited)
-    if seconds is not None and seconds <= LONGEST_WAKE_SECONDS:
-        # A short pause need not last until the next round of the sweep.
-        publish(SWEEP, countdown=seconds + 0.1)
 
 
 def record_not_its_turn(this_try: Try, later: NotItsTurn) -> None:

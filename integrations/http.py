@@ -49,7 +49,12 @@ class Failure(Exception):
     `detail` holds the other side's own words. `permanent`: waiting does not help. `retry_after`: seconds to wait at
     least. `is_uncertain`: it may have been done all the same. `pauses`: it concerns the whole connection, for
     `pause_seconds`, or until a person acts when that is None. `limited`: a request limit was met. `look_up_next`: the
-    next try has to look first. `renew_token`: the access token was refused and a new one may help.
+    next try has to look first. `renew_token`: the access token was refused and a new one may help. `is_transport`: the
+    other side was not reached, or only a gateway before it. `is_queue_full`: it takes no more jobs now.
+    `is_about_requester`: another requester may help. `is_closed`: the ticket takes no change any more.
+
+    `words` say what happened and what it means, `remedy` what to do, `remedy_at` where that is done ("mapping",
+    "connection", or a path at the other side that begins with "/"). Failures with one `cause` are mended together.
     """
 
     words: str
@@ -62,10 +67,22 @@ class Failure(Exception):
     limited: bool = False
     look_up_next: bool = False
     renew_token: bool = False
+    is_transport: bool = False
+    is_queue_full: bool = False
+    is_about_requester: bool = False
+    is_closed: bool = False
     status: int | None = None
+    remedy: str = ""
+    remedy_at: str = ""
+    cause: str = ""
 
     def __str__(self) -> str:
         return self.words
+
+    @property
+    def told(self) -> str:
+        """What happened, what it means, and what to do."""
+        return f"{self.words} {self.remedy}".strip()
 
 
 class AddressRefused(Exception):
@@ -411,22 +428,27 @@ class Line:
         )
 
     def _unreachable(self, error: HTTPError, deadline: _Deadline) -> Failure:
-        """What a broken call means. Nothing was sent when the name or the connection failed; else it is unknown."""
-        detail = self.without_secrets(_plain(error))
+        """What a broken call means, and what to do when it goes on."""
+        failure = self._broken_call(error, deadline)
+        failure.detail = self.without_secrets(_plain(error))
+        failure.is_transport = True
+        failure.remedy = f"If this goes on, check the connection's address and whether {self.name} works in a browser."
+        failure.remedy_at = "connection"
+        failure.cause = failure.words
+        return failure
+
+    def _broken_call(self, error: HTTPError, deadline: _Deadline) -> Failure:
+        """Nothing was sent when the name or the connection failed; else what became of it is unknown."""
         if isinstance(error, NameResolutionError):
-            return Failure(
-                f"The name of {self.name}'s address cannot be found ({urlsplit(self.origin).hostname}).", detail
-            )
+            return Failure(f"The name of {self.name}'s address cannot be found ({urlsplit(self.origin).hostname}).")
         if isinstance(error, NewConnectionError | ConnectTimeoutError):
-            return Failure(f"{self.name} cannot be reached.", detail)
+            return Failure(f"{self.name} cannot be reached.")
         if isinstance(error, SSLError):
-            return Failure(f"{self.name} cannot be reached safely: its certificate or TLS was not accepted.", detail)
+            return Failure(f"{self.name} cannot be reached safely: its certificate or TLS was not accepted.")
         if deadline.is_over or time.monotonic() >= self._until - 0.05:
             words = f"{self.name} did not answer in time ({self.seconds:.0f} s)."
-            return Failure(words, detail, is_uncertain=True)
-        return Failure(
-            f"The connection to {self.name} broke before the answer was complete.", detail, is_uncertain=True
-        )
+            return Failure(words, is_uncertain=True)
+        return Failure(f"The connection to {self.name} broke before the answer was complete.", is_uncertain=True)
 
 
 def _credentials_in(headers: Mapping[str, str]) -> list[str]:

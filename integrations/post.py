@@ -43,6 +43,8 @@ class Post:
     title: str = ""
     networks: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
+    # What agents wrote on the post in Khoros: internal words, which leave the portal only where a mapping allows it.
+    notes: tuple[str, ...] = ()
 
     @property
     def all_networks(self) -> tuple[str, ...]:

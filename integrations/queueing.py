@@ -12,8 +12,10 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import redis
 import structlog
 
+from integrations.redis_client import client
 from portal.celery import app
 
 log = structlog.get_logger(__name__)
@@ -26,10 +28,14 @@ COMPANY = "integrations.tasks.company"
 SELF_TEST = "integrations.tasks.self_test"
 WATCH = "integrations.tasks.watch"
 SWEEP = "integrations.tasks.sweep"
+FOLLOW_JOB = "integrations.tasks.follow_job"
 
 MOST_WAITING = 10_000
 MOST_TOGETHER = 100
 QUIET_SECONDS_AFTER_FAILURE = 5.0
+# Messages about one connection's deliveries that may wait at a time: each is worked on until nothing is due any more.
+MOST_CALLS = 32
+CALLS_COUNTED_SECONDS = 30
 # The publisher must notice a host that does not answer; the workers' own connections wait for messages instead.
 TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 3, "max_retries": 0}
 
@@ -103,3 +109,63 @@ def publisher() -> Publisher:
             if _publisher is None or _publisher.process_id != os.getpid():
                 _publisher = Publisher()
     return _publisher
+
+
+# --- Deliveries ------------------------------------------------------------------------------------------------------
+
+
+def call_workers(connection_id: int, *, count: int = 1, countdown: float | None = None) -> None:
+    """Asks for workers for what is due on a connection. A few messages are enough for any backlog: which delivery is
+    sent is decided when its turn has come, so that no message of an older one goes before a newer, more urgent one.
+    """
+    for _ in range(count):
+        if countdown is None and not _is_room_for_a_call(connection_id):
+            return
+        publish(DELIVER, connection_id, countdown=countdown)
+
+
+def call_later(connection_id: int, seconds: float) -> None:
+    """One worker comes back at the next turn, however many found that theirs is too far off."""
+    try:
+        is_first = client().set(
+            f"casebridge:called:{connection_id}:later", 1, nx=True, px=max(round(seconds * 1000), 1)
+        )
+    except redis.RedisError:
+        return
+    if is_first:
+        call_workers(connection_id, countdown=seconds)
+
+
+def call_was_heard(connection_id: int) -> None:
+    """A message about this connection left the queue."""
+    try:
+        if client().decr(_calls(connection_id)) < 0:
+            client().delete(_calls(connection_id))
+    except redis.RedisError:
+        return
+
+
+def forget_calls(connection_ids: list[int]) -> None:
+    """The queue is empty: what was counted as waiting in it was lost."""
+    try:
+        for connection_id in connection_ids:
+            client().delete(_calls(connection_id), f"casebridge:called:{connection_id}:later")
+    except redis.RedisError:
+        return
+
+
+def _is_room_for_a_call(connection_id: int) -> bool:
+    """Counts one more; without Redis nothing can be queued anyhow."""
+    try:
+        waiting = client().incr(_calls(connection_id))
+        client().expire(_calls(connection_id), CALLS_COUNTED_SECONDS)
+        if waiting > MOST_CALLS:
+            client().decr(_calls(connection_id))
+            return False
+    except redis.RedisError:
+        return False
+    return True
+
+
+def _calls(connection_id: int) -> str:
+    return f"casebridge:called:{connection_id}"

@@ -12,11 +12,17 @@ import structlog
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Now
 
-from integrations.models import Delivery, Notification, Subscription
+from integrations import surge
+from integrations.cases import case_key
+from integrations.delivery import abandoned
+from integrations.destinations import DESTINATIONS
+from integrations.models import Connection, Delivery, Notification, Subscription
 from integrations.models.configuration import without_lists
+from integrations.notes import is_note
 from integrations.post import Unreadable
-from integrations.queueing import DELIVER, ROUTE, publish
-from integrations.routing import post_of, render_into
+from integrations.queueing import MOST_CALLS, ROUTE, call_workers, publish
+from integrations.routing import context_of, needs_preparing, post_of, render_into, rules_of_mapping
+from integrations.templating import TemplateError
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +30,8 @@ State = Delivery.State
 # More than this in one request would keep the page waiting; the rest is said to be left.
 MOST_AT_ONCE = 10_000
 MOST_REBUILT_AT_ONCE = 500
+# Up to so many are retries, which go before bulk replays.
+MOST_AS_RETRIES = 20
 # The sweep finds the rest of a large choice; publishing each one here would only slow the page.
 MOST_PUBLISHED = 500
 
@@ -46,6 +54,7 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
     _free_abandoned(deliveries)
     remarks = [*_left_alone(deliveries), *_not_rendered(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
     ids = _oldest(chosen, remarks)
+    connection_ids = _connections_of(ids)
     again = Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.CANCELLED])
     again.filter(was_refused=True).update(
         key_version=F("key_version") + 1,
@@ -53,19 +62,36 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
         look_up_next=Q(is_uncertain=True) | Q(look_up_next=True),
         was_refused=False,
     )
-    again.update(state=State.PENDING, next_attempt_at=Now(), tries=0, queued_until=None)
-    _publish_all(DELIVER, ids)
+    again.update(state=State.PENDING, next_attempt_at=Now(), tries=0, queued_until=None, lane=_lane_for(ids))
+    remarks += _called(connection_ids, ids)
     return Done(ids, remarks)
+
+
+def _lane_for(ids: list[int]) -> int:
+    """A few retries go before a replay of many; neither goes before what is live."""
+    return Delivery.Lane.RETRY if len(ids) <= MOST_AS_RETRIES else Delivery.Lane.BULK
+
+
+def _connections_of(ids: list[int]) -> list[int]:
+    found = Delivery.objects.filter(pk__in=ids).order_by().values_list("connection", flat=True).distinct()
+    return list(found)
+
+
+def _called(connection_ids: list[int], ids: list[int]) -> Iterator[str]:
+    """Calls workers, and for many tells honestly when they will be done."""
+    for connection_id in connection_ids:
+        call_workers(connection_id, count=min(len(ids), MOST_CALLS))
+    if len(ids) > MOST_AS_RETRIES:
+        for connection in Connection.objects.filter(pk__in=connection_ids):
+            yield f"“{connection}”: {surge.words(connection)}"
 
 
 def _free_abandoned(deliveries: QuerySet[Delivery]) -> None:
     """What a dead process still holds becomes pending again, its outcome unknown."""
-    ids = list(
-        deliveries.filter(state=State.SENDING, claimed_until__lte=Now()).values_list("pk", flat=True)[:MOST_AT_ONCE]
-    )
-    Delivery.objects.filter(pk__in=ids, state=State.SENDING, claimed_until__lte=Now()).update(
-        state=State.PENDING, next_attempt_at=Now(), claim=None, claimed_until=None, is_uncertain=True
-    )
+    ids = list(deliveries.filter(abandoned()).values_list("pk", flat=True)[:MOST_AT_ONCE])
+    held = Delivery.objects.filter(pk__in=ids, state=State.SENDING, claimed_until__lte=Now())
+    held.filter(action=Delivery.Action.APPEND).update(look_up_next=True)
+    held.update(state=State.PENDING, next_attempt_at=Now(), claim=None, claimed_until=None, is_uncertain=True)
 
 
 def _left_alone(deliveries: QuerySet[Delivery]) -> Iterator[str]:
@@ -124,12 +150,15 @@ def rebuild(deliveries: QuerySet[Delivery]) -> Done:
         chosen = chosen[:MOST_REBUILT_AT_ONCE]
         remarks.append(f"Only the oldest {MOST_REBUILT_AT_ONCE} were rebuilt: use “rebuild” again for the rest.")
     remarks += _behind_a_pause(changeable)
-    changed = [delivery.pk for delivery in chosen if _rebuild_one(delivery, remarks)]
-    _publish_all(DELIVER, changed)
+    lane = _lane_for([delivery.pk for delivery in chosen])
+    changed = [delivery.pk for delivery in chosen if _rebuild_one(delivery, lane, remarks)]
+    remarks += _called(_connections_of(changed), changed)
     return Done(changed, remarks)
 
 
-def _rebuild_one(delivery: Delivery, remarks: list[str]) -> bool:
+def _rebuild_one(delivery: Delivery, lane: int, remarks: list[str]) -> bool:
+    if is_note(delivery):
+        return _rebuild_note(delivery, lane, remarks)
     if delivery.is_uncertain and delivery.connection_id != delivery.mapping.connection_id:
         remarks.append(
             f"{delivery.post_id} was left alone: an earlier try may have made a ticket in “{delivery.connection}”, "
@@ -142,6 +171,7 @@ def _rebuild_one(delivery: Delivery, remarks: list[str]) -> bool:
         remarks.append(f"{delivery.post_id} was left alone: {unreadable}")
         return False
     _keep_request_with_its_attempts(delivery)
+    rules = rules_of_mapping(delivery.mapping)
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     if delivery.state == State.FAILED:
         remarks.append(f"{delivery.post_id} could not be rendered: {delivery.last_error}")
@@ -151,6 +181,17 @@ def _rebuild_one(delivery: Delivery, remarks: list[str]) -> bool:
             request=delivery.request,
             external_id=delivery.external_id,
             connection=delivery.mapping.connection,
+            case_key=case_key(post, delivery.mapping, rules),
+            adds_note=rules.adds_note,
+            is_prepared=not needs_preparing(rules),
+            action=Delivery.Action.CREATE,
+            target_number="",
+            decision="",
+            remarks="",
+            cause=delivery.cause,
+            remedy=delivery.remedy,
+            remedy_at=delivery.remedy_at,
+            lane=lane,
             state=delivery.state,
             next_attempt_at=Now() if delivery.state == State.PENDING else None,
             last_error=delivery.last_error,
@@ -160,6 +201,28 @@ def _rebuild_one(delivery: Delivery, remarks: list[str]) -> bool:
             was_refused=Value(False),
             tries=0,
             queued_until=None,
+        )
+    )
+
+
+def _rebuild_note(delivery: Delivery, lane: int, remarks: list[str]) -> bool:
+    """The internal note of a ticket stays with its ticket; only its text is made anew."""
+    destination = DESTINATIONS[delivery.connection.kind]
+    try:
+        event, post = post_of(delivery)
+        context = context_of(delivery.notification, event, delivery.mapping)
+        request = destination.build_note(post, context, delivery.mapping.settings, delivery.external_id)
+    except (Unreadable, TemplateError) as error:
+        remarks.append(f"{delivery.post_id} was left alone: {error}")
+        return False
+    if not request:
+        remarks.append(f"{delivery.post_id}: the mapping adds no note any more. Cancel it if it is not wanted.")
+        return False
+    _keep_request_with_its_attempts(delivery)
+    waiting = Delivery.objects.filter(pk=delivery.pk, state__in=[State.PENDING, State.FAILED, State.CANCELLED])
+    return bool(
+        waiting.update(
+            request=request, state=State.PENDING, next_attempt_at=Now(), last_error="", cause="", tries=0, lane=lane
         )
     )
 

@@ -5,7 +5,9 @@ notification's own row locked, so a routing that dies leaves nothing half done a
 post and mapping is noted on the notification; where nothing was made, it says why.
 """
 
+from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 from django.core.exceptions import ValidationError
@@ -14,18 +16,21 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.http import parse_header_parameters
 
+from integrations import cases
 from integrations.conditions import why_not
+from integrations.database_time import now
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Context
+from integrations.destinations.base import Context, Rules
 from integrations.models import Delivery, Mapping, Notification, SelfTest, Subscription
 from integrations.models.configuration import without_lists
-from integrations.post import Event, Post, Unreadable
+from integrations.post import Event, Post, Unreadable, storable
 from integrations.sources.khoros.envelope import SELF_TEST_MARK
 from integrations.sources.khoros.parse import parse
 
 log = structlog.get_logger(__name__)
 
 KEPT_TEXT = 2000
+LIVE_SECONDS = 15 * 60
 LONGEST_SUMMARY = 2000
 SUBSCRIPTION_IS_OFF = "The subscription is switched off here. Switch it on, then use “route again”."
 
@@ -51,10 +56,10 @@ class Outcome:
         }
 
 
-def route(notification_id: int) -> list[int]:
-    """Makes the deliveries of a notification still to be routed and returns the ids of the new ones.
+def route(notification_id: int) -> dict[int, int]:
+    """Makes the deliveries of a notification still to be routed; returns how many new ones each connection has.
 
-    Safe to repeat: a notification that was routed already, or is being routed elsewhere, gives an empty list.
+    Safe to repeat: a notification that was routed already, or is being routed elsewhere, gives an empty answer.
     """
     with transaction.atomic():
         notification = (
@@ -65,11 +70,11 @@ def route(notification_id: int) -> list[int]:
             .first()
         )
         if notification is None:
-            return []
+            return {}
         outcomes = _route_locked(notification)
-    new = [outcome.delivery_id for outcome in outcomes if outcome.is_new and outcome.delivery_id is not None]
-    log.info("notification routed", state=notification.state, delivery_ids=new)
-    return new
+    new = [outcome for outcome in outcomes if outcome.is_new and outcome.delivery_id is not None]
+    log.info("notification routed", state=notification.state, delivery_ids=[outcome.delivery_id for outcome in new])
+    return Counter(outcome.mapping.connection_id for outcome in new)
 
 
 def _route_locked(notification: Notification) -> list[Outcome]:
@@ -178,7 +183,9 @@ def _make_once(notification: Notification, event: Event, posts: list[Post], mapp
     posts = sorted(posts, key=lambda post: post.post_id)
     wished = {post.post_id: _new_delivery(notification, event, post, mapping) for post in posts}
     Delivery.objects.bulk_create(wished.values(), ignore_conflicts=True, batch_size=500)
-    there = Delivery.objects.filter(mapping=mapping, post_id__in=wished).only("pk", "uuid", "post_id")
+    occasions = {delivery.occasion for delivery in wished.values()}
+    there = Delivery.objects.filter(mapping=mapping, post_id__in=wished, occasion__in=occasions)
+    there = there.only("pk", "uuid", "post_id")
     found = {delivery.post_id: delivery for delivery in there}
     again = [found[post_id].pk for post_id, delivery in wished.items() if found[post_id].uuid != delivery.uuid]
     Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
@@ -190,11 +197,17 @@ def _make_once(notification: Notification, event: Event, posts: list[Post], mapp
 
 
 def _new_delivery(notification: Notification, event: Event, post: Post, mapping: Mapping) -> Delivery:
+    rules = rules_of_mapping(mapping)
     delivery = Delivery(
         notification=notification,
         mapping=mapping,
         connection=mapping.connection,
         post_id=post.post_id,
+        occasion=f"n{notification.pk}" if rules.case == "always" else "",
+        case_key=cases.case_key(post, mapping, rules),
+        lane=lane_of(notification),
+        adds_note=rules.adds_note,
+        is_prepared=not needs_preparing(rules),
         native_id=post.native_id[:250],
         network=post.network,
         author=post.author_words[:200],
@@ -208,13 +221,30 @@ def _new_delivery(notification: Notification, event: Event, post: Post, mapping:
     return delivery
 
 
+def rules_of_mapping(mapping: Mapping) -> Rules:
+    return DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
+
+
+def needs_preparing(rules: Rules) -> bool:
+    """Whether a case or an author has to be asked about before the request is final."""
+    return rules.case in ("conversation", "author") or rules.requester == "author"
+
+
+def lane_of(notification: Notification) -> int:
+    """What happened a while ago (fetched late, routed again) does not go before what happens now."""
+    is_fetched = notification.source == Notification.Source.CAUGHT_UP
+    when = (notification.happened_at if is_fetched else None) or notification.received_at
+    is_old = when < now() - timedelta(seconds=LIVE_SECONDS)
+    return Delivery.Lane.BULK if is_old else Delivery.Lane.LIVE
+
+
 def render_into(delivery: Delivery, notification: Notification, event: Event, post: Post, mapping: Mapping) -> None:
     """Puts the rendered request into an unsaved delivery; a template that fails makes it failed and says why."""
     destination = DESTINATIONS[mapping.connection.kind]
-    delivery.external_id = destination.external_id(post, str(mapping.uuid))
+    delivery.external_id = destination.external_id(post, str(mapping.uuid), delivery.occasion)
     try:
         delivery.request = destination.build(
-            post, _context(notification, event, mapping), mapping.settings, delivery.external_id
+            post, context_of(notification, event, mapping), mapping.settings, delivery.external_id
         )
         delivery.state = Delivery.State.PENDING
         delivery.last_error = ""
@@ -225,9 +255,12 @@ def render_into(delivery: Delivery, notification: Notification, event: Event, po
         delivery.state = Delivery.State.FAILED
         delivery.next_attempt_at = None
         delivery.last_error = f"The mapping could not be rendered: {error} Correct the mapping, then use “rebuild”."
+        delivery.cause = storable(f"The mapping could not be rendered: {error}")[:250]
+        delivery.remedy = "Correct the mapping, then use “rebuild”."
+        delivery.remedy_at = "mapping"
 
 
-def _context(notification: Notification, event: Event, mapping: Mapping) -> Context:
+def context_of(notification: Notification, event: Event, mapping: Mapping) -> Context:
     subscription = notification.subscription
     return Context(
         label=subscription.listens_to,

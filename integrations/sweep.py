@@ -1,8 +1,9 @@
 """Finding what is due: retries, lost queue messages, notifications whose routing died, feeds to check and to fetch.
 
-Due work is a column; the queue only makes it fast. What is queued here is marked, so a backlog is not queued again at
-every sweep, and the queue is kept short: rows wait in the database. Marks count only while the queue holds anything:
-an empty queue with rows still due means that their messages were lost with it. Paused connections are left alone.
+Due work is a column; the queue only makes it fast. Notifications queued here are marked, so a backlog is not queued
+again at every sweep, and the queue is kept short: rows wait in the database. Marks count only while the queue holds
+anything: an empty queue with rows still due means that their messages were lost with it. Of deliveries a few messages
+for each connection are enough (queueing.call_workers). Paused connections are left alone.
 """
 
 from typing import Any
@@ -12,29 +13,32 @@ import structlog
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations import catch_up, subscriptions
+from integrations import bulk, catch_up, subscriptions
 from integrations.connections import pause_what_cannot_be_read
 from integrations.database_time import seconds_from_now
 from integrations.delivery import abandoned, waiting
 from integrations.models import Connection, Delivery, Notification, SelfTest, Subscription
+from integrations.queueing import MOST_CALLS, forget_calls
 from integrations.redis_client import client
 
 log = structlog.get_logger(__name__)
 
 LONGEST_QUEUE = 2000
 MOST_CALLS_TO_KHOROS = 4
+MOST_JOBS_ASKED = 30
 SELF_TEST_WAITED_FOR = 600
 MARKED_SECONDS = 120
 # A notification this young is still on its way from intake to the queue.
 ROUTED_WITHIN_SECONDS = 2
 
 
-def sweep() -> dict[str, list[int]]:
-    """Marks what is due and returns the ids to queue, by the name of the step."""
+def sweep() -> dict[str, list[Any]]:
+    """Marks what is due and returns the ids to queue, by the step's name; for deliveries (connection, how many)."""
     pause_what_cannot_be_read()
     return {
         "route": _mark(_to_route(), _room("intake")),
-        "deliver": _mark_deliveries(_room("deliver")),
+        "deliver": _due_deliveries(),
+        "follow_job": list(bulk.under_way().values_list("pk", flat=True)[:MOST_JOBS_ASKED]),
         "register": _feeds(subscriptions.due(), "next_check_at", "checking_until"),
         "self_test": _self_tests(),
         "catch_up": _feeds(catch_up.due(), "next_catch_up_at", "catching_up_until"),
@@ -60,19 +64,21 @@ def _to_route() -> QuerySet[Notification]:
     ).order_by("received_at")
 
 
-def _mark_deliveries(room: tuple[int, bool]) -> list[int]:
-    """Due deliveries of the connections that are open, in equal shares, so that one's backlog hides no other's work.
+def _due_deliveries() -> list[tuple[int, int]]:
+    """Connections that are open and have deliveries due, with how many (up to what is worth a message of its own).
 
     Waiting and abandoned ones are asked for apart: each has an index of its own, and one OR of both would use neither.
     """
     open_ids = list(Connection.objects.filter(Connection.open_now()).values_list("pk", flat=True))
-    share = room[0] // len(open_ids) if open_ids else 0
-    marked: list[int] = []
+    if _room("deliver")[1]:
+        forget_calls(open_ids)
+    found = []
     for connection_id in open_ids:
         there = Delivery.objects.filter(connection=connection_id)
-        marked += _mark(there.filter(waiting()).order_by("next_attempt_at"), (share, room[1]))
-        marked += _mark(there.filter(abandoned()).order_by("claimed_until"), (share, room[1]))
-    return marked
+        count = there.filter(waiting())[:MOST_CALLS].count() or there.filter(abandoned())[:MOST_CALLS].count()
+        if count:
+            found.append((connection_id, count))
+    return found
 
 
 def _room(queue_name: str) -> tuple[int, bool]:

@@ -4,30 +4,62 @@ import structlog
 from celery import shared_task
 from structlog.contextvars import bound_contextvars
 
-from integrations import alarms, companies, delivery, routing, self_test, subscriptions, volume
+from integrations import alarms, bulk, companies, delivery, routing, self_test, subscriptions, surge, volume
 from integrations import catch_up as catching_up
 from integrations import sweep as sweeping
 from integrations.models import Subscription
-from integrations.queueing import CATCH_UP, COMPANY, DELIVER, REGISTER, ROUTE, SELF_TEST, SWEEP, WATCH, publish
+from integrations.queueing import (
+    CATCH_UP,
+    COMPANY,
+    DELIVER,
+    FOLLOW_JOB,
+    MOST_CALLS,
+    REGISTER,
+    ROUTE,
+    SELF_TEST,
+    SWEEP,
+    WATCH,
+    call_later,
+    call_was_heard,
+    call_workers,
+    publish,
+)
 
 log = structlog.get_logger(__name__)
 
 # What the sweep finds, and the task that does it.
-TASKS = {"route": ROUTE, "deliver": DELIVER, "register": REGISTER, "catch_up": CATCH_UP, "self_test": SELF_TEST}
+TASKS = {
+    "route": ROUTE,
+    "register": REGISTER,
+    "catch_up": CATCH_UP,
+    "self_test": SELF_TEST,
+    "follow_job": FOLLOW_JOB,
+}
 
 
 @shared_task(name=ROUTE)
 def route(notification_ids: list[int]) -> None:
     for notification_id in [notification_ids] if isinstance(notification_ids, int) else notification_ids:
         with bound_contextvars(notification_id=notification_id):
-            for delivery_id in routing.route(notification_id):
-                publish(DELIVER, delivery_id)
+            for connection_id, count in routing.route(notification_id).items():
+                call_workers(connection_id, count=min(count, MOST_CALLS))
 
 
 @shared_task(name=DELIVER)
-def deliver(delivery_id: int) -> None:
-    with bound_contextvars(delivery_id=delivery_id):
-        delivery.deliver(delivery_id)
+def deliver(connection_id: int) -> None:
+    call_was_heard(connection_id)
+    with bound_contextvars(connection_id=connection_id):
+        rest = delivery.deliver_due(connection_id)
+    if rest.is_more:
+        # At an easy pace there is work for more hands; at a slow one each hand that waits is enough.
+        call_workers(connection_id, count=2 if rest.came_at_once else 1)
+    elif rest.seconds is not None:
+        call_later(connection_id, rest.seconds)
+
+
+@shared_task(name=FOLLOW_JOB)
+def follow_job(job_id: int) -> None:
+    bulk.follow(job_id)
 
 
 @shared_task(name=REGISTER)
@@ -64,7 +96,10 @@ def watch() -> None:
 
 @shared_task(name=SWEEP, store_errors_even_if_ignored=False)
 def sweep() -> None:
+    surge.decide()
     found = sweeping.sweep()
+    for connection_id, count in found.pop("deliver"):
+        call_workers(connection_id, count=min(count, MOST_CALLS))
     for name, task in TASKS.items():
         for row_id in found[name]:
             publish(task, row_id)

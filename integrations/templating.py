@@ -42,6 +42,7 @@ PLACEHOLDERS = {
     "notification_id": "number of the notification here",
     "title": "title of a planned or published message, or of an alert",
     "details": "all that the event tells besides, a line each",
+    "notes": "agents' notes on the post, where the mapping allows it",
 } | {name: words[0].lower() + words[1:] for name, words in FACTS.items()}
 TIMES = {"posted_at", "labelled_at", "received_at"}
 

@@ -113,8 +113,9 @@ def work() -> Callable[[], None]:
     def until_nothing_is_due() -> None:
         for notification in Notification.objects.filter(state=Notification.State.RECEIVED):
             routing.route(notification.pk)
-        for row in Delivery.objects.filter(delivery.waiting() | delivery.abandoned()):
-            delivery.deliver(row.pk)
+        for connection_id in Connection.objects.values_list("pk", flat=True):
+            for _ in range(Delivery.objects.filter(delivery.waiting() | delivery.abandoned()).count()):
+                delivery.deliver_next(connection_id)
 
     return until_nothing_is_due
 

@@ -25,7 +25,8 @@ State = Delivery.State
 
 def new_delivery(mapping: Mapping, **fields: Any) -> Delivery:
     notification = making.stored(mapping.subscription, making.notification(making.item(**fields)))
-    return Delivery.objects.get(pk=routing.route(notification.pk)[0])
+    routing.route(notification.pk)
+    return Delivery.objects.get(notification=notification)
 
 
 def failed_delivery(mapping: Mapping, **fields: Any) -> Delivery:

@@ -17,10 +17,12 @@ from django.utils import timezone
 
 from integrations import connections as pausing
 from integrations import delivery as delivering
-from integrations import repair, routing
+from integrations import repair, routing, tasks
 from integrations.encryption import Secret
 from integrations.http import Failure
 from integrations.models import Attempt, Connection, Delivery, Mapping
+from integrations.queueing import MOST_CALLS
+from integrations.redis_client import client
 from integrations.sweep import sweep
 from portal import logs
 from tests import making
@@ -37,7 +39,8 @@ def delivery(mapping: Mapping) -> Delivery:
 
 def new_delivery(mapping: Mapping, **fields: Any) -> Delivery:
     notification = making.stored(mapping.subscription, making.notification(making.item(**fields)))
-    return Delivery.objects.get(pk=routing.route(notification.pk)[0])
+    routing.route(notification.pk)
+    return Delivery.objects.get(notification=notification)
 
 
 def tickets(sandbox: StandIn) -> list[Any]:
@@ -136,7 +139,7 @@ def test_a_death_between_look_up_and_create_looks_up_again(sandbox: StandIn, del
     work()
     sandbox.age_keys(3 * 3600)
     make_due(key_used_at=timezone.now() - timedelta(minutes=111))
-    assert delivering.claim(delivery.pk) is not None
+    assert delivering.claim(delivery.connection) is not None
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
     work()
     assert len(tickets(sandbox)) == 1
@@ -145,9 +148,9 @@ def test_a_death_between_look_up_and_create_looks_up_again(sandbox: StandIn, del
 def test_a_process_that_died_after_the_ticket_was_made_makes_no_second(
     sandbox: StandIn, delivery: Delivery, work: Work
 ) -> None:
-    this_try = delivering.claim(delivery.pk)
+    this_try = delivering.claim(delivery.connection)
     assert this_try is not None
-    delivering.wait_for_turn(this_try)
+    delivering.take_the_turns(this_try)
     delivering.begin_attempt(this_try)
     delivering.send(this_try)
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
@@ -164,7 +167,7 @@ def test_only_one_of_many_at_once_wins_the_claim(delivery: Delivery) -> None:
 
     def try_to_claim() -> None:
         start.wait()
-        if (claimed := delivering.claim(delivery.pk)) is not None:
+        if (claimed := delivering.claim(delivery.connection)) is not None:
             won.append(claimed)
         databases.close_all()
 
@@ -177,24 +180,24 @@ def test_only_one_of_many_at_once_wins_the_claim(delivery: Delivery) -> None:
 
 
 def test_a_result_that_comes_after_the_lease_was_taken_over_is_kept_if_it_is_a_ticket(delivery: Delivery) -> None:
-    late = delivering.claim(delivery.pk)
+    late = delivering.claim(delivery.connection)
     assert late is not None
-    delivering.wait_for_turn(late)
+    delivering.take_the_turns(late)
     delivering.begin_attempt(late)
     receipt = delivering.send(late)
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    assert delivering.claim(delivery.pk) is not None
+    assert delivering.claim(delivery.connection) is not None
     delivering.record_receipt(late, receipt)  # type: ignore[arg-type]
     delivery.refresh_from_db()
     assert delivery.state == State.DELIVERED
 
 
 def test_a_late_failure_does_not_disturb_whoever_took_over(sandbox: StandIn, delivery: Delivery) -> None:
-    late = delivering.claim(delivery.pk)
+    late = delivering.claim(delivery.connection)
     assert late is not None
     delivering.begin_attempt(late)
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    taken_over = delivering.claim(delivery.pk)
+    taken_over = delivering.claim(delivery.connection)
     assert taken_over is not None
     delivering.record_failure(late, Failure("too late"))
     delivery.refresh_from_db()
@@ -457,22 +460,30 @@ def test_a_defect_of_our_own_is_recorded_and_counted(delivery: Delivery, work: W
     assert "Casebridge failed to send it" in delivery.last_error
 
 
-def test_the_sweep_queues_what_is_due_once_while_the_queue_holds_it(delivery: Delivery, sandbox: StandIn) -> None:
-    from integrations.redis_client import client
+def test_a_backlog_needs_few_messages(mapping: Mapping, queued: Callable[[], list[tuple[str, Any]]]) -> None:
+    for _ in range(40):
+        new_delivery(mapping)
+    for _ in range(3):
+        tasks.sweep()
+    messages = [argument for task, argument in queued() if task.endswith("deliver")]
+    assert messages == [mapping.connection_id] * MOST_CALLS
 
-    client().lpush("deliver", "somebody else's message")
-    Delivery.objects.update(queued_until=None)
-    assert sweep()["deliver"] == [delivery.pk]
-    assert sweep()["deliver"] == []
+
+def test_messages_that_were_lost_with_redis_are_sent_anew(
+    delivery: Delivery, queued: Callable[[], list[tuple[str, Any]]]
+) -> None:
+    tasks.sweep()
+    assert len(queued()) == 1
     client().delete("deliver")
-    assert sweep()["deliver"] == [delivery.pk]
+    tasks.sweep()
+    assert [task for task, _ in queued()].count("integrations.tasks.deliver") == 1
 
 
 def test_the_sweep_takes_up_what_a_dead_process_held(delivery: Delivery) -> None:
-    assert delivering.claim(delivery.pk) is not None
+    assert delivering.claim(delivery.connection) is not None
     assert sweep()["deliver"] == []
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    assert sweep()["deliver"] == [delivery.pk]
+    assert sweep()["deliver"] == [(delivery.connection_id, 1)]
 
 
 def test_the_sweep_finds_notifications_whose_routing_was_lost(mapping: Mapping) -> None:
@@ -598,7 +609,7 @@ def _formatter_of(configuration: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_401_of_the_old_credentials_does_not_pause_the_new_ones(delivery: Delivery, connection: Connection) -> None:
-    under_the_old = delivering.claim(delivery.pk)
+    under_the_old = delivering.claim(delivery.connection)
     assert under_the_old is not None
     delivering.begin_attempt(under_the_old)
     connection.secrets = Secret.of(json.dumps({"api_token": "new"}))
@@ -619,7 +630,7 @@ def test_a_persons_pause_outlasts_a_limit(delivery: Delivery, connection: Connec
 def test_a_try_that_kills_its_process_is_given_up_in_the_end(delivery: Delivery, work: Work, settings: Any) -> None:
     settings.DELIVERY_RETRY_DELAYS = (1.0,)
     for _ in range(2):
-        assert delivering.claim(delivery.pk) is not None
+        assert delivering.claim(delivery.connection) is not None
         Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
     work()
     delivery.refresh_from_db()
@@ -628,7 +639,7 @@ def test_a_try_that_kills_its_process_is_given_up_in_the_end(delivery: Delivery,
 
 
 def test_what_a_dead_process_holds_can_be_cancelled(delivery: Delivery) -> None:
-    assert delivering.claim(delivery.pk) is not None
+    assert delivering.claim(delivery.connection) is not None
     assert repair.cancel(Delivery.objects.all()).changed == []
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
     assert repair.cancel(Delivery.objects.all()).changed == [delivery.pk]

@@ -91,7 +91,7 @@ def test_every_other_4xx_is_a_definite_refusal(status: int, body: bytes) -> None
 def test_a_redirect_is_not_followed_and_names_the_settings(status: int) -> None:
     failure = meaning(reply(status, location="https://elsewhere.example.com/"))
     assert failure.permanent
-    assert "Correct the address" in failure.words
+    assert "Correct the address" in failure.told
     assert "elsewhere.example.com" in failure.detail
 
 
@@ -124,7 +124,7 @@ def test_every_problem_of_a_422_is_shown_with_its_field() -> None:
     for text in ("base: Subject: too long", "base: Second", "group: Group: is invalid", "odd: text"):
         assert text in failure.detail
     assert "the group" in failure.words
-    assert "rebuild" in failure.words
+    assert "rebuild" in failure.told
 
 
 def test_the_four_shapes_of_error_bodies_are_read() -> None:

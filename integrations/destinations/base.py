@@ -33,8 +33,74 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What a mapping's settings ask of the journey, beside the request itself.
+
+    `case`: "post" (a case of its own), "conversation", "author" (within `case_hours`) or "always" (each label anew).
+    `requester`: "account" (whoever the connection signs in as), "intake" (the user `intake_user`) or "author" (a user
+    for each author; `intake_user` stands in). `adds_note`: the source context follows as an internal note.
+    """
+
+    case: str = "post"
+    case_hours: int = 24
+    requester: str = "account"
+    intake_user: str = ""
+    adds_note: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What is to be sent: exactly these bytes under this key, as a new thing or to the one numbered `target`."""
+
+    request: str
+    external_id: str
+    key: str
+    action: str = "create"
+    target: str = ""
+    look_up_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who wrote a post, as a user to be looked up or made; `external_id` is ours."""
+
+    external_id: str
+    name: str
+    network: str
+    handle: str
+    network_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of the account, or (without `user_id`) why the author cannot be one."""
+
+    user_id: str
+    name: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobItem:
+    """What a job made of the request with this index: a number, or why not."""
+
+    index: int
+    number: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobNews:
+    """How far a job is. `items` are complete once it `has_ended`; what is not among them was perhaps not done."""
+
+    has_ended: bool
+    words: str
+    items: tuple[JobItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
-    """Proof of a delivery. `how` is "created", "already_there" (an earlier try under this key) or "found"."""
+    """Proof of a delivery. `how`: "created", "already_there" (an earlier try under this key), "found", "appended"."""
 
     number: str
     url: str
@@ -111,8 +177,12 @@ class Destination(Protocol):
         """Scheme and host that calls go to."""
         ...
 
-    def external_id(self, post: Post, mapping_uuid: str) -> str:
+    def external_id(self, post: Post, mapping_uuid: str, occasion: str = "") -> str:
         """The id under which the other side keeps what we make, at most 250 characters."""
+        ...
+
+    def rules(self, settings: Mapping[str, Any]) -> Rules:
+        """What a mapping's settings ask of the journey."""
         ...
 
     def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
@@ -131,10 +201,48 @@ class Destination(Protocol):
         """A fresh access token. Raises Failure."""
         ...
 
-    def send(
-        self, line: Line, request: str, external_id: str, key: str, credentials: Credentials, *, look_up_first: bool
-    ) -> Receipt:
+    def build_note(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
+        """The request that adds the source context to a ticket as an internal note; "" where there is none."""
+        ...
+
+    def with_requester(self, request: str, user_id: str) -> str:
+        """The request in the name of this user; without a name where it is empty."""
+        ...
+
+    def as_comment(self, request: str, external_id: str) -> str:
+        """The request of a new ticket as a comment on one that is there; it holds `external_id`, to be found again."""
+        ...
+
+    def as_follow_up(self, request: str, number: str) -> str:
+        """The request as a follow-up of a closed ticket."""
+        ...
+
+    def send(self, line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
         """Makes the thing once, or finds it. Raises Failure."""
+        ...
+
+    def ticket_status(self, line: Line, number: str, credentials: Credentials) -> str:
+        """new, open, pending, hold, solved, closed; "" when the ticket is gone. Raises Failure."""
+        ...
+
+    def find_person(self, line: Line, author: Author, credentials: Credentials) -> Person:
+        """The author's user, looked up or made. Raises Failure, NotItsTurn."""
+        ...
+
+    def send_many(self, line: Line, requests: list[str], credentials: Credentials) -> str:
+        """Hands up to 100 requests over as one job and returns its number. Raises Failure."""
+        ...
+
+    def read_job(self, line: Line, number: str, credentials: Credentials) -> JobNews:
+        """How far a job is. Raises Failure."""
+        ...
+
+    def are_jobs_under_way(self, line: Line, credentials: Credentials) -> bool | None:
+        """Whether any job that makes tickets is unfinished; None where the account does not tell. Raises Failure."""
+        ...
+
+    def ticket_url(self, settings: Mapping[str, Any], number: str) -> str:
+        """Where people open a ticket."""
         ...
 
     def read_budgets(self, budget: str, reply: Reply) -> list[Budget]:
@@ -170,4 +278,5 @@ def placeholder_values(post: Post, context: Context) -> dict[str, Value]:
         "notification_id": context.notification_id,
         "title": post.title,
         "details": post.details,
+        "notes": "\n".join(post.notes),
     } | {name: post.fact(name) for name in FACTS}

@@ -291,6 +291,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="delivery",
+            name="adds_note",
+            field=models.BooleanField(default=False, db_default=False),
+        ),
+        migrations.AddField(
+            model_name="delivery",
             name="is_prepared",
             field=models.BooleanField(db_default=False, default=False),
         ),

@@ -128,6 +128,8 @@ class Delivery(models.Model):
     target_number = models.CharField(max_length=40, blank=True, default="", db_default="")
     # Whether case and requester were decided and the request made final, and what was decided, in words.
     is_prepared = models.BooleanField(default=False, db_default=False)
+    # Whether the source context follows as an internal note, in a delivery of its own.
+    adds_note = models.BooleanField(default=False, db_default=False)
     decision = models.TextField(blank=True, default="", db_default="")
     # What else a person should know: who stands in for the author, what was left out, what the account dropped.
     remarks = models.TextField(blank=True, default="", db_default="")

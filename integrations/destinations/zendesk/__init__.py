@@ -3,8 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from integrations.destinations.base import Budget, Context, Credentials, Receipt, Token
-from integrations.destinations.zendesk import answers, client, ticket
+from integrations.destinations.base import (
+    Author,
+    Budget,
+    Context,
+    Credentials,
+    JobNews,
+    Outgoing,
+    Person,
+    Receipt,
+    Rules,
+    Token,
+)
+from integrations.destinations.zendesk import answers, client, comments, jobs, people, ticket
 from integrations.destinations.zendesk.forms import ZendeskConnectionForm, ZendeskMappingForm
 from integrations.http import Line, Reply
 from integrations.post import Post
@@ -21,8 +32,17 @@ class Zendesk:
     def origin(self, settings: Mapping[str, Any]) -> str:
         return str(settings.get("address", ""))
 
-    def external_id(self, post: Post, mapping_uuid: str) -> str:
-        return ticket.external_id(post.post_id, mapping_uuid)
+    def external_id(self, post: Post, mapping_uuid: str, occasion: str = "") -> str:
+        return ticket.external_id(post.post_id, mapping_uuid, occasion)
+
+    def rules(self, settings: Mapping[str, Any]) -> Rules:
+        return Rules(
+            case=settings.get("case") or "post",
+            case_hours=int(settings.get("case_hours") or 24),
+            requester=settings.get("requester") or "account",
+            intake_user=str(settings.get("intake_user") or ""),
+            adds_note=settings.get("context") == "note",
+        )
 
     def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
         return ticket.build(post, context, settings, external_id)
@@ -36,10 +56,40 @@ class Zendesk:
     def fetch_token(self, line: Line, credentials: Credentials) -> Token:
         return client.fetch_token(line, credentials)
 
-    def send(
-        self, line: Line, request: str, external_id: str, key: str, credentials: Credentials, *, look_up_first: bool
-    ) -> Receipt:
-        return client.create(line, request, external_id, key, credentials, look_up_first)
+    def build_note(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
+        return ticket.build_note(post, context, settings, external_id)
+
+    def with_requester(self, request: str, user_id: str) -> str:
+        return ticket.with_requester(request, user_id)
+
+    def as_comment(self, request: str, external_id: str) -> str:
+        return ticket.as_comment(request, external_id)
+
+    def as_follow_up(self, request: str, number: str) -> str:
+        return ticket.as_follow_up(request, number)
+
+    def send(self, line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+        if outgoing.action == "append":
+            return comments.append(line, outgoing, credentials)
+        return client.create(line, outgoing, credentials)
+
+    def ticket_status(self, line: Line, number: str, credentials: Credentials) -> str:
+        return client.ticket_status(line, number, credentials)
+
+    def find_person(self, line: Line, author: Author, credentials: Credentials) -> Person:
+        return people.find_person(line, author, credentials)
+
+    def send_many(self, line: Line, requests: list[str], credentials: Credentials) -> str:
+        return jobs.send_many(line, requests, credentials)
+
+    def read_job(self, line: Line, number: str, credentials: Credentials) -> JobNews:
+        return jobs.read_job(line, number, credentials)
+
+    def are_jobs_under_way(self, line: Line, credentials: Credentials) -> bool | None:
+        return jobs.are_under_way(line, credentials)
+
+    def ticket_url(self, settings: Mapping[str, Any], number: str) -> str:
+        return f"{self.origin(settings)}/agent/tickets/{number}"
 
     def read_budgets(self, budget: str, reply: Reply) -> list[Budget]:
         return answers.read_budgets(budget, reply)

@@ -5,16 +5,22 @@ shapes, and some are no JSON at all (developer.zendesk.com, API reference, Intro
 Ticketing, "Tickets" and "Idempotency").
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from integrations.destinations.base import Budget, Receipt
-from integrations.http import Failure, Reply
+from integrations.http import LONGEST_WAIT_SECONDS, Failure, Reply
 
 LONGEST_DETAIL = 1500
 LONGEST_NUMBER = 19  # ids are 64-bit integers
+LONGEST_CAUSE = 250
 STATUS_PAGE = "status.zendesk.com"
+# Where things are done in Zendesk: paths of its own pages.
+API_USAGE_PAGE = "/admin/apps-integrations/apis/zendesk-api/usage"
+TEAM_PAGE = "/admin/people/team/members"
+SUSPENDED_PAGE = "/admin/people/configuration/end_users"
 
 # Our names of the fields that Zendesk's `details` are keyed by, or that stand in a mapping.
 FIELD_WORDS = {
@@ -110,6 +116,7 @@ def failure(reply: Reply) -> Failure:
     found = _by_status(reply)
     found.detail = found.detail or own_words(reply)
     found.status = reply.status
+    found.cause = found.cause or shortened(found.words)
     return found
 
 
@@ -117,10 +124,11 @@ def _by_status(reply: Reply) -> Failure:
     if 300 <= reply.status < 400:
         where = reply.headers.get("location", "")[:200]
         return Failure(
-            "Zendesk answered that its address has changed, and sign-in data is not sent after a redirect. "
-            "Correct the address of the connection, then retry.",
+            "Zendesk answered that its address has changed, and sign-in data is not sent after a redirect.",
             f"Redirect ({reply.status}) to {where}" if where else "",
             permanent=True,
+            remedy="Correct the address of the connection, then retry.",
+            remedy_at="connection",
         )
     if reply.status == 401:
         return _unauthorized(reply)
@@ -128,6 +136,8 @@ def _by_status(reply: Reply) -> Failure:
         return _forbidden(reply)
     if reply.status == 404:
         return _not_found(reply)
+    if reply.status == 429 and error_code(reply) == "TooManyJobs":
+        return _too_many_jobs(reply)
     if reply.status == 429:
         return Failure(
             "Zendesk's request limit is reached. Other integrations of the account share it.",
@@ -135,6 +145,9 @@ def _by_status(reply: Reply) -> Failure:
             pauses=True,
             pause_seconds=reply.retry_after(),
             limited=True,
+            remedy="Nothing has to be done. If it happens often, lower the connection's share of the limit, or find "
+            "out in Zendesk which integration uses the rest.",
+            remedy_at=API_USAGE_PAGE,
         )
     if reply.status >= 500:
         return _trouble(reply)
@@ -146,47 +159,75 @@ def _by_status(reply: Reply) -> Failure:
 def _unauthorized(reply: Reply) -> Failure:
     return Failure(
         "Zendesk did not accept the sign-in (401): the token or the e-mail address is wrong, or the token was "
-        "deactivated (unused API tokens end after 30 days, all of them on 30 April 2027). Enter valid credentials on "
-        "the connection; it resumes by itself when they are saved.",
+        "deactivated (unused API tokens end after 30 days, all of them on 30 April 2027).",
         permanent=True,
         pauses=True,
         renew_token=True,
+        remedy="Enter valid credentials on the connection; it resumes by itself when they are saved.",
+        remedy_at="connection",
     )
 
 
 def _forbidden(reply: Reply) -> Failure:
     if "scope" in own_words(reply).lower():
         return Failure(
-            "The connection's token lacks a scope (403). Give its OAuth client the scopes read and write for tickets, "
-            "then resume the connection.",
+            "The connection's token lacks a scope (403).",
             permanent=True,
             pauses=True,
+            remedy="Allow its OAuth client the scopes read and write, then resume the connection.",
+            remedy_at="connection",
         )
     return Failure(
-        "Zendesk does not let this user do that, or the plan does not offer it (403). Ask a Zendesk administrator.",
+        "Zendesk does not let this user do that, or the plan does not offer it (403).",
         permanent=True,
+        remedy="Ask a Zendesk administrator to give the connection's user the right to do it, then retry.",
+        remedy_at=TEAM_PAGE,
     )
 
 
 def _not_found(reply: Reply) -> Failure:
     if "no help desk at" in reply.text[:5000].lower():
         return Failure(
-            "There is no Zendesk account at this address (404): the subdomain is wrong or the account is gone. "
-            "Correct the address of the connection, then resume it.",
+            "There is no Zendesk account at this address (404): the subdomain is wrong or the account is gone.",
             permanent=True,
             pauses=True,
+            remedy="Correct the address of the connection, then resume it.",
+            remedy_at="connection",
         )
     if error_code(reply) == "RecordNotFound":
-        return Failure("Zendesk does not find a record that the ticket names (404). Check the mapping.", permanent=True)
+        return Failure(
+            "Zendesk does not find a record that the ticket names (404): it was deleted or merged.",
+            permanent=True,
+            remedy="Check the mapping, then use “rebuild”.",
+            remedy_at="mapping",
+        )
     return Failure(
-        "This Zendesk account does not offer the function (404). Check the connection's address.", permanent=True
+        "This Zendesk account does not offer the function (404).",
+        permanent=True,
+        remedy="Check the connection's address.",
+        remedy_at="connection",
+    )
+
+
+def _too_many_jobs(reply: Reply) -> Failure:
+    named = next((_named_limit(value) for name, value in reply.headers.items() if "inflight-jobs" in name), None)
+    seconds = reply.retry_after() or (named.reset_seconds if named else None) or 60.0
+    return Failure(
+        "The account's queue of jobs is full: it takes 30 at a time, all integrations together.",
+        retry_after=min(seconds, LONGEST_WAIT_SECONDS),
+        is_queue_full=True,
+        remedy="Nothing has to be done: it goes on when there is room.",
     )
 
 
 def _trouble(reply: Reply) -> Failure:
     wait = reply.retry_after() if reply.status == 503 else None
     return Failure(
-        f"Trouble at Zendesk (answer {reply.status}); see {STATUS_PAGE}.", retry_after=wait, is_uncertain=True
+        f"Trouble at Zendesk (answer {reply.status}); see {STATUS_PAGE}.",
+        retry_after=wait,
+        is_uncertain=True,
+        is_transport=reply.status in (502, 503, 504) or reply.looks_like_html,
+        remedy="Retry when Zendesk is well again.",
     )
 
 
@@ -195,33 +236,113 @@ def _invalid(reply: Reply) -> Failure:
     codes = {code for _, code, _ in problems}
     about = {field for field, _, _ in problems}
     named = ", ".join(dict.fromkeys(FIELD_WORDS.get(field, f"“{field}”") for field, _, _ in problems)) or "the ticket"
+    texts = "; ".join(text for _, _, text in problems if text)
     if "UserSuspended" in codes or (about == {"requester"} and "suspend" in own_words(reply).lower()):
-        words = "The requester is suspended in Zendesk (422). Unsuspend this user there, then retry."
-    elif codes & GONE_CODES or about & {"group", "group_id", "assignee", "assignee_id", "brand_id", "ticket_form_id"}:
-        words = (
-            f"The mapping refers to something that Zendesk does not know or no longer accepts: {named} (422). "
-            "Correct the mapping, then use “rebuild”."
+        return Failure(
+            "The requester is suspended in Zendesk (422).",
+            permanent=True,
+            is_about_requester=True,
+            remedy="Unsuspend this user in Zendesk, then retry.",
+            remedy_at=SUSPENDED_PAGE,
         )
-    else:
-        words = f"Zendesk refused {named} as invalid (422). Correct the mapping, then use “rebuild”."
-    return Failure(words, permanent=True)
+    if about == {"status"} and "closed" in own_words(reply).lower():
+        return Failure(
+            "The ticket is closed in Zendesk, and a closed ticket takes no change (422).",
+            permanent=True,
+            is_closed=True,
+            remedy="Use “rebuild”: a follow-up ticket is made.",
+        )
+    if codes & GONE_CODES or about & {"group", "group_id", "assignee", "assignee_id", "brand_id", "ticket_form_id"}:
+        return Failure(
+            f"The mapping refers to something that Zendesk does not know or no longer accepts: {named} (422).",
+            permanent=True,
+            remedy="Correct the mapping, then use “rebuild”.",
+            remedy_at="mapping",
+            cause=shortened(f"No longer accepted: {texts or named}"),
+        )
+    return Failure(
+        f"Zendesk refused {named} as invalid (422).",
+        permanent=True,
+        remedy="Correct the mapping, then use “rebuild”.",
+        remedy_at="mapping",
+        cause=shortened(f"Refused as invalid: {texts or named}"),
+    )
 
 
 def _other_refusal(reply: Reply) -> Failure:
     if reply.status in (408, 425):
-        return Failure(f"Zendesk did not take the request in time (answer {reply.status}).", is_uncertain=True)
+        return Failure(
+            f"Zendesk did not take the request in time (answer {reply.status}).",
+            is_uncertain=True,
+            remedy="Retry later.",
+        )
     if reply.status == 409:
-        return Failure("Another change at Zendesk was in the way (409).", retry_after=reply.retry_after())
+        return Failure(
+            "Another change at Zendesk was in the way (409).", retry_after=reply.retry_after(), remedy="Retry."
+        )
     if reply.status == 413:
         return Failure(
-            "The ticket is too large for Zendesk (413). Shorten the mapping's texts, then use “rebuild”.",
+            "The ticket is too large for Zendesk (413).",
             permanent=True,
+            remedy="Shorten the mapping's texts, then use “rebuild”.",
+            remedy_at="mapping",
         )
     return Failure(
-        f"Zendesk does not accept the request as it was built (answer {reply.status}). Correct the mapping and use "
-        "“rebuild”; if that does not help, report the details to whoever runs Casebridge.",
+        f"Zendesk does not accept the request as it was built (answer {reply.status}).",
         permanent=True,
+        remedy="Correct the mapping and use “rebuild”; if that does not help, report the details to whoever runs "
+        "Casebridge.",
+        remedy_at="mapping",
     )
+
+
+def explained(failure: Failure, reply: Reply, request: str) -> Failure:
+    """A 422 with what was sent held against it: names the option that is gone, so that failures group by it."""
+    details = reply.json_object().get("details")
+    entries = [
+        entry
+        for found in (details.values() if isinstance(details, dict) else [])
+        for entry in (found if isinstance(found, list) else [found])
+        if isinstance(entry, dict) and entry.get("ticket_field_id")
+    ]
+    causes = [cause for entry in entries if (cause := _field_cause(entry, request))]
+    if reply.status == 422 and causes:
+        failure.cause = shortened("; ".join(dict.fromkeys(causes)))
+        failure.words = f"{failure.cause} (422)."
+        failure.remedy = "Correct the mapping (or the field in Zendesk), then use “rebuild”."
+        failure.remedy_at = "mapping"
+    return failure
+
+
+def _field_cause(entry: dict[str, Any], request: str) -> str:
+    """Only options are quoted: a text of its own in each ticket would make each failure a cause of its own."""
+    number, text = entry["ticket_field_id"], str(entry.get("description") or "")
+    title = text.partition(":")[0].strip() if ":" in text else ""
+    field = f"the field “{title}” ({number})" if title else f"the field {number}"
+    if entry.get("error") == "BlankValue":
+        return ""
+    kind = str(entry.get("ticket_field_type") or "").lower()
+    if "tagger" in kind or "multi" in kind:
+        value = _sent_value(request, number)
+        return f"The option “{value}” of {field} no longer exists" if value else ""
+    return f"Zendesk no longer accepts what {field} is given"
+
+
+def _sent_value(request: str, number: Any) -> str:
+    try:
+        fields = json.loads(request)["ticket"].get("custom_fields", [])
+    except (ValueError, KeyError, AttributeError):
+        return ""
+    for field in fields:
+        if str(field.get("id")) == str(number):
+            value = field.get("value")
+            return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ""
+
+
+def shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_CAUSE else line[: LONGEST_CAUSE - 1] + "…"
 
 
 def read_token_failure(reply: Reply) -> Failure:
@@ -233,12 +354,15 @@ def read_token_failure(reply: Reply) -> Failure:
     if reply.status == 404 and "no help desk at" in reply.text[:5000].lower():
         return failure(reply)
     return Failure(
-        f"Zendesk did not accept the OAuth client (answer {reply.status}): its id or secret is wrong, or it was "
-        "deleted. Correct it on the connection; it resumes by itself when it is saved.",
+        f"Zendesk did not accept the OAuth client (answer {reply.status}): its id or secret is wrong, or it "
+        "was deleted.",
         own_words(reply),
         permanent=True,
         pauses=True,
         status=reply.status,
+        remedy="Correct it on the connection; it resumes by itself when it is saved.",
+        remedy_at="connection",
+        cause="The OAuth client is not accepted",
     )
 
 
@@ -323,7 +447,9 @@ def _concerns(header: str, budget: str) -> bool:
     """Limits of their own: `...-tickets-index` for look-ups, `...-ticket-request-create-...` for creates."""
     if not header.startswith(("zendesk-ratelimit-", "zendesk-rate-limit-")):
         return False
-    return ("tickets-index" in header) if budget == "look-up" else ("create" in header)
+    if budget == "look-up":
+        return "tickets-index" in header
+    return budget == "account" and "ticket" in header and "create" in header
 
 
 def _named_limit(value: str) -> Budget:

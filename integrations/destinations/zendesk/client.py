@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
 
-from integrations.destinations.base import Credentials, Receipt, Token
+from integrations.destinations.base import Credentials, Outgoing, Receipt, Token
 from integrations.destinations.zendesk import answers
 from integrations.http import Failure, Line, NotItsTurn
 
@@ -22,14 +22,13 @@ TOKEN_SECONDS = 7200
 LONGEST_TOKEN_SECONDS = 10 * 365 * 86400
 
 
-def create(
-    line: Line, request: str, external_id: str, key: str, credentials: Credentials, look_up_first: bool
-) -> Receipt:
+def create(line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
     """Creates the ticket once, or finds it. Raises Failure."""
-    if look_up_first and (found := look_up(line, external_id, credentials)):
+    external_id = outgoing.external_id
+    if outgoing.look_up_first and (found := look_up(line, external_id, credentials)):
         return found
-    headers = {**_signed(credentials), "Content-Type": "application/json", "Idempotency-Key": key}
-    reply = line.call("POST", CREATE_PATH, headers=headers, body=request.encode(), keep_reply=False)
+    headers = {**signed(credentials), "Content-Type": "application/json", "Idempotency-Key": outgoing.key}
+    reply = line.call("POST", CREATE_PATH, headers=headers, body=outgoing.request.encode(), keep_reply=False)
     # A ticket's answer holds the caller's place and address, so only the number of a success is kept.
     exchange = line.exchanges[-1]
     if not 200 <= reply.status < 300:
@@ -41,6 +40,8 @@ def create(
         return _after_unreadable_success(line, external_id, credentials)
     except answers.KeyConflict as conflict:
         return _after_key_conflict(line, external_id, credentials, conflict)
+    except Failure as failure:
+        raise answers.explained(failure, reply, outgoing.request) from None
     exchange["reply"] = f"ticket {receipt.number}"
     return receipt
 
@@ -67,12 +68,13 @@ def _after_key_conflict(
     if found:
         return found
     raise Failure(
-        "Zendesk knows this try's key with another content, and no ticket with our external id is there. "
-        "Use “rebuild” to send it as a new ticket.",
+        "Zendesk knows this try's key with another content, and no ticket with our external id is there.",
         conflict.detail,
         permanent=True,
         is_uncertain=True,
         status=400,
+        remedy="Use “rebuild” to send it as a new ticket.",
+        cause="The key of the try is known to Zendesk with another content",
     )
 
 
@@ -94,12 +96,30 @@ def _a_ticket_may_exist(what_happened: str) -> Iterator[None]:
 def look_up(line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
     """The ticket with this external id, from the list of tickets: the search index trails behind. Raises Failure."""
     path = f"{CREATE_PATH}?external_id={quote(external_id, safe='')}"
-    reply = line.call("GET", path, headers=_signed(credentials), budget="look-up", keep_reply=False)
+    reply = line.call("GET", path, headers=signed(credentials), budget="look-up", keep_reply=False)
     if not 200 <= reply.status < 300:
         line.exchanges[-1]["reply"] = line.without_secrets(reply.text[:2048])
     found = answers.read_found(reply, external_id, ticket_url(line))
     line.exchanges[-1]["reply"] = f"ticket {found.number}" if found else "no ticket with this external id"
     return found
+
+
+def ticket_status(line: Line, number: str, credentials: Credentials) -> str:
+    """The ticket's status in lower case; "" when it was deleted. Raises Failure."""
+    reply = line.call("GET", f"/api/v2/tickets/{number}.json", headers=signed(credentials), keep_reply=False)
+    exchange = line.exchanges[-1]
+    if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
+        exchange["reply"] = "the ticket is gone"
+        return ""
+    if not 200 <= reply.status < 300:
+        exchange["reply"] = line.without_secrets(reply.text[:2048])
+        raise answers.failure(reply)
+    ticket = reply.json_object().get("ticket")
+    status = str(ticket.get("status") or "").lower() if isinstance(ticket, dict) else ""
+    exchange["reply"] = f"ticket {number} is {status or 'of unknown status'}"
+    if not status:
+        raise Failure("Zendesk's answer about a ticket could not be read.", answers.excerpt(reply), status=reply.status)
+    return status
 
 
 def fetch_token(line: Line, credentials: Credentials) -> Token:
@@ -131,7 +151,7 @@ def ticket_url(line: Line) -> str:
     return line.origin + "/agent/tickets/{}"
 
 
-def _signed(credentials: Credentials) -> dict[str, str]:
+def signed(credentials: Credentials) -> dict[str, str]:
     if credentials.access_token:
         return {"Authorization": f"Bearer {credentials.access_token}"}
     pair = f"{credentials.settings.get('email', '')}/token:{credentials.secrets.get('api_token', '')}"

@@ -35,11 +35,30 @@ Posted: {{ posted_at }}
 Label: {{ label }}
 {{ details }}"""
 
+# The source context, where it does not stand in the first comment's own text.
+DEFAULT_CONTEXT = """Post: {{ link }}
+Author: {{ author }}
+Handle: @{{ author_handle }}
+Author's page: {{ author_link }}
+Followers: {{ followers }}
+Network: {{ network }}
+Posted: {{ posted_at }}
+Label: {{ label }}
+Labels: {{ labels }}
+In reply to: {{ in_reply_to }}
+Conversation: {{ parent_post }}
+Notes: {{ notes }}
+{{ details }}"""
+REFERENCE = "Reference:"
+
 FIELD_NAMES = {
     "subject": "Subject",
     "priority": "Priority",
     "type": "Type",
     "status": "Status",
+    "custom_status_id": "Custom status",
+    "requester_id": "Requester",
+    "via_followup_source_id": "Follow-up of ticket",
     "tags": "Tags",
     "group_id": "Group",
     "assignee_id": "Assignee",
@@ -49,17 +68,21 @@ FIELD_NAMES = {
 }
 
 
-def external_id(post_id: str, mapping_uuid: str) -> str:
-    """`khoros:{post}:{mapping}`: two mappings never take each other's ticket for their own."""
-    whole = f"khoros:{post_id}:{mapping_uuid}"
+def external_id(post_id: str, mapping_uuid: str, occasion: str = "") -> str:
+    """`khoros:{post}:{mapping}`: two mappings never take each other's ticket for their own.
+
+    Where a mapping makes several tickets of a post, the occasion follows.
+    """
+    ending = f":{mapping_uuid}:{occasion}" if occasion else f":{mapping_uuid}"
+    whole = f"khoros:{post_id}{ending}"
     if len(whole) <= LONGEST_EXTERNAL_ID:
         return whole
-    return f"khoros:{hashlib.sha256(post_id.encode()).hexdigest()}:{mapping_uuid}"
+    return f"khoros:{hashlib.sha256(post_id.encode()).hexdigest()}{ending}"
 
 
 def build(post: Post, context: Context, settings: Mapping[str, Any], reference: str) -> str:
     """The JSON body of POST /api/v2/tickets.json. Raises templating.TemplateError."""
-    values = placeholder_values(post, context)
+    values = allowed_values(post, context, settings)
     ticket: dict[str, Any] = {
         "subject": _subject(settings, values, post),
         "comment": {"body": _comment(settings, values, post), "public": bool(settings.get("comment_public"))},
@@ -68,14 +91,68 @@ def build(post: Post, context: Context, settings: Mapping[str, Any], reference: 
     for name in ("priority", "type", "status"):
         if settings.get(name):
             ticket[name] = settings[name]
-    for name in ("group_id", "assignee_id", "ticket_form_id", "brand_id"):
+    for name in ("group_id", "assignee_id", "ticket_form_id", "brand_id", "custom_status_id"):
         if settings.get(name):
             ticket[name] = int(settings[name])
+    if ticket.get("custom_status_id"):
+        # A custom status brings its category along.
+        ticket.pop("status", None)
+    if settings.get("requester") == "intake" and settings.get("intake_user"):
+        ticket["requester_id"] = int(settings["intake_user"])
     if tags := _tags(settings.get("tags") or [], values):
         ticket["tags"] = tags
     if custom_fields := _custom_fields(settings.get("custom_fields") or [], values):
         ticket["custom_fields"] = custom_fields
-    return json.dumps({"ticket": ticket}, ensure_ascii=False, separators=(",", ":"))
+    return _as_json({"ticket": ticket})
+
+
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def allowed_values(post: Post, context: Context, settings: Mapping[str, Any]) -> dict[str, Value]:
+    """The placeholders' values; agents' notes only where the mapping allows them to leave."""
+    values = placeholder_values(post, context)
+    return values if settings.get("forward_notes") else values | {"notes": ""}
+
+
+def with_requester(request: str, user_id: str) -> str:
+    """The request in the name of a user, or (with "") of whoever signs in."""
+    content = json.loads(request)
+    content["ticket"].pop("requester_id", None)
+    if user_id:
+        content["ticket"]["requester_id"] = int(user_id)
+    return _as_json(content)
+
+
+def as_comment(request: str, reference: str) -> str:
+    """A new ticket's first comment as a comment on another one, ended by a line that tells it apart from others."""
+    first = json.loads(request)["ticket"]["comment"]
+    ending = f"\n\n{REFERENCE} {reference}"
+    room = LONGEST_COMMENT_BYTES - len(ending.encode())
+    body = first["body"].encode()[:room].decode("utf-8", "ignore") + ending
+    return _as_json({"ticket": {"comment": {"body": body, "public": first["public"]}}})
+
+
+def as_follow_up(request: str, number: str) -> str:
+    content = json.loads(request)
+    content["ticket"]["via_followup_source_id"] = int(number)
+    return _as_json(content)
+
+
+def build_note(post: Post, context: Context, settings: Mapping[str, Any], reference: str) -> str:
+    """The source context as an internal note. Raises templating.TemplateError."""
+    text = _context_text(settings, allowed_values(post, context, settings))
+    if not text:
+        return ""
+    ending = f"\n\n{REFERENCE} {reference}"
+    room = LONGEST_COMMENT_BYTES - len(ending.encode())
+    body = text.encode()[:room].decode("utf-8", "ignore") + ending
+    return _as_json({"ticket": {"comment": {"body": body, "public": False}}})
+
+
+def _context_text(settings: Mapping[str, Any], values: Mapping[str, Value]) -> str:
+    return disarmed(render(settings.get("context_text") or DEFAULT_CONTEXT, values)).strip("\n")
 
 
 def disarmed(text: str) -> str:
@@ -94,6 +171,8 @@ def shortened(line: str, limit: int) -> str:
 
 def _comment(settings: Mapping[str, Any], values: Mapping[str, Value], post: Post) -> str:
     text = disarmed(render(settings.get("comment") or DEFAULT_COMMENT, values)).strip("\n")
+    if settings.get("context") == "body":
+        text = f"{text}\n\n{_context_text(settings, values)}".strip("\n")
     if not text.strip():
         return f"The post {post.post_id} has no text. {post.link}".strip()
     return cut_comment(text, post.link or post.post_id)

@@ -21,6 +21,7 @@ from integrations.sources.khoros.values import (
     as_text,
     digest,
     read_labels,
+    read_notes,
     web_address,
 )
 
@@ -119,6 +120,7 @@ def _post(item: dict[str, Any], event_labels: tuple[str, ...], facts: tuple[tupl
         parent_post=as_text(item.get("parentPost")),
         reposted_from=as_text(item.get("repostedFrom")),
         facts=facts,
+        notes=read_notes(item.get("notes")),
     )
 
 

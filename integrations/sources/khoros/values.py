@@ -53,5 +53,19 @@ def _label_name(entry: Any) -> str:
     return as_text(entry)
 
 
+def read_notes(raw: Any) -> tuple[str, ...]:
+    """Notes as texts, with who wrote them where that is told."""
+    notes = (_note(entry).strip() for entry in as_list(raw))
+    return tuple(note for note in notes if note)
+
+
+def _note(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return as_text(entry)
+    text = as_text(entry.get("text") or entry.get("note") or entry.get("body") or entry.get("content"))
+    author = as_text(entry.get("author") or entry.get("authorName") or entry.get("createdBy"))
+    return f"{author}: {text}" if author and text else text
+
+
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]

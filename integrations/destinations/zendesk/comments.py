@@ -1,0 +1,99 @@
+"""Comments on tickets that are there already. A repeat would add the comment again, so each bears a reference line.
+
+Contract: developer.zendesk.com, API reference, Ticketing, "Tickets" (Update Ticket) and "Ticket Comments". No
+idempotency key is documented for updates: after a try whose outcome is unknown the ticket's comments are read first.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.destinations.zendesk import answers
+from integrations.destinations.zendesk.client import signed, ticket_url
+from integrations.http import Failure, Line, NotItsTurn, Reply
+
+# A ticket takes 5,000 comments.
+MOST_PAGES = 50
+
+
+def append(line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+    """Adds the comment once. Raises Failure; `is_closed` where the ticket takes no change any more."""
+    if outgoing.look_up_first and is_there(line, outgoing, credentials):
+        return Receipt(outgoing.target, ticket_url(line).format(outgoing.target), "already_there")
+    headers = {**signed(credentials), "Content-Type": "application/json"}
+    path = f"/api/v2/tickets/{outgoing.target}.json"
+    try:
+        reply = line.call("PUT", path, headers=headers, body=outgoing.request.encode(), keep_reply=False)
+    except Failure as failure:
+        failure.look_up_next = failure.is_uncertain
+        raise
+    if not 200 <= reply.status < 300:
+        raise _refused(line, reply)
+    line.exchanges[-1]["reply"] = f"ticket {outgoing.target} was changed"
+    warning = reply.headers.get("x-zendesk-api-warn", "")[:500]
+    return Receipt(outgoing.target, ticket_url(line).format(outgoing.target), "appended", warning)
+
+
+def _refused(line: Line, reply: Reply) -> Failure:
+    line.exchanges[-1]["reply"] = line.without_secrets(reply.text[:2048])
+    failure = answers.failure(reply)
+    failure.look_up_next = failure.is_uncertain
+    if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
+        # Nothing was changed: whoever decides may make a new ticket instead.
+        failure.is_closed = True
+        failure.words = "The ticket was deleted or merged in Zendesk (404)."
+        failure.remedy = "Use “rebuild”: a new ticket is made."
+    return failure
+
+
+def is_there(line: Line, outgoing: Outgoing, credentials: Credentials) -> bool:
+    """Whether a comment with our reference is on the ticket. Raises Failure, with the look-up still to be made."""
+    path = f"/api/v2/tickets/{outgoing.target}/comments.json?page[size]=100"
+    try:
+        for _ in range(MOST_PAGES):
+            reply = line.call("GET", path, headers=signed(credentials), keep_reply=False)
+            if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
+                return False
+            if not 200 <= reply.status < 300:
+                raise _refused(line, reply)
+            content = reply.json_object()
+            if any(outgoing.external_id in text for text in _texts(content)):
+                line.exchanges[-1]["reply"] = "the comment is there"
+                return True
+            line.exchanges[-1]["reply"] = "the comment is not on this page"
+            path = next_page(line, content)
+            if not path:
+                return False
+    except NotItsTurn as later:
+        words = "An earlier try may have added the comment. The request limit leaves no room to look it up yet."
+        raise Failure(words, retry_after=later.seconds, is_uncertain=True, look_up_next=True) from later
+    except Failure as failure:
+        failure.is_uncertain = failure.look_up_next = True
+        raise
+    return False
+
+
+def _texts(content: dict[str, Any]) -> list[str]:
+    comments = content.get("comments")
+    found = comments if isinstance(comments, list) else []
+    return [
+        str(comment.get(name) or "")
+        for comment in found
+        if isinstance(comment, dict)
+        for name in ("plain_body", "body")
+    ]
+
+
+def next_page(line: Line, content: dict[str, Any]) -> str:
+    """The path of a list's next page, by either way of paging; "" at its end or where it leads elsewhere."""
+    meta, links = content.get("meta"), content.get("links")
+    if isinstance(meta, dict) and meta.get("has_more") is False:
+        return ""
+    address = (links.get("next") if isinstance(links, dict) else None) or content.get("next_page")
+    if not isinstance(address, str):
+        return ""
+    parts = urlsplit(address)
+    own = urlsplit(line.origin)
+    if parts.netloc and parts.netloc != own.netloc:
+        return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path

@@ -1,0 +1,82 @@
+"""Making up to 100 tickets with one call, and following the job that does it.
+
+Contract: developer.zendesk.com, API reference, Ticketing, "Tickets" (Create Many Tickets) and "Job Statuses". The call
+has no idempotency key, so whoever sends it looks up by `external_id` what it does not hear of. `completed` does not
+mean that every item succeeded, and numbers do not come in the order of the request: items are joined by `index`.
+"""
+
+import json
+from typing import Any
+
+from integrations.destinations.base import Credentials, JobItem, JobNews
+from integrations.destinations.zendesk import answers
+from integrations.destinations.zendesk.client import signed
+from integrations.http import Failure, Line
+
+MANY_PATH = "/api/v2/tickets/create_many.json"
+MOST_IN_ONE_CALL = 100
+UNDER_WAY = {"queued", "working"}
+
+
+def send_many(line: Line, requests: list[str], credentials: Credentials) -> str:
+    """Hands the tickets over and returns the job's number. Raises Failure; unless uncertain, nothing was queued."""
+    tickets = [json.loads(request)["ticket"] for request in requests]
+    body = json.dumps({"tickets": tickets}, ensure_ascii=False, separators=(",", ":")).encode()
+    headers = {**signed(credentials), "Content-Type": "application/json"}
+    reply = line.call("POST", MANY_PATH, headers=headers, body=body, budget="jobs", keep_reply=False)
+    exchange = line.exchanges[-1]
+    if not 200 <= reply.status < 300:
+        exchange["reply"] = line.without_secrets(reply.text[:2048])
+        raise answers.failure(reply)
+    number = str(_job(reply.json_object()).get("id") or "")
+    if not number:
+        raise Failure("Zendesk's answer to a call for many tickets could not be read.", is_uncertain=True)
+    exchange["reply"] = f"job {number}"
+    return number[:120]
+
+
+def read_job(line: Line, number: str, credentials: Credentials) -> JobNews:
+    """How far the job is. A job that Zendesk no longer knows has ended, and tells nothing. Raises Failure."""
+    reply = line.call("GET", f"/api/v2/job_statuses/{number}.json", headers=signed(credentials), keep_reply=False)
+    if reply.status == 404:
+        return JobNews(has_ended=True, words="Zendesk no longer knows the job.")
+    if not 200 <= reply.status < 300:
+        line.exchanges[-1]["reply"] = line.without_secrets(reply.text[:2048])
+        raise answers.failure(reply)
+    job = _job(reply.json_object())
+    status = str(job.get("status") or "").lower()
+    if not status:
+        raise Failure("Zendesk's answer about a job could not be read.", answers.excerpt(reply))
+    words = " ".join(str(job.get("message") or status).split())[:300]
+    if status in UNDER_WAY:
+        return JobNews(has_ended=False, words=words)
+    results = job.get("results")
+    items = [_item(result) for result in results if isinstance(result, dict)] if isinstance(results, list) else []
+    return JobNews(has_ended=True, words=words, items=tuple(item for item in items if item is not None))
+
+
+def are_under_way(line: Line, credentials: Credentials) -> bool | None:
+    """Whether the account's list of jobs has an unfinished one; None where it cannot be read. Raises Failure."""
+    reply = line.call("GET", "/api/v2/job_statuses.json", headers=signed(credentials), keep_reply=False)
+    if reply.status == 429 or reply.status >= 500:
+        raise answers.failure(reply)
+    found = reply.json_object().get("job_statuses")
+    if not 200 <= reply.status < 300 or not isinstance(found, list):
+        return None
+    return any(str(job.get("status") or "").lower() in UNDER_WAY for job in found if isinstance(job, dict))
+
+
+def _job(content: dict[str, Any]) -> dict[str, Any]:
+    job = content.get("job_status")
+    return job if isinstance(job, dict) else {}
+
+
+def _item(result: dict[str, Any]) -> JobItem | None:
+    index = result.get("index")
+    if not isinstance(index, int) or isinstance(index, bool):
+        return None
+    number = answers.ticket_number(result)
+    if number is not None and not result.get("error"):
+        return JobItem(index, number=str(number))
+    words = " ".join(str(result[name]) for name in ("error", "details") if result.get(name))
+    return JobItem(index, problem=words[:500] or "Zendesk does not say why.")

@@ -1,0 +1,70 @@
+"""A line to a connection's account: its address and deadline, its turns, and what its answers tell of limits."""
+
+from dataclasses import dataclass, field
+
+import structlog
+from django.conf import settings
+
+from integrations import pace
+from integrations.destinations import DESTINATIONS
+from integrations.http import Line, Reply
+from integrations.models import Connection
+
+log = structlog.get_logger(__name__)
+
+LONGEST_CALLS_SECONDS = 60.0
+# The share of the lease that the calls of one try may take; with the turns waited for it stays below the whole.
+SHARE_FOR_CALLS = 0.6
+# A turn further off than this is not waited for: the thread is free for other connections meanwhile.
+LONGEST_TURN_SECONDS = 1.0
+# Users may be made once a second, and five times a minute; a little more is left for clocks that differ.
+USERS_WITHIN = {1.05: 1, 61.0: 5}
+LONGEST_WAIT_FOR_A_USER = 1.2
+
+
+@dataclass
+class Turns:
+    """Takes the turns of one try's calls. `taken` are those waited for beforehand; each counts for one call."""
+
+    connection_id: int
+    longest_wait: float
+    taken: list[str] = field(default_factory=list)
+
+    def take(self, budget: str) -> None:
+        """Raises NotItsTurn. Every call draws on the account's budget, some on another as well."""
+        if budget == "token":
+            return
+        if budget in ("look-up", "users"):
+            self._take_one(budget)
+        self._take_one("account")
+
+    def _take_one(self, budget: str) -> None:
+        if budget in self.taken:
+            self.taken.remove(budget)
+        elif budget == "users":
+            pace.take_place(self.connection_id, "users", USERS_WITHIN, LONGEST_WAIT_FOR_A_USER)
+        else:
+            pace.take_turn(self.connection_id, budget, self.longest_wait)
+
+
+def line_to(connection: Connection, seconds: float | None = None, turns: Turns | None = None) -> Line:
+    """For the calls of one try, which share the deadline."""
+    destination = DESTINATIONS[connection.kind]
+
+    def heard(budget: str, reply: Reply) -> None:
+        try:
+            for named in dict.fromkeys(("account", budget)) if budget != "token" else ():
+                pace.hear(connection.pk, named, destination.read_budgets(named, reply), connection.limit_share)
+        except Exception:
+            # Odd headers must not cost us the receipt that came with them.
+            log.exception("the limits could not be read")
+
+    line = Line(
+        origin=destination.origin(connection.settings),
+        seconds=seconds or min(LONGEST_CALLS_SECONDS, settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_CALLS),
+        name=destination.title,
+        heard=heard,
+    )
+    if turns is not None:
+        line.turn = turns.take
+    return line

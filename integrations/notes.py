@@ -1,0 +1,66 @@
+"""The source context as an internal note: a delivery of its own that follows the ticket's, with tries of its own."""
+
+import structlog
+
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import Receipt
+from integrations.models import Delivery
+from integrations.post import Unreadable
+from integrations.routing import context_of, post_of
+from integrations.templating import TemplateError
+
+log = structlog.get_logger(__name__)
+
+NOTE = "note"
+
+
+def is_note(delivery: Delivery) -> bool:
+    return delivery.occasion.startswith(NOTE)
+
+
+def follow(delivery: Delivery, receipt: Receipt) -> None:
+    """Makes the note's delivery, where the mapping asks for one. In the transaction that records the ticket."""
+    if not delivery.adds_note or is_note(delivery):
+        return
+    whole = Delivery.objects.select_related("notification__subscription__company", "mapping__connection").get(
+        pk=delivery.pk
+    )
+    destination = DESTINATIONS[whole.connection.kind]
+    occasion = f"{NOTE}{delivery.pk}"
+    try:
+        event, post = post_of(whole)
+        external_id = destination.external_id(post, str(whole.mapping.uuid), occasion)
+        context = context_of(whole.notification, event, whole.mapping)
+        request = destination.build_note(post, context, whole.mapping.settings, external_id)
+    except (Unreadable, TemplateError) as error:
+        words = f"The internal note with the source context could not be made: {error}"
+        Delivery.objects.filter(pk=delivery.pk).update(remarks=f"{delivery.remarks}\n{words}".strip())
+        return
+    if request:
+        _store(whole, receipt, occasion, external_id, request)
+
+
+def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str, request: str) -> None:
+    note = Delivery(
+        notification_id=delivery.notification_id,
+        mapping_id=delivery.mapping_id,
+        connection_id=delivery.connection_id,
+        post_id=delivery.post_id,
+        occasion=occasion,
+        native_id=delivery.native_id,
+        network=delivery.network,
+        author=delivery.author,
+        text=delivery.text,
+        link=delivery.link,
+        posted_at=delivery.posted_at,
+        search_text=delivery.search_text,
+        action=Delivery.Action.APPEND,
+        target_number=receipt.number,
+        is_prepared=True,
+        decision=f"An internal note with the source context, on ticket {receipt.number}.",
+        request=request,
+        external_id=external_id,
+        lane=delivery.lane,
+        next_attempt_at=delivery.created_at,
+    )
+    Delivery.objects.bulk_create([note], ignore_conflicts=True)

@@ -1,0 +1,103 @@
+"""In whose name a ticket is made, where a mapping wants a user for each social author.
+
+A user is looked up or made once and remembered. Where the author cannot be one (no name, suspended, ambiguous, no room
+within the account's limits on users for some minutes) the intake user stands in, and the delivery says so.
+"""
+
+from integrations.database_pool import release_database
+from integrations.database_time import seconds_from_now
+from integrations.destinations import Destination
+from integrations.destinations.base import Author, Credentials, Person
+from integrations.http import Failure, Line, NotItsTurn
+from integrations.models import Delivery, Requester
+from integrations.post import Post, Unreadable, storable
+from integrations.routing import post_of
+
+REMEMBERED_SECONDS = 30 * 86400.0
+# A suspended author may be let in again, an ambiguous one sorted out.
+PROBLEM_REMEMBERED_SECONDS = 86400.0
+# Five users a minute are allowed: a flood of new authors does not hold its tickets up for longer than this.
+WAITED_FOR_SECONDS = 300.0
+
+
+def requester_for(delivery: Delivery, destination: Destination, line: Line, credentials: Credentials) -> Person:
+    """The author's user. Raises Failure (the account is in trouble) and NotItsTurn (no room yet)."""
+    author = author_of(delivery)
+    if author is None:
+        return Person("", problem="the post names no author")
+    if remembered := _remembered(delivery, author):
+        return remembered
+    release_database()
+    try:
+        found = destination.find_person(line, author, credentials)
+    except NotItsTurn:
+        if _has_waited_enough(delivery):
+            return Person("", problem="Zendesk's limit on new users left no room for some minutes")
+        raise
+    except Failure as failure:
+        if failure.permanent and not failure.pauses:
+            return Person("", problem=failure.words.rstrip("."))
+        raise
+    _remember(delivery, author, found)
+    return found
+
+
+def is_new(delivery: Delivery) -> bool:
+    """Whether the author is not known yet; no longer asked once the delivery has waited long enough for room."""
+    author = author_of(delivery)
+    if author is None or _remembered(delivery, author) is not None:
+        return False
+    return not _has_waited_enough(delivery)
+
+
+def author_of(delivery: Delivery) -> Author | None:
+    try:
+        _, post = post_of(delivery)
+    except Unreadable:
+        return None
+    return author_of_post(post)
+
+
+def author_of_post(post: Post) -> Author | None:
+    known_as = post.author_id or post.author_handle
+    if not known_as:
+        return None
+    return Author(
+        external_id=f"khoros:{post.network}:{known_as}"[:250],
+        name=(post.author or post.author_handle or known_as)[:255],
+        network=post.network,
+        handle=post.author_handle,
+        network_id=post.author_id,
+    )
+
+
+def _remembered(delivery: Delivery, author: Author) -> Person | None:
+    known = Requester.objects.filter(connection=delivery.connection_id, external_id=author.external_id)
+    good = known.filter(resolved_at__gte=seconds_from_now(-REMEMBERED_SECONDS)).exclude(user_id="")
+    bad = known.filter(resolved_at__gte=seconds_from_now(-PROBLEM_REMEMBERED_SECONDS), user_id="")
+    row = good.first() or bad.first()
+    return Person(row.user_id, row.name, row.problem) if row else None
+
+
+def _remember(delivery: Delivery, author: Author, found: Person) -> None:
+    Requester.objects.update_or_create(
+        connection_id=delivery.connection_id,
+        external_id=author.external_id,
+        defaults={
+            "user_id": found.user_id,
+            "name": storable(found.name)[:255],
+            "problem": storable(found.problem),
+            "resolved_at": seconds_from_now(0),
+        },
+    )
+
+
+def forget(delivery: Delivery, problem: str) -> None:
+    """Zendesk refused the author's user: remembered with the problem instead."""
+    author = author_of(delivery)
+    if author is not None:
+        _remember(delivery, author, Person("", author.name, problem))
+
+
+def _has_waited_enough(delivery: Delivery) -> bool:
+    return Delivery.objects.filter(pk=delivery.pk, created_at__lte=seconds_from_now(-WAITED_FOR_SECONDS)).exists()
