@@ -1,25 +1,19 @@
-"""Calls to Zendesk's API: the token, the look-up by external id, the create.
+"""Calls to Zendesk's API: the look-up by external id, the create.
 
 Contract: developer.zendesk.com, API reference, Ticketing, Tickets ("Create Ticket", "List Tickets" with external_id),
-Ticketing introduction ("Idempotency"), and "OAuth Tokens for Grant Types".
+and Ticketing introduction ("Idempotency").
 """
 
 import base64
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
 
-from integrations.destinations.base import Credentials, Receipt, Token
+from integrations.destinations.base import Credentials, Receipt
 from integrations.destinations.zendesk import answers
 from integrations.http import Failure, Line, NotItsTurn
 
 CREATE_PATH = "/api/v2/tickets.json"
-TOKEN_PATH = "/oauth/tokens"  # noqa: S105 (an address, not a password)
-# What a ticket's creation and look-up need, and no more.
-SCOPE = "tickets:read tickets:write"
-TOKEN_SECONDS = 7200
-LONGEST_TOKEN_SECONDS = 10 * 365 * 86400
 
 
 def create(
@@ -28,7 +22,7 @@ def create(
     """Creates the ticket once, or finds it. Raises Failure."""
     if look_up_first and (found := look_up(line, external_id, credentials)):
         return found
-    headers = {**_signed(credentials), "Content-Type": "application/json", "Idempotency-Key": key}
+    headers = {**signed(credentials), "Content-Type": "application/json", "Idempotency-Key": key}
     reply = line.call("POST", CREATE_PATH, headers=headers, body=request.encode(), keep_reply=False)
     # A ticket's answer holds the caller's place and address, so only the number of a success is kept.
     exchange = line.exchanges[-1]
@@ -94,7 +88,7 @@ def _a_ticket_may_exist(what_happened: str) -> Iterator[None]:
 def look_up(line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
     """The ticket with this external id, from the list of tickets: the search index trails behind. Raises Failure."""
     path = f"{CREATE_PATH}?external_id={quote(external_id, safe='')}"
-    reply = line.call("GET", path, headers=_signed(credentials), budget="look-up", keep_reply=False)
+    reply = line.call("GET", path, headers=signed(credentials), budget="look-up", keep_reply=False)
     if not 200 <= reply.status < 300:
         line.exchanges[-1]["reply"] = line.without_secrets(reply.text[:2048])
     found = answers.read_found(reply, external_id, ticket_url(line))
@@ -102,36 +96,13 @@ def look_up(line: Line, external_id: str, credentials: Credentials) -> Receipt |
     return found
 
 
-def fetch_token(line: Line, credentials: Credentials) -> Token:
-    """An access token by the client credentials grant. Raises Failure."""
-    content = {
-        "grant_type": "client_credentials",
-        "client_id": credentials.settings.get("client_id", ""),
-        "client_secret": credentials.secrets.get("client_secret", ""),
-        "scope": SCOPE,
-        "expires_in": TOKEN_SECONDS,
-    }
-    headers = {"Content-Type": "application/json"}
-    body = json.dumps(content).encode()
-    reply = line.call("POST", TOKEN_PATH, headers=headers, body=body, budget="token", keep_reply=False)
-    if not 200 <= reply.status < 300:
-        raise answers.read_token_failure(reply)
-    answer = reply.json_object()
-    token, seconds = answer.get("access_token"), answer.get("expires_in")
-    if not isinstance(token, str) or not token:
-        # Not quoted: whatever its shape, it may hold a token.
-        raise Failure("Zendesk's answer to the request for an access token could not be read.")
-    if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TOKEN_SECONDS:
-        return Token(token, None)
-    return Token(token, float(seconds))
-
-
 def ticket_url(line: Line) -> str:
     """Where people open a ticket; `{}` stands for its number."""
     return line.origin + "/agent/tickets/{}"
 
 
-def _signed(credentials: Credentials) -> dict[str, str]:
+def signed(credentials: Credentials) -> dict[str, str]:
+    """The header that signs a call in."""
     if credentials.access_token:
         return {"Authorization": f"Bearer {credentials.access_token}"}
     pair = f"{credentials.settings.get('email', '')}/token:{credentials.secrets.get('api_token', '')}"
