@@ -35,13 +35,16 @@ SCOPES_FOR = (
 
 def check(line: Line, credentials: Credentials) -> list[Check]:
     """Two calls that change nothing. Raises Failure (`renew_token`) when an access token was refused."""
-    found = [_who(line, credentials)]
-    if found[0].ok is False:
-        return found
-    found += _groups(line, credentials)
-    if credentials.access_token:
-        found += scope_checks(credentials.scope)
-    return found
+    scopes = scope_checks(credentials.scope) if credentials.access_token else []
+    try:
+        who = _who(line, credentials)
+    except Failure as refused:
+        # A token without the scopes is refused like a dead one: then another one of the same kind helps nobody.
+        if all(each.ok is not False for each in scopes):
+            raise
+        who = Check(False, refused.words)
+    calls = [] if who.ok is False else list(_groups(line, credentials))
+    return [who, *calls, *scopes]
 
 
 # --- Who is signed in ------------------------------------------------------------------------------------------------
