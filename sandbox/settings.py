@@ -15,6 +15,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "list_first_page": (0, 1),
     "list_shape": ("data", "bare", "data_items"),
     "job_death": ("failed", "killed"),
+    "agent_role": ("admin", "agent", "end-user"),
+    "rate_headers": ("all", "new", "old", "x", "shouting", "none"),
+    "named_limit_spelling": ("zendesk-ratelimit-", "zendesk-rate-limit-"),
 }
 
 
@@ -25,6 +28,8 @@ class Settings:
     Those that begin with `pull` are about collecting events, those with `list` about the list of subscriptions;
     a largest page of 0 is no limit. `refuse_pushes` counts down with every push that is not made. `update_limit`
     is per minute, 0 for none. `job_dies_after` so many tickets ends the next job once, in the way of `job_death`.
+    `user_limits` are those of `create_or_update`, and like the others they need a `rate_limit`. The agent is the one
+    whose credentials are accepted; the others are who share the account's limit, evenly over each minute.
     """
 
     rate_limit: int = 700
@@ -57,6 +62,12 @@ class Settings:
     job_seconds_per_ticket: float = 0.0
     job_dies_after: int = 0
     job_death: str = "failed"
+    user_limits: bool = True
+    agent_role: str = "admin"
+    agent_suspended: bool = False
+    rate_headers: str = "all"
+    named_limit_spelling: str = "zendesk-ratelimit-"
+    others_use_per_minute: int = 0
 
     def changed(self, values: Mapping[str, Any]) -> "Settings":
         """These settings with some replaced. Raises ValueError with a sentence about the first bad one."""
