@@ -19,8 +19,9 @@ from django.utils import timezone
 from integrations import volume
 from integrations.addresses import NoPublicAddress, public_url
 from integrations.companies import token_warning
+from integrations.connecting import end_alarm
 from integrations.database_pool import release_database
-from integrations.models import Alarm, Change, Company, Notification, Subscription
+from integrations.models import Alarm, Change, Company, Connection, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.post import storable
 
@@ -43,17 +44,20 @@ class Trouble:
     words: str
     subscription_id: int | None = None
     company_id: int | None = None
+    connection_id: int | None = None
+    mapping_id: int | None = None
 
     @property
-    def key(self) -> tuple[str, int | None, int | None]:
-        return self.kind, self.subscription_id, self.company_id
+    def key(self) -> tuple[str, int | None, int | None, int | None, int | None]:
+        return self.kind, self.subscription_id, self.company_id, self.connection_id, self.mapping_id
 
 
 def watch() -> None:
     """Raises what is new, ends what is over, mails both."""
     troubles = {trouble.key: trouble for trouble in _troubles()}
     for alarm in Alarm.objects.filter(ended_at__isnull=True).select_related("subscription"):
-        trouble = troubles.pop((alarm.kind, alarm.subscription_id, alarm.company_id), None)
+        about = (alarm.subscription_id, alarm.company_id, alarm.connection_id, alarm.mapping_id)
+        trouble = troubles.pop((alarm.kind, *about), None)
         if trouble is None and not _is_being_checked(alarm):
             _end(alarm)
         elif trouble is None:
@@ -81,6 +85,8 @@ def _raise(trouble: Trouble) -> None:
                 words=storable(trouble.words),
                 subscription_id=trouble.subscription_id,
                 company_id=trouble.company_id,
+                connection_id=trouble.connection_id,
+                mapping_id=trouble.mapping_id,
             )
     except IntegrityError:
         # Another worker watches at the same moment and was quicker; or the feed is gone.
@@ -102,6 +108,8 @@ def _troubles() -> Iterator[Trouble]:
             yield Trouble(Alarm.Kind.TOKEN, words, company_id=company.pk)
     for subscription in Subscription.objects.filter(deleted_at__isnull=True):
         yield from _of_feed(subscription)
+    for connection in Connection.objects.filter(is_active=True):
+        yield from _of_connection(connection)
 
 
 def _of_feed(subscription: Subscription) -> Iterator[Trouble]:
@@ -115,6 +123,20 @@ def _of_feed(subscription: Subscription) -> Iterator[Trouble]:
     for kind, rule in rules.items():
         if subscription.is_active and (words := rule(subscription)):
             yield Trouble(kind, f"{subscription.listens_to}: {words}", subscription_id=subscription.pk)
+
+
+def _of_connection(connection: Connection) -> Iterator[Trouble]:
+    if words := _waits_for_a_person(connection):
+        yield Trouble(Alarm.Kind.CONNECTION, f"{connection.name}: {words}", connection_id=connection.pk)
+    if words := end_alarm(connection):
+        yield Trouble(Alarm.Kind.TOKEN_END, f"{connection.name}: {words}", connection_id=connection.pk)
+
+
+def _waits_for_a_person(connection: Connection) -> str:
+    """Why an answer paused the connection without an end; limits have one, and who paused it by hand knows."""
+    if connection.paused_at is None or connection.paused_until is not None or connection.paused_by:
+        return ""
+    return f"paused, deliveries wait. {connection.pause_reason}"
 
 
 def _registration(subscription: Subscription) -> str:
@@ -250,11 +272,18 @@ def _body(alarm: Alarm) -> str:
         address = public_url()
     except NoPublicAddress:
         address = settings.LOCAL_URL
-    kind = "subscription" if alarm.subscription_id else "company"
-    row_id = alarm.subscription_id or alarm.company_id
+    kind, row_id = about(alarm)
     return "\n".join([*lines, "", f"{address}/admin/integrations/{kind}/{row_id}/change/"])
 
 
+def about(alarm: Alarm) -> tuple[str, int]:
+    """What the alarm is about: the model's name and the row's id."""
+    ids = {name: getattr(alarm, f"{name}_id") for name in ("subscription", "company", "connection", "mapping")}
+    return next((name, row_id) for name, row_id in ids.items() if row_id)
+
+
 def open_alarms() -> QuerySet[Alarm]:
-    rows = Alarm.objects.filter(ended_at__isnull=True).select_related("subscription", "company")
+    rows = Alarm.objects.filter(ended_at__isnull=True).select_related(
+        "subscription", "company", "connection", "mapping"
+    )
     return rows.defer(*without_lists("company__"))

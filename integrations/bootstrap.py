@@ -21,7 +21,7 @@ from integrations.http import AddressRefused, checked_origin
 from integrations.models import Company, Connection, Installation, Mapping, Subscription
 from integrations.models.configuration import new_bearer_token
 from integrations.sources.khoros.token import expiry
-from integrations.stored_secrets import change_secrets, read_secrets
+from integrations.stored_secrets import TOKEN_COLUMNS, change_secrets, forget_tokens, read_secrets
 from integrations.subscriptions import change_bearer_token
 
 log = structlog.get_logger(__name__)
@@ -158,4 +158,5 @@ def take_from_environment(configured: Company | Subscription | Connection) -> No
     else:
         configured.settings = configured.settings | _sign_in()
         change_secrets(configured, _zendesk_secrets())
-        configured.save(update_fields=["settings", "secrets", "access_token", "access_token_expires_at"])
+        forget_tokens(configured)
+        configured.save(update_fields=["settings", "secrets", *TOKEN_COLUMNS])

@@ -21,7 +21,7 @@ from integrations.models import Company, Connection, Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED, new_bearer_token
 from integrations.sources.khoros.events import OF_ALL, kind_of
 from integrations.sources.khoros.token import expiry
-from integrations.stored_secrets import change_secrets, read_secrets
+from integrations.stored_secrets import change_secrets, forget_tokens, read_secrets
 
 SHORTEST_BEARER_TOKEN = 16
 KEEP = "Leave empty to keep what is stored."
@@ -199,17 +199,17 @@ class ConnectionForm(forms.ModelForm):
         before = self.instance.settings
         self.instance.settings = {name: self.cleaned_data[name] for name in fields if name not in secret_names}
         secrets = {name: self.cleaned_data[name] for name in secret_names}
-        self.signs_in_otherwise = change_secrets(self.instance, secrets) or _filled(before) != _filled(
-            self.instance.settings
+        assumed = self.destination.connection_form.ASSUMED
+        self.signs_in_otherwise = change_secrets(self.instance, secrets) or _filled(before, assumed) != _filled(
+            self.instance.settings, assumed
         )
         if self.signs_in_otherwise:
-            self.instance.access_token = Secret("")
-            self.instance.access_token_expires_at = None
+            forget_tokens(self.instance)
         return super().save(commit)
 
 
-def _filled(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value not in ("", None)}
+def _filled(settings: dict[str, Any], assumed: dict[str, str]) -> dict[str, Any]:
+    return assumed | {name: value for name, value in settings.items() if value not in ("", None)}
 
 
 class ConditionsForm(forms.Form):

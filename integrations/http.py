@@ -131,6 +131,10 @@ class Reply:
     def looks_like_html(self) -> bool:
         return self.body[:500].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body"))
 
+    def date(self) -> datetime | None:
+        """When it was answered, by the other side's own clock."""
+        return _http_date(self.headers.get("date", ""))
+
     def retry_after(self) -> float | None:
         """Seconds from a Retry-After header in either form; a date counts from the answer's own Date."""
         raw = self.headers.get("retry-after", "").strip()
@@ -328,6 +332,11 @@ class Line:
 
     def __post_init__(self) -> None:
         self._until = time.monotonic() + self.seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline that the calls of this line share; negative when it is over."""
+        return self._until - time.monotonic()
 
     def call(
         self,

@@ -23,6 +23,17 @@ def change_secrets(connection: Connection, changes: Mapping[str, str]) -> bool:
     if wanted == stored:
         return False
     connection.secrets = Secret.of(json.dumps(wanted))
-    connection.access_token = Secret("")
-    connection.access_token_expires_at = None
+    forget_tokens(connection)
     return True
+
+
+# Written by whoever signs in, and by a person only together with another sign-in: a page that writes back what it read
+# a moment ago would bring a dead pair of tokens to life again.
+TOKEN_COLUMNS = ("access_token", "access_token_expires_at", "refresh_token", "renewing_until", "granted_scope")
+
+
+def forget_tokens(connection: Connection) -> None:
+    """Forgets (unsaved) what was fetched with another sign-in."""
+    connection.access_token, connection.refresh_token = Secret(""), Secret("")
+    connection.access_token_expires_at = connection.renewing_until = None
+    connection.granted_scope = ""

@@ -10,30 +10,30 @@ from django.utils import timezone
 from unfold.decorators import display
 
 from integrations import connections, pace, telling
-from integrations.admin.base import ConfigurationAdmin, as_rows, destination_of_kind, note_action, themed
+from integrations.admin.base import as_rows, destination_of_kind, note_action, themed
+from integrations.admin.connecting import ConnectingAdmin
 from integrations.destinations import DESTINATIONS
 from integrations.encryption import UnreadableSecret
 from integrations.forms import DEFAULT_KIND, connection_form_for
 from integrations.models import Connection
 from integrations.queueing import SWEEP, publish
+from integrations.stored_secrets import TOKEN_COLUMNS
 
 
 @admin.register(Connection)
-class ConnectionAdmin(ConfigurationAdmin):
-    list_display = ("name", "kind_title", "account", "health_label", "pause_words")
+class ConnectionAdmin(ConnectingAdmin):
+    list_display = ("name", "kind_title", "account", "sign_in_words", "health_label", "pause_words")
     owned = (
         "name",
         "is_active",
         "look_up_before_create",
         "settings",
         "secrets",
-        "access_token",
-        "access_token_expires_at",
     )
-    actions = ("pause", "resume", "switch_off", "take_secret_from_environment")
+    actions = ("test_connection", "pause", "resume", "switch_off", "take_secret_from_environment")
     list_filter = ("is_active",)
     ordering = ("name",)
-    readonly_fields = ("health_words", "settings_words", "secrets_words")
+    readonly_fields = ("health_words", "settings_words", "secrets_words", "redirect_url_words")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj and not self.has_change_permission(request, obj):
@@ -47,10 +47,14 @@ class ConnectionAdmin(ConfigurationAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         destination = destination_of_kind(obj.kind if obj else request.GET.get("kind", DEFAULT_KIND))
         if obj and not self.has_change_permission(request, obj):
-            return ((None, {"fields": ["name", "is_active", "health_words", "settings_words", "secrets_words"]}),)
+            fields = ["name", "is_active", "health_words", "settings_words", "secrets_words", *self.sign_in_fields(obj)]
+            return ((None, {"fields": fields}),)
         own = list(destination.connection_form.base_fields)
         general = (None, {"fields": ["name", "is_active", *(["health_words"] if obj else [])]})
-        account = (destination.title, {"fields": [*own, *(["secrets_words"] if obj else [])]})
+        account = (
+            destination.title,
+            {"fields": [*own, *(["secrets_words"] if obj else []), *self.sign_in_fields(obj)]},
+        )
         return (general, account, ("After a restore from backup", {"fields": ["look_up_before_create"]}))
 
     def uses(self, obj: Connection) -> str:
@@ -102,26 +106,27 @@ class ConnectionAdmin(ConfigurationAdmin):
             found.append(("error", f"The stored secrets {UnreadableSecret.words}."))
         if obj.is_active and obj.is_paused(timezone.now()):
             found.append(("error", self.health_words(obj)))
-        if obj.settings.get("sign_in") == "api_token":
-            found.append(("info", "Zendesk API tokens stop working on 30 April 2027: move to an OAuth client before."))
-        return found
+        return found + self.sign_in_notices(obj)
 
     def buttons(self, request: HttpRequest, obj: Connection) -> list[str]:
         paused = obj.is_paused(timezone.now())
         return [
+            "test_connection",
             "resume" if paused else "pause",
             *(["switch_off"] if obj.is_active else []),
             *self.environment_buttons(obj),
         ]
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
+        # What was fetched by signing in is only written together with another sign-in: it may just have been renewed.
+        obj.save(update_fields=(*self.owned, *(TOKEN_COLUMNS if form.signs_in_otherwise else ())) if change else None)
         if change and form.signs_in_otherwise and obj.paused_at is not None and not obj.paused_by:
             self._resume_after_commit([obj.pk])
             self.message_user(request, "The connection was resumed, to try the new sign-in.", messages.SUCCESS)
         elif change and form.signs_in_otherwise:
             transaction.on_commit(lambda: pace.forget(obj.pk), robust=True)
         transaction.on_commit(lambda: publish(SWEEP), robust=True)
+        self.test_after_commit(request, obj.pk)
 
     @staticmethod
     def _resume_after_commit(ids: list[int]) -> None:

@@ -9,7 +9,7 @@ when an earlier try may have made the thing and the key no longer protects. What
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar, Protocol
 
 from django import forms
@@ -110,19 +110,36 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token and how long it lives, in seconds; None where the other side does not say."""
+    """An access token and how long it lives, in seconds; None where the other side does not say.
+
+    `scope` is what was granted, as told; `refresh_token` is there where a person consented, and serves once.
+    """
 
     value: str
     seconds: float | None
+    refresh_token: str = ""
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that a test of the connection found. `ok` is None for what is worth knowing, but stops nothing."""
+
+    ok: bool | None
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How to sign in: the connection's settings, its secrets, and an access token where the account works with one."""
+    """How to sign in: the connection's settings, its secrets, and an access token where the account works with one.
+
+    `scope` is what was granted with that token, as far as it was told.
+    """
 
     settings: Mapping[str, Any]
     secrets: Mapping[str, str]
     access_token: str = ""
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +156,8 @@ class ConnectionFields(forms.Form):
 
     base_fields: ClassVar[dict[str, forms.Field]]
     SECRETS: ClassVar[tuple[str, ...]] = ()
+    # What a setting counts as where it is not stored: by adding a field no stored sign-in becomes another one.
+    ASSUMED: ClassVar[dict[str, str]] = {}
 
     @property
     def stored_secrets(self) -> set[str]:
@@ -215,6 +234,34 @@ class Destination(Protocol):
 
     def as_follow_up(self, request: str, number: str) -> str:
         """The request as a follow-up of a closed ticket."""
+        ...
+
+    def asks_consent(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a person has to consent at the account, and each renewal then replaces the refresh token."""
+        ...
+
+    def authorization_url(self, settings: Mapping[str, Any], redirect_uri: str, state: str) -> str:
+        """Where a person consents; the answer comes to `redirect_uri` with this state."""
+        ...
+
+    def exchange_code(self, line: Line, credentials: Credentials, code: str, redirect_uri: str) -> Token:
+        """The first pair of tokens for the code that a consent brought. Raises Failure."""
+        ...
+
+    def refresh(self, line: Line, credentials: Credentials, refresh_token: str) -> Token:
+        """The next pair; the old one is dead as soon as it was answered. Raises Failure."""
+        ...
+
+    def check(self, line: Line, credentials: Credentials) -> list[Check]:
+        """Tries what deliveries need, without changing anything. Raises Failure only for a refused access token."""
+        ...
+
+    def sign_in_ends(self, settings: Mapping[str, Any]) -> date | None:
+        """The day on which this way of signing in ends for everybody; None where no end is known."""
+        ...
+
+    def moved_settings(self, settings: Mapping[str, Any], client_id: str, scopes: str) -> dict[str, Any]:
+        """The same account signed in to by an OAuth client."""
         ...
 
     def send(self, line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:

@@ -1,11 +1,13 @@
 """Zendesk Support as a destination: one ticket for each post."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from integrations.destinations.base import (
     Author,
     Budget,
+    Check,
     Context,
     Credentials,
     JobNews,
@@ -15,7 +17,7 @@ from integrations.destinations.base import (
     Rules,
     Token,
 )
-from integrations.destinations.zendesk import answers, client, comments, jobs, people, ticket
+from integrations.destinations.zendesk import answers, checks, client, comments, jobs, oauth, people, ticket
 from integrations.destinations.zendesk.forms import ZendeskConnectionForm, ZendeskMappingForm
 from integrations.http import Line, Reply
 from integrations.post import Post
@@ -51,10 +53,31 @@ class Zendesk:
         return ticket.describe(request)
 
     def needs_token(self, settings: Mapping[str, Any]) -> bool:
-        return settings.get("sign_in") == "oauth_client"
+        return settings.get("sign_in") in ("oauth_client", "oauth_code")
 
     def fetch_token(self, line: Line, credentials: Credentials) -> Token:
-        return client.fetch_token(line, credentials)
+        return oauth.fetch_token(line, credentials)
+
+    def asks_consent(self, settings: Mapping[str, Any]) -> bool:
+        return settings.get("sign_in") == "oauth_code"
+
+    def authorization_url(self, settings: Mapping[str, Any], redirect_uri: str, state: str) -> str:
+        return oauth.authorization_url(settings, redirect_uri, state)
+
+    def exchange_code(self, line: Line, credentials: Credentials, code: str, redirect_uri: str) -> Token:
+        return oauth.exchange_code(line, credentials, code, redirect_uri)
+
+    def refresh(self, line: Line, credentials: Credentials, refresh_token: str) -> Token:
+        return oauth.refresh(line, credentials, refresh_token)
+
+    def check(self, line: Line, credentials: Credentials) -> list[Check]:
+        return checks.check(line, credentials)
+
+    def sign_in_ends(self, settings: Mapping[str, Any]) -> date | None:
+        return oauth.API_TOKENS_END if settings.get("sign_in") == "api_token" else None
+
+    def moved_settings(self, settings: Mapping[str, Any], client_id: str, scopes: str) -> dict[str, Any]:
+        return {**settings, "sign_in": "oauth_client", "client_id": client_id, "scopes": scopes}
 
     def build_note(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
         return ticket.build_note(post, context, settings, external_id)

@@ -353,6 +353,15 @@ def read_token_failure(reply: Reply) -> Failure:
         return found
     if reply.status == 404 and "no help desk at" in reply.text[:5000].lower():
         return failure(reply)
+    if error_code(reply) == "invalid_scope":
+        return Failure(
+            f"Zendesk does not grant the scopes asked for (answer {reply.status}). Correct the scopes on the "
+            "connection, usually read write; it resumes by itself when they are saved.",
+            own_words(reply),
+            permanent=True,
+            pauses=True,
+            status=reply.status,
+        )
     return Failure(
         f"Zendesk did not accept the OAuth client (answer {reply.status}): its id or secret is wrong, or it "
         "was deleted.",
@@ -364,6 +373,40 @@ def read_token_failure(reply: Reply) -> Failure:
         remedy_at="connection",
         cause="The OAuth client is not accepted",
     )
+
+
+def read_refresh_failure(reply: Reply) -> Failure:
+    """What a refused refresh means: Zendesk knows the pair no more, and only a person's consent makes a new one."""
+    if error_code(reply) != "invalid_grant":
+        return read_token_failure(reply)
+    return Failure(
+        f"Zendesk no longer accepts the consent given for this connection (answer {reply.status}): it was revoked "
+        "there, was not used for too long, or its last renewal was lost. Connect to Zendesk again, with the button on "
+        "the connection's page; it goes on by itself after that.",
+        own_words(reply),
+        permanent=True,
+        pauses=True,
+        status=reply.status,
+    )
+
+
+def read_code_failure(reply: Reply, redirect_uri: str) -> Failure:
+    """What it means when Zendesk does not take the code that its own page just handed out."""
+    own = own_words(reply)
+    if reply.status < 500 and "redirect" in own.lower():
+        words = (
+            f"Zendesk knows another redirect address for this OAuth client. Enter {redirect_uri} as its redirect URL "
+            "in Zendesk's Admin Center, then connect again."
+        )
+        return Failure(words, own, permanent=True, status=reply.status)
+    if error_code(reply) != "invalid_grant":
+        return read_token_failure(reply)
+    words = (
+        "Zendesk did not take the code of this consent: it was used already, or too much time passed. Connect to "
+        f"Zendesk once more. If that fails too, check that {redirect_uri} is the redirect URL of the OAuth client in "
+        "Zendesk's Admin Center."
+    )
+    return Failure(words, own, permanent=True, status=reply.status)
 
 
 # --- Reading error bodies --------------------------------------------------------------------------------------------

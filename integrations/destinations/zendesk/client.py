@@ -1,25 +1,19 @@
-"""Calls to Zendesk's API: the token, the look-up by external id, the create.
+"""Calls to Zendesk's API: the look-up by external id, the create.
 
 Contract: developer.zendesk.com, API reference, Ticketing, Tickets ("Create Ticket", "List Tickets" with external_id),
-Ticketing introduction ("Idempotency"), and "OAuth Tokens for Grant Types".
+and Ticketing introduction ("Idempotency").
 """
 
 import base64
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
 
-from integrations.destinations.base import Credentials, Outgoing, Receipt, Token
+from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.zendesk import answers
 from integrations.http import Failure, Line, NotItsTurn
 
 CREATE_PATH = "/api/v2/tickets.json"
-TOKEN_PATH = "/oauth/tokens"  # noqa: S105 (an address, not a password)
-# What a ticket's creation and look-up need, and no more.
-SCOPE = "tickets:read tickets:write"
-TOKEN_SECONDS = 7200
-LONGEST_TOKEN_SECONDS = 10 * 365 * 86400
 
 
 def create(line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
@@ -122,36 +116,13 @@ def ticket_status(line: Line, number: str, credentials: Credentials) -> str:
     return status
 
 
-def fetch_token(line: Line, credentials: Credentials) -> Token:
-    """An access token by the client credentials grant. Raises Failure."""
-    content = {
-        "grant_type": "client_credentials",
-        "client_id": credentials.settings.get("client_id", ""),
-        "client_secret": credentials.secrets.get("client_secret", ""),
-        "scope": SCOPE,
-        "expires_in": TOKEN_SECONDS,
-    }
-    headers = {"Content-Type": "application/json"}
-    body = json.dumps(content).encode()
-    reply = line.call("POST", TOKEN_PATH, headers=headers, body=body, budget="token", keep_reply=False)
-    if not 200 <= reply.status < 300:
-        raise answers.read_token_failure(reply)
-    answer = reply.json_object()
-    token, seconds = answer.get("access_token"), answer.get("expires_in")
-    if not isinstance(token, str) or not token:
-        # Not quoted: whatever its shape, it may hold a token.
-        raise Failure("Zendesk's answer to the request for an access token could not be read.")
-    if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TOKEN_SECONDS:
-        return Token(token, None)
-    return Token(token, float(seconds))
-
-
 def ticket_url(line: Line) -> str:
     """Where people open a ticket; `{}` stands for its number."""
     return line.origin + "/agent/tickets/{}"
 
 
 def signed(credentials: Credentials) -> dict[str, str]:
+    """The header that signs a call in."""
     if credentials.access_token:
         return {"Authorization": f"Bearer {credentials.access_token}"}
     pair = f"{credentials.settings.get('email', '')}/token:{credentials.secrets.get('api_token', '')}"

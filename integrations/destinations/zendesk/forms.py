@@ -7,15 +7,18 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from integrations.destinations.base import ConnectionFields, MappingFields
+from integrations.destinations.zendesk.oauth import DEFAULT_SCOPES, LONGEST_SCOPE
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT, LONGEST_TAG
 from integrations.http import AddressRefused, checked_origin
 from integrations.templating import FILTERS, PLACEHOLDER, TemplateError, check_template
 
 LARGEST_ID = 2**63 - 1
 SIGN_IN_CHOICES = [
-    ("oauth_client", "OAuth client (id and secret)"),
-    ("api_token", "E-mail address and API token"),
+    ("oauth_client", "OAuth client credentials (recommended)"),
+    ("oauth_code", "OAuth with consent (authorization code)"),
+    ("api_token", "E-mail address and API token (ends on 30 April 2027)"),
 ]
+SCOPE_WORD = re.compile(r"[a-z][a-z_]*(:[a-z_]+)?")
 KEEP = "Leave empty to keep what is stored."
 
 
@@ -32,7 +35,9 @@ class ZendeskConnectionForm(ConnectionFields):
         label="Sign in with",
         choices=SIGN_IN_CHOICES,
         initial="oauth_client",
-        help_text="OAuth is the lasting way: Zendesk makes no new API tokens, and all of them end on 30 April 2027.",
+        help_text="Client credentials need nothing but the client's id and secret. With consent, somebody signs in to "
+        "Zendesk once, and tickets are made in that person's name. API tokens: Zendesk makes no new ones, and all of "
+        "them end on 30 April 2027.",
     )
     client_id = forms.CharField(
         label="OAuth client id",
@@ -43,6 +48,14 @@ class ZendeskConnectionForm(ConnectionFields):
     client_secret = forms.CharField(
         label="OAuth client secret", required=False, widget=forms.PasswordInput, help_text=KEEP
     )
+    scopes = forms.CharField(
+        label="OAuth scopes",
+        required=False,
+        max_length=LONGEST_SCOPE,
+        initial=DEFAULT_SCOPES,
+        help_text="Separated by spaces, usually read write. Choosing groups, forms and fields by name needs read; "
+        "tickets in the author's own name (user identities) need the broad read and write.",
+    )
     email = forms.EmailField(
         label="E-mail address",
         required=False,
@@ -51,13 +64,21 @@ class ZendeskConnectionForm(ConnectionFields):
     api_token = forms.CharField(label="API token", required=False, widget=forms.PasswordInput, help_text=KEEP)
 
     SECRETS = ("client_secret", "api_token")
-    NEEDED = {"oauth_client": ("client_id", "client_secret"), "api_token": ("email", "api_token")}
+    ASSUMED = {"scopes": DEFAULT_SCOPES}
+    NEEDED = {
+        "oauth_client": ("client_id", "client_secret"),
+        "oauth_code": ("client_id", "client_secret"),
+        "api_token": ("email", "api_token"),
+    }
 
     def clean_address(self) -> str:
         try:
             return checked_origin(self.cleaned_data["address"])
         except AddressRefused as refused:
             raise ValidationError(str(refused)) from None
+
+    def clean_scopes(self) -> str:
+        return checked_scopes(self.cleaned_data["scopes"])
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -66,6 +87,15 @@ class ZendeskConnectionForm(ConnectionFields):
             if not cleaned.get(name) and name not in self.stored_secrets and name not in self.errors:
                 self.add_error(name, f"Needed to sign in with “{dict(SIGN_IN_CHOICES)[way]}”.")
         return cleaned
+
+
+def checked_scopes(raw: str) -> str:
+    """Scopes separated by single spaces, the usual ones where none are given. Raises ValidationError."""
+    words = raw.replace(",", " ").split()
+    for word in words:
+        if not SCOPE_WORD.fullmatch(word):
+            raise ValidationError(f"“{word}” is not a scope. Scopes look like read, write or tickets:write.")
+    return " ".join(dict.fromkeys(words)) or DEFAULT_SCOPES
 
 
 FILTER_HELP = "; ".join(f"|{name} {words}" for name, (_, _, words) in FILTERS.items())

@@ -1,0 +1,246 @@
+"""The part of a connection's page that is about signing in: test, consent, the end of API tokens, the move to OAuth."""
+
+from dataclasses import asdict
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.views.decorators.cache import never_cache
+
+from integrations import connecting, connection_test, telling
+from integrations.addresses import NoPublicAddress
+from integrations.admin.base import ConfigurationAdmin, note_action, themed
+from integrations.connecting import Consent, NotConnected
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import Check
+from integrations.destinations.zendesk.forms import checked_scopes
+from integrations.destinations.zendesk.oauth import DEFAULT_SCOPES, LONGEST_SCOPE
+from integrations.models import Connection
+
+LEVELS = {True: messages.SUCCESS, False: messages.ERROR, None: messages.INFO}
+STATES = {True: "good", False: "bad", None: "note"}
+IN_SESSION = "consent"
+
+
+class MoveForm(forms.Form):
+    """The OAuth client that takes the API token's place."""
+
+    client_id = forms.CharField(
+        label="Unique identifier", max_length=200, help_text="Of the OAuth client, as Zendesk shows it."
+    )
+    client_secret = forms.CharField(
+        label="Secret",
+        max_length=2000,
+        widget=forms.PasswordInput,
+        help_text="Zendesk shows it whole only once. It is stored encrypted, and only when the test passes.",
+    )
+    scopes = forms.CharField(
+        label="OAuth scopes", max_length=LONGEST_SCOPE, initial=DEFAULT_SCOPES, help_text="Usually read write."
+    )
+
+    def clean_scopes(self) -> str:
+        try:
+            return checked_scopes(self.cleaned_data["scopes"])
+        except ValidationError as wrong:
+            raise ValidationError(wrong.messages) from None
+
+
+themed(MoveForm)
+
+
+class ConnectingAdmin(ConfigurationAdmin):
+    """Base of the connection's admin; it adds its own to what the others offer."""
+
+    change_form_outer_after_template = "admin/integrations/connection_story.html"
+
+    # --- The list and the page ---
+
+    @admin.display(description="Signs in with")
+    def sign_in_words(self, connection: Connection) -> str:
+        if ends := connecting.end_words(connection):
+            return ends
+        if self._lacks_consent(connection):
+            return "OAuth: not connected yet"
+        return "OAuth" if DESTINATIONS[connection.kind].needs_token(connection.settings) else "–"
+
+    @admin.display(description="Redirect URL")
+    def redirect_url_words(self, connection: Connection) -> str:
+        words = "Enter it in Zendesk's Admin Center as the redirect URL of the OAuth client."
+        address = connecting.consent_address_words()
+        return format_html('<code>{}</code><br><span class="cb-quiet">{}</span>', address, words)
+
+    @staticmethod
+    def _lacks_consent(connection: Connection) -> bool:
+        is_asked = DESTINATIONS[connection.kind].asks_consent(connection.settings)
+        return is_asked and not connection.refresh_token and not connection.access_token
+
+    def sign_in_fields(self, connection: Connection | None) -> list[str]:
+        """Further fields of the page's section about the account."""
+        if connection is None or not DESTINATIONS[connection.kind].asks_consent(connection.settings):
+            return []
+        return ["redirect_url_words"]
+
+    def sign_in_notices(self, connection: Connection) -> list[tuple[str, str]]:
+        found = []
+        if ends := connecting.end_words(connection):
+            level = "warning" if connecting.end_alarm(connection) else "info"
+            found.append((level, f"{ends}. Use “Move to OAuth” below: it takes a few minutes and loses nothing."))
+        if self._lacks_consent(connection):
+            words = "Not connected yet: press “Connect to Zendesk” below and consent there. Until then deliveries wait."
+            found.append(("warning", words))
+        return found
+
+    def links(self, request: HttpRequest, obj: Connection) -> list[tuple[str, str]]:
+        found = super().links(request, obj)
+        if not self.has_change_permission(request, obj):
+            return found
+        if DESTINATIONS[obj.kind].asks_consent(obj.settings):
+            words = "Connect to Zendesk" if self._lacks_consent(obj) else "Connect to Zendesk again"
+            found.append((reverse("admin:integrations_connection_consent", args=[obj.pk]), words))
+        if DESTINATIONS[obj.kind].sign_in_ends(obj.settings):
+            found.append((reverse("admin:integrations_connection_move", args=[obj.pk]), "Move to OAuth"))
+        return found
+
+    def story(self, request: HttpRequest, obj: Connection) -> dict[str, Any]:
+        checks = [{"state": STATES.get(check.get("ok")), "words": check.get("words")} for check in obj.checks]
+        tested = telling.moment(obj.checked_at) if obj.checked_at else ""
+        return super().story(request, obj) | {"checks": checks, "tested": tested}
+
+    # --- Testing ---
+
+    @admin.action(description="Test connection", permissions=["change_action"])
+    def test_connection(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
+        for connection in queryset:
+            self._test(request, connection)
+        note_action(request, Connection, list(queryset.values_list("pk", flat=True)), "test_connection")
+        return self.back(request)
+
+    def test_after_commit(self, request: HttpRequest, connection_id: int) -> None:
+        """What was saved is saved, whatever the test finds; it ends within a page's time."""
+
+        def test() -> None:
+            connection = Connection.objects.get(pk=connection_id)
+            if not self._lacks_consent(connection):
+                self._test(request, connection)
+
+        transaction.on_commit(test, robust=True)
+
+    def _test(self, request: HttpRequest, connection: Connection) -> None:
+        self._tell(request, connection_test.carry_out(connection))
+
+    def _tell(self, request: HttpRequest, checks: list[Check]) -> None:
+        for check in checks:
+            self.message_user(request, check.words, LEVELS[check.ok])
+
+    # --- Pages of their own ---
+
+    def get_urls(self) -> list[Any]:
+        own = [
+            path("consent/", never_cache(self.consented), name="integrations_connection_consented"),
+            path(
+                "<int:object_id>/consent/",
+                self.admin_site.admin_view(self.consent),
+                name="integrations_connection_consent",
+            ),
+            path("<int:object_id>/move/", self.admin_site.admin_view(self.move), name="integrations_connection_move"),
+        ]
+        return own + super().get_urls()
+
+    def consent(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """To Zendesk's page where a person allows it. A link and not a form: the policy lets forms post to us only."""
+        connection = self.found(request, object_id, to_change=True)
+        if not DESTINATIONS[connection.kind].asks_consent(connection.settings):
+            self.message_user(request, "This connection signs in without anybody's consent.", messages.WARNING)
+            return self._to_page(connection.pk)
+        try:
+            if address := connecting.elsewhere(request.get_host()):
+                words = f"Open the portal at {address} and connect there: Zendesk sends you back to that address."
+                self.message_user(request, words, messages.ERROR)
+                return self._to_page(connection.pk)
+            consent, address = connecting.begin_consent(connection, request.user.pk or 0)
+        except NoPublicAddress as missing:
+            words = f"Zendesk cannot send you back to this portal. {missing}"
+            self.message_user(request, words, messages.ERROR)
+            return self._to_page(connection.pk)
+        request.session[IN_SESSION] = asdict(consent)
+        return HttpResponseRedirect(address)
+
+    def consented(self, request: HttpRequest) -> HttpResponse:
+        """Where Zendesk sends the person back to. Its address bears a code, so nothing leads on with that address."""
+        if not self.admin_site.has_permission(request):
+            return redirect_to_login(reverse("admin:integrations_connection_changelist"), reverse("admin:login"))
+        kept = request.session.pop(IN_SESSION, None)
+        # Used up before anything is asked: a second answer with this state finds nothing.
+        request.session.save()
+        consent = Consent(**kept) if kept else None
+        if consent is None or not consent.fits(request.GET.get("state", ""), request.user.pk):
+            words = (
+                "This answer of Zendesk belongs to no connecting begun here within the last ten minutes. Connect again."
+            )
+            self.message_user(request, words, messages.ERROR)
+            return self._to_list()
+        connection = self.found(request, consent.connection_id, to_change=True)
+        self._accept(request, connection)
+        return self._to_page(connection.pk)
+
+    def _accept(self, request: HttpRequest, connection: Connection) -> None:
+        if "code" not in request.GET or "error" in request.GET:
+            error, description = request.GET.get("error", "no code"), request.GET.get("error_description", "")
+            self.message_user(request, connecting.refused_words(error, description), messages.ERROR)
+            return
+        try:
+            connecting.accept_code(connection, request.GET["code"])
+        except NotConnected as reason:
+            self.message_user(request, str(reason), messages.ERROR)
+            return
+        note_action(request, Connection, [connection.pk], "Connected to Zendesk by consent")
+        self.message_user(request, "Connected to Zendesk. Deliveries that waited go on.", messages.SUCCESS)
+        self._test(request, connection)
+
+    def move(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """From an API token to an OAuth client, step by step; tested before anything is changed."""
+        connection = self.found(request, object_id, to_change=True)
+        if not DESTINATIONS[connection.kind].sign_in_ends(connection.settings):
+            self.message_user(request, "This connection does not sign in with an API token: nothing to move.")
+            return self._to_page(connection.pk)
+        form = MoveForm(request.POST or None)
+        checks: list[Check] = []
+        if request.method == "POST" and form.is_valid():
+            trial, is_moved = connecting.move_to_oauth(connection, **form.cleaned_data)
+            if is_moved:
+                return self._moved(request, connection)
+            checks = trial.checks
+        return self.own_page(
+            request,
+            "admin/integrations/move_to_oauth.html",
+            connection,
+            f"Move “{connection}” to OAuth",
+            form=form,
+            ends=connecting.end_words(connection),
+            origin=DESTINATIONS[connection.kind].origin(connection.settings),
+            checks=[{"state": STATES[check.ok], "words": check.words} for check in checks],
+        )
+
+    def _moved(self, request: HttpRequest, connection: Connection) -> HttpResponse:
+        note_action(request, Connection, [connection.pk], "Moved from the API token to an OAuth client")
+        words = (
+            "Moved: the connection signs in with the OAuth client from now on, and the API token was removed here. "
+            "Once tickets arrive, deactivate that token in Zendesk's Admin Center too."
+        )
+        self.message_user(request, words, messages.SUCCESS)
+        return self._to_page(connection.pk)
+
+    @staticmethod
+    def _to_page(connection_id: int) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:integrations_connection_change", args=[connection_id]))
+
+    @staticmethod
+    def _to_list() -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:integrations_connection_changelist"))

@@ -1,0 +1,136 @@
+"""The test of a Zendesk connection: who is signed in, a real call, what the scopes allow, the account's limit.
+
+`users/me` is open to anybody: with a wrong sign-in it may answer 200 for an "Anonymous user" without an id, so it alone
+proves nothing (developer.zendesk.com, API reference, Ticketing, Users, "Show Self"). Its answer holds an
+authenticity_token and is never noted, kept or quoted.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from integrations.destinations.base import Check, Credentials
+from integrations.destinations.zendesk import answers
+from integrations.destinations.zendesk.client import signed
+from integrations.http import Failure, Line, Reply
+from integrations.post import storable
+
+ME_PATH = "/api/v2/users/me.json"
+GROUPS_PATH = "/api/v2/groups/assignable.json"
+LONGEST_NAME = 120
+NOT_ACCEPTED = (
+    "The sign-in was not accepted: Zendesk answered as it answers strangers. Check the e-mail address and the token, "
+    "or the OAuth client."
+)
+
+# What Casebridge does with a scope, and whether it can do without: (any of these scopes, what for, needed always).
+# User identities take the broad scopes only (developer.zendesk.com, API reference, Ticketing, User Identities).
+SCOPES_FOR = (
+    (("write", "tickets:write"), "creating tickets", True),
+    (("read", "tickets:read"), "looking tickets up", True),
+    (("read",), "reading the lists to choose from (groups, brands, forms, fields)", True),
+    (("write",), "making users for tickets in the author's own name", False),
+    (("write", "webhooks:write"), "setting up the webhook that brings ticket statuses back", False),
+)
+
+
+def check(line: Line, credentials: Credentials) -> list[Check]:
+    """Two calls that change nothing. Raises Failure (`renew_token`) when an access token was refused."""
+    scopes = scope_checks(credentials.scope) if credentials.access_token else []
+    try:
+        who = _who(line, credentials)
+    except Failure as refused:
+        # A token without the scopes is refused like a dead one: then another one of the same kind helps nobody.
+        if all(each.ok is not False for each in scopes):
+            raise
+        who = Check(False, refused.words)
+    calls = [] if who.ok is False else list(_groups(line, credentials))
+    return [who, *calls, *scopes]
+
+
+# --- Who is signed in ------------------------------------------------------------------------------------------------
+
+
+def _who(line: Line, credentials: Credentials) -> Check:
+    reply, problem = _get(line, ME_PATH, credentials)
+    if problem is not None:
+        return Check(False, f"Who is signed in: {problem}")
+    user = reply.json_object().get("user") if reply else None
+    if not isinstance(user, dict):
+        return Check(False, "Zendesk's answer to who is signed in could not be read. Check the address.")
+    if answers.ticket_number(user) is None:
+        if credentials.access_token:
+            raise Failure(NOT_ACCEPTED, permanent=True, renew_token=True, status=401)
+        return Check(False, NOT_ACCEPTED)
+    return _may_work(user)
+
+
+def _may_work(user: dict[str, Any]) -> Check:
+    name, role = storable(str(user.get("name") or "a user without a name"))[:LONGEST_NAME], user.get("role")
+    if user.get("suspended") is True:
+        return Check(False, f"“{name}” is suspended in Zendesk. Unsuspend this user there, or sign in as another.")
+    if role not in ("agent", "admin"):
+        return Check(
+            False,
+            f"“{name}” is no agent in Zendesk (role: {storable(str(role or 'unknown'))[:40]}). Only agents and "
+            "administrators can make tickets: sign in as one.",
+        )
+    return Check(True, f"Signed in as “{name}” ({'administrator' if role == 'admin' else 'agent'}).")
+
+
+# --- A real call -----------------------------------------------------------------------------------------------------
+
+
+def _groups(line: Line, credentials: Credentials) -> Iterator[Check]:
+    reply, problem = _get(line, GROUPS_PATH, credentials)
+    if reply is None or problem is not None:
+        yield Check(False, f"Reading the groups that tickets can go to: {problem}")
+        return
+    groups = reply.json_object().get("groups")
+    if not isinstance(groups, list):
+        yield Check(False, "Zendesk's list of groups could not be read. Check the address.")
+        return
+    yield Check(True, f"Zendesk answers real calls: {len(groups)} groups can be given tickets.")
+    yield from _limit(reply)
+
+
+def _limit(reply: Reply) -> Iterator[Check]:
+    told = [budget for budget in answers.read_budgets("account", reply) if budget.per_minute]
+    if not told:
+        yield Check(None, "Zendesk did not tell the account's request limit.")
+        return
+    left = f"; {told[0].remaining:,} are left of this minute" if told[0].remaining is not None else ""
+    words = f"All integrations of the account together may make {told[0].per_minute:,} requests a minute{left}."
+    yield Check(True, words)
+
+
+def _get(line: Line, path: str, credentials: Credentials) -> tuple[Reply | None, str | None]:
+    """The answer, or what is wrong in words. Raises Failure for a refused access token."""
+    try:
+        reply = line.call("GET", path, headers=signed(credentials), keep_reply=False)
+        if not 200 <= reply.status < 300:
+            raise answers.failure(reply)
+    except Failure as failure:
+        if failure.renew_token and credentials.access_token:
+            raise
+        return None, line.without_secrets(f"{failure.words} {failure.detail}".strip())
+    return reply, None
+
+
+# --- Scopes ----------------------------------------------------------------------------------------------------------
+
+
+def scope_checks(scope: str) -> list[Check]:
+    """What the granted scopes allow. A misspelt scope yields a token all the same, with which every call is refused."""
+    granted = set(scope.replace(",", " ").split())
+    if not granted:
+        return [Check(None, "Zendesk did not tell which scopes the token has.")]
+    lacking = [(scopes, what, needed) for scopes, what, needed in SCOPES_FOR if not granted & set(scopes)]
+    if not lacking:
+        return [Check(True, f"The token's scopes are enough for everything: {scope}.")]
+    return [_lacking(scopes, what, needed, scope) for scopes, what, needed in lacking]
+
+
+def _lacking(scopes: tuple[str, ...], what: str, needed: bool, granted: str) -> Check:
+    wanted = " or ".join(scopes)
+    words = f"The token lacks the scope {wanted}, needed for {what}. It has: {granted}."
+    return Check(False if needed else None, words if needed else f"{words} Without it only that is not possible.")

@@ -1,0 +1,109 @@
+"""OAuth at Zendesk: client credentials, and a person's consent (authorization code) with its refresh tokens.
+
+Contract: developer.zendesk.com, "OAuth Tokens for Grant Types", and support.zendesk.com article 9182123625370: a
+refresh replaces both tokens and deletes the old pair at once. No answer of the token address is ever noted or quoted:
+whatever its shape, it may hold a token.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+from urllib.parse import urlencode
+
+from integrations.destinations.base import Credentials, Token
+from integrations.destinations.zendesk import answers
+from integrations.http import Failure, Line, Reply
+
+TOKEN_PATH = "/oauth/tokens"  # noqa: S105 (an address, not a password)
+AUTHORIZATION_PATH = "/oauth/authorizations/new"
+DEFAULT_SCOPES = "read write"
+CLIENT_TOKEN_SECONDS = 7200
+# The longest that Zendesk gives: each refresh is a moment at which the pair can be lost.
+CONSENT_TOKEN_SECONDS = 172_800
+REFRESH_TOKEN_SECONDS = 7_776_000
+LONGEST_TOKEN_SECONDS = 10 * 365 * 86400
+LONGEST_SCOPE = 500
+# On this day every API token stops (developer.zendesk.com, "Migrating from API tokens to OAuth access tokens").
+API_TOKENS_END = date(2027, 4, 30)
+
+
+def scopes_of(settings: Mapping[str, Any]) -> str:
+    return str(settings.get("scopes") or DEFAULT_SCOPES)
+
+
+def authorization_url(settings: Mapping[str, Any], redirect_uri: str, state: str) -> str:
+    """Where a person signs in to Zendesk and consents."""
+    asked = {
+        "response_type": "code",
+        "redirect_uri": redirect_uri,
+        "client_id": settings.get("client_id", ""),
+        "scope": scopes_of(settings),
+        "state": state,
+    }
+    return f"{settings.get('address', '')}{AUTHORIZATION_PATH}?{urlencode(asked)}"
+
+
+def fetch_token(line: Line, credentials: Credentials) -> Token:
+    """An access token by the client credentials grant. Raises Failure."""
+    reply = _ask(line, credentials, grant_type="client_credentials", expires_in=CLIENT_TOKEN_SECONDS)
+    if not _is_good(reply):
+        raise answers.read_token_failure(reply)
+    return _read(reply, scopes_of(credentials.settings))
+
+
+def exchange_code(line: Line, credentials: Credentials, code: str, redirect_uri: str) -> Token:
+    """The first pair of tokens for a consent. Raises Failure, with the address to enter where that was wrong."""
+    reply = _ask(line, credentials, grant_type="authorization_code", code=code, redirect_uri=redirect_uri, **LIVES)
+    if not _is_good(reply):
+        raise answers.read_code_failure(reply, redirect_uri)
+    return _read(reply, scopes_of(credentials.settings))
+
+
+def refresh(line: Line, credentials: Credentials, refresh_token: str) -> Token:
+    """The next pair of tokens. Raises Failure; `permanent` when only a person's new consent helps."""
+    reply = _ask(line, credentials, grant_type="refresh_token", refresh_token=refresh_token, **LIVES)
+    if not _is_good(reply):
+        raise answers.read_refresh_failure(reply)
+    token = _read(reply, scopes_of(credentials.settings))
+    # Some servers keep the refresh token; an answer without one does not mean that there is none any more.
+    return token if token.refresh_token else Token(token.value, token.seconds, refresh_token, token.scope)
+
+
+LIVES = {"expires_in": CONSENT_TOKEN_SECONDS, "refresh_token_expires_in": REFRESH_TOKEN_SECONDS}
+
+
+def _ask(line: Line, credentials: Credentials, **grant: Any) -> Reply:
+    content = {
+        **grant,
+        "client_id": credentials.settings.get("client_id", ""),
+        "client_secret": credentials.secrets.get("client_secret", ""),
+        "scope": scopes_of(credentials.settings),
+    }
+    body = json.dumps(content).encode()
+    headers = {"Content-Type": "application/json"}
+    return line.call("POST", TOKEN_PATH, headers=headers, body=body, budget="token", keep_reply=False)
+
+
+def _is_good(reply: Reply) -> bool:
+    return 200 <= reply.status < 300
+
+
+def _read(reply: Reply, asked_scope: str) -> Token:
+    answer = reply.json_object()
+    token = answer.get("access_token")
+    if not isinstance(token, str) or not token:
+        raise Failure("Zendesk's answer to the request for an access token could not be read.")
+    refresh_token, scope = answer.get("refresh_token"), answer.get("scope")
+    return Token(
+        token,
+        _seconds(answer.get("expires_in")),
+        refresh_token if isinstance(refresh_token, str) else "",
+        # Without a word on it, what was granted is what was asked for (RFC 6749, 5.1).
+        (scope if isinstance(scope, str) and scope.strip() else asked_scope)[:LONGEST_SCOPE],
+    )
+
+
+def _seconds(told: Any) -> float | None:
+    is_number = isinstance(told, int | float) and not isinstance(told, bool)
+    return float(told) if is_number and 0 < told <= LONGEST_TOKEN_SECONDS else None

@@ -1,0 +1,758 @@
+"""Signing in to Zendesk: three ways, tested, renewed by one of many, replaced, and moved from API token to OAuth."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import urllib3
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db import connection as database
+from django.db.models.functions import Now
+from django.test import Client
+from django.utils.html import escape
+
+from integrations import alarms, clock, connecting, connection_test, connections, database_time, routing
+from integrations.credentials import credentials_of, renewed_credentials
+from integrations.database_time import seconds_from_now
+from integrations.destinations.zendesk import ZENDESK, oauth
+from integrations.destinations.zendesk.checks import scope_checks
+from integrations.encryption import Secret
+from integrations.http import Failure, Line, Reply
+from integrations.models import Alarm, Connection, Delivery, Mapping
+from integrations.stored_secrets import read_secrets
+from tests import making
+from tests.stand_in import StandIn
+from tests.test_admin import BASE, act, page, save
+from tests.zendesk_consent import Account, running_account
+
+State = Delivery.State
+
+
+@pytest.fixture
+def account(sandbox: StandIn) -> Iterator[Account]:
+    with running_account(sandbox.url) as found:
+        yield found
+
+
+@pytest.fixture
+def consented(account: Account, portal: Any) -> Connection:
+    """A connection by consent, connected some time ago; its access token has ended since."""
+    account.pairs["first-refresh"] = "first-access"
+    return consent_connection(
+        account, access_token=Secret.of("first-access"), refresh_token=Secret.of("first-refresh"),
+        access_token_expires_at=seconds_from_now(-5), granted_scope="read write",
+    )  # fmt: skip
+
+
+def consent_connection(account: Account, **fields: Any) -> Connection:
+    settings = {"address": account.url, "sign_in": "oauth_code", "client_id": "sandbox-client", "scopes": "read write"}
+    plain = json.dumps({"client_secret": "sandbox-secret"})
+    made = making.connection(account.url, settings=settings, secrets=Secret.of(plain), **fields)
+    return Connection.objects.get(pk=made.pk)
+
+
+def line_to(connection: Connection, seconds: float = 30.0) -> Line:
+    return Line(connection.settings["address"], seconds, name="Zendesk")
+
+
+def new_delivery(subscription: Any, connection: Connection) -> Delivery:
+    mapping = Mapping.objects.filter(connection=connection).first() or making.mapping(subscription, connection)
+    return Delivery.objects.get(pk=routing.route(making.stored(mapping.subscription).pk)[0])
+
+
+def signed_in_by(connection: Connection, line: Line | None = None) -> str:
+    fresh = Connection.objects.get(pk=connection.pk)
+    return credentials_of(fresh, ZENDESK, line or line_to(fresh)).access_token
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    def run() -> None:
+        work()
+        database.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def words_of(checks: list[Any], ok: bool | None) -> str:
+    return " ".join(check.words for check in checks if check.ok is ok)
+
+
+# --- Renewing --------------------------------------------------------------------------------------------------------
+
+
+def test_a_consent_is_renewed_and_both_tokens_are_replaced(account: Account, consented: Connection) -> None:
+    token = signed_in_by(consented)
+    consented.refresh_from_db()
+    ((refresh, access),) = account.pairs.items()
+    assert (token, consented.access_token.reveal(), consented.refresh_token.reveal()) == (access, access, refresh)
+    assert consented.renewing_until is None
+    (asked,) = account.refreshes()
+    assert (asked["expires_in"], asked["refresh_token_expires_in"]) == (172_800, 7_776_000)
+    assert consented.access_token_expires_at is not None
+    lives = consented.access_token_expires_at - database_time.now()
+    assert timedelta(seconds=172_700) < lives <= timedelta(seconds=172_800)
+
+
+def test_of_many_threads_one_renews_and_all_get_the_new_token(account: Account, consented: Connection) -> None:
+    account.refresh_seconds = 0.5
+    tokens: list[str] = []
+
+    threads = [in_thread(lambda: tokens.append(signed_in_by(consented))) for _ in range(6)]
+    for thread in threads:
+        thread.join()
+    assert len(account.refreshes()) == 1
+    assert tokens == list(account.pairs.values()) * 6
+
+
+SIGN_IN = """
+import django; django.setup()
+from integrations.credentials import credentials_of
+from integrations.destinations.zendesk import ZENDESK
+from integrations.http import Line
+from integrations.models import Connection
+connection = Connection.objects.get(pk={pk})
+print(credentials_of(connection, ZENDESK, Line(connection.settings["address"], 30.0)).access_token)
+"""
+
+
+def test_of_several_processes_one_renews_and_all_get_the_new_token(account: Account, consented: Connection) -> None:
+    account.refresh_seconds = 2.0
+    address = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{database.settings_dict['NAME']}"
+    environment = os.environ | {"DATABASE_URL": address, "OUTBOUND_ALLOW_PRIVATE": "true", "LOG_LEVEL": "CRITICAL"}
+    environment["DJANGO_SETTINGS_MODULE"] = "portal.settings"
+    command = [sys.executable, "-c", SIGN_IN.format(pk=consented.pk)]
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    printed = [process.communicate(timeout=60)[0].strip() for process in running]
+    assert len(account.refreshes()) == 1
+    assert printed == list(account.pairs.values()) * 3
+
+
+def test_who_waits_too_long_for_the_one_that_renews_is_delayed_and_pauses_nothing(consented: Connection) -> None:
+    Connection.objects.update(renewing_until=seconds_from_now(50))
+    with pytest.raises(Failure) as told:
+        signed_in_by(consented, line_to(consented, seconds=0.4))
+    assert (told.value.permanent, told.value.pauses, told.value.retry_after) == (False, False, 10.0)
+
+
+def test_a_claim_whose_process_died_is_free_after_a_minute(account: Account, consented: Connection) -> None:
+    Connection.objects.update(renewing_until=seconds_from_now(-1))
+    assert signed_in_by(consented) in account.pairs.values()
+
+
+def test_a_failed_renewal_ends_its_claim(account: Account, consented: Connection) -> None:
+    Connection.objects.update(settings=consented.settings | {"address": "http://127.0.0.1:9"})
+    with pytest.raises(Failure, match="cannot be reached"):
+        signed_in_by(consented)
+    consented.refresh_from_db()
+    assert (consented.renewing_until, consented.refresh_token.reveal()) == (None, "first-refresh")
+
+
+def test_a_revoked_consent_pauses_and_says_to_connect_again(
+    account: Account, consented: Connection, subscription: Any, work: Any
+) -> None:
+    account.revoke()
+    delivery = new_delivery(subscription, consented)
+    work()
+    consented.refresh_from_db()
+    delivery.refresh_from_db()
+    assert "Connect to Zendesk again" in consented.pause_reason
+    assert consented.paused_until is None
+    assert (delivery.state, delivery.tries) == (State.PENDING, 0)
+
+
+def test_a_connection_nobody_consented_for_makes_deliveries_wait(
+    account: Account, portal: Any, subscription: Any, work: Any
+) -> None:
+    connection = consent_connection(account)
+    delivery = new_delivery(subscription, connection)
+    work()
+    connection.refresh_from_db()
+    delivery.refresh_from_db()
+    assert "press “Connect to Zendesk”" in connection.pause_reason
+    assert (delivery.state, delivery.tries, account.asked) == (State.PENDING, 0, [])
+
+
+def test_a_token_refused_in_the_middle_is_renewed_once_and_the_ticket_made(
+    account: Account, consented: Connection, subscription: Any, work: Any, sandbox: StandIn
+) -> None:
+    Connection.objects.update(access_token_expires_at=seconds_from_now(3600))
+    account.expire_access()
+    delivery = new_delivery(subscription, consented)
+    work()
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempt_count) == (State.DELIVERED, 1)
+    assert len(account.refreshes()) == 1
+
+
+def test_a_renewal_begun_before_somebody_saved_other_credentials_overwrites_nothing(
+    account: Account, consented: Connection
+) -> None:
+    account.refresh_seconds = 0.6
+    renewing = in_thread(lambda: signed_in_by(consented))
+    wait_for(lambda: bool(account.refreshes()))
+    other = Secret.of(json.dumps({"client_secret": "another"}))
+    Connection.objects.update(secrets=other, access_token=Secret(""), refresh_token=Secret(""), renewing_until=None)
+    renewing.join()
+    consented.refresh_from_db()
+    assert not consented.access_token
+    assert not consented.refresh_token
+    assert read_secrets(consented) == {"client_secret": "another"}
+
+
+def test_a_refused_renewal_uses_what_a_person_consented_to_meanwhile(account: Account, consented: Connection) -> None:
+    account.revoke()
+    account.refresh_seconds = 0.6
+    tokens: list[str] = []
+    renewing = in_thread(lambda: tokens.append(signed_in_by(consented)))
+    wait_for(lambda: bool(account.refreshes()))
+    Connection.objects.update(
+        refresh_token=Secret.of("second-refresh"), access_token=Secret.of("second-access"),
+        access_token_expires_at=seconds_from_now(3600), renewing_until=None,
+    )  # fmt: skip
+    renewing.join()
+    assert tokens == ["second-access"]
+
+
+def test_tokens_of_another_sign_in_are_not_sent_to_the_old_address(account: Account, consented: Connection) -> None:
+    found = Connection.objects.get(pk=consented.pk)
+    Connection.objects.update(settings=found.settings | {"address": "https://other.example.com"})
+    with pytest.raises(Failure, match="changed while this try was under way") as told:
+        credentials_of(found, ZENDESK, line_to(found))
+    assert not told.value.pauses
+
+
+def test_the_end_of_a_token_is_reckoned_by_the_databases_clock(sandbox: StandIn, portal: Any) -> None:
+    connection = making.oauth_connection(sandbox.url)
+    credentials_of(connection, ZENDESK, line_to(connection))
+    Connection.objects.update(access_token_expires_at=seconds_from_now(61))
+    signed_in_by(connection)
+    Connection.objects.update(access_token_expires_at=seconds_from_now(30))
+    signed_in_by(connection)
+    assert len([call for call in sandbox.calls() if call.path == "/oauth/tokens"]) == 2
+
+
+def test_a_refused_client_token_is_replaced_by_another(sandbox: StandIn, portal: Any) -> None:
+    connection = making.oauth_connection(sandbox.url)
+    line = line_to(connection)
+    first = credentials_of(connection, ZENDESK, line)
+    second = renewed_credentials(connection, ZENDESK, line, first)
+    connection.refresh_from_db()
+    assert first.access_token != second.access_token == connection.access_token.reveal()
+    assert connection.granted_scope == "read write"
+
+
+# --- Consenting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unconnected(account: Account, portal: Any, settings: Any) -> Connection:
+    settings.PUBLIC_URL = "http://testserver"
+    return consent_connection(account)
+
+
+def begun(admin: Client, connection: Connection) -> str:
+    answer = admin.get(f"{BASE}/connection/{connection.pk}/consent/")
+    assert answer.status_code == 302
+    return str(answer.headers["Location"])
+
+
+def come_back(admin: Client, **query: str) -> str:
+    answer = admin.get(f"{BASE}/connection/consent/", query, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_a_person_connects_with_consent_and_what_waited_goes_on(
+    admin: Client, account: Account, unconnected: Connection, subscription: Any, work: Any
+) -> None:
+    delivery = new_delivery(subscription, unconnected)
+    work()
+    assert "Connect to Zendesk" in page(admin, f"connection/{unconnected.pk}/change/")
+    address = begun(admin, unconnected)
+    asked = parse_qs(urlsplit(address).query)
+    assert address.startswith(f"{account.url}/oauth/authorizations/new?")
+    assert (asked["response_type"], asked["scope"], asked["client_id"]) == (
+        ["code"],
+        ["read write"],
+        ["sandbox-client"],
+    )
+    assert asked["redirect_uri"] == ["http://testserver/admin/integrations/connection/consent/"]
+    html = come_back(admin, **account.consent(address))
+    assert "Connected to Zendesk" in html
+    assert "Signed in as" in html
+    work()
+    delivery.refresh_from_db()
+    unconnected.refresh_from_db()
+    assert (delivery.state, unconnected.paused_at, unconnected.granted_scope) == (State.DELIVERED, None, "read write")
+    (pair,) = account.pairs.items()
+    for token in (*pair, "sandbox-secret"):
+        assert token not in html
+    assert "Connect to Zendesk again" in page(admin, f"connection/{unconnected.pk}/change/")
+    assert "Connected to Zendesk by consent" in LogEntry.objects.get(object_id=str(unconnected.pk)).change_message
+
+
+def test_a_state_serves_once(admin: Client, account: Account, unconnected: Connection) -> None:
+    query = account.consent(begun(admin, unconnected))
+    come_back(admin, **query)
+    assert "belongs to no connecting" in come_back(admin, **query)
+
+
+def test_a_state_serves_ten_minutes(admin: Client, account: Account, unconnected: Connection) -> None:
+    query = account.consent(begun(admin, unconnected))
+    session = admin.session
+    began = database_time.now() - timedelta(minutes=10, seconds=1)
+    session["consent"] = session["consent"] | {"began": began.isoformat()}
+    session.save()
+    assert "belongs to no connecting" in come_back(admin, **query)
+    assert account.asked == []
+
+
+@pytest.mark.parametrize("wrong", [{"state": "guessed"}, {"state": ""}, {"state": "ü"}])
+def test_a_wrong_state_connects_nothing(
+    admin: Client, account: Account, unconnected: Connection, wrong: dict[str, str]
+) -> None:
+    query = account.consent(begun(admin, unconnected))
+    assert "belongs to no connecting" in come_back(admin, **query | wrong)
+    assert account.asked == []
+
+
+def test_a_state_of_another_person_connects_nothing(
+    admin: Client, account: Account, unconnected: Connection, django_user_model: Any
+) -> None:
+    query = account.consent(begun(admin, unconnected))
+    kept = admin.session["consent"]
+    admin.force_login(django_user_model.objects.create_superuser("other", "other@example.com", "a long password"))
+    session = admin.session
+    session["consent"] = kept
+    session.save()
+    assert "belongs to no connecting" in come_back(admin, **query)
+    assert account.asked == []
+
+
+def test_a_stranger_who_comes_back_is_sent_to_the_login_without_the_code(
+    client: Client, unconnected: Connection
+) -> None:
+    answer = client.get(f"{BASE}/connection/consent/", {"code": "secret-code", "state": "x"})
+    assert answer.status_code == 302
+    assert "secret-code" not in answer.headers["Location"]
+
+
+def test_what_zendesk_refuses_is_told_in_words(admin: Client, account: Account, unconnected: Connection) -> None:
+    denied = account.consent(begun(admin, unconnected)) | {"error": "access_denied"}
+    assert "Access was denied in Zendesk" in come_back(admin, **denied)
+    expired = account.consent(begun(admin, unconnected))
+    account.codes.clear()
+    assert "too much time passed" in come_back(admin, **expired)
+    account.redirect_uri = "https://elsewhere.example.com/"
+    html = come_back(admin, **account.consent(begun(admin, unconnected)))
+    assert "Enter http://testserver/admin/integrations/connection/consent/ as its redirect URL" in html
+    unconnected.refresh_from_db()
+    assert not unconnected.access_token
+
+
+def test_a_description_of_a_refusal_cannot_bring_mark_up(admin: Client, unconnected: Connection) -> None:
+    state = parse_qs(urlsplit(begun(admin, unconnected)).query)["state"][0]
+    html = come_back(admin, state=state, error="x", error_description="<script>alert(1)</script>")
+    assert "<script>alert" not in html
+
+
+def test_without_a_public_address_a_sentence_says_why(admin: Client, unconnected: Connection, settings: Any) -> None:
+    settings.PUBLIC_URL = settings.LOCAL_URL = ""
+    html = admin.get(f"{BASE}/connection/{unconnected.pk}/consent/", follow=True).content.decode()
+    assert "PUBLIC_URL is not set" in html
+    assert "Not known yet" in page(admin, f"connection/{unconnected.pk}/change/")
+
+
+def test_from_another_host_name_the_person_is_told_where_to_go(
+    admin: Client, unconnected: Connection, settings: Any
+) -> None:
+    settings.PUBLIC_URL = "https://portal.example.com"
+    html = admin.get(f"{BASE}/connection/{unconnected.pk}/consent/", follow=True).content.decode()
+    assert "Open the portal at https://portal.example.com" in html
+
+
+def test_a_persons_pause_outlasts_connecting(admin: Client, account: Account, unconnected: Connection) -> None:
+    connections.pause(Connection.objects.all(), "A person's reason", None, by="someone")
+    come_back(admin, **account.consent(begun(admin, unconnected)))
+    unconnected.refresh_from_db()
+    assert unconnected.paused_by == "someone"
+    assert unconnected.access_token
+
+
+# --- Testing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_connection_passes_and_the_page_shows_it(
+    admin: Client, connection: Connection, sandbox: StandIn
+) -> None:
+    sandbox.change_settings(rate_limit=700)
+    html = act(admin, "connection", "test_connection", connection, _from_page="1")
+    connection.refresh_from_db()
+    assert all(check["ok"] is not False for check in connection.checks)
+    assert connection.checked_at is not None
+    assert "Signed in as “Agent Example” (administrator)." in html
+    assert "700 requests a minute" in html
+    assert "The last test" in html
+    assert "authenticity" not in html
+
+
+def answer_me(sandbox: StandIn, **user: Any) -> None:
+    body = {
+        "user": {"id": 9001, "name": "Ann", "role": "agent", "suspended": False, "authenticity_token": "TOK"} | user
+    }
+    headers = {"Content-Type": "application/json"}
+    sandbox.add_fault("answer", path="/api/v2/users/me", status=200, headers=headers, body=body)
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ({"id": None, "name": "Anonymous user", "role": "end-user"}, "The sign-in was not accepted"),
+        ({"role": "end-user"}, "“Ann” is no agent in Zendesk"),
+        ({"suspended": True}, "“Ann” is suspended in Zendesk"),
+    ],
+)
+def test_who_may_not_work_there_is_told(
+    sandbox: StandIn, connection: Connection, user: dict[str, Any], words: str
+) -> None:
+    answer_me(sandbox, **user)
+    (check,) = connection_test.carry_out(connection)
+    assert check.ok is False
+    assert words in check.words
+    connection.refresh_from_db()
+    assert "TOK" not in json.dumps(connection.checks)
+
+
+def test_a_wrong_api_token_is_told_though_zendesk_answers_200(sandbox: StandIn, connection: Connection) -> None:
+    connection.secrets = Secret.of(json.dumps({"api_token": "wrong"}))
+    connection.save()
+    (check,) = connection_test.carry_out(connection)
+    assert "The sign-in was not accepted" in check.words
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_real_call_that_is_refused_is_told(sandbox: StandIn, connection: Connection, status: int) -> None:
+    sandbox.add_fault(str(status), path="/api/v2/groups")
+    checks = connection_test.carry_out(connection)
+    assert f"({status})" in words_of(checks, ok=False)
+
+
+def test_a_misspelt_scope_is_named_with_what_it_is_needed_for() -> None:
+    assert "creating tickets" in words_of(scope_checks("reed wirte"), ok=False)
+    assert words_of(scope_checks("read write"), ok=True)
+    lacking = scope_checks("tickets:read tickets:write")
+    assert "reading the lists" in words_of(lacking, ok=False)
+    assert "webhook" in words_of(lacking, ok=None)
+    assert words_of(scope_checks(""), ok=None)
+
+
+def test_a_scope_that_zendesk_did_not_grant_is_told(account: Account, consented: Connection) -> None:
+    account.scope = "read"
+    checks = connection_test.carry_out(consented)
+    assert "lacks the scope write or tickets:write, needed for creating tickets" in words_of(checks, ok=False)
+
+
+def test_an_account_that_is_not_reached_is_told_and_the_save_is_kept(
+    admin: Client, connection: Connection, sandbox: StandIn
+) -> None:
+    sandbox.add_fault("502_html", path="/api")
+    html = save(admin, f"connection/{connection.pk}/change/", name="Renamed").content.decode()
+    connection.refresh_from_db()
+    assert connection.name == "Renamed"
+    assert "Trouble at Zendesk" in html
+    assert "was changed successfully" in html
+
+
+def test_a_new_connection_is_tested_when_it_is_saved(admin: Client, sandbox: StandIn) -> None:
+    answer = save(
+        admin, "connection/add/", name="New", address=sandbox.url, sign_in="oauth_client",
+        client_id="sandbox-client", client_secret="sandbox-secret",
+    )  # fmt: skip
+    assert "Signed in as" in answer.content.decode()
+    made = Connection.objects.get()
+    assert made.settings["scopes"] == "read write"
+    assert made.granted_scope == "read write"
+    assert made.checks[0]["ok"] is True
+
+
+def test_a_wrong_client_secret_is_told_although_a_token_is_kept(sandbox: StandIn, portal: Any) -> None:
+    connection = making.oauth_connection(sandbox.url)
+    credentials_of(connection, ZENDESK, line_to(connection))
+    plain = Secret.of(json.dumps({"client_secret": "wrong"}))
+    Connection.objects.update(secrets=plain)
+    (check,) = connection_test.carry_out(Connection.objects.get())
+    assert "did not accept the OAuth client" in check.words
+
+
+def test_a_revoked_access_token_is_renewed_by_the_test(account: Account, consented: Connection) -> None:
+    Connection.objects.update(access_token_expires_at=seconds_from_now(3600))
+    account.expire_access()
+    checks = connection_test.carry_out(Connection.objects.get())
+    assert words_of(checks, ok=False) == ""
+    assert "Signed in as" in words_of(checks, ok=True)
+
+
+def test_the_clock_of_the_account_is_noted_and_told(account: Account, consented: Connection) -> None:
+    account.seconds_ahead = (database_time.now() - date_of(account)).total_seconds() + 7200
+    checks = connection_test.carry_out(consented)
+    consented.refresh_from_db()
+    assert abs(consented.clock_ahead_seconds - 7200) < 5
+    assert "seconds ahead of the portal's database" in words_of(checks, ok=None)
+
+
+def date_of(account: Account) -> Any:
+    answer = urllib3.request("GET", f"{account.url}/api/v2/users/me.json")
+    found = Reply(200, {"date": answer.headers["Date"]}, b"").date()
+    assert found is not None
+    return found
+
+
+def test_a_clock_that_moved_little_is_not_written_again(connection: Connection) -> None:
+    def reply(ahead: float) -> Reply:
+        return Reply(200, {"date": format_datetime(database_time.now() + timedelta(seconds=ahead))}, b"")
+
+    clock.note_clock(connection, reply(100))
+    connection.refresh_from_db()
+    assert abs(connection.clock_ahead_seconds - 100) <= 2
+    before = connection.clock_ahead_seconds
+    clock.note_clock(connection, reply(120))
+    clock.note_clock(connection, Reply(200, {"date": "no date"}, b""))
+    clock.note_clock(connection, Reply(200, {}, b""))
+    connection.refresh_from_db()
+    assert connection.clock_ahead_seconds == before
+    assert "100 seconds ahead of" in clock.words(100)
+    assert "behind" in clock.words(-61)
+    assert clock.words(60) == ""
+
+
+# --- What a person saves ---------------------------------------------------------------------------------------------
+
+
+def test_saving_without_another_sign_in_keeps_the_tokens(
+    admin: Client, account: Account, consented: Connection
+) -> None:
+    Connection.objects.update(access_token_expires_at=seconds_from_now(3600))
+    save(admin, f"connection/{consented.pk}/change/", name="Renamed")
+    consented.refresh_from_db()
+    assert (consented.name, consented.refresh_token.reveal()) == ("Renamed", "first-refresh")
+
+
+def test_a_stored_connection_without_scopes_keeps_its_token_when_it_is_saved(admin: Client, sandbox: StandIn) -> None:
+    connection = making.oauth_connection(sandbox.url)
+    assert "scopes" not in connection.settings
+    before = signed_in_by(connection)
+    Connection.objects.update(paused_at=Now(), pause_reason="An answer's reason")
+    save(admin, f"connection/{connection.pk}/change/", name="Renamed")
+    connection.refresh_from_db()
+    assert connection.settings["scopes"] == "read write"
+    assert connection.paused_at is not None
+    assert before
+
+
+def test_scopes_are_checked_beside_the_field(admin: Client, connection: Connection) -> None:
+    html = save(admin, f"connection/{connection.pk}/change/", scopes="read, Wr!te").content.decode()
+    assert escape("“Wr!te” is not a scope") in html
+    save(admin, f"connection/{connection.pk}/change/", scopes="read,write  read")
+    connection.refresh_from_db()
+    assert connection.settings["scopes"] == "read write"
+
+
+def test_another_client_forgets_the_old_ones_tokens(admin: Client, account: Account, consented: Connection) -> None:
+    answer = save(admin, f"connection/{consented.pk}/change/", client_id="another")
+    consented.refresh_from_db()
+    assert not consented.access_token
+    assert not consented.refresh_token
+    assert consented.granted_scope == ""
+    assert "Not connected yet" in answer.content.decode() or "Not connected yet" in page(
+        admin, f"connection/{consented.pk}/change/"
+    )
+
+
+@pytest.mark.parametrize("way", ["api_token", "oauth_client"])
+def test_deliveries_wait_while_a_sign_in_is_wrong_and_go_on_when_a_good_one_is_saved(
+    admin: Client, sandbox: StandIn, subscription: Any, work: Any, way: str
+) -> None:
+    make = {"api_token": making.connection, "oauth_client": making.oauth_connection}[way]
+    secret = {"api_token": "api_token", "oauth_client": "client_secret"}[way]
+    good = {"api_token": "sandbox-zendesk-token", "oauth_client": "sandbox-secret"}[way]
+    connection = make(sandbox.url)
+    Connection.objects.update(secrets=Secret.of(json.dumps({secret: "revoked"})))
+    delivery = new_delivery(subscription, connection)
+    work()
+    work()
+    delivery.refresh_from_db()
+    connection.refresh_from_db()
+    assert (delivery.state, delivery.tries, delivery.attempt_count) == (State.PENDING, 0, 1)
+    assert connection.paused_until is None
+    assert connection.paused_at
+    save(admin, f"connection/{connection.pk}/change/", **{secret: good})
+    work()
+    delivery.refresh_from_db()
+    assert delivery.state == State.DELIVERED
+    assert len(sandbox.tickets()) == 1
+
+
+# --- The end of API tokens, alarms -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("today", "words"),
+    [
+        (date(2027, 1, 30), "90 days until 30 April 2027, when API tokens stop working"),
+        (date(2027, 4, 29), "1 day until 30 April 2027, when API tokens stop working"),
+        (date(2027, 4, 30), "API tokens stop working today, 30 April 2027"),
+        (date(2027, 5, 1), "API tokens no longer work since 30 April 2027"),
+    ],
+)
+def test_the_days_to_the_end_of_api_tokens_are_counted(today: date, words: str) -> None:
+    assert connecting.countdown(oauth.API_TOKENS_END, today) == words
+
+
+def test_the_countdown_is_on_the_page_and_in_the_list(admin: Client, connection: Connection) -> None:
+    left = (oauth.API_TOKENS_END - database_time.now().date()).days
+    for path in ("connection/", f"connection/{connection.pk}/change/"):
+        assert (f"{left} days until 30 April 2027" in page(admin, path)) or left < 2
+
+
+def ends_in(days: int) -> date:
+    return database_time.now().date() + timedelta(days=days)
+
+
+def test_the_end_of_api_tokens_raises_an_alarm_from_ninety_days_before(
+    admin: Client, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for days, count in ((91, 0), (90, 1), (-1, 1)):
+        monkeypatch.setattr(oauth, "API_TOKENS_END", ends_in(days))
+        alarms.watch()
+        assert Alarm.objects.filter(kind="token_end", ended_at=None, connection=connection).count() == count
+    alarm = Alarm.objects.get()
+    assert "no longer work" in alarm.words
+    assert f"/connection/{connection.pk}/change/" in page(admin, f"alarm/{alarm.pk}/change/")
+    Connection.objects.update(settings={**connection.settings, "sign_in": "oauth_client"})
+    alarms.watch()
+    alarm.refresh_from_db()
+    assert alarm.ended_at is not None
+
+
+def test_a_connection_that_waits_for_a_person_raises_an_alarm_that_ends_with_resuming(connection: Connection) -> None:
+    rows = Connection.objects.all()
+    connections.pause(rows, "A limit was met", 600, limited=True)
+    alarms.watch()
+    assert not Alarm.objects.exists()
+    connections.pause(rows, "Zendesk did not accept the sign-in (401). Enter valid credentials.", None)
+    alarms.watch()
+    alarm = Alarm.objects.get()
+    assert (alarm.kind, alarm.connection) == ("connection", connection)
+    assert "Enter valid credentials" in alarm.words
+    connections.resume(rows)
+    connections.pause(rows, "Paused by someone.", None, by="someone")
+    alarms.watch()
+    alarm.refresh_from_db()
+    assert alarm.ended_at is not None
+    assert Alarm.objects.count() == 1
+
+
+# --- From an API token to OAuth --------------------------------------------------------------------------------------
+
+GOOD_CLIENT = {"client_id": "sandbox-client", "client_secret": "sandbox-secret", "scopes": "read write"}
+
+
+def move(admin: Client, connection: Connection, **changes: str) -> str:
+    answer = admin.post(f"{BASE}/connection/{connection.pk}/move/", GOOD_CLIENT | changes, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_the_move_is_tested_then_made_and_deliveries_go_on(
+    admin: Client, sandbox: StandIn, mapping: Mapping, subscription: Any, work: Any
+) -> None:
+    connection = mapping.connection
+    Connection.objects.update(secrets=Secret.of(json.dumps({"api_token": "deactivated"})))
+    delivery = new_delivery(subscription, connection)
+    work()
+    assert "Move to OAuth" in page(admin, f"connection/{connection.pk}/change/")
+    assert "Add OAuth client" in page(admin, f"connection/{connection.pk}/move/")
+    html = move(admin, connection)
+    assert "Moved: the connection signs in with the OAuth client" in html
+    connection.refresh_from_db()
+    assert read_secrets(connection) == {"client_secret": "sandbox-secret"}
+    assert connection.settings == {
+        "address": sandbox.url, "sign_in": "oauth_client", "email": "agent@example.com",
+        "client_id": "sandbox-client", "scopes": "read write",
+    }  # fmt: skip
+    assert (connection.paused_at, connection.granted_scope) == (None, "read write")
+    work()
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.mapping_id) == (State.DELIVERED, mapping.pk)
+    assert len([call for call in sandbox.calls() if call.path == "/oauth/tokens"]) == 1
+    assert "Moved from the API token" in LogEntry.objects.get(object_id=str(connection.pk)).change_message
+    assert "nothing to move" in admin.get(f"{BASE}/connection/{connection.pk}/move/", follow=True).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"client_secret": "wrong"}, "did not accept the OAuth client"),
+        ({"scopes": "reed"}, "needed for creating tickets"),
+        ({"scopes": "read"}, "needed for creating tickets"),
+    ],
+)
+def test_a_move_that_does_not_pass_changes_nothing(
+    admin: Client, connection: Connection, changes: dict[str, str], words: str, account: Account
+) -> None:
+    before = Connection.objects.filter(pk=connection.pk).values().get()
+    html = move(admin, connection, **changes)
+    after = Connection.objects.filter(pk=connection.pk).values().get()
+    assert "Nothing was changed" in html
+    assert words in html
+    assert {name: str(getattr(value, "stored", value)) for name, value in before.items()} == {
+        name: str(getattr(value, "stored", value)) for name, value in after.items()
+    }
+    for secret in ("sandbox-secret", "wrong"):
+        assert f'value="{secret}"' not in html
+
+
+def test_a_move_under_which_somebody_saved_another_sign_in_changes_nothing(sandbox: StandIn, portal: Any) -> None:
+    connection = making.connection(sandbox.url)
+    found = Connection.objects.get(pk=connection.pk)
+    other = Secret.of(json.dumps({"api_token": "another"}))
+    Connection.objects.update(secrets=other)
+    trial, is_moved = connecting.move_to_oauth(found, **GOOD_CLIENT)
+    assert not is_moved
+    assert "changed by somebody" in words_of(trial.checks, ok=False)
+    assert read_secrets(Connection.objects.get()) == {"api_token": "another"}
+
+
+# --- Who may ---------------------------------------------------------------------------------------------------------
+
+
+def test_someone_who_may_only_look_sees_the_findings_and_no_buttons(client: Client, consented: Connection) -> None:
+    user = User.objects.create_user("looker", password="a long password", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_connection"))
+    client.force_login(user)
+    html = page(client, f"connection/{consented.pk}/change/")
+    assert "The last test" in html
+    assert "/connection/consent/" in html
+    for words in ("Connect to Zendesk again", "Test connection", "Move to OAuth"):
+        assert words not in html
+    for path in (f"connection/{consented.pk}/consent/", f"connection/{consented.pk}/move/"):
+        assert client.get(f"{BASE}/{path}").status_code == 403
+
+
+def wait_for(holds: Any) -> None:
+    until = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.02)
