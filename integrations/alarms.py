@@ -20,7 +20,7 @@ from integrations import volume
 from integrations.addresses import NoPublicAddress, public_url
 from integrations.companies import token_warning
 from integrations.database_pool import release_database
-from integrations.models import Alarm, Change, Company, Notification, Subscription
+from integrations.models import Alarm, Change, Company, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.post import storable
 
@@ -37,23 +37,37 @@ MAILED_WITHIN = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What a rule found: one open alarm for each kind and feed (or company)."""
+    """What a rule found: one open alarm for each kind and feed (or company, connection, mapping)."""
 
     kind: Alarm.Kind
     words: str
     subscription_id: int | None = None
     company_id: int | None = None
+    connection_id: int | None = None
+    mapping_id: int | None = None
 
     @property
-    def key(self) -> tuple[str, int | None, int | None]:
-        return self.kind, self.subscription_id, self.company_id
+    def key(self) -> tuple[str, int | None, int | None, int | None, int | None]:
+        return self.kind, self.subscription_id, self.company_id, self.connection_id, self.mapping_id
+
+
+def key_of(alarm: Alarm) -> tuple[str, int | None, int | None, int | None, int | None]:
+    return alarm.kind, alarm.subscription_id, alarm.company_id, alarm.connection_id, alarm.mapping_id
+
+
+def subject_of(alarm: Alarm) -> tuple[str, int]:
+    """What the alarm is about: the name of the model, and its row."""
+    for name in ("subscription", "company", "connection", "mapping"):
+        if (row_id := getattr(alarm, f"{name}_id")) is not None:
+            return name, row_id
+    raise ValueError("an alarm is about one of four")
 
 
 def watch() -> None:
     """Raises what is new, ends what is over, mails both."""
     troubles = {trouble.key: trouble for trouble in _troubles()}
     for alarm in Alarm.objects.filter(ended_at__isnull=True).select_related("subscription"):
-        trouble = troubles.pop((alarm.kind, alarm.subscription_id, alarm.company_id), None)
+        trouble = troubles.pop(key_of(alarm), None)
         if trouble is None and not _is_being_checked(alarm):
             _end(alarm)
         elif trouble is None:
@@ -81,6 +95,8 @@ def _raise(trouble: Trouble) -> None:
                 words=storable(trouble.words),
                 subscription_id=trouble.subscription_id,
                 company_id=trouble.company_id,
+                connection_id=trouble.connection_id,
+                mapping_id=trouble.mapping_id,
             )
     except IntegrityError:
         # Another worker watches at the same moment and was quicker; or the feed is gone.
@@ -102,6 +118,16 @@ def _troubles() -> Iterator[Trouble]:
             yield Trouble(Alarm.Kind.TOKEN, words, company_id=company.pk)
     for subscription in Subscription.objects.filter(deleted_at__isnull=True):
         yield from _of_feed(subscription)
+    yield from _of_mappings()
+
+
+def _of_mappings() -> Iterator[Trouble]:
+    """What no longer fits the account, as last read; mappings that make nothing are left out."""
+    used = Mapping.objects.filter(is_active=True, connection__is_active=True, subscription__is_active=True)
+    for mapping in used.exclude(warnings=[]).select_related("connection"):
+        found = " ".join(str(entry.get("words")) for entry in mapping.warnings)
+        words = f"{mapping.name}: no longer fits “{mapping.connection}”. {found}"
+        yield Trouble(Alarm.Kind.MAPPING, words, mapping_id=mapping.pk)
 
 
 def _of_feed(subscription: Subscription) -> Iterator[Trouble]:
@@ -250,11 +276,12 @@ def _body(alarm: Alarm) -> str:
         address = public_url()
     except NoPublicAddress:
         address = settings.LOCAL_URL
-    kind = "subscription" if alarm.subscription_id else "company"
-    row_id = alarm.subscription_id or alarm.company_id
+    kind, row_id = subject_of(alarm)
     return "\n".join([*lines, "", f"{address}/admin/integrations/{kind}/{row_id}/change/"])
 
 
 def open_alarms() -> QuerySet[Alarm]:
-    rows = Alarm.objects.filter(ended_at__isnull=True).select_related("subscription", "company")
+    rows = Alarm.objects.filter(ended_at__isnull=True).select_related(
+        "subscription", "company", "connection", "mapping"
+    )
     return rows.defer(*without_lists("company__"))

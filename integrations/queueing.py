@@ -26,6 +26,7 @@ COMPANY = "integrations.tasks.company"
 SELF_TEST = "integrations.tasks.self_test"
 WATCH = "integrations.tasks.watch"
 SWEEP = "integrations.tasks.sweep"
+READ_SCHEMA = "integrations.tasks.read_schema"
 
 MOST_WAITING = 10_000
 MOST_TOGETHER = 100

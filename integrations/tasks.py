@@ -4,16 +4,28 @@ import structlog
 from celery import shared_task
 from structlog.contextvars import bound_contextvars
 
-from integrations import alarms, companies, delivery, routing, self_test, subscriptions, volume
+from integrations import account_schema, alarms, companies, delivery, routing, self_test, subscriptions, volume
 from integrations import catch_up as catching_up
 from integrations import sweep as sweeping
 from integrations.models import Subscription
-from integrations.queueing import CATCH_UP, COMPANY, DELIVER, REGISTER, ROUTE, SELF_TEST, SWEEP, WATCH, publish
+from integrations.queueing import (
+    CATCH_UP,
+    COMPANY,
+    DELIVER,
+    READ_SCHEMA,
+    REGISTER,
+    ROUTE,
+    SELF_TEST,
+    SWEEP,
+    WATCH,
+    publish,
+)
 
 log = structlog.get_logger(__name__)
 
 # What the sweep finds, and the task that does it.
 TASKS = {"route": ROUTE, "deliver": DELIVER, "register": REGISTER, "catch_up": CATCH_UP, "self_test": SELF_TEST}
+TASKS["schema"] = READ_SCHEMA
 
 
 @shared_task(name=ROUTE)
@@ -52,6 +64,11 @@ def catch_up(subscription_id: int) -> None:
 @shared_task(name=SELF_TEST)
 def send_self_test(self_test_id: int) -> None:
     self_test.send(self_test_id)
+
+
+@shared_task(name=READ_SCHEMA)
+def read_schema(connection_id: int) -> None:
+    account_schema.read(connection_id)
 
 
 @shared_task(name=WATCH, store_errors_even_if_ignored=False)

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.decorators import display
 
-from integrations import connections, pace, telling
+from integrations import account_schema, connections, pace, telling
 from integrations.admin.base import ConfigurationAdmin, as_rows, destination_of_kind, note_action, themed
 from integrations.destinations import DESTINATIONS
 from integrations.encryption import UnreadableSecret
@@ -122,6 +122,7 @@ class ConnectionAdmin(ConfigurationAdmin):
         elif change and form.signs_in_otherwise:
             transaction.on_commit(lambda: pace.forget(obj.pk), robust=True)
         transaction.on_commit(lambda: publish(SWEEP), robust=True)
+        account_schema.wish(obj.pk)
 
     @staticmethod
     def _resume_after_commit(ids: list[int]) -> None:

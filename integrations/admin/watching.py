@@ -33,7 +33,7 @@ class AlarmAdmin(ReadOnlyAdmin):
     list_display = ("state_label", "kind", "short_words", "raised", "ended", "seen")
     list_display_links = ("short_words",)
     list_filter = (OpenFilter, "kind")
-    list_select_related = ("subscription", "company")
+    list_select_related = ("subscription", "company", "connection", "mapping")
     actions = ("mark_seen",)
     page_buttons = ("mark_seen",)
     ordering = ("-raised_at", "-id")
@@ -53,9 +53,9 @@ class AlarmAdmin(ReadOnlyAdmin):
 
     @admin.display(description="About")
     def about(self, alarm: Alarm) -> str:
-        kind = "subscription" if alarm.subscription_id else "company"
-        address = reverse(f"admin:integrations_{kind}_change", args=[alarm.subscription_id or alarm.company_id])
-        return format_html('<a class="cb-link" href="{}">{}</a>', address, alarm.subscription or alarm.company)
+        kind, row_id = alarms.subject_of(alarm)
+        address = reverse(f"admin:integrations_{kind}_change", args=[row_id])
+        return format_html('<a class="cb-link" href="{}">{}</a>', address, getattr(alarm, kind))
 
     @admin.display(description="Raised (UTC)")
     def raised(self, alarm: Alarm) -> str:

@@ -28,7 +28,7 @@ def create(
     """Creates the ticket once, or finds it. Raises Failure."""
     if look_up_first and (found := look_up(line, external_id, credentials)):
         return found
-    headers = {**_signed(credentials), "Content-Type": "application/json", "Idempotency-Key": key}
+    headers = {**signed(credentials), "Content-Type": "application/json", "Idempotency-Key": key}
     reply = line.call("POST", CREATE_PATH, headers=headers, body=request.encode(), keep_reply=False)
     # A ticket's answer holds the caller's place and address, so only the number of a success is kept.
     exchange = line.exchanges[-1]
@@ -94,7 +94,7 @@ def _a_ticket_may_exist(what_happened: str) -> Iterator[None]:
 def look_up(line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
     """The ticket with this external id, from the list of tickets: the search index trails behind. Raises Failure."""
     path = f"{CREATE_PATH}?external_id={quote(external_id, safe='')}"
-    reply = line.call("GET", path, headers=_signed(credentials), budget="look-up", keep_reply=False)
+    reply = line.call("GET", path, headers=signed(credentials), budget="look-up", keep_reply=False)
     if not 200 <= reply.status < 300:
         line.exchanges[-1]["reply"] = line.without_secrets(reply.text[:2048])
     found = answers.read_found(reply, external_id, ticket_url(line))
@@ -131,7 +131,7 @@ def ticket_url(line: Line) -> str:
     return line.origin + "/agent/tickets/{}"
 
 
-def _signed(credentials: Credentials) -> dict[str, str]:
+def signed(credentials: Credentials) -> dict[str, str]:
     if credentials.access_token:
         return {"Authorization": f"Bearer {credentials.access_token}"}
     pair = f"{credentials.settings.get('email', '')}/token:{credentials.secrets.get('api_token', '')}"
