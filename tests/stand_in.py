@@ -40,6 +40,46 @@ class StandIn:
         found: list[dict[str, Any]] = self.control("GET", "tickets")["tickets"]
         return found
 
+    def change_ticket(self, ticket_id: int, **values: Any) -> dict[str, Any]:
+        """As an agent would, in Zendesk: status=, assignee_id=, comment={"body": , "public": }, ..."""
+        changed: dict[str, Any] = self.control("POST", f"tickets/{ticket_id}", values)
+        return changed
+
+    def delete_ticket(self, ticket_id: int) -> None:
+        self.control("DELETE", f"tickets/{ticket_id}")
+
+    def schema(self) -> dict[str, Any]:
+        """The lists an administrator of Zendesk keeps: fields, groups, brands, forms, statuses."""
+        found: dict[str, Any] = self.control("GET", "schema")
+        return found
+
+    def change_schema(self, name: str, item_id: int, **values: Any) -> None:
+        self.control("POST", f"schema/{name}/{item_id}", values)
+
+    def users(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.control("GET", "users")["users"]
+        return found
+
+    def make_user(self, **user: Any) -> dict[str, Any]:
+        made: dict[str, Any] = self.control("POST", "users", user)
+        return made
+
+    def change_user(self, user_id: int, **values: Any) -> None:
+        """suspended=, role=, name=, email=, external_id="""
+        self.control("POST", f"users/{user_id}", values)
+
+    def change_oauth(self, **values: Any) -> None:
+        """allowed_scopes=, client_secret=, api_tokens="""
+        self.control("POST", "oauth", values)
+
+    def expire_tokens(self, *kinds: str) -> None:
+        """Ends access tokens, or those of the kinds given: "access", "refresh", "code"."""
+        self.control("POST", "tokens/expire", {"kinds": kinds or ["access"]})
+
+    def jobs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.control("GET", "jobs")["jobs"]
+        return found
+
     def calls(self, api: str = "zendesk") -> list[Any]:
         """What was received, oldest first: .method .path .headers (by any case) .body .status"""
         received = self.control("GET", "requests")["requests"]
