@@ -21,7 +21,7 @@ from integrations.addresses import NoPublicAddress, public_url
 from integrations.companies import token_warning
 from integrations.connecting import end_alarm
 from integrations.database_pool import release_database
-from integrations.models import Alarm, Change, Company, Connection, Notification, Subscription
+from integrations.models import Alarm, Change, Company, Connection, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.post import storable
 
@@ -38,7 +38,7 @@ MAILED_WITHIN = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What a rule found: one open alarm for each kind and feed (or company)."""
+    """What a rule found: one open alarm for each kind and feed (or company, connection, mapping)."""
 
     kind: Alarm.Kind
     words: str
@@ -52,12 +52,23 @@ class Trouble:
         return self.kind, self.subscription_id, self.company_id, self.connection_id, self.mapping_id
 
 
+def key_of(alarm: Alarm) -> tuple[str, int | None, int | None, int | None, int | None]:
+    return alarm.kind, alarm.subscription_id, alarm.company_id, alarm.connection_id, alarm.mapping_id
+
+
+def subject_of(alarm: Alarm) -> tuple[str, int]:
+    """What the alarm is about: the name of the model, and its row."""
+    for name in ("subscription", "company", "connection", "mapping"):
+        if (row_id := getattr(alarm, f"{name}_id")) is not None:
+            return name, row_id
+    raise ValueError("an alarm is about one of four")
+
+
 def watch() -> None:
     """Raises what is new, ends what is over, mails both."""
     troubles = {trouble.key: trouble for trouble in _troubles()}
     for alarm in Alarm.objects.filter(ended_at__isnull=True).select_related("subscription"):
-        about = (alarm.subscription_id, alarm.company_id, alarm.connection_id, alarm.mapping_id)
-        trouble = troubles.pop((alarm.kind, *about), None)
+        trouble = troubles.pop(key_of(alarm), None)
         if trouble is None and not _is_being_checked(alarm):
             _end(alarm)
         elif trouble is None:
@@ -110,6 +121,16 @@ def _troubles() -> Iterator[Trouble]:
         yield from _of_feed(subscription)
     for connection in Connection.objects.filter(is_active=True):
         yield from _of_connection(connection)
+    yield from _of_mappings()
+
+
+def _of_mappings() -> Iterator[Trouble]:
+    """What no longer fits the account, as last read; mappings that make nothing are left out."""
+    used = Mapping.objects.filter(is_active=True, connection__is_active=True, subscription__is_active=True)
+    for mapping in used.exclude(warnings=[]).select_related("connection"):
+        found = " ".join(str(entry.get("words")) for entry in mapping.warnings)
+        words = f"{mapping.name}: no longer fits “{mapping.connection}”. {found}"
+        yield Trouble(Alarm.Kind.MAPPING, words, mapping_id=mapping.pk)
 
 
 def _of_feed(subscription: Subscription) -> Iterator[Trouble]:
@@ -272,14 +293,8 @@ def _body(alarm: Alarm) -> str:
         address = public_url()
     except NoPublicAddress:
         address = settings.LOCAL_URL
-    kind, row_id = about(alarm)
+    kind, row_id = subject_of(alarm)
     return "\n".join([*lines, "", f"{address}/admin/integrations/{kind}/{row_id}/change/"])
-
-
-def about(alarm: Alarm) -> tuple[str, int]:
-    """What the alarm is about: the model's name and the row's id."""
-    ids = {name: getattr(alarm, f"{name}_id") for name in ("subscription", "company", "connection", "mapping")}
-    return next((name, row_id) for name, row_id in ids.items() if row_id)
 
 
 def open_alarms() -> QuerySet[Alarm]:

@@ -7,6 +7,7 @@ Nothing here calls outside or queues: the admin does that after the transaction.
 import copy
 import json
 import re
+from collections.abc import Mapping as Mapping_
 from typing import Any
 
 from django import forms
@@ -16,6 +17,7 @@ from django.utils import timezone
 from integrations.bearer_tokens import put_in_place
 from integrations.conditions import BadExpression, compile_expression
 from integrations.destinations import DESTINATIONS, Destination
+from integrations.destinations.base import MappingFields
 from integrations.encryption import Secret, UnreadableSecret
 from integrations.models import Company, Connection, Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED, new_bearer_token
@@ -287,6 +289,8 @@ class MappingForm(forms.ModelForm):
     """The part of a mapping that every kind of connection shares."""
 
     destination: Destination
+    # The destination's part of the form, as it was made for the account.
+    own_part: type[MappingFields]
 
     class Meta:
         model = Mapping
@@ -295,7 +299,7 @@ class MappingForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
-            shown = self.destination.mapping_form.initial_of(self.instance.settings)
+            shown = self.own_part.initial_of(self.instance.settings)
             self.initial.update(shown | ConditionsForm.initial_of(self.instance.conditions))
         connections = self.fields.get("connection")
         if connections is not None:
@@ -309,8 +313,7 @@ class MappingForm(forms.ModelForm):
         return cleaned
 
     def save(self, commit: bool = True) -> Mapping:
-        fields = self.destination.mapping_form.base_fields
-        settings = {name: self.cleaned_data[name] for name in fields}
+        settings = self.own_part.settings_of(self.cleaned_data)
         self.instance.settings = json.loads(json.dumps(settings))
         self.instance.conditions = ConditionsForm.conditions(self)  # type: ignore[arg-type]
         return super().save(commit)
@@ -321,13 +324,22 @@ def connection_form_for(destination: Destination) -> type[ConnectionForm]:
     return type("ConnectionFormOfKind", bases, {"destination": destination})
 
 
-def mapping_form_for(destination: Destination, event_name: str = "") -> type[MappingForm]:
-    """The form for a kind of connection, with what makes sense for the event: its conditions and placeholders."""
+def mapping_form_for(
+    destination: Destination,
+    event_name: str = "",
+    lists: Mapping_[str, Any] | None = None,
+    stored: Mapping_[str, Any] | None = None,
+) -> type[MappingForm]:
+    """The form for a kind of connection, with what makes sense for the event: its conditions and placeholders.
+
+    `lists` is what the account offers to choose from, `stored` the settings that have to stay selectable.
+    """
     kind = kind_of(event_name or LABEL_APPLIED)
-    bases = (MappingForm, ConditionsForm, destination.mapping_form)
+    own_part = destination.mapping_form_for(lists or {}, stored or {})
+    bases = (MappingForm, ConditionsForm, own_part)
     # A field set to None is left out of the form.
     left_out = {name: None for name in ConditionsForm.base_fields if name not in kind.conditions}
-    form: Any = type("MappingFormOfKind", bases, {"destination": destination, **left_out})
+    form: Any = type("MappingFormOfKind", bases, {"destination": destination, "own_part": own_part, **left_out})
     form.declared_fields = copy.deepcopy(form.declared_fields)
     known = ", ".join(f"{{{{ {name} }}}}" for name in (*kind.placeholders, *OF_ALL))
     for field in form.declared_fields.values():

@@ -6,6 +6,7 @@ import structlog
 from django.conf import settings
 
 from integrations import pace
+from integrations.database_pool import release_database
 from integrations.destinations import DESTINATIONS
 from integrations.http import Line, Reply
 from integrations.models import Connection
@@ -34,6 +35,7 @@ class Turns:
         """Raises NotItsTurn. Every call draws on the account's budget, some on another as well."""
         if budget == "token":
             return
+        release_database()
         if budget in ("look-up", "users"):
             self._take_one(budget)
         self._take_one("account")

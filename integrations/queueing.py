@@ -29,6 +29,7 @@ SELF_TEST = "integrations.tasks.self_test"
 WATCH = "integrations.tasks.watch"
 SWEEP = "integrations.tasks.sweep"
 FOLLOW_JOB = "integrations.tasks.follow_job"
+READ_SCHEMA = "integrations.tasks.read_schema"
 
 MOST_WAITING = 10_000
 MOST_TOGETHER = 100

@@ -13,7 +13,7 @@ import structlog
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations import bulk, catch_up, subscriptions
+from integrations import account_schema, bulk, catch_up, subscriptions
 from integrations.connections import pause_what_cannot_be_read
 from integrations.database_time import seconds_from_now
 from integrations.delivery import abandoned, waiting
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 LONGEST_QUEUE = 2000
 MOST_CALLS_TO_KHOROS = 4
 MOST_JOBS_ASKED = 30
+MOST_CALLS_TO_ACCOUNTS = 4
 SELF_TEST_WAITED_FOR = 600
 MARKED_SECONDS = 120
 # A notification this young is still on its way from intake to the queue.
@@ -41,6 +42,7 @@ def sweep() -> dict[str, list[Any]]:
         "follow_job": list(bulk.under_way().values_list("pk", flat=True)[:MOST_JOBS_ASKED]),
         "register": _feeds(subscriptions.due(), "next_check_at", "checking_until"),
         "self_test": _self_tests(),
+        "schema": list(account_schema.due().values_list("pk", flat=True)[:MOST_CALLS_TO_ACCOUNTS]),
         "catch_up": _feeds(catch_up.due(), "next_catch_up_at", "catching_up_until"),
     }
 

@@ -4,7 +4,18 @@ import structlog
 from celery import shared_task
 from structlog.contextvars import bound_contextvars
 
-from integrations import alarms, bulk, companies, delivery, routing, self_test, subscriptions, surge, volume
+from integrations import (
+    account_schema,
+    alarms,
+    bulk,
+    companies,
+    delivery,
+    routing,
+    self_test,
+    subscriptions,
+    surge,
+    volume,
+)
 from integrations import catch_up as catching_up
 from integrations import sweep as sweeping
 from integrations.models import Subscription
@@ -14,6 +25,7 @@ from integrations.queueing import (
     DELIVER,
     FOLLOW_JOB,
     MOST_CALLS,
+    READ_SCHEMA,
     REGISTER,
     ROUTE,
     SELF_TEST,
@@ -34,6 +46,7 @@ TASKS = {
     "catch_up": CATCH_UP,
     "self_test": SELF_TEST,
     "follow_job": FOLLOW_JOB,
+    "schema": READ_SCHEMA,
 }
 
 
@@ -84,6 +97,11 @@ def catch_up(subscription_id: int) -> None:
 @shared_task(name=SELF_TEST)
 def send_self_test(self_test_id: int) -> None:
     self_test.send(self_test_id)
+
+
+@shared_task(name=READ_SCHEMA)
+def read_schema(connection_id: int) -> None:
+    account_schema.read(connection_id)
 
 
 @shared_task(name=WATCH, store_errors_even_if_ignored=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from integrations import account_schema
 from integrations.destinations import DESTINATIONS
 from integrations.models import Attempt, Delivery, Notification
 from integrations.post import Unreadable, storable
@@ -137,7 +138,10 @@ def _post_rows(delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def _ticket_rows(delivery: Delivery) -> list[tuple[str, str]]:
-    return DESTINATIONS[delivery.connection.kind].describe(delivery.request) if delivery.request else []
+    if not delivery.request:
+        return []
+    lists = account_schema.lists_of(delivery.connection_id)
+    return DESTINATIONS[delivery.connection.kind].describe(delivery.request, lists)
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

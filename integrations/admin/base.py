@@ -17,6 +17,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 from unfold.admin import ModelAdmin
 from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminEmailInputWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminPasswordWidget,
@@ -39,6 +40,7 @@ THEMED_WIDGETS: list[tuple[type[forms.Widget], type[forms.Widget]]] = [
     (forms.Textarea, UnfoldAdminTextareaWidget),
     (forms.Select, UnfoldAdminSelectWidget),
     (forms.CheckboxInput, UnfoldBooleanSwitchWidget),
+    (forms.CheckboxSelectMultiple, UnfoldAdminCheckboxSelectMultipleWidget),
 ]
 
 
@@ -162,7 +164,9 @@ def themed(form_class: type[forms.BaseForm]) -> None:
         for plain, theme in THEMED_WIDGETS:
             if type(field.widget) is plain:
                 attrs = {k: v for k, v in field.widget.attrs.items() if k != "class"}
-                choices = {"choices": field.widget.choices} if isinstance(field.widget, forms.Select) else {}
+                choices = (
+                    {"choices": field.widget.choices} if isinstance(field.widget, forms.widgets.ChoiceWidget) else {}
+                )
                 field.widget = theme(attrs=attrs, **choices)
                 break
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.decorators import display
 
-from integrations import connections, pace, telling
+from integrations import account_schema, connections, pace, telling
 from integrations.admin.base import as_rows, destination_of_kind, note_action, themed
 from integrations.admin.connecting import ConnectingAdmin
 from integrations.destinations import DESTINATIONS
@@ -127,6 +127,7 @@ class ConnectionAdmin(ConnectingAdmin):
             transaction.on_commit(lambda: pace.forget(obj.pk), robust=True)
         transaction.on_commit(lambda: publish(SWEEP), robust=True)
         self.test_after_commit(request, obj.pk)
+        account_schema.wish(obj.pk)
 
     @staticmethod
     def _resume_after_commit(ids: list[int]) -> None:

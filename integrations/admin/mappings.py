@@ -4,10 +4,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.decorators import display
 
-from integrations import preview
-from integrations.admin.base import ConfigurationAdmin, as_rows, destination_of_kind, themed
+from integrations import account_schema, preview, telling
+from integrations.admin.base import as_rows, destination_of_kind, themed
+from integrations.admin.mapping_editing import MappingEditing, number_in, schema_description
+from integrations.destinations import DESTINATIONS
 from integrations.forms import DEFAULT_KIND, ConditionsForm, mapping_form_for
 from integrations.models import Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED
@@ -15,8 +19,20 @@ from integrations.sources.khoros.events import kind_of
 
 
 @admin.register(Mapping)
-class MappingAdmin(ConfigurationAdmin):
-    list_display = ("name", "subscription", "connection", "active", "conditions_words", "changed_at")
+class MappingAdmin(MappingEditing):
+    list_display = ("name", "subscription", "connection", "active", "fits", "conditions_words", "changed_at")
+    # Workers write beside it what the account dropped; a reading of the account's lists writes the warnings.
+    owned = (
+        "name",
+        "subscription",
+        "connection",
+        "is_active",
+        "conditions",
+        "settings",
+        "warnings",
+        "checked_at",
+        "changed_at",
+    )
     list_select_related = ("subscription__company", "connection")
     list_filter = ("is_active", "connection")
     actions = ("switch_off",)
@@ -31,18 +47,23 @@ class MappingAdmin(ConfigurationAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj and not self.has_change_permission(request, obj):
             return super().get_form(request, obj, change=change, **kwargs)
-        form = mapping_form_for(destination_of_kind(self._kind(request, obj)), self._event(request, obj))
+        form = mapping_form_for(
+            destination_of_kind(self._kind(request, obj)),
+            self._event(request, obj),
+            self.lists(request, obj),
+            obj.settings if obj else {},
+        )
         themed(form)
         kwargs["form"], kwargs["fields"] = form, None
-        return super().get_form(request, obj, change=change, **kwargs)
+        return self.bound_to_what_was_typed(super().get_form(request, obj, change=change, **kwargs), request)
 
     @staticmethod
     def _event(request: HttpRequest, obj: Mapping | None) -> str:
         """Of the mapping's feed; when adding, of the feed that the address names."""
         if obj is not None:
             return obj.subscription.event_name
-        named = request.GET.get("subscription", "")
-        feed = Subscription.objects.filter(pk=int(named)).first() if named.isdecimal() and len(named) < 18 else None
+        named = number_in(request.GET.get("subscription", ""))
+        feed = Subscription.objects.filter(pk=named).first() if named is not None else None
         return feed.event_name if feed else ""
 
     @staticmethod
@@ -54,12 +75,20 @@ class MappingAdmin(ConfigurationAdmin):
         if obj and not self.has_change_permission(request, obj):
             return ((None, {"fields": [*general, "conditions_shown", "settings_words"]}),)
         destination = destination_of_kind(self._kind(request, obj))
-        own = list(destination.mapping_form.base_fields)
+        own_part = destination.mapping_form_for(self.lists(request, obj), obj.settings if obj else {})
+        folded = [
+            (title, {"fields": names, "classes": ["collapse"], "description": words})
+            for title, words, names in own_part.FOLDED
+        ]
+        inside = {name for _, _, names in own_part.FOLDED for name in names}
+        own = [name for name in own_part.base_fields if name not in inside]
+        read = schema_description(self.schema_words(request, obj))
         event = kind_of(self._event(request, obj) or LABEL_APPLIED)
         conditions = [name for name in ConditionsForm.base_fields if name in event.conditions]
         return (
             (None, {"fields": general}),
-            ("The ticket", {"fields": own}),
+            ("The ticket", {"fields": own, "description": read}),
+            *folded,
             (
                 "Which posts",
                 {
@@ -88,10 +117,41 @@ class MappingAdmin(ConfigurationAdmin):
     def conditions_words(self, mapping: Mapping) -> str:
         return ", ".join(name.replace("_", " ") for name in mapping.conditions) or "all"
 
+    @display(description="Fits the account", label={"fits": "success", "not": "danger", "unknown": "default"})
+    def fits(self, mapping: Mapping) -> tuple[str, str]:
+        if mapping.warnings:
+            return "not", f"{len(mapping.warnings)} to correct"
+        return ("fits", "Fits") if mapping.checked_at else ("unknown", "Not checked")
+
+    def save_model(self, request: HttpRequest, obj: Mapping, form: Any, change: bool) -> None:
+        account_schema.check(obj)
+        super().save_model(request, obj, form, change)
+
     def notices(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
-        if not obj.is_active or obj.connection.is_active:
-            return []
-        return [("warning", f"The connection “{obj.connection}” is switched off: this mapping makes no tickets.")]
+        found = [("warning", str(entry.get("words"))) for entry in obj.warnings]
+        if obj.dropped:
+            found.append(("warning", self._dropped_words(obj)))
+        if obj.is_active and not obj.connection.is_active:
+            words = f"The connection “{obj.connection}” is switched off: this mapping makes no tickets."
+            found.append(("warning", words))
+        return found
+
+    @staticmethod
+    def _dropped_words(mapping: Mapping) -> str:
+        since = " The mapping was changed since." if _was_changed_since(mapping) else ""
+        title = DESTINATIONS[mapping.connection.kind].title
+        words = format_html(
+            "{} took a ticket {} without all of it. It said: {}.{}",
+            title, telling.moment(mapping.dropped_at), mapping.dropped.rstrip("."), since,
+        )  # fmt: skip
+        if mapping.dropped_on is None:
+            return words
+        address = reverse("admin:integrations_delivery_change", args=[mapping.dropped_on])
+        return words + format_html(' <a class="cb-link" href="{}">The delivery</a>', address)
 
     def buttons(self, request: HttpRequest, obj: Mapping) -> list[str]:
         return ["switch_off"] if obj.is_active else []
+
+
+def _was_changed_since(mapping: Mapping) -> bool:
+    return mapping.dropped_at is not None and mapping.changed_at > mapping.dropped_at

@@ -53,7 +53,7 @@ class AlarmAdmin(ReadOnlyAdmin):
 
     @admin.display(description="About")
     def about(self, alarm: Alarm) -> str:
-        kind, row_id = alarms.about(alarm)
+        kind, row_id = alarms.subject_of(alarm)
         address = reverse(f"admin:integrations_{kind}_change", args=[row_id])
         return format_html('<a class="cb-link" href="{}">{}</a>', address, getattr(alarm, kind))
 

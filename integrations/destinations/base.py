@@ -169,11 +169,18 @@ class MappingFields(forms.Form):
     """Base of a destination's mapping form. Cleaned values are stored as JSON."""
 
     base_fields: ClassVar[dict[str, forms.Field]]
+    # (title, words, names of fields): parts of the form that are shown folded.
+    FOLDED: ClassVar[tuple[tuple[str, str, tuple[str, ...]], ...]] = ()
 
-    @staticmethod
-    def initial_of(settings: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def initial_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """Stored settings as the form shows them."""
         return dict(settings)
+
+    @classmethod
+    def settings_of(cls, cleaned: Mapping[str, Any]) -> dict[str, Any]:
+        """The cleaned values as they are stored."""
+        return {name: cleaned[name] for name in cls.base_fields}
 
 
 class Destination(Protocol):
@@ -192,6 +199,25 @@ class Destination(Protocol):
         """What staff fill in for a mapping to such an account."""
         ...
 
+    def mapping_form_for(self, lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type["MappingFields"]:
+        """The same with what the account offers to choose from; plainly `mapping_form` where no lists were read.
+
+        What is stored stays selectable, also where the account's lists do not have it.
+        """
+        ...
+
+    def read_lists(self, line: Line, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
+        """What the account offers, list by list, and why a list could not be read. Raises Failure, NotItsTurn."""
+        ...
+
+    def misfits(self, settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
+        """What of a mapping's settings the account no longer takes: [{"field", "words"}]. Pure."""
+        ...
+
+    def as_test(self, request: str, uuid: str) -> tuple[str, str]:
+        """A built request marked as a test, and the external id that it bears. Pure."""
+        ...
+
     def origin(self, settings: Mapping[str, Any]) -> str:
         """Scheme and host that calls go to."""
         ...
@@ -208,8 +234,12 @@ class Destination(Protocol):
         """The body of the request, pure: the same input gives the same text. Raises templating.TemplateError."""
         ...
 
-    def describe(self, request: str) -> list[tuple[str, str]]:
-        """The request as a person reads it: (our name of the field, value)."""
+    def remarks(self, post: Post, context: Context, settings: Mapping[str, Any]) -> list[str]:
+        """What `build` leaves out of this post's request because it does not fit, in words. Pure, like `build`."""
+        ...
+
+    def describe(self, request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+        """The request as a person reads it: (our name of the field, value), with names where `lists` has them."""
         ...
 
     def needs_token(self, settings: Mapping[str, Any]) -> bool:

@@ -17,7 +17,18 @@ from integrations.destinations.base import (
     Rules,
     Token,
 )
-from integrations.destinations.zendesk import answers, checks, client, comments, jobs, oauth, people, ticket
+from integrations.destinations.zendesk import (
+    answers,
+    checks,
+    client,
+    comments,
+    jobs,
+    oauth,
+    people,
+    pickers,
+    schema,
+    ticket,
+)
 from integrations.destinations.zendesk.forms import ZendeskConnectionForm, ZendeskMappingForm
 from integrations.http import Line, Reply
 from integrations.post import Post
@@ -49,8 +60,23 @@ class Zendesk:
     def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
         return ticket.build(post, context, settings, external_id)
 
-    def describe(self, request: str) -> list[tuple[str, str]]:
-        return ticket.describe(request)
+    def remarks(self, post: Post, context: Context, settings: Mapping[str, Any]) -> list[str]:
+        return ticket.remarks(post, context, settings)
+
+    def describe(self, request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+        return ticket.describe(request, lists)
+
+    def mapping_form_for(self, lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type[ZendeskMappingForm]:
+        return pickers.mapping_form_for(lists, stored)
+
+    def read_lists(self, line: Line, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
+        return schema.read_lists(line, credentials)
+
+    def misfits(self, settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
+        return schema.misfits(settings, lists)
+
+    def as_test(self, request: str, uuid: str) -> tuple[str, str]:
+        return ticket.as_test(request, uuid)
 
     def needs_token(self, settings: Mapping[str, Any]) -> bool:
         return settings.get("sign_in") in ("oauth_client", "oauth_code")

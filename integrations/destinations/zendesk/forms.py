@@ -166,42 +166,42 @@ class ZendeskMappingForm(MappingFields):
     )
 
     def clean_subject(self) -> str:
-        return _checked(self.cleaned_data["subject"])
+        return checked_template(self.cleaned_data["subject"])
 
     def clean_comment(self) -> str:
-        return _checked(self.cleaned_data["comment"].replace("\r\n", "\n"))
+        return checked_template(self.cleaned_data["comment"].replace("\r\n", "\n"))
 
     def clean_tags(self) -> list[str]:
         return [_tag(raw) for raw in self.cleaned_data["tags"].split(",") if raw.strip()]
 
     def clean_group_id(self) -> str:
-        return _identifier(self.cleaned_data["group_id"])
+        return identifier(self.cleaned_data["group_id"])
 
     def clean_assignee_id(self) -> str:
-        return _identifier(self.cleaned_data["assignee_id"])
+        return identifier(self.cleaned_data["assignee_id"])
 
     def clean_ticket_form_id(self) -> str:
-        return _identifier(self.cleaned_data["ticket_form_id"])
+        return identifier(self.cleaned_data["ticket_form_id"])
 
     def clean_brand_id(self) -> str:
-        return _identifier(self.cleaned_data["brand_id"])
+        return identifier(self.cleaned_data["brand_id"])
 
     def clean_custom_fields(self) -> list[dict[str, Any]]:
         lines = [line for line in self.cleaned_data["custom_fields"].splitlines() if line.strip()]
         return [_custom_field(line) for line in lines]
 
-    @staticmethod
-    def initial_of(settings: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def initial_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """Stored settings as the form shows them."""
         shown = dict(settings)
         shown["tags"] = ", ".join(settings.get("tags") or [])
         shown["custom_fields"] = "\n".join(
-            f"{entry['id']} = {_field_text(entry['value'])}" for entry in settings.get("custom_fields") or []
+            f"{entry['id']} = {field_text(entry['value'])}" for entry in settings.get("custom_fields") or []
         )
         return shown
 
 
-def _checked(template: str) -> str:
+def checked_template(template: str) -> str:
     try:
         check_template(template)
     except TemplateError as error:
@@ -210,7 +210,7 @@ def _checked(template: str) -> str:
 
 
 def _tag(raw: str) -> str:
-    tag = _checked(raw.strip())
+    tag = checked_template(raw.strip())
     literal = PLACEHOLDER.sub("", tag)
     if re.search(r"[^\w\-/.]", literal):
         raise ValidationError(
@@ -221,7 +221,7 @@ def _tag(raw: str) -> str:
     return tag if PLACEHOLDER.search(tag) else tag.lower()
 
 
-def _identifier(raw: str) -> str:
+def identifier(raw: str) -> str:
     number = raw.strip()
     if number and not (number.isascii() and number.isdigit() and 0 < int(number) <= LARGEST_ID):
         raise ValidationError(f"“{number}” is not a Zendesk number: it has digits only.")
@@ -234,18 +234,18 @@ def _custom_field(line: str) -> dict[str, Any]:
         raise ValidationError(f"“{line.strip()}” lacks an equals sign: write number = value.")
     if not number.strip():
         raise ValidationError(f"“{line.strip()}” lacks the custom field's number before the equals sign.")
-    return {"id": int(_identifier(number)), "value": _field_value(value.strip())}
+    return {"id": int(identifier(number)), "value": _field_value(value.strip())}
 
 
 def _field_value(raw: str) -> Any:
     if raw in ("true", "false"):
         return raw == "true"
     if raw.startswith("[") and raw.endswith("]"):
-        return [_checked(item.strip()) for item in raw[1:-1].split(",") if item.strip()]
-    return _checked(raw)
+        return [checked_template(item.strip()) for item in raw[1:-1].split(",") if item.strip()]
+    return checked_template(raw)
 
 
-def _field_text(value: Any) -> str:
+def field_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"[{', '.join(value)}]" if isinstance(value, list) else str(value)

@@ -12,14 +12,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from integrations.destinations.base import Context, placeholder_values
+from integrations.destinations.zendesk.custom_fields import fitting_custom_fields
+from integrations.destinations.zendesk.names import LIST_OF, named, named_field
+from integrations.destinations.zendesk.text import disarmed
 from integrations.post import Post
 from integrations.templating import Value, render
 
 LONGEST_SUBJECT = 150
 LONGEST_COMMENT_BYTES = 60_000
-LONGEST_FIELD = 5_000
 LONGEST_TAG = 80
 LONGEST_EXTERNAL_ID = 250
+TEST_SUBJECT = "[Test] "
+TEST_TAG = "casebridge_test"
 
 DEFAULT_SUBJECT = (
     "{{ label }}: {{ author|default:someone }} on {{ network }}: {{ text|oneline|short:80|default:no text }}"
@@ -155,11 +159,6 @@ def _context_text(settings: Mapping[str, Any], values: Mapping[str, Value]) -> s
     return disarmed(render(settings.get("context_text") or DEFAULT_CONTEXT, values)).strip("\n")
 
 
-def disarmed(text: str) -> str:
-    """The text with `{{` and `{%` broken up by a space, so that Zendesk expands nothing in it."""
-    return re.sub(r"\{(?=[{%])", "{ ", text)
-
-
 def _subject(settings: Mapping[str, Any], values: Mapping[str, Value], post: Post) -> str:
     line = " ".join(render(settings.get("subject") or DEFAULT_SUBJECT, values).split())
     return shortened(disarmed(line) or f"Post {post.post_id}", LONGEST_SUBJECT)
@@ -198,29 +197,40 @@ def normalised_tag(raw: str) -> str:
 
 
 def _custom_fields(fields: list[dict[str, Any]], values: Mapping[str, Value]) -> list[dict[str, Any]]:
-    return [{"id": int(field["id"]), "value": _field_value(field["value"], values)} for field in fields]
+    fitting, _remarks = fitting_custom_fields(fields, values)
+    return fitting
 
 
-def _field_value(value: Any, values: Mapping[str, Value]) -> Any:
-    """A checkbox's true or false as it is, a list item by item, text rendered."""
-    if isinstance(value, list):
-        return [_field_value(item, values) for item in value]
-    if isinstance(value, bool):
-        return value
-    return disarmed(render(str(value), values))[:LONGEST_FIELD]
+def remarks(post: Post, context: Context, settings: Mapping[str, Any]) -> list[str]:
+    """What `build` leaves out, in words. Raises templating.TemplateError."""
+    _fitting, left_out = fitting_custom_fields(settings.get("custom_fields") or [], placeholder_values(post, context))
+    return left_out
 
 
-def describe(request: str) -> list[tuple[str, str]]:
-    """The ticket of a stored request as (name, value) in the order a person reads it."""
+def as_test(request: str, uuid: str) -> tuple[str, str]:
+    """The same ticket marked as a test, under an external id of its own, and that id."""
+    content = json.loads(request)
+    ticket, reference = content["ticket"], f"khoros:test:{uuid}"
+    ticket["subject"] = shortened(f"{TEST_SUBJECT}{ticket['subject']}", LONGEST_SUBJECT)
+    ticket["external_id"] = reference
+    ticket["tags"] = [*(tag for tag in ticket.get("tags") or [] if tag != TEST_TAG), TEST_TAG]
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")), reference
+
+
+def describe(request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+    """The ticket of a stored request as (name, value) in the order a person reads it; names where `lists` has them."""
     ticket = json.loads(request)["ticket"]
-    rows = [(title, _shown(ticket[name])) for name, title in FIELD_NAMES.items() if ticket.get(name)]
+    known = lists or {}
+    rows = [(title, _shown(name, ticket[name], known)) for name, title in FIELD_NAMES.items() if ticket.get(name)]
     rows.insert(1, ("First comment", ticket["comment"]["body"]))
     rows.insert(
         2, ("Seen by", "the customer too (public)" if ticket["comment"]["public"] else "agents only (internal)")
     )
-    rows += [(f"Custom field {field['id']}", _shown(field["value"])) for field in ticket.get("custom_fields", [])]
+    rows += [named_field(field["id"], field["value"], known) for field in ticket.get("custom_fields", [])]
     return rows
 
 
-def _shown(value: Any) -> str:
+def _shown(name: str, value: Any, lists: Mapping[str, Any]) -> str:
+    if name in LIST_OF:
+        return named(lists, LIST_OF[name], value)
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

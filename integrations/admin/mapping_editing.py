@@ -1,0 +1,278 @@
+"""A mapping while it is edited: choices from the account's lists, preview, comparison, test ticket. Nothing is saved.
+
+The buttons submit the mapping's own form. What was typed travels on in hidden inputs, so that it can be saved from
+there, or edited further.
+"""
+
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.contrib import messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from integrations import account_schema, preview, telling, trial_ticket
+from integrations.admin.base import ConfigurationAdmin
+from integrations.destinations import DESTINATIONS
+from integrations.models import AccountSchema, Connection, Mapping, Subscription
+from integrations.post import Unreadable
+
+REFRESH_SECONDS = 25.0
+# Names of our own buttons and inputs beside those of the form.
+PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW = "_preview", "_compare", "_edit", "_refresh", "_test", "_test_now"
+Row = TypeVar("Row", bound=Model)
+PRESSED = (PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW)
+CONTROLS = {*PRESSED, "_save", "_continue", "_addanother", "csrfmiddlewaretoken"} | {
+    "preview_of", "compare_most", "test_uuid",
+}  # fmt: skip
+
+
+def number_in(raw: str) -> int | None:
+    return int(raw) if raw.isascii() and raw.isdigit() and len(raw) < 18 else None
+
+
+def _row(model: type[Row], number: int | None) -> Row | None:
+    return None if number is None else model._default_manager.filter(pk=number).first()
+
+
+class MappingEditing(ConfigurationAdmin):
+    """What the mapping's admin does besides showing and saving the form."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        obj = self.get_object(request, object_id) if object_id else None
+        pressed = next((name for name in PRESSED if name in request.POST), "") if request.method == "POST" else ""
+        if pressed:
+            self._refuse_those_who_may_not(request, obj, object_id)
+            if (page := self._answer(request, obj, pressed)) is not None:
+                return page
+        if self._may_edit(request, obj):
+            context["controls"] = self._controls(request, obj)
+            context["schema"] = self.schema_words(request, obj)
+            connection_id = self.connection_id(request, obj)
+            if request.method == "GET" and connection_id is not None:
+                account_schema.wish_if_old(connection_id)
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def _may_edit(self, request: HttpRequest, obj: Mapping | None) -> bool:
+        return self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
+
+    def _refuse_those_who_may_not(self, request: HttpRequest, obj: Mapping | None, object_id: str | None) -> None:
+        if object_id and obj is None:
+            raise Http404
+        if not self._may_edit(request, obj):
+            raise PermissionDenied
+
+    def _answer(self, request: HttpRequest, obj: Mapping | None, pressed: str) -> HttpResponse | None:
+        """The page for a button of ours; None for the ordinary form, with what was typed and its errors."""
+        if pressed == REFRESH:
+            self._refresh(request, obj)
+        if pressed in (EDIT, REFRESH):
+            self._edit_on(request)
+            return None
+        form = self.get_form(request, obj, change=obj is not None)(request.POST, instance=obj)
+        if not form.is_valid():
+            self._edit_on(request)
+            return None
+        edited: Mapping = form.save(commit=False)
+        answers: dict[str, Callable[[HttpRequest, Mapping], HttpResponse]] = {
+            PREVIEW: self._preview_page,
+            COMPARE: self._comparison_page,
+            TEST: self._preview_page,
+            TEST_NOW: self._test_page,
+        }
+        return answers[pressed](request, edited)
+
+    def _edit_on(self, request: HttpRequest) -> None:
+        """The form comes back as it was filled in: shown like a page that was asked for, bound to what was posted."""
+        request.method = "GET"
+        request.typed = request.POST  # type: ignore[attr-defined]
+        if EDIT in request.POST:
+            messages.info(request, "Not saved yet: this is what you previewed.")
+
+    @staticmethod
+    def bound_to_what_was_typed(form: Any, request: HttpRequest) -> Any:
+        """The form class as it is, or one that shows what was typed and not saved."""
+        typed = getattr(request, "typed", None)
+        if typed is None:
+            return form
+
+        class Typed(form):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(typed, instance=kwargs.get("instance"))
+
+        return Typed
+
+    # --- The account's lists ---
+
+    def connection_id(self, request: HttpRequest, obj: Mapping | None) -> int | None:
+        """The account whose lists are offered: the one chosen in the form, the mapping's, or the only one there is."""
+        chosen = number_in(request.POST.get("connection", ""))
+        if chosen is not None or obj is not None:
+            return chosen if chosen is not None or obj is None else obj.connection_id
+        if (named := number_in(request.GET.get("connection", ""))) is not None:
+            return named
+        ids = list(Connection.objects.filter(is_active=True).values_list("pk", flat=True)[:2])
+        return ids[0] if len(ids) == 1 else None
+
+    def lists(self, request: HttpRequest, obj: Mapping | None) -> dict[str, Any]:
+        """Read once for a request: the form, its sections and its page all ask."""
+        cached = getattr(request, "account_lists", None)
+        if cached is None:
+            cached = account_schema.lists_of(self.connection_id(request, obj))
+            request.account_lists = cached  # type: ignore[attr-defined]
+        return dict(cached)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        connection_id = self.connection_id(request, None)
+        known = {"connection": str(connection_id)} if connection_id is not None else {}
+        return known | dict(super().get_changeform_initial_data(request))
+
+    def _refresh(self, request: HttpRequest, obj: Mapping | None) -> None:
+        connection_id = self.connection_id(request, obj)
+        connection = _row(Connection, connection_id)
+        if connection is None:
+            messages.warning(request, "Choose a connection first.")
+        elif account_schema.read(connection.pk, seconds=REFRESH_SECONDS):
+            messages.success(request, f"The lists of “{connection}” were asked for. What you typed is not saved yet.")
+        else:
+            words = "is paused, switched off, or being read at this moment: its lists are those read before."
+            messages.warning(request, f"The connection “{connection}” {words}")
+
+    def schema_words(self, request: HttpRequest, obj: Mapping | None) -> dict[str, Any]:
+        """When the lists were read, and what could not be."""
+        connection = _row(Connection, self.connection_id(request, obj))
+        if connection is None:
+            others = Connection.objects.filter(is_active=True)[:10]
+            return {"connection": None, "others": list(others)}
+        schema = AccountSchema.objects.filter(pk=connection.pk).first()
+        return {
+            "connection": connection,
+            "title": DESTINATIONS[connection.kind].title,
+            "read_at": telling.moment(schema.read_at) if schema and schema.read_at else "",
+            "problems": list(schema.problems.values()) if schema else [],
+        }
+
+    # --- Preview, comparison, test ticket ---
+
+    def _controls(self, request: HttpRequest, obj: Mapping | None, edited: Mapping | None = None) -> dict[str, Any]:
+        """What can be previewed and compared, and what is chosen now."""
+        shown = edited or obj
+        feed = shown.subscription if shown else self._named_feed(request)
+        sees_posts = request.user.has_perm("integrations.view_notification")
+        return {
+            "choices": preview.choices(feed if sees_posts else None),
+            "chosen": request.POST.get("preview_of", preview.EXAMPLE),
+            "most": self._most(request),
+            "highest": preview.MOST_COMPARED,
+            "can_compare": sees_posts,
+            "form": "edited_form" if edited else "mapping_form",
+        }
+
+    @staticmethod
+    def _named_feed(request: HttpRequest) -> Subscription | None:
+        named = number_in(request.POST.get("subscription", "") or request.GET.get("subscription", ""))
+        return _row(Subscription, named)
+
+    @staticmethod
+    def _most(request: HttpRequest) -> int:
+        return min(max(number_in(request.POST.get("compare_most", "")) or preview.USUALLY_COMPARED, 1), 200)
+
+    def _page(self, request: HttpRequest, edited: Mapping, title: str, **context: Any) -> HttpResponse:
+        typed = [(name, value) for name, values in request.POST.lists() if name not in CONTROLS for value in values]
+        frame = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "edited": edited,
+            "typed": typed,
+            "controls": self._controls(request, None, edited),
+            "test_uuid": str(uuid.uuid4()),
+            "account": DESTINATIONS[edited.connection.kind].origin(edited.connection.settings),
+        }
+        return TemplateResponse(request, "admin/integrations/mapping_preview.html", frame | context)
+
+    def _preview_page(
+        self, request: HttpRequest, edited: Mapping, result: trial_ticket.Result | None = None
+    ) -> HttpResponse:
+        context: dict[str, Any] = {"result": result, "account_lists": account_schema.lists_of(edited.connection_id)}
+        try:
+            made = preview.previews(edited, self._chosen(request))
+        except Unreadable as unreadable:
+            made, context["unreadable"] = [], str(unreadable)
+        context["previews"] = made
+        context["misfits"] = DESTINATIONS[edited.connection.kind].misfits(
+            edited.settings, account_schema.lists_of(edited.connection_id)
+        )
+        asked = number_in(request.POST.get(TEST, ""))
+        if asked is not None and asked < len(made) and result is None:
+            context["asked"] = asked
+        return self._page(request, edited, f"Preview: {edited.name}", **context)
+
+    @staticmethod
+    def _chosen(request: HttpRequest) -> str:
+        sees_posts = request.user.has_perm("integrations.view_notification")
+        return request.POST.get("preview_of", preview.EXAMPLE) if sees_posts else preview.EXAMPLE
+
+    def _comparison_page(self, request: HttpRequest, edited: Mapping) -> HttpResponse:
+        if not request.user.has_perm("integrations.view_notification"):
+            raise PermissionDenied
+        rows = Mapping.objects.select_related("connection", "subscription__company")
+        saved = rows.filter(pk=edited.pk).first() if edited.pk else None
+        found = preview.compare(saved, edited, self._most(request))
+        is_off = not edited.is_active or (saved is not None and not saved.is_active)
+        title = f"Compared: {edited.name}"
+        return self._page(request, edited, title, comparison=found, saved=saved, is_off=is_off)
+
+    def _test_page(self, request: HttpRequest, edited: Mapping) -> HttpResponse:
+        """Creates the ticket for the chosen post; the uuid in the page makes sure that it is one."""
+        try:
+            reference = str(uuid.UUID(request.POST.get("test_uuid", "")))
+            made = preview.previews(edited, self._chosen(request))[number_in(request.POST.get(TEST_NOW, "")) or 0]
+        except (ValueError, IndexError, Unreadable):
+            return self._preview_page(request, edited)
+        if not made.request:
+            return self._preview_page(request, edited, trial_ticket.Result(False, made.problem))
+        result = trial_ticket.create(edited.connection, made.request, reference)
+        self._note_test(request, edited, result)
+        return self._preview_page(request, edited, result)
+
+    @staticmethod
+    def _note_test(request: HttpRequest, edited: Mapping, result: trial_ticket.Result) -> None:
+        """In the mapping's history; in the connection's where the mapping is not saved yet."""
+        mappings, connections = Mapping.objects.filter(pk=edited.pk), Connection.objects.filter(pk=edited.connection_id)
+        LogEntry.objects.log_actions(
+            str(request.user.pk),
+            mappings if edited.pk else connections,
+            CHANGE,
+            change_message=f"test ticket: {result.words}",
+        )
+
+
+def schema_description(words: dict[str, Any]) -> SafeString:
+    """One line above the ticket's fields."""
+    if not words["connection"] and not words["others"]:
+        return SafeString("")
+    if not words["connection"]:
+        links = format_html_join(
+            ", ", '<a class="cb-link" href="?connection={}">{}</a>', ((each.pk, each.name) for each in words["others"])
+        )
+        return format_html("To choose from an account's own lists, begin with its connection: {}.", links)
+    title = words["title"]
+    if not words["read_at"]:
+        unread = "{}'s lists were not read yet: enter numbers, or press “Refresh {}'s lists” below."
+        return format_html(unread, title, title)
+    read = format_html("{}'s lists were read {}.", title, words["read_at"])
+    return format_html("{} {}", read, " ".join(words["problems"])) if words["problems"] else read

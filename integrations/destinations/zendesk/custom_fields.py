@@ -1,0 +1,96 @@
+"""Custom fields of a ticket: pure, from what a mapping holds to the values that fit Zendesk's type of each field.
+
+A value that does not fit is refused by Zendesk together with the whole ticket (developer.zendesk.com, API reference,
+Ticketing, Ticket Fields), so it is left out here, with a remark. Where a field's type is not known, the value goes as
+it is.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from integrations.conditions import BadExpression, compile_expression
+from integrations.destinations.zendesk.text import disarmed
+from integrations.templating import PLACEHOLDER, Value, render
+
+LONGEST_FIELD = 5_000
+NUMBERS = {"integer": re.compile(r"[+-]?[0-9]+"), "decimal": re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")}
+
+
+def fitting_custom_fields(
+    fields: list[dict[str, Any]], values: Mapping[str, Value]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rendered fields that fit, and a remark for each one that was left out. Raises templating.TemplateError."""
+    fitting, remarks = [], []
+    for field in fields:
+        value = rendered(field["value"], values)
+        kind = str(field.get("type") or "")
+        if kind and (why := why_unfit(value, kind, str(field.get("regexp") or ""))):
+            remarks.append(f"The custom field {field['id']} was left out: {why}.")
+        else:
+            fitting.append({"id": int(field["id"]), "value": _as_sent(value, kind)})
+    return fitting, remarks
+
+
+def rendered(value: Any, values: Mapping[str, Value]) -> Any:
+    """A checkbox's true or false as it is, a list item by item, text rendered."""
+    if isinstance(value, list):
+        return [rendered(item, values) for item in value]
+    if isinstance(value, bool):
+        return value
+    return disarmed(render(str(value), values))[:LONGEST_FIELD]
+
+
+def why_unfit(value: Any, kind: str, regexp: str = "") -> str:
+    """Why Zendesk would refuse the value for a field of this kind, in words; empty when it fits."""
+    if isinstance(value, list):
+        return "" if any(value) else "nothing is chosen"
+    if isinstance(value, bool):
+        return ""
+    text = str(value).strip()
+    if not text:
+        return "it would be empty"
+    if kind in NUMBERS and not NUMBERS[kind].fullmatch(text):
+        return f"“{text[:60]}” is not a {'whole ' if kind == 'integer' else ''}number"
+    if kind == "date" and not is_date(text):
+        return f"“{text[:60]}” is not a date like 2026-04-16"
+    if kind == "regexp" and regexp and not matches(regexp, text):
+        return f"“{text[:60]}” does not match the field's expression {regexp[:100]}"
+    return ""
+
+
+def is_date(text: str) -> bool:
+    try:
+        return bool(re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text)) and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def can_be_checked(regexp: str) -> bool:
+    """Whether our engine takes the expression: Zendesk's knows more."""
+    try:
+        compile_expression(regexp)
+    except BadExpression:
+        return False
+    return True
+
+
+def matches(regexp: str, text: str) -> bool:
+    """Whether the text matches; an expression that our engine does not take is left to Zendesk."""
+    try:
+        return bool(compile_expression(regexp).search(text))
+    except BadExpression:
+        return True
+
+
+def is_literal(value: Any) -> bool:
+    """Whether the value is the same for every post."""
+    return isinstance(value, bool) or PLACEHOLDER.search(str(value)) is None
+
+
+def _as_sent(value: Any, kind: str) -> Any:
+    """Without blanks around a number, a date or an option, and without empty items."""
+    if isinstance(value, list):
+        return [item for item in value if item] if kind else value
+    return value.strip() if kind in (*NUMBERS, "date", "tagger") and isinstance(value, str) else value

@@ -1,0 +1,278 @@
+"""What a Zendesk account offers to choose from, and what of a mapping no longer fits it.
+
+`read_lists` calls; `misfits` is pure. Each list is read on its own: a plan without forms must not hide the groups.
+Lists are kept in a short form: numbers, names, and what decides whether a value is accepted (developer.zendesk.com,
+API reference, Ticketing: Groups, Brands, Ticket Forms, Ticket Fields, Custom Ticket Statuses, Users).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from integrations.destinations.base import Credentials
+from integrations.destinations.zendesk import answers
+from integrations.destinations.zendesk.client import signed
+from integrations.destinations.zendesk.custom_fields import is_literal, why_unfit
+from integrations.destinations.zendesk.names import LIST_OF, entry_of
+from integrations.http import Failure, Line, Reply
+from integrations.post import storable
+
+MOST_PAGES = 50
+PAGE_CAP_BYTES = 8 * 1024 * 1024
+LONGEST_NAME = 200
+LONGEST_EXPRESSION = 2_000
+
+
+class Unreadable(Exception):
+    """A list that could not be read; the text says why."""
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_lists(line: Line, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
+    """The lists by name, and for each one that could not be read a sentence. `cut` names those that are not whole.
+
+    Raises Failure when the sign-in is refused or nothing can be read, NotItsTurn when the line's pace has no turn.
+    """
+    lists: dict[str, Any] = {"cut": []}
+    problems: dict[str, str] = {}
+    last: Failure | None = None
+    for name, (path, key, words, short) in LISTS.items():
+        try:
+            entries, is_whole = _read_whole(line, credentials, path, key)
+        except Unreadable as unreadable:
+            problems[name] = f"The {words} could not be read: {unreadable}"
+            continue
+        except Failure as failure:
+            if failure.renew_token or failure.status is None or failure.limited:
+                # The account is not to be had at all just now: asking for the next list would end the same way.
+                last = failure
+                break
+            problems[name] = _why_unread(words, failure)
+            continue
+        lists[name] = [found for entry in entries if (found := short(entry))]
+        if not is_whole:
+            lists["cut"].append(name)
+            problems[name] = f"There are more {words} than could be read: only the first {len(lists[name]):,} are here."
+    if last is not None:
+        if len(lists) == 1:
+            raise last
+        problems |= {
+            name: f"The {words} could not be read: {last.words}"
+            for name, (_, _, words, _) in LISTS.items()
+            if name not in lists and name not in problems
+        }
+    return lists, problems
+
+
+def _why_unread(words: str, failure: Failure) -> str:
+    if failure.status == 403 and "scope" in failure.detail.lower():
+        return f"The {words} could not be read: the sign-in lacks the scope for it (403). Give its OAuth client “read”."
+    if failure.status == 403:
+        return (
+            f"The {words} could not be read (403): the account's plan does not offer them, or the user that Casebridge "
+            "signs in as may not see them."
+        )
+    if failure.status == 404:
+        return f"The account does not offer {words} (404)."
+    return f"The {words} could not be read: {failure.words}"
+
+
+def _read_whole(line: Line, credentials: Credentials, path: str, key: str) -> tuple[list[Any], bool]:
+    """All entries of a list, page by page, and whether that is the whole list."""
+    entries: list[Any] = []
+    seen: set[str] = set()
+    following: str | None = path
+    while following is not None and following not in seen:
+        if len(seen) == MOST_PAGES:
+            return entries, False
+        seen.add(following)
+        reply = line.call("GET", following, headers=signed(credentials), keep_reply=False, cap_bytes=PAGE_CAP_BYTES)
+        entries += _entries(reply, key)
+        following = _next_path(line.origin, reply)
+    return entries, True
+
+
+def _entries(reply: Reply, key: str) -> list[Any]:
+    if not 200 <= reply.status < 300:
+        raise answers.failure(reply)
+    found = reply.json_object().get(key)
+    if reply.is_cut or not isinstance(found, list):
+        raise Unreadable("Zendesk's answer is not such a list.")
+    return found
+
+
+def _next_path(origin: str, reply: Reply) -> str | None:
+    """The path of the next page: by cursor where the answer has one, else by number. Another host is never called."""
+    content = reply.json_object()
+    meta, links = content.get("meta"), content.get("links")
+    if isinstance(meta, dict):
+        address = links.get("next") if meta.get("has_more") is True and isinstance(links, dict) else None
+    else:
+        address = content.get("next_page")
+    if not isinstance(address, str) or not address:
+        return None
+    parts, ours = urlsplit(address), urlsplit(origin)
+    if (parts.scheme, parts.netloc) not in ((ours.scheme, ours.netloc), ("", "")) or not parts.path.startswith("/"):
+        raise Unreadable("Zendesk's answer names a next page at another address, which is not called.")
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+# --- Short forms -----------------------------------------------------------------------------------------------------
+
+
+def _named(entry: Any, name: str = "name") -> dict[str, Any] | None:
+    number = answers.ticket_number(entry)
+    if number is None:
+        return None
+    return {"id": number, "name": _text(entry.get(name)) or str(number)}
+
+
+def _text(value: Any) -> str:
+    return storable(value)[:LONGEST_NAME] if isinstance(value, str) else ""
+
+
+def _group(entry: Any) -> dict[str, Any] | None:
+    found = _named(entry)
+    return None if found is None or entry.get("deleted") is True else found
+
+
+def _brand(entry: Any) -> dict[str, Any] | None:
+    found = _named(entry)
+    return found and found | {"active": entry.get("active") is not False}
+
+
+def _form(entry: Any) -> dict[str, Any] | None:
+    found = _named(entry)
+    if found is None:
+        return None
+    numbers = entry.get("ticket_field_ids")
+    return found | {
+        "active": entry.get("active") is not False,
+        "default": entry.get("default") is True,
+        "ticket_field_ids": [n for n in numbers if isinstance(n, int)] if isinstance(numbers, list) else [],
+    }
+
+
+def _status(entry: Any) -> dict[str, Any] | None:
+    found = _named(entry, "agent_label")
+    return found and found | {
+        "category": _text(entry.get("status_category")),
+        "active": entry.get("active") is not False,
+    }
+
+
+def _agent(entry: Any) -> dict[str, Any] | None:
+    found = _named(entry)
+    return found and found | {
+        "active": entry.get("active") is not False,
+        "suspended": entry.get("suspended") is True,
+    }
+
+
+def _field(entry: Any) -> dict[str, Any] | None:
+    found = _named(entry, "title")
+    if found is None:
+        return None
+    options = entry.get("custom_field_options")
+    return {
+        "id": found["id"],
+        "title": found["name"],
+        "type": _text(entry.get("type")),
+        "active": entry.get("active") is not False,
+        "required": entry.get("required") is True,
+        "regexp": _expression(entry.get("regexp_for_validation")),
+        "options": list(_options(options if isinstance(options, list) else [])),
+    }
+
+
+def _expression(value: Any) -> str:
+    """Half an expression would be another one, so an endless one counts as none."""
+    return storable(value) if isinstance(value, str) and len(value) <= LONGEST_EXPRESSION else ""
+
+
+def _options(entries: list[Any]) -> Iterator[dict[str, str]]:
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(entry.get("value"), str):
+            value = storable(entry["value"])
+            yield {"name": _text(entry.get("name")) or value, "value": value}
+
+
+Short = Callable[[Any], dict[str, Any] | None]
+# name -> (path, key in the answer, words, short form)
+LISTS: dict[str, tuple[str, str, str, Short]] = {
+    "groups": ("/api/v2/groups/assignable.json?page%5Bsize%5D=100", "groups", "groups", _group),
+    "brands": ("/api/v2/brands.json?page%5Bsize%5D=100", "brands", "brands", _brand),
+    "forms": ("/api/v2/ticket_forms.json?page%5Bsize%5D=100", "ticket_forms", "ticket forms", _form),
+    "fields": ("/api/v2/ticket_fields.json?page%5Bsize%5D=100", "ticket_fields", "ticket fields", _field),
+    "statuses": ("/api/v2/custom_statuses.json?page%5Bsize%5D=100", "custom_statuses", "custom statuses", _status),
+    "agents": (
+        "/api/v2/users.json?role%5B%5D=agent&role%5B%5D=admin&page%5Bsize%5D=100", "users", "agents", _agent
+    ),
+}  # fmt: skip
+
+
+# --- Checking a mapping ----------------------------------------------------------------------------------------------
+
+WORDS = {
+    "group_id": "group",
+    "assignee_id": "assignee",
+    "brand_id": "brand",
+    "ticket_form_id": "form",
+    "custom_status_id": "custom status",
+}
+
+
+def misfits(settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What of a mapping's settings the account no longer takes, as far as its lists were read: [{"field", "words"}]."""
+    found = [_misfit_of_choice(name, settings.get(name), lists) for name in LIST_OF if settings.get(name)]
+    form = entry_of(lists, "forms", settings.get("ticket_form_id") or "")
+    entries = settings.get("custom_fields") or []
+    found += [(f"field_{entry['id']}", _misfit_of_field(entry, form, lists)) for entry in entries]
+    return [{"field": name, "words": words} for name, words in found if words]
+
+
+def _is_whole(lists: Mapping[str, Any], name: str) -> bool:
+    return name in lists and name not in (lists.get("cut") or [])
+
+
+def _misfit_of_choice(name: str, number: Any, lists: Mapping[str, Any]) -> tuple[str, str]:
+    word, list_name = WORDS[name], LIST_OF[name]
+    entry = entry_of(lists, list_name, number)
+    if entry is None:
+        gone = f"The {word} {number} is not in Zendesk's lists any more: choose another one, or leave it to Zendesk."
+        return name, gone if _is_whole(lists, list_name) else ""
+    if entry.get("suspended"):
+        return name, f"The {word} “{entry['name']}” is suspended in Zendesk: choose another one."
+    if entry.get("active") is False:
+        return name, f"The {word} “{entry['name']}” is not active in Zendesk any more: choose another one."
+    return name, ""
+
+
+def _misfit_of_field(entry: Mapping[str, Any], form: Mapping[str, Any] | None, lists: Mapping[str, Any]) -> str:
+    field = entry_of(lists, "fields", entry["id"])
+    if field is None:
+        gone = f"The custom field {entry['id']} is not in Zendesk's lists any more: take it out of the mapping."
+        return gone if _is_whole(lists, "fields") else ""
+    title = f"The custom field “{field['title']}”"
+    if not field["active"]:
+        return f"{title} is closed (not active) in Zendesk: its value is not taken any more."
+    if entry.get("type") and entry["type"] != field["type"]:
+        return f"{title} was of the type {entry['type']} and is {field['type']} now: open the mapping and save it anew."
+    if form and form.get("ticket_field_ids") and field["id"] not in form["ticket_field_ids"]:
+        return f"{title} is not on the form “{form['name']}”: agents do not see it on these tickets."
+    why = _unfit_value(entry["value"], field)
+    return f"{title}: {why}." if why else ""
+
+
+def _unfit_value(value: Any, field: Mapping[str, Any]) -> str:
+    """What is wrong with a value that is the same for every post. What a template will give is not known before."""
+    literal = [each for each in (value if isinstance(value, list) else [value]) if is_literal(each)]
+    if field["type"] in ("tagger", "multiselect"):
+        there = {option["value"] for option in field["options"]}
+        gone = [str(each) for each in literal if each not in ("", True, False) and each not in there]
+        return f"it has no option “{'”, “'.join(gone)}” any more" if gone else ""
+    if field["type"] == "checkbox" and literal and str(literal[0]).lower() not in ("true", "false"):
+        return f"“{literal[0]}” is neither true nor false"
+    return why_unfit(literal[0], field["type"], field["regexp"]) if literal and literal[0] != "" else ""
