@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from integrations import volume
+from integrations import response_clock, volume
 from integrations.addresses import NoPublicAddress, public_url
 from integrations.companies import token_warning
 from integrations.database_pool import release_database
@@ -111,6 +111,7 @@ def _of_feed(subscription: Subscription) -> Iterator[Trouble]:
         Alarm.Kind.CATCH_UP: _catch_up,
         Alarm.Kind.PUSHES_LOST: _pushes_lost,
         Alarm.Kind.SILENCE: silence,
+        Alarm.Kind.TARGET: response_clock.target_words,
     }
     for kind, rule in rules.items():
         if subscription.is_active and (words := rule(subscription)):

@@ -87,6 +87,8 @@ class SubscriptionForm(forms.ModelForm):
             "repairs_itself",
             "silence_alarm",
             "silence_hours",
+            "ticket_target_minutes",
+            "solve_target_minutes",
         )
 
     def clean_event_name(self) -> str:

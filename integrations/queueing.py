@@ -24,6 +24,8 @@ REGISTER = "integrations.tasks.register"
 CATCH_UP = "integrations.tasks.catch_up"
 COMPANY = "integrations.tasks.company"
 SELF_TEST = "integrations.tasks.self_test"
+APPLY = "integrations.tasks.apply_ticket_event"
+LOOK = "integrations.tasks.look_at_tickets"
 WATCH = "integrations.tasks.watch"
 SWEEP = "integrations.tasks.sweep"
 

@@ -12,7 +12,7 @@ import structlog
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations import catch_up, subscriptions
+from integrations import catch_up, outcomes, subscriptions, ticket_events
 from integrations.connections import pause_what_cannot_be_read
 from integrations.database_time import seconds_from_now
 from integrations.delivery import abandoned, waiting
@@ -36,6 +36,8 @@ def sweep() -> dict[str, list[int]]:
         "route": _mark(_to_route(), _room("intake")),
         "deliver": _mark_deliveries(_room("deliver")),
         "register": _feeds(subscriptions.due(), "next_check_at", "checking_until"),
+        "apply": ticket_events.to_apply(_room("control")[0]),
+        "look": outcomes.to_look_at(),
         "self_test": _self_tests(),
         "catch_up": _feeds(catch_up.due(), "next_catch_up_at", "catching_up_until"),
     }

@@ -4,16 +4,46 @@ import structlog
 from celery import shared_task
 from structlog.contextvars import bound_contextvars
 
-from integrations import alarms, companies, delivery, routing, self_test, subscriptions, volume
+from integrations import (
+    alarms,
+    companies,
+    delivery,
+    outcomes,
+    routing,
+    self_test,
+    subscriptions,
+    ticket_events,
+    volume,
+)
 from integrations import catch_up as catching_up
 from integrations import sweep as sweeping
 from integrations.models import Subscription
-from integrations.queueing import CATCH_UP, COMPANY, DELIVER, REGISTER, ROUTE, SELF_TEST, SWEEP, WATCH, publish
+from integrations.queueing import (
+    APPLY,
+    CATCH_UP,
+    COMPANY,
+    DELIVER,
+    LOOK,
+    REGISTER,
+    ROUTE,
+    SELF_TEST,
+    SWEEP,
+    WATCH,
+    publish,
+)
 
 log = structlog.get_logger(__name__)
 
 # What the sweep finds, and the task that does it.
-TASKS = {"route": ROUTE, "deliver": DELIVER, "register": REGISTER, "catch_up": CATCH_UP, "self_test": SELF_TEST}
+TASKS = {
+    "route": ROUTE,
+    "deliver": DELIVER,
+    "register": REGISTER,
+    "catch_up": CATCH_UP,
+    "self_test": SELF_TEST,
+    "apply": APPLY,
+    "look": LOOK,
+}
 
 
 @shared_task(name=ROUTE)
@@ -54,11 +84,23 @@ def send_self_test(self_test_id: int) -> None:
     self_test.send(self_test_id)
 
 
+@shared_task(name=APPLY)
+def apply_ticket_event(event_id: int) -> None:
+    ticket_events.apply(event_id)
+
+
+@shared_task(name=LOOK)
+def look_at_tickets(connection_id: int) -> None:
+    outcomes.look_at_tickets(connection_id)
+
+
 @shared_task(name=WATCH, store_errors_even_if_ignored=False)
 def watch() -> None:
     subscriptions.notice_a_new_address()
     volume.count()
     catching_up.forget_idle_runs()
+    outcomes.begin_to_look()
+    ticket_events.forget_old()
     alarms.watch()
 
 

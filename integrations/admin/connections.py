@@ -11,6 +11,7 @@ from unfold.decorators import display
 
 from integrations import connections, pace, telling
 from integrations.admin.base import ConfigurationAdmin, as_rows, destination_of_kind, note_action, themed
+from integrations.admin.status_page import StatusPageMixin
 from integrations.destinations import DESTINATIONS
 from integrations.encryption import UnreadableSecret
 from integrations.forms import DEFAULT_KIND, connection_form_for
@@ -19,7 +20,7 @@ from integrations.queueing import SWEEP, publish
 
 
 @admin.register(Connection)
-class ConnectionAdmin(ConfigurationAdmin):
+class ConnectionAdmin(StatusPageMixin, ConfigurationAdmin):
     list_display = ("name", "kind_title", "account", "health_label", "pause_words")
     owned = (
         "name",
@@ -113,6 +114,9 @@ class ConnectionAdmin(ConfigurationAdmin):
             *(["switch_off"] if obj.is_active else []),
             *self.environment_buttons(obj),
         ]
+
+    def links(self, request: HttpRequest, obj: Connection) -> list[tuple[str, str]]:
+        return self.status_links(obj)
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -11,9 +11,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
-from integrations import repair, telling
+from integrations import repair, response_clock, telling
 from integrations.admin.base import ReadOnlyAdmin
-from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFilter, TimeFilter
+from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFilter, TicketStatusFilter, TimeFilter
 from integrations.models import Attempt, Delivery, Notification
 
 COLOURS = {"delivered": "success", "failed": "danger", "pending": "warning", "sending": "info", "cancelled": "default"}
@@ -36,12 +36,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "post",
         "label_and_mapping",
         "ticket",
+        "in_zendesk",
         "attempt_count",
         "next_try",
         "last_problem",
     )
     list_display_links = ("at", "post")
-    list_filter = ("state", "mapping", "connection", NetworkFilter, TimeFilter)
+    list_filter = ("state", TicketStatusFilter, "mapping", "connection", NetworkFilter, TimeFilter)
     list_select_related = ("mapping__subscription", "connection")
     search_fields = ("search_text",)
     search_help_text = "Post id (twitter:123 or 123), ticket number, author or text"
@@ -52,12 +53,17 @@ class DeliveryAdmin(ReadOnlyAdmin):
     change_form_outer_after_template = "admin/integrations/delivery_story.html"
     fieldsets = (
         (None, {"fields": ("state_words", "ticket", "next_step")}),
+        ("What became of it", {"fields": ("ticket_status_words", "assignee_words", "solved_words", "clock_words")}),
         ("Where it comes from", {"fields": ("notification_link", "mapping_link", "connection_link", "labelled")}),
     )
     readonly_fields = (
         "state_words",
         "ticket",
         "next_step",
+        "ticket_status_words",
+        "assignee_words",
+        "solved_words",
+        "clock_words",
         "notification_link",
         "mapping_link",
         "connection_link",
@@ -112,6 +118,26 @@ class DeliveryAdmin(ReadOnlyAdmin):
             delivery.ticket_url,
             delivery.ticket_number,
         )
+
+    @admin.display(description="In Zendesk")
+    def in_zendesk(self, delivery: Delivery) -> str:
+        return telling.beginning(response_clock.in_zendesk(delivery), 40)
+
+    @admin.display(description="Ticket status")
+    def ticket_status_words(self, delivery: Delivery) -> str:
+        return response_clock.status_words(delivery)
+
+    @admin.display(description="Assignee")
+    def assignee_words(self, delivery: Delivery) -> str:
+        return delivery.ticket_assignee or ("nobody" if delivery.ticket_status else "–")
+
+    @admin.display(description="First solved")
+    def solved_words(self, delivery: Delivery) -> str:
+        return telling.moment(delivery.solved_at)
+
+    @admin.display(description="Response clock")
+    def clock_words(self, delivery: Delivery) -> str:
+        return response_clock.clock(delivery, response_clock.database_now())
 
     @admin.display(description="Next try")
     def next_try(self, delivery: Delivery) -> str:

@@ -1,10 +1,11 @@
 """Zendesk Support as a destination: one ticket for each post."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from integrations.destinations.base import Budget, Context, Credentials, Receipt, Token
-from integrations.destinations.zendesk import answers, client, ticket
+from integrations.destinations.base import Budget, Context, Credentials, Receipt, TicketNews, Token, Webhook
+from integrations.destinations.zendesk import answers, client, ticket, ticket_news, webhooks
 from integrations.destinations.zendesk.forms import ZendeskConnectionForm, ZendeskMappingForm
 from integrations.http import Line, Reply
 from integrations.post import Post
@@ -43,6 +44,30 @@ class Zendesk:
 
     def read_budgets(self, budget: str, reply: Reply) -> list[Budget]:
         return answers.read_budgets(budget, reply)
+
+    # --- What became of it (base.TellsStatus) ---
+
+    def verify_webhook(self, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+        timestamp, signature = headers.get(ticket_news.TIMESTAMP, ""), headers.get(ticket_news.SIGNATURE, "")
+        return ticket_news.verify(secret, timestamp, body, signature, now)
+
+    def event_key(self, headers: Mapping[str, str]) -> str:
+        return headers.get(ticket_news.INVOCATION, "")
+
+    def read_event(self, body: bytes) -> tuple[str, str, TicketNews | None]:
+        return ticket_news.read_event(body)
+
+    def read_tickets(self, line: Line, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
+        return client.read_tickets(line, numbers, credentials)
+
+    def read_ticket(self, line: Line, number: str, credentials: Credentials) -> TicketNews:
+        return client.read_ticket(line, number, credentials)
+
+    def set_up_webhook(self, line: Line, name: str, endpoint: str, credentials: Credentials) -> Webhook:
+        return webhooks.set_up(line, name, endpoint, credentials)
+
+    def remove_webhook(self, line: Line, webhook_id: str, credentials: Credentials) -> None:
+        webhooks.remove(line, webhook_id, credentials)
 
 
 ZENDESK = Zendesk()

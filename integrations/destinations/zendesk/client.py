@@ -6,12 +6,12 @@ Ticketing introduction ("Idempotency"), and "OAuth Tokens for Grant Types".
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import quote
 
-from integrations.destinations.base import Credentials, Receipt, Token
-from integrations.destinations.zendesk import answers
+from integrations.destinations.base import Credentials, Receipt, TicketNews, Token
+from integrations.destinations.zendesk import answers, ticket_news
 from integrations.http import Failure, Line, NotItsTurn
 
 CREATE_PATH = "/api/v2/tickets.json"
@@ -102,13 +102,13 @@ def look_up(line: Line, external_id: str, credentials: Credentials) -> Receipt |
     return found
 
 
-def fetch_token(line: Line, credentials: Credentials) -> Token:
+def fetch_token(line: Line, credentials: Credentials, scope: str = SCOPE) -> Token:
     """An access token by the client credentials grant. Raises Failure."""
     content = {
         "grant_type": "client_credentials",
         "client_id": credentials.settings.get("client_id", ""),
         "client_secret": credentials.secrets.get("client_secret", ""),
-        "scope": SCOPE,
+        "scope": scope,
         "expires_in": TOKEN_SECONDS,
     }
     headers = {"Content-Type": "application/json"}
@@ -126,6 +126,28 @@ def fetch_token(line: Line, credentials: Credentials) -> Token:
     return Token(token, float(seconds))
 
 
+def read_tickets(line: Line, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
+    """What became of up to 100 tickets; those that Zendesk does not show are missing. Raises Failure."""
+    path = f"/api/v2/tickets/show_many.json?ids={','.join(numbers)}"
+    reply = line.call("GET", path, headers=_signed(credentials), keep_reply=False)
+    if not 200 <= reply.status < 300:
+        raise answers.failure(reply)
+    return ticket_news.read_tickets(reply)
+
+
+def read_ticket(line: Line, number: str, credentials: Credentials) -> TicketNews:
+    """What became of one ticket; that there is none (any more) is news, too. Raises Failure."""
+    reply = line.call("GET", f"/api/v2/tickets/{number}.json", headers=_signed(credentials), keep_reply=False)
+    if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
+        return ticket_news.gone(number, reply)
+    if not 200 <= reply.status < 300:
+        raise answers.failure(reply)
+    found = [news for news in ticket_news.read_tickets(reply) if news.number == number]
+    if not found:
+        raise ticket_news.unreadable(reply)
+    return found[0]
+
+
 def ticket_url(line: Line) -> str:
     """Where people open a ticket; `{}` stands for its number."""
     return line.origin + "/agent/tickets/{}"
@@ -136,3 +158,8 @@ def _signed(credentials: Credentials) -> dict[str, str]:
         return {"Authorization": f"Bearer {credentials.access_token}"}
     pair = f"{credentials.settings.get('email', '')}/token:{credentials.secrets.get('api_token', '')}"
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def signed(credentials: Credentials) -> dict[str, str]:
+    """The header that signs a call in, for the calls of the modules beside this one."""
+    return _signed(credentials)
