@@ -4,90 +4,12 @@ Every mistake is answered with 400 or 404 and `{"error": sentence}`.
 """
 
 from dataclasses import asdict
-from typing import Any
 
-from sandbox import events, examples, inbox, subscriptions, tickets
-from sandbox.events import happening_from
-from sandbox.exchange import Answer, Request, RequestLog, Routes, json_answer, whole_number
-from sandbox.faults import Faults, fault_from
-from sandbox.pushes import Pusher
-from sandbox.state import State
-from sandbox.zendesk import ZendeskApi
-
-
-class Controls:
-    """Everything that can be steered, for the control API and the pages alike."""
-
-    def __init__(
-        self,
-        *,
-        state: State,
-        faults: Faults,
-        requests: RequestLog,
-        pusher: Pusher,
-        zendesk: ZendeskApi,
-    ) -> None:
-        self.state = state
-        self.faults = faults
-        self.requests = requests
-        self.pusher = pusher
-        self.zendesk = zendesk
-
-    def reset(self) -> None:
-        """Makes the sandbox as good as new: the first posts, no tickets, no subscriptions, no faults."""
-        self.faults.clear()
-        self.pusher.forget()
-        self.state.clear()
-        inbox.plant(self.state)
-        self.requests.clear()
-        self.zendesk.reopen_windows()
-
-    def apply_label(self, label: str, post_ids: list[int]) -> list[str]:
-        """Labels posts as one happening, sends the pushes and returns the event uuids."""
-        event_uuids, due = inbox.apply_label(self.state, label, post_ids)
-        self.pusher.send(due)
-        return event_uuids
-
-    def apply_label_in_bulk(self, label: str, count: int, *, push: bool) -> list[str]:
-        """Labels so many new posts one by one, sends the pushes where they are wanted and returns the event uuids."""
-        event_uuids, due = inbox.apply_label_in_bulk(self.state, label, count, push=push)
-        self.pusher.send(due)
-        return event_uuids
-
-    def tell(self, values: dict[str, Any]) -> list[str]:
-        """Makes something happen, sends the pushes and returns the event uuids."""
-        event_uuids, due = events.tell(self.state, happening_from(values))
-        self.pusher.send(due)
-        return event_uuids
-
-    def push_again(self, event_uuid: str, subscription_uuid: str | None = None) -> int:
-        push_id = events.push_again(self.state, event_uuid, subscription_uuid)
-        self.pusher.send([push_id])
-        return push_id
-
-    def change_settings(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Changes switches; a change of the limits opens a new minute."""
-        changed = self.state.change_settings(values)
-        if values.keys() & {"rate_limit", "index_limit"}:
-            self.zendesk.reopen_windows()
-        return asdict(changed)
-
-    def age_keys(self, seconds: float) -> int:
-        """Makes every idempotency key older, and returns how many there are."""
-        return self.state.change("UPDATE idempotency_keys SET used_at = used_at - ?", seconds)
-
-
-def body_of(request: Request) -> dict[str, Any]:
-    """The body of a control request, {} where there is none. Raises ValueError with a sentence."""
-    if not request.body.strip():
-        return {}
-    try:
-        value = request.json()
-    except ValueError as problem:
-        raise ValueError(f"The body is not JSON: {problem}.") from problem
-    if not isinstance(value, dict):
-        raise ValueError("The body must be a JSON object.")
-    return value
+from sandbox import events, examples, inbox, subscriptions
+from sandbox.controls import Controls
+from sandbox.exchange import Answer, Request, Routes, body_of, json_answer, whole_number
+from sandbox.faults import fault_from
+from sandbox.zendesk_control import ZendeskControl
 
 
 class ControlApi:
@@ -101,7 +23,6 @@ class ControlApi:
             ("DELETE", "/control/faults/([0-9]+)", self._remove_fault),
             ("GET", "/control/requests", self._requests),
             ("DELETE", "/control/requests", self._clear_requests),
-            ("GET", "/control/tickets", self._tickets),
             ("GET", "/control/subscriptions", self._subscriptions),
             ("POST", "/control/subscriptions", self._make_subscription),
             ("POST", "/control/subscriptions/([^/]+)", self._change_subscription),
@@ -119,9 +40,8 @@ class ControlApi:
             ("POST", "/control/labels", self._apply_label),
             ("GET", "/control/settings", self._settings),
             ("POST", "/control/settings", self._change_settings),
-            ("POST", "/control/age-keys", self._age_keys),
-            ("DELETE", "/control/tokens", self._revoke_tokens),
             ("POST", "/control/reset", self._reset),
+            *ZendeskControl(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:
@@ -152,10 +72,6 @@ class ControlApi:
     def _clear_requests(self, request: Request) -> Answer:
         self._controls.requests.clear()
         return json_answer(200, {"removed": True})
-
-    def _tickets(self, request: Request) -> Answer:
-        found = tickets.all_in_full(self._state, request.query.get("external_id"))
-        return json_answer(200, {"count": len(found), "tickets": found})
 
     def _subscriptions(self, request: Request) -> Answer:
         rows = subscriptions.everything(self._state)
@@ -232,15 +148,6 @@ class ControlApi:
 
     def _change_settings(self, request: Request) -> Answer:
         return json_answer(200, self._controls.change_settings(body_of(request)))
-
-    def _age_keys(self, request: Request) -> Answer:
-        seconds = body_of(request).get("seconds")
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise ValueError("seconds must be a number.")
-        return json_answer(200, {"aged": self._controls.age_keys(seconds)})
-
-    def _revoke_tokens(self, request: Request) -> Answer:
-        return json_answer(200, {"revoked": self._state.change("DELETE FROM access_tokens")})
 
     def _reset(self, request: Request) -> Answer:
         self._controls.reset()

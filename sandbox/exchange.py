@@ -156,6 +156,19 @@ def whole_number(values: Mapping[str, str], name: str, otherwise: int | None = N
     return int(written)
 
 
+def body_of(request: Request) -> dict[str, Any]:
+    """The body of a control request, {} where there is none. Raises ValueError with a sentence."""
+    if not request.body.strip():
+        return {}
+    try:
+        value = request.json()
+    except ValueError as problem:
+        raise ValueError(f"The body is not JSON: {problem}.") from problem
+    if not isinstance(value, dict):
+        raise ValueError("The body must be a JSON object.")
+    return value
+
+
 def first_text(values: Iterable[str]) -> str:
     """The first of the values that is not blank, without surrounding spaces; "" where all are blank."""
     return next((value.strip() for value in values if value.strip()), "")

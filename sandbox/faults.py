@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sandbox import khoros, zendesk
 from sandbox.exchange import Answer, Manner, Pairs, Request, html_answer, json_answer, text_answer
-from sandbox.tickets import SUSPENDED, Problem, record_invalid
+from sandbox.ticket_rules import SUSPENDED, Problem, record_invalid
 
 Number = TypeVar("Number", int, float)
 

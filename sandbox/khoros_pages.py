@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sandbox import examples, subscriptions
-from sandbox.control import Controls
+from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, see_other
 from sandbox.markup import Markup, checked, filled, form_number, joined, moment, options, outcome, page
 from sandbox.subscriptions import STATUSES

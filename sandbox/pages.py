@@ -1,10 +1,10 @@
-"""The pages for people: the inbox, the tickets and the faults; those about Khoros alone are in `khoros_pages`.
+"""The pages for people: the inbox and the faults. Those about one service alone are in `khoros_pages` and
+`zendesk_pages`.
 
 Every value is escaped by `filled`, which is the only way a page is put together. Every form is answered with a
 redirect, so that loading a page again repeats nothing.
 """
 
-import json
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -13,15 +13,15 @@ from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox import inbox, khoros, tickets, zendesk
-from sandbox.control import Controls
+from sandbox import inbox, khoros, zendesk
+from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, Routes, first_text, see_other
 from sandbox.faults import APIS, KINDS, Fault, fault_from
 from sandbox.khoros_pages import KhorosPages
 from sandbox.markup import HERE, Markup, checked, filled, form_number, joined, moment, options, outcome, page
+from sandbox.zendesk_pages import ZendeskPages
 
 SHOWN_POSTS = 100
-SHOWN_TICKETS = 200
 FOLDED_CHARACTERS = 600
 NETWORKS = {
     "twitter": "Twitter",
@@ -59,8 +59,6 @@ class Pages:
             ("POST", "/inbox/posts", self._compose),
             ("POST", "/inbox/posts/([0-9]{1,15})/labels", self._apply_label),
             ("POST", "/inbox/events/([0-9a-f-]{36})/push", self._push_again),
-            ("GET", "/tickets", self._tickets),
-            ("GET", "(?:/agent)?/tickets/([0-9]{1,18})", self._ticket),
             ("GET", "/faults", self._faults),
             ("POST", "/faults", self._add_fault),
             ("POST", "/faults/off", self._clear_faults),
@@ -71,6 +69,7 @@ class Pages:
             ("GET", "/static/sandbox.css", self._style),
             ("GET", "/favicon.ico", self._icon),
             *KhorosPages(controls).routes,
+            *ZendeskPages(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:
@@ -168,30 +167,6 @@ class Pages:
         self._controls.push_again(event_uuid)
         return see_other("/inbox")
 
-    def _tickets(self, request: Request) -> Answer:
-        shown = tickets.latest_in_full(self._state, SHOWN_TICKETS)
-        total = self._state.count("SELECT count(*) FROM tickets")
-        count = f"The newest {SHOWN_TICKETS} of {total:,} tickets" if total > len(shown) else f"{total} tickets"
-        rows = joined(_ticket_row(ticket) for ticket in shown)
-        content = filled("tickets", count=count, rows=rows) if shown else filled("no_tickets")
-        return page("Tickets", content, here="/tickets", refresh=5)
-
-    def _ticket(self, request: Request, ticket_id: str) -> Answer:
-        ticket = tickets.one_in_full(self._state, int(ticket_id))
-        if ticket is None:
-            raise LookupError(f"There is no ticket {ticket_id}.")
-        content = filled(
-            "ticket",
-            id=ticket["id"],
-            subject=ticket["subject"] or "(no subject)",
-            status=ticket["status"],
-            comment=ticket["comment"]["body"],
-            visibility=_visibility(ticket["comment"]),
-            facts=joined(filled("fact", name=name, value=value) for name, value in _facts(ticket)),
-            json=json.dumps(ticket, indent=2, ensure_ascii=False),
-        )
-        return page(f"Ticket {ticket_id}", content, here="/tickets")
-
     def _faults(self, request: Request) -> Answer:
         active = self._controls.faults.all()
         settings = self._state.settings
@@ -269,58 +244,6 @@ def _folded(text: str) -> Markup:
 
 def _with_commas(number: str) -> str:
     return f"{int(number):,}" if re.fullmatch("[0-9]{1,15}", number, re.ASCII) else number
-
-
-def _tags(names: list[str]) -> Markup:
-    return joined(filled("tag", name=name) for name in names)
-
-
-def _ticket_row(ticket: dict[str, Any]) -> Markup:
-    return filled(
-        "ticket_row",
-        id=ticket["id"],
-        subject=ticket["subject"] or "(no subject)",
-        requester=ticket["requester"]["name"],
-        status=ticket["status"],
-        priority=ticket["priority"] or "–",
-        tags=_tags(ticket["tags"]) or "–",
-        created_at=ticket["created_at"],
-        created_at_words=moment(ticket["created_at"]),
-        external_id=ticket["external_id"] or "–",
-    )
-
-
-def _visibility(comment: dict[str, Any]) -> str:
-    words = "Public comment" if comment["public"] else "Internal note"
-    return words if comment["public_was_sent"] else f"{words} (the request did not say which)"
-
-
-def _facts(ticket: dict[str, Any]) -> list[tuple[str, Any]]:
-    requester = ticket["requester"]
-    email = f" <{requester['email']}>" if requester["email"] else ", no e-mail address"
-    custom = [
-        (tickets.CUSTOM_FIELDS[each["id"]].title, "–" if each["value"] is None else each["value"])
-        for each in ticket["custom_fields"]
-    ]
-    return [
-        ("Requester", f"{requester['name']}{email}"),
-        ("Priority", ticket["priority"] or "–"),
-        ("Type", ticket["type"] or "–"),
-        ("Tags", _tags(ticket["tags"]) or "–"),
-        ("Group", _named(ticket["group_id"], tickets.GROUPS)),
-        ("Assignee", ticket["assignee_id"] or "–"),
-        ("Brand", _named(ticket["brand_id"], tickets.BRANDS)),
-        ("Form", _named(ticket["ticket_form_id"], tickets.FORMS)),
-        *custom,
-        ("External id", ticket["external_id"] or "–"),
-        ("Idempotency key", ticket["idempotency_key"] or "none was sent"),
-        ("Created", moment(ticket["created_at"])),
-        ("API address", ticket["url"]),
-    ]
-
-
-def _named(number: int | None, names: Mapping[int, str]) -> str:
-    return "–" if number is None else f"{names[number]} ({number})"
 
 
 def _fault_card(fault: Fault) -> Markup:

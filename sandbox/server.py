@@ -20,9 +20,11 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sandbox import inbox
-from sandbox.control import ControlApi, Controls
+from sandbox.control import ControlApi
+from sandbox.controls import Controls
 from sandbox.exchange import Answer, Manner, Request, RequestLog, json_answer, text_answer
 from sandbox.faults import Faults
+from sandbox.jobs import JobRunner
 from sandbox.khoros import KhorosApi
 from sandbox.pages import Pages
 from sandbox.pushes import Pusher
@@ -52,7 +54,8 @@ class Sandbox:
         self.faults = Faults()
         self.requests = RequestLog()
         self._pusher = Pusher(self.state)
-        khoros, zendesk = KhorosApi(self.state), ZendeskApi(self.state)
+        self._job_runner = JobRunner(self.state)
+        khoros, zendesk = KhorosApi(self.state), ZendeskApi(self.state, self._job_runner)
         self._apis = {"khoros": khoros.answer, "zendesk": zendesk.answer}
         self.controls = Controls(
             state=self.state,
@@ -76,6 +79,7 @@ class Sandbox:
         self._server.close_connections()
         self._server.server_close()
         self._pusher.close()
+        self._job_runner.close()
         self.state.close()
 
     def answer(self, request: Request) -> Answer:

@@ -10,87 +10,16 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sandbox.settings import Settings
+from sandbox.tables import LATER_COLUMNS, SCHEMA, SCHEMA_VERSION, TABLES, UPGRADES
+
 FIRST_TICKET_ID = 4001
 ADMIN_ID = 9001
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS posts (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, entity_id TEXT NOT NULL UNIQUE, network TEXT NOT NULL, item TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS labellings (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, label TEXT NOT NULL, applied_at TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS labelled_posts (
-    labelling_id INTEGER NOT NULL, post_id INTEGER NOT NULL, PRIMARY KEY (labelling_id, post_id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS labelled_posts_by_post ON labelled_posts (post_id);
-CREATE TABLE IF NOT EXISTS subscriptions (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, uuid TEXT NOT NULL UNIQUE, external_id TEXT, event_name TEXT NOT NULL,
-    status TEXT NOT NULL, query TEXT, notification_uri TEXT, bearer_token TEXT, version INTEGER,
-    created_at TEXT NOT NULL, company_id INTEGER NOT NULL DEFAULT 42
-);
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, event_uuid TEXT NOT NULL, subscription_uuid TEXT NOT NULL,
-    labelling_id INTEGER, envelope TEXT NOT NULL, is_collected INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (event_uuid, subscription_uuid)
-);
-CREATE INDEX IF NOT EXISTS events_by_subscription ON events (subscription_uuid, id);
-CREATE INDEX IF NOT EXISTS events_by_labelling ON events (labelling_id);
-CREATE TABLE IF NOT EXISTS pushes (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, event_uuid TEXT NOT NULL, subscription_uuid TEXT NOT NULL,
-    uri TEXT NOT NULL, bearer_token TEXT, requested_at TEXT NOT NULL,
-    finished_at TEXT, milliseconds INTEGER, status INTEGER, error TEXT
-);
-CREATE INDEX IF NOT EXISTS pushes_by_event ON pushes (event_uuid);
-CREATE TABLE IF NOT EXISTS users (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, email TEXT UNIQUE COLLATE NOCASE,
-    role TEXT NOT NULL, suspended INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS tickets (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, external_id TEXT, requester_id INTEGER NOT NULL, ticket TEXT NOT NULL,
-    audit TEXT NOT NULL, comment TEXT NOT NULL, idempotency_key TEXT
-);
-CREATE INDEX IF NOT EXISTS tickets_by_external_id ON tickets (external_id);
-CREATE TABLE IF NOT EXISTS idempotency_keys (
-    key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, status INTEGER NOT NULL, headers TEXT NOT NULL,
-    body BLOB NOT NULL, used_at REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS access_tokens (token TEXT PRIMARY KEY, scope TEXT NOT NULL, ends_at REAL NOT NULL);
-"""
-
-# A file of the first version has events that belong to a labelling each, and subscriptions of one company.
-SCHEMA_VERSION = 2
-BEFORE_SCHEMA = """
-ALTER TABLE subscriptions ADD COLUMN company_id INTEGER NOT NULL DEFAULT 42;
-ALTER TABLE events RENAME TO first_events;
-DROP INDEX events_by_subscription;
-DROP INDEX events_by_labelling;
-"""
-AFTER_SCHEMA = """
-INSERT INTO events (id, event_uuid, subscription_uuid, labelling_id, envelope)
-    SELECT id, event_uuid, subscription_uuid, labelling_id, envelope FROM first_events;
-DROP TABLE first_events;
-"""
-
-TABLES = (
-    "settings",
-    "posts",
-    "labellings",
-    "labelled_posts",
-    "subscriptions",
-    "events",
-    "pushes",
-    "users",
-    "tickets",
-    "idempotency_keys",
-    "access_tokens",
-)
 
 PEOPLE = (
     (ADMIN_ID, "Agent Example", "agent@example.com", "admin", 0),
@@ -98,64 +27,6 @@ PEOPLE = (
     (9003, "Social intake", "intake@example.com", "end-user", 0),
     (9004, "Suspended Person", "suspended@example.com", "end-user", 1),
 )
-
-
-# What a switch of words or with few numbers can be set to; the first is how the sandbox begins.
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "resubscribe": ("update", "second"),
-    "pull_shape": ("data", "bare", "data_items", "data_events", "events", "strings", "inner"),
-    "pull_order": ("newest", "oldest", "shuffled"),
-    "pull_content_type": ("text/plain", "application/json"),
-    "list_first_page": (0, 1),
-    "list_shape": ("data", "bare", "data_items"),
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The switches. `rate_limit` 0 means no limits and no rate headers, the look-up limit included.
-
-    Those that begin with `pull` are about collecting events, those with `list` about the list of subscriptions;
-    a largest page of 0 is no limit. `refuse_pushes` counts down with every push that is not made.
-    """
-
-    rate_limit: int = 700
-    index_limit: int = 100
-    resubscribe: str = "update"
-    labels_in_payload: bool = False
-    push: bool = True
-    idempotency_age_seconds: int = 7200
-    pull: bool = True
-    pull_shape: str = "data"
-    pull_order: str = "newest"
-    pull_largest_page: int = 0
-    pull_ignores_limit: bool = False
-    pull_ignores_offset: bool = False
-    pull_consumes: bool = False
-    pull_content_type: str = "text/plain"
-    push_twice: bool = False
-    push_out_of_order: bool = False
-    refuse_pushes: int = 0
-    list_first_page: int = 0
-    list_largest_page: int = 0
-    list_repeats: bool = False
-    list_shape: str = "data"
-    list_shows_token: bool = True
-    refuse_status_changes: bool = False
-
-    def changed(self, values: Mapping[str, Any]) -> "Settings":
-        """These settings with some replaced. Raises ValueError with a sentence about the first bad one."""
-        kinds = {each.name: type(getattr(self, each.name)) for each in fields(self)}
-        for name, value in values.items():
-            if name not in kinds:
-                raise ValueError(f"There is no setting called {name}. Known: {', '.join(kinds)}.")
-            if type(value) is not kinds[name]:
-                raise ValueError(f"{name} must be of type {kinds[name].__name__}.")
-            if isinstance(value, int) and value < 0:
-                raise ValueError(f"{name} must not be negative.")
-            if name in CHOICES and value not in CHOICES[name]:
-                raise ValueError(f"{name} must be {' or '.join(json.dumps(each) for each in CHOICES[name])}.")
-        return replace(self, **values)
 
 
 def now() -> datetime:
@@ -173,6 +44,7 @@ class State:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
+        self._documents: dict[str, Any] = {}
         self._connection = sqlite3.connect(
             folder / "sandbox.sqlite3", check_same_thread=False, isolation_level=None, cached_statements=256
         )
@@ -197,6 +69,7 @@ class State:
                 yield
             except BaseException:
                 self._connection.execute("ROLLBACK")
+                self._documents.clear()
                 raise
             self._connection.execute("COMMIT")
 
@@ -236,6 +109,19 @@ class State:
             self._settings = changed
         return changed
 
+    def document(self, name: str) -> Any:
+        """What is kept whole under a name, or None. It is shared: not to be changed in place."""
+        with self._lock:
+            if name not in self._documents:
+                row = self.row("SELECT content FROM documents WHERE name = ?", name)
+                self._documents[name] = json.loads(row["content"]) if row else None
+            return self._documents[name]
+
+    def keep_document(self, name: str, content: Any) -> None:
+        with self._lock:
+            self.insert("INSERT OR REPLACE INTO documents VALUES (?, ?)", name, json.dumps(content))
+            self._documents[name] = content
+
     def clear(self) -> None:
         """Forgets everything but the people every sandbox begins with; numbers start again."""
         with self.transaction():
@@ -244,8 +130,9 @@ class State:
             self.change("DELETE FROM sqlite_sequence")
             self.insert("INSERT INTO sqlite_sequence (name, seq) VALUES ('tickets', ?)", FIRST_TICKET_ID - 1)
             for person in PEOPLE:
-                self.insert("INSERT INTO users VALUES (?, ?, ?, ?, ?)", *person)
+                self.insert("INSERT INTO users (id, name, email, role, suspended) VALUES (?, ?, ?, ?, ?)", *person)
             self._settings = Settings()
+            self._documents.clear()
 
     def close(self) -> None:
         with self._lock:
@@ -254,10 +141,22 @@ class State:
     def _build(self) -> None:
         """Makes the tables of a new file, and brings those of an older sandbox up to date, all or nothing."""
         is_known = self.row("SELECT 1 FROM sqlite_master WHERE name = 'events'") is not None
-        is_first = is_known and self.count("PRAGMA user_version") < SCHEMA_VERSION
-        steps = (BEFORE_SCHEMA, SCHEMA, AFTER_SCHEMA) if is_first else (SCHEMA,)
+        version = self.count("PRAGMA user_version") if is_known else SCHEMA_VERSION
+        due = [UPGRADES[each] for each in sorted(UPGRADES) if each > max(version, 1)]
+        columns = self._missing_columns() if is_known else []
+        steps = [before for before, _ in due] + columns + [SCHEMA] + [after for _, after in due]
         script = f"BEGIN IMMEDIATE; {' '.join(steps)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         self._connection.executescript(script)
+
+    def _missing_columns(self) -> list[str]:
+        known = {
+            table: {row["name"] for row in self.rows(f"PRAGMA table_info({table})")} for table, _, _ in LATER_COLUMNS
+        }
+        return [
+            f"ALTER TABLE {table} ADD COLUMN {column} {kind};"
+            for table, column, kind in LATER_COLUMNS
+            if known[table] and column not in known[table]
+        ]
 
     def _stored_settings(self) -> Settings:
         known = {each.name for each in fields(Settings)}

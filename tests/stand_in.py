@@ -40,6 +40,26 @@ class StandIn:
         found: list[dict[str, Any]] = self.control("GET", "tickets")["tickets"]
         return found
 
+    def change_ticket(self, ticket_id: int, **values: Any) -> dict[str, Any]:
+        """As an agent would, in Zendesk: status=, assignee_id=, comment={"body": , "public": }, ..."""
+        changed: dict[str, Any] = self.control("POST", f"tickets/{ticket_id}", values)
+        return changed
+
+    def delete_ticket(self, ticket_id: int) -> None:
+        self.control("DELETE", f"tickets/{ticket_id}")
+
+    def schema(self) -> dict[str, Any]:
+        """The lists an administrator of Zendesk keeps: fields, groups, brands, forms, statuses."""
+        found: dict[str, Any] = self.control("GET", "schema")
+        return found
+
+    def change_schema(self, name: str, item_id: int, **values: Any) -> None:
+        self.control("POST", f"schema/{name}/{item_id}", values)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.control("GET", "jobs")["jobs"]
+        return found
+
     def calls(self, api: str = "zendesk") -> list[Any]:
         """What was received, oldest first: .method .path .headers (by any case) .body .status"""
         received = self.control("GET", "requests")["requests"]

@@ -1,0 +1,188 @@
+"""Bulk creation of tickets: jobs that wait in line and make their tickets one by one, in an order of their own.
+
+Every ticket is kept together with the result it stands for, so a job goes on after a kill of the sandbox where it was.
+"""
+
+import json
+import random
+import secrets
+import sqlite3
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox import ticket_rules, tickets
+from sandbox.state import State, now
+
+LARGEST_JOB = 100
+IN_FLIGHT_LIMIT = 30
+IN_FLIGHT_SECONDS = 60
+ACCOUNT_ID = 18525119
+UNFINISHED = ("queued", "working")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as it is kept. `results` are those of the tickets tried so far, by their index."""
+
+    row: sqlite3.Row
+    results: dict[int, dict[str, Any]]
+
+    @property
+    def total(self) -> int:
+        return len(json.loads(self.row["item_order"]))
+
+    def shown(self, origin: str) -> dict[str, Any]:
+        """As the API shows it: results only once all went through, progress only once it began."""
+        is_completed = self.row["status"] == "completed"
+        return {
+            "id": self.row["id"],
+            "job_type": "Bulk Create Ticket",
+            "url": f"{origin}/api/v2/job_statuses/{self.row['id']}.json",
+            "total": self.total,
+            "progress": None if self.row["status"] == "queued" else len(self.results),
+            "status": self.row["status"],
+            "message": self.row["message"],
+            "results": [self.results[index] for index in sorted(self.results)] if is_completed else None,
+        }
+
+    def told(self, origin: str) -> dict[str, Any]:
+        """As the control API tells it, with what was done even where the API keeps it back."""
+        done = [self.results[index] for index in sorted(self.results)]
+        return {**self.shown(origin), "done": done, "forgotten": bool(self.row["is_forgotten"])}
+
+
+def add(state: State, given: list[Any], origin: str) -> Job:
+    order = list(range(len(given)))
+    random.shuffle(order)
+    number = state.insert(
+        "INSERT INTO jobs (id, origin, tickets, item_order, status) VALUES (?, ?, ?, ?, 'queued')",
+        f"V3-{secrets.token_hex(16)}",
+        origin,
+        json.dumps(given),
+        json.dumps(order),
+    )
+    return _with_results(state, state.rows("SELECT * FROM jobs WHERE number = ?", number))[0]
+
+
+def in_flight(state: State) -> list[str]:
+    """The ids of the jobs that are not finished."""
+    rows = state.rows("SELECT id FROM jobs WHERE status IN (?, ?) ORDER BY number", *UNFINISHED)
+    return [row["id"] for row in rows]
+
+
+def find_many(state: State, ids: list[str]) -> list[Job]:
+    """Those of the jobs that there are and that are not forgotten."""
+    wanted = "SELECT * FROM jobs WHERE NOT is_forgotten AND id IN (SELECT value FROM json_each(?)) ORDER BY number"
+    return _with_results(state, state.rows(wanted, json.dumps(ids)))
+
+
+def everything(state: State) -> list[Job]:
+    return _with_results(state, state.rows("SELECT * FROM jobs ORDER BY number"))
+
+
+def forget(state: State) -> int:
+    """Makes the API forget every job; those at work go on. Returns how many there were."""
+    return state.change("UPDATE jobs SET is_forgotten = 1 WHERE NOT is_forgotten")
+
+
+def _with_results(state: State, rows: list[sqlite3.Row]) -> list[Job]:
+    with state.transaction():
+        return [Job(row, _results(state, row["number"])) for row in rows]
+
+
+def _results(state: State, number: int) -> dict[int, dict[str, Any]]:
+    rows = state.rows("SELECT item_index, result FROM job_items WHERE job_number = ?", number)
+    return {row["item_index"]: json.loads(row["result"]) for row in rows}
+
+
+class JobRunner:
+    """The thread that does the jobs, the oldest first."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._ending = threading.Event()
+        self._due = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._due.set()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """To be called after a job was added."""
+        self._due.set()
+
+    def close(self) -> None:
+        """Ends the thread after the ticket it is at; what is left goes on in the next run."""
+        self._ending.set()
+        self._due.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._ending.is_set():
+            self._due.wait()
+            self._due.clear()
+            while not self._ending.is_set() and (job := self._next()) is not None:
+                self._do_or_fail(job)
+
+    def _next(self) -> sqlite3.Row | None:
+        return self._state.row("SELECT * FROM jobs WHERE status IN (?, ?) ORDER BY number LIMIT 1", *UNFINISHED)
+
+    def _do_or_fail(self, job: sqlite3.Row) -> None:
+        """A job that the sandbox itself fails at has failed as a whole, and the next one is not kept waiting."""
+        try:
+            self._do(job)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            self._finish(job, "failed", "Failed")
+
+    def _do(self, job: sqlite3.Row) -> None:
+        given, done = json.loads(job["tickets"]), _results(self._state, job["number"])
+        dies_after = self._state.settings.job_dies_after
+        left = [index for index in json.loads(job["item_order"]) if index not in done]
+        for count, index in enumerate(left, len(done) + 1):
+            if not self._make_one(job, given[index], index, count):
+                return
+            if count == dies_after:
+                self._die(job)
+                return
+            if self._ending.wait(self._state.settings.job_seconds_per_ticket):
+                return
+        self._finish(job, "completed", "Completed")
+
+    def _make_one(self, job: sqlite3.Row, given: Any, index: int, count: int) -> bool:
+        """Makes one ticket and keeps its result with it; False where the job is gone, as after a reset."""
+        with self._state.transaction():
+            message = f"Creating ticket #{count}"
+            changed = self._state.change(
+                "UPDATE jobs SET status = 'working', message = ? WHERE id = ?", message, job["id"]
+            )
+            if not changed:
+                return False
+            result = {"index": index, **_made(self._state, given, job["origin"])}
+            self._state.insert("INSERT INTO job_items VALUES (?, ?, ?)", job["number"], index, json.dumps(result))
+        return True
+
+    def _die(self, job: sqlite3.Row) -> None:
+        """What was made stays made. Only one job dies: the switch is off again."""
+        death = self._state.settings.job_death
+        with self._state.transaction():
+            self._state.change_settings({"job_dies_after": 0})
+            self._finish(job, death, death.capitalize())
+
+    def _finish(self, job: sqlite3.Row, status: str, word: str) -> None:
+        message = f"{word} at {now():%Y-%m-%d %H:%M:%S} +0000"
+        self._state.change("UPDATE jobs SET status = ?, message = ? WHERE id = ?", status, message, job["id"])
+
+
+def _made(state: State, given: Any, origin: str) -> dict[str, Any]:
+    """The rest of a result: the id of the ticket, or why there is none."""
+    if not isinstance(given, dict):
+        return {"error": "TicketCreateFailed", "details": "Ticket: must be an object"}
+    wanted, _ = ticket_rules.without_dropped(state, given)
+    problems = ticket_rules.problems_of_new(state, wanted)
+    if problems:
+        return {"error": "TicketCreateFailed", "details": ", ".join(each.description for each in problems)}
+    made = tickets.create(state, wanted, origin, None)
+    return {"id": made["ticket"]["id"], "account_id": ACCOUNT_ID}

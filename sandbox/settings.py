@@ -1,0 +1,80 @@
+"""The switches of the sandbox: what each begins as, and what it may be set to."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+# What a switch of words or with few numbers can be set to; the first is how the sandbox begins.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "resubscribe": ("update", "second"),
+    "pull_shape": ("data", "bare", "data_items", "data_events", "events", "strings", "inner"),
+    "pull_order": ("newest", "oldest", "shuffled"),
+    "pull_content_type": ("text/plain", "application/json"),
+    "list_first_page": (0, 1),
+    "list_shape": ("data", "bare", "data_items"),
+    "job_death": ("failed", "killed"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The switches. `rate_limit` 0 means no limits and no rate headers, the look-up limit included.
+
+    Those that begin with `pull` are about collecting events, those with `list` about the list of subscriptions;
+    a largest page of 0 is no limit. `refuse_pushes` counts down with every push that is not made. `update_limit`
+    is per minute, 0 for none. `job_dies_after` so many tickets ends the next job once, in the way of `job_death`.
+    """
+
+    rate_limit: int = 700
+    index_limit: int = 100
+    update_limit: int = 0
+    resubscribe: str = "update"
+    labels_in_payload: bool = False
+    push: bool = True
+    idempotency_age_seconds: int = 7200
+    pull: bool = True
+    pull_shape: str = "data"
+    pull_order: str = "newest"
+    pull_largest_page: int = 0
+    pull_ignores_limit: bool = False
+    pull_ignores_offset: bool = False
+    pull_consumes: bool = False
+    pull_content_type: str = "text/plain"
+    push_twice: bool = False
+    push_out_of_order: bool = False
+    refuse_pushes: int = 0
+    list_first_page: int = 0
+    list_largest_page: int = 0
+    list_repeats: bool = False
+    list_shape: str = "data"
+    list_shows_token: bool = True
+    refuse_status_changes: bool = False
+    offers_forms: bool = True
+    offers_custom_statuses: bool = True
+    drops_unknown_ids: bool = False
+    job_seconds_per_ticket: float = 0.0
+    job_dies_after: int = 0
+    job_death: str = "failed"
+
+    def changed(self, values: Mapping[str, Any]) -> "Settings":
+        """These settings with some replaced. Raises ValueError with a sentence about the first bad one."""
+        kinds = {each.name: type(getattr(self, each.name)) for each in fields(self)}
+        return replace(self, **{name: _checked(name, value, kinds) for name, value in values.items()})
+
+
+def _checked(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
+    if name not in kinds:
+        raise ValueError(f"There is no setting called {name}. Known: {', '.join(kinds)}.")
+    if kinds[name] is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kinds[name]:
+        raise ValueError(f"{name} must be of type {kinds[name].__name__}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number.")
+    if isinstance(value, int | float) and value < 0:
+        raise ValueError(f"{name} must not be negative.")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ValueError(f"{name} must be {' or '.join(json.dumps(each) for each in CHOICES[name])}.")
+    return value
