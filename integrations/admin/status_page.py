@@ -139,12 +139,9 @@ class StatusPageMixin(Base):
     def _look(self, request: HttpRequest, connection: Connection) -> None:
         count = outcomes.look_now(connection)
         transaction.on_commit(lambda: publish(LOOK, connection.pk), robust=True)
-        words = (
-            f"Zendesk is asked about the newest {count} tickets that are not closed; reload the log in a few seconds."
-        )
-        self._told(
-            request, connection, "look at tickets now", words if count else "There is no ticket to ask about yet."
-        )
+        tickets = "1 ticket" if count == 1 else f"{count} tickets"
+        words = f"Zendesk is asked about {tickets}, closed ones left out; reload the log in a few seconds."
+        self._told(request, connection, "look at tickets now", words if count else "There is no ticket to ask about.")
 
     def _told(self, request: HttpRequest, connection: Connection, action: str, words: str) -> None:
         note_action(request, Connection, [connection.pk], action)

@@ -62,7 +62,7 @@ def _for_webhooks(line: Line, credentials: Credentials) -> Credentials:
 
 
 def _listed(line: Line, credentials: Credentials) -> Iterator[dict[str, Any]]:
-    path = f"{PATH}?page[size]=100"
+    path = f"{PATH}?page%5Bsize%5D=100"
     for _ in range(MOST_PAGES):
         content = _accepted(_call(line, "GET", path, credentials))
         rows = content.get("webhooks")
