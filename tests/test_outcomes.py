@@ -72,7 +72,7 @@ def delivered(mapping: Mapping, number: str = "501", **fields: Any) -> Delivery:
         "connection": mapping.connection,
         "post_id": f"twitter:{uuid.uuid4().int % 10**12}",
         "native_id": "1",
-        "request": '{"ticket": {"comment": {"body": "text"}}}',
+        "request": '{"ticket": {"comment": {"body": "text", "public": false}}}',
         "external_id": "khoros:1:1",
         "state": "delivered",
         "ticket_number": number,
