@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.urls import reverse
 
-from integrations.models import Installation, Subscription
+from integrations.models import Connection, Installation, Subscription
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -50,3 +50,8 @@ def _is_loopback(url: str) -> bool:
 def webhook_url(subscription: Subscription) -> str:
     """The address that Khoros calls for this subscription. Raises NoPublicAddress."""
     return public_url() + reverse("khoros-webhook", args=[subscription.uuid])
+
+
+def ticket_webhook_url(connection: Connection) -> str:
+    """The address that the account of this connection calls about its tickets. Raises NoPublicAddress."""
+    return public_url() + reverse("zendesk-webhook", args=[connection.uuid])

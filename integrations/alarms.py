@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from integrations import volume
+from integrations import incidents, response_clock, volume
 from integrations.addresses import NoPublicAddress, public_url
 from integrations.companies import token_warning
 from integrations.connecting import end_alarm
@@ -122,6 +122,12 @@ def _troubles() -> Iterator[Trouble]:
     for connection in Connection.objects.filter(is_active=True):
         yield from _of_connection(connection)
     yield from _of_mappings()
+    yield from _of_floods()
+
+
+def _of_floods() -> Iterator[Trouble]:
+    for flood in incidents.floods():
+        yield Trouble(Alarm.Kind.FLOOD, flood.words, mapping_id=flood.mapping.pk)
 
 
 def _of_mappings() -> Iterator[Trouble]:
@@ -140,6 +146,7 @@ def _of_feed(subscription: Subscription) -> Iterator[Trouble]:
         Alarm.Kind.CATCH_UP: _catch_up,
         Alarm.Kind.PUSHES_LOST: _pushes_lost,
         Alarm.Kind.SILENCE: silence,
+        Alarm.Kind.TARGET: response_clock.target_words,
     }
     for kind, rule in rules.items():
         if subscription.is_active and (words := rule(subscription)):
@@ -149,6 +156,9 @@ def _of_feed(subscription: Subscription) -> Iterator[Trouble]:
 def _of_connection(connection: Connection) -> Iterator[Trouble]:
     if words := _waits_for_a_person(connection):
         yield Trouble(Alarm.Kind.CONNECTION, f"{connection.name}: {words}", connection_id=connection.pk)
+    if connection.breaker_opened_at is not None and connection.paused_at is None:
+        words = f"{connection.name}: not reached {connection.transport_failures} times in a row, deliveries wait. "
+        yield Trouble(Alarm.Kind.BREAKER, words + connection.breaker_reason, connection_id=connection.pk)
     if words := end_alarm(connection):
         yield Trouble(Alarm.Kind.TOKEN_END, f"{connection.name}: {words}", connection_id=connection.pk)
 

@@ -15,13 +15,13 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from integrations import breaker, recording
-from integrations.credentials import credentials_of, renewed_credentials
+from integrations.credentials import credentials_of
 from integrations.database_pool import release_database
 from integrations.database_time import now, seconds_from_now
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials, JobItem, JobNews, Receipt
 from integrations.http import Failure, Line, NotItsTurn
-from integrations.lines import LONGEST_TURN_SECONDS, Turns, line_to
+from integrations.lines import LONGEST_TURN_SECONDS, Turns, ask, line_to
 from integrations.models import Attempt, BulkJob, Connection, Delivery
 from integrations.post import storable
 from integrations.queueing import FOLLOW_JOB, call_workers, publish
@@ -146,16 +146,7 @@ def _send(connection: Connection, requests: list[str]) -> str | Failure:
     line = line_to(connection, turns=turns)
     release_database()
     try:
-        credentials = credentials_of(connection, destination, line)
-        release_database()
-        try:
-            return destination.send_many(line, requests, credentials)
-        except Failure as failure:
-            if not (failure.renew_token and destination.needs_token(connection.settings)):
-                raise
-        credentials = renewed_credentials(connection, destination, line, credentials)
-        release_database()
-        return destination.send_many(line, requests, credentials)
+        return ask(connection, destination, line, lambda signed_in: destination.send_many(line, requests, signed_in))
     except NotItsTurn as later:
         return Failure("The request limit leaves no room yet.", retry_after=later.seconds)
     except Failure as failure:

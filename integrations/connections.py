@@ -7,7 +7,7 @@ from django.db.models.functions import Greatest, Now
 from integrations import pace
 from integrations.credentials import unreadable
 from integrations.database_time import seconds_from_now
-from integrations.models import Connection, Delivery
+from integrations.models import Connection
 from integrations.queueing import SWEEP, publish
 
 log = structlog.get_logger(__name__)
@@ -43,12 +43,19 @@ def resume(connections: QuerySet[Connection]) -> int:
     """Ends every pause, whoever or whatever began it, and lets what waits go on at once."""
     ids = list(connections.values_list("pk", flat=True))
     chosen = Connection.objects.filter(pk__in=ids)
-    resumed = chosen.update(paused_at=None, paused_until=None, pause_reason="", paused_by="", limits_in_a_row=0)
+    resumed = chosen.update(
+        paused_at=None,
+        paused_until=None,
+        pause_reason="",
+        paused_by="",
+        limits_in_a_row=0,
+        transport_failures=0,
+        breaker_opened_at=None,
+        breaker_probe_at=None,
+        breaker_reason="",
+    )
     for connection_id in ids:
         pace.forget(connection_id)
-    Delivery.objects.filter(connection__in=ids, state=Delivery.State.PENDING).exclude(queued_until=None).update(
-        queued_until=None
-    )
     publish(SWEEP)
     log.info("connections resumed", connection_ids=ids)
     return resumed

@@ -89,6 +89,8 @@ class SubscriptionForm(forms.ModelForm):
             "repairs_itself",
             "silence_alarm",
             "silence_hours",
+            "ticket_target_minutes",
+            "solve_target_minutes",
         )
 
     def clean_event_name(self) -> str:
@@ -175,12 +177,24 @@ class ConnectionForm(forms.ModelForm):
 
     class Meta:
         model = Connection
-        fields = ("name", "is_active", "look_up_before_create")
+        fields = ("name", "is_active", "limit_share", "surge_minutes", "look_up_before_create")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, value in self.instance.settings.items():
             self.initial.setdefault(name, value)
+        for name in ("limit_share", "surge_minutes"):
+            self.fields[name].required = False
+
+    def clean_limit_share(self) -> int:
+        share: int | None = self.cleaned_data["limit_share"]
+        if share is not None and not 1 <= share <= 100:
+            raise ValidationError("Enter a percentage from 1 to 100.")
+        return self.instance.limit_share if share is None else share
+
+    def clean_surge_minutes(self) -> int:
+        minutes: int | None = self.cleaned_data["surge_minutes"]
+        return self.instance.surge_minutes if minutes is None else minutes
 
     @property
     def stored_secrets(self) -> set[str]:

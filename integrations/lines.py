@@ -1,14 +1,18 @@
 """A line to a connection's account: its address and deadline, its turns, and what its answers tell of limits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 from django.conf import settings
 
 from integrations import pace
+from integrations.credentials import credentials_of, renewed_credentials
 from integrations.database_pool import release_database
-from integrations.destinations import DESTINATIONS
-from integrations.http import Line, Reply
+from integrations.destinations import DESTINATIONS, Destination
+from integrations.destinations.base import Credentials
+from integrations.http import Failure, Line, Reply
 from integrations.models import Connection
 
 log = structlog.get_logger(__name__)
@@ -23,6 +27,12 @@ USERS_WITHIN = {1.05: 1, 61.0: 5}
 LONGEST_WAIT_FOR_A_USER = 1.2
 
 
+# The budgets whose turns are shared; a token, a webhook and the like are no requests to the ticket API.
+PACED = ("account", "look-up", "users", "jobs")
+
+Found = TypeVar("Found")
+
+
 @dataclass
 class Turns:
     """Takes the turns of one try's calls. `taken` are those waited for beforehand; each counts for one call."""
@@ -33,7 +43,7 @@ class Turns:
 
     def take(self, budget: str) -> None:
         """Raises NotItsTurn. Every call draws on the account's budget, some on another as well."""
-        if budget == "token":
+        if budget not in PACED:
             return
         release_database()
         if budget in ("look-up", "users"):
@@ -55,7 +65,7 @@ def line_to(connection: Connection, seconds: float | None = None, turns: Turns |
 
     def heard(budget: str, reply: Reply) -> None:
         try:
-            for named in dict.fromkeys(("account", budget)) if budget != "token" else ():
+            for named in dict.fromkeys(("account", budget)) if budget in PACED else ():
                 pace.hear(connection.pk, named, destination.read_budgets(named, reply), connection.limit_share)
         except Exception:
             # Odd headers must not cost us the receipt that came with them.
@@ -70,3 +80,22 @@ def line_to(connection: Connection, seconds: float | None = None, turns: Turns |
     if turns is not None:
         line.turn = turns.take
     return line
+
+
+def ask(
+    connection: Connection, destination: Destination, line: Line, question: Callable[[Credentials], Found]
+) -> Found:
+    """What `question` finds, signed in and holding no database connection. Raises Failure, NotItsTurn.
+
+    A refused access token is renewed once and the question asked again.
+    """
+    credentials = credentials_of(connection, destination, line)
+    release_database()
+    try:
+        return question(credentials)
+    except Failure as failure:
+        if not (failure.renew_token and destination.needs_token(connection.settings)):
+            raise
+    credentials = renewed_credentials(connection, destination, line, credentials)
+    release_database()
+    return question(credentials)

@@ -94,8 +94,9 @@ def prepare(
 
 
 def _decided(delivery: Delivery, destination: Destination, line: Line, credentials: Credentials, rules: Rules) -> Final:
+    remarks = [delivery.remarks] if delivery.remarks else []
     if not delivery.case_key:
-        return Final(delivery.request)
+        return Final(delivery.request, remarks=remarks)
 
     def status_of(number: str) -> str:
         release_database()
@@ -108,7 +109,7 @@ def _decided(delivery: Delivery, destination: Destination, line: Line, credentia
         request = destination.as_follow_up(delivery.request, decision.number)
     else:
         request = delivery.request
-    return Final(request, decision.action, decision.number, decision.words)
+    return Final(request, decision.action, decision.number, decision.words, remarks)
 
 
 def _put_in_a_name(

@@ -27,6 +27,7 @@ from integrations.templating import TemplateError
 log = structlog.get_logger(__name__)
 
 State = Delivery.State
+CHANGEABLE = [State.PENDING, State.FAILED, State.CANCELLED, State.HELD]
 # More than this in one request would keep the page waiting; the rest is said to be left.
 MOST_AT_ONCE = 10_000
 MOST_REBUILT_AT_ONCE = 500
@@ -50,12 +51,12 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
     After a definite refusal nothing was created, so the next version of the key is used: under the old one Zendesk
     may only repeat its answer. Where a try's outcome is unknown, a new key is used only after a look-up.
     """
-    chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.CANCELLED]).exclude(request="")
+    chosen = deliveries.filter(state__in=CHANGEABLE).exclude(request="")
     _free_abandoned(deliveries)
     remarks = [*_left_alone(deliveries), *_not_rendered(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
     ids = _oldest(chosen, remarks)
     connection_ids = _connections_of(ids)
-    again = Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.CANCELLED])
+    again = Delivery.objects.filter(pk__in=ids, state__in=CHANGEABLE)
     again.filter(was_refused=True).update(
         key_version=F("key_version") + 1,
         key_used_at=None,
@@ -126,13 +127,13 @@ def cancel(deliveries: QuerySet[Delivery]) -> Done:
     """Sends it no more. What is being sent or was delivered stays as it is."""
     _free_abandoned(deliveries)
     remarks = list(_left_alone(deliveries))
-    chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED])
+    chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.HELD])
     if uncertain := chosen.filter(is_uncertain=True).count():
         remarks.append(
             f"For {uncertain} of these an earlier try ended without an answer: a ticket may exist in Zendesk anyhow."
         )
     ids = _oldest(chosen, remarks)
-    Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED]).update(
+    Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.HELD]).update(
         state=State.CANCELLED, next_attempt_at=None, queued_until=None
     )
     return Done(ids, remarks)
@@ -142,7 +143,7 @@ def rebuild(deliveries: QuerySet[Delivery]) -> Done:
     """Renders anew with today's mapping, under the next version of the key, and sends."""
     _free_abandoned(deliveries)
     remarks = list(_left_alone(deliveries))
-    changeable = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.CANCELLED])
+    changeable = deliveries.filter(state__in=CHANGEABLE)
     rows = changeable.select_related("notification__subscription__company", "mapping__connection", "connection")
     rows = rows.defer(*without_lists("notification__subscription__company__"))
     chosen = list(rows.order_by("pk")[: MOST_REBUILT_AT_ONCE + 1])
@@ -175,9 +176,8 @@ def _rebuild_one(delivery: Delivery, lane: int, remarks: list[str]) -> bool:
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     if delivery.state == State.FAILED:
         remarks.append(f"{delivery.post_id} could not be rendered: {delivery.last_error}")
-    states = [State.PENDING, State.FAILED, State.CANCELLED]
     return bool(
-        Delivery.objects.filter(pk=delivery.pk, state__in=states).update(
+        Delivery.objects.filter(pk=delivery.pk, state__in=CHANGEABLE).update(
             request=delivery.request,
             external_id=delivery.external_id,
             connection=delivery.mapping.connection,
@@ -187,7 +187,7 @@ def _rebuild_one(delivery: Delivery, lane: int, remarks: list[str]) -> bool:
             action=Delivery.Action.CREATE,
             target_number="",
             decision="",
-            remarks="",
+            remarks=delivery.remarks,
             cause=delivery.cause,
             remedy=delivery.remedy,
             remedy_at=delivery.remedy_at,
@@ -219,7 +219,7 @@ def _rebuild_note(delivery: Delivery, lane: int, remarks: list[str]) -> bool:
         remarks.append(f"{delivery.post_id}: the mapping adds no note any more. Cancel it if it is not wanted.")
         return False
     _keep_request_with_its_attempts(delivery)
-    waiting = Delivery.objects.filter(pk=delivery.pk, state__in=[State.PENDING, State.FAILED, State.CANCELLED])
+    waiting = Delivery.objects.filter(pk=delivery.pk, state__in=CHANGEABLE)
     return bool(
         waiting.update(
             request=request, state=State.PENDING, next_attempt_at=Now(), last_error="", cause="", tries=0, lane=lane

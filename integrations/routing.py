@@ -16,7 +16,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.http import parse_header_parameters
 
-from integrations import cases
+from integrations import cases, incidents
 from integrations.conditions import why_not
 from integrations.database_time import now
 from integrations.destinations import DESTINATIONS
@@ -100,7 +100,7 @@ def _read_and_route(notification: Notification) -> list[Outcome]:
     if reason := _why_no_mapping_is_asked(notification.subscription, event):
         _finish(notification, Notification.State.UNMATCHED, reason)
         return []
-    mappings = notification.subscription.mappings.select_related("connection").order_by("pk")
+    mappings = incidents.with_open_incident(notification.subscription.mappings.select_related("connection"))
     decide = _outcomes if _makes_tickets(notification) else _what_would_be
     outcomes = [outcome for mapping in mappings for outcome in decide(notification, event, mapping)]
     _finish_with(notification, outcomes)
@@ -218,6 +218,8 @@ def _new_delivery(notification: Notification, event: Event, post: Post, mapping:
         next_attempt_at=Now(),
     )
     render_into(delivery, notification, event, post, mapping)
+    if delivery.state == Delivery.State.PENDING:
+        incidents.hold_new(delivery, mapping)
     return delivery
 
 
@@ -242,12 +244,12 @@ def render_into(delivery: Delivery, notification: Notification, event: Event, po
     """Puts the rendered request into an unsaved delivery; a template that fails makes it failed and says why."""
     destination = DESTINATIONS[mapping.connection.kind]
     delivery.external_id = destination.external_id(post, str(mapping.uuid), delivery.occasion)
+    context = context_of(notification, event, mapping)
     try:
-        delivery.request = destination.build(
-            post, context_of(notification, event, mapping), mapping.settings, delivery.external_id
-        )
+        delivery.request = destination.build(post, context, mapping.settings, delivery.external_id)
+        delivery.remarks = storable("\n".join(destination.remarks(post, context, mapping.settings)))
         delivery.state = Delivery.State.PENDING
-        delivery.last_error = ""
+        delivery.last_error = delivery.cause = delivery.remedy = delivery.remedy_at = ""
     except Exception as error:
         # Whatever is wrong with a mapping's templates must not keep the notification's other tickets from being made.
         log.warning("not rendered", mapping_id=mapping.pk, post_id=post.post_id, error=str(error))

@@ -13,7 +13,7 @@ import structlog
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations import account_schema, bulk, catch_up, subscriptions
+from integrations import account_schema, bulk, catch_up, outcomes, subscriptions, ticket_events
 from integrations.connections import pause_what_cannot_be_read
 from integrations.database_time import seconds_from_now
 from integrations.delivery import abandoned, waiting
@@ -41,6 +41,8 @@ def sweep() -> dict[str, list[Any]]:
         "deliver": _due_deliveries(),
         "follow_job": list(bulk.under_way().values_list("pk", flat=True)[:MOST_JOBS_ASKED]),
         "register": _feeds(subscriptions.due(), "next_check_at", "checking_until"),
+        "apply": ticket_events.to_apply(_room("control")[0]),
+        "look": outcomes.to_look_at(),
         "self_test": _self_tests(),
         "schema": list(account_schema.due().values_list("pk", flat=True)[:MOST_CALLS_TO_ACCOUNTS]),
         "catch_up": _feeds(catch_up.due(), "next_catch_up_at", "catching_up_until"),

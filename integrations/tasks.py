@@ -10,20 +10,25 @@ from integrations import (
     bulk,
     companies,
     delivery,
+    incidents,
+    outcomes,
     routing,
     self_test,
     subscriptions,
     surge,
+    ticket_events,
     volume,
 )
 from integrations import catch_up as catching_up
 from integrations import sweep as sweeping
 from integrations.models import Subscription
 from integrations.queueing import (
+    APPLY,
     CATCH_UP,
     COMPANY,
     DELIVER,
     FOLLOW_JOB,
+    LOOK,
     MOST_CALLS,
     READ_SCHEMA,
     REGISTER,
@@ -47,6 +52,8 @@ TASKS = {
     "self_test": SELF_TEST,
     "follow_job": FOLLOW_JOB,
     "schema": READ_SCHEMA,
+    "apply": APPLY,
+    "look": LOOK,
 }
 
 
@@ -104,11 +111,24 @@ def read_schema(connection_id: int) -> None:
     account_schema.read(connection_id)
 
 
+@shared_task(name=APPLY)
+def apply_ticket_event(event_id: int) -> None:
+    ticket_events.apply(event_id)
+
+
+@shared_task(name=LOOK)
+def look_at_tickets(connection_id: int) -> None:
+    outcomes.look_at_tickets(connection_id)
+
+
 @shared_task(name=WATCH, store_errors_even_if_ignored=False)
 def watch() -> None:
     subscriptions.notice_a_new_address()
     volume.count()
     catching_up.forget_idle_runs()
+    incidents.let_go()
+    outcomes.begin_to_look()
+    ticket_events.forget_old()
     alarms.watch()
 
 

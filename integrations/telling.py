@@ -68,6 +68,11 @@ def what_happens_next(delivery: Delivery) -> str:
         return "Nothing: it was cancelled. “Retry now” sends it after all."
     if delivery.state == State.FAILED:
         return _after_failure(delivery)
+    if delivery.state == State.HELD:
+        number = delivery.incident.ticket_number if delivery.incident else "?"
+        return f"It is held under the incident's ticket {number}. It is sent when the incident is released."
+    if delivery.state == State.SENDING and delivery.job_id and delivery.job and not delivery.job.finished_at:
+        return f"It was handed over together with others; job {delivery.job.number or '(no number yet)'} makes it."
     if delivery.state == State.SENDING:
         if delivery.claimed_until and delivery.claimed_until <= timezone.now():
             shut = why_connection_is_shut(delivery)
@@ -90,6 +95,25 @@ def _after_failure(delivery: Delivery) -> str:
             "wrong, correct it and use “Rebuild”, which renders the ticket anew; else mend the cause, then “Retry now”."
         )
     return "Nothing by itself: all tries of the schedule were used. “Retry now” begins a new schedule."
+
+
+def decided(delivery: Delivery) -> str:
+    """What is made of the post, and why that."""
+    words = delivery.get_action_display()
+    if delivery.target_number:
+        words = f"{words} (ticket {delivery.target_number})"
+    return f"{words}. {delivery.decision}".strip()
+
+
+LANES = {
+    Delivery.Lane.LIVE: "Live: goes before all others",
+    Delivery.Lane.RETRY: "Retry: behind live ones, before bulk replays",
+    Delivery.Lane.BULK: "Bulk: behind live ones and retries",
+}
+
+
+def lane(delivery: Delivery) -> str:
+    return LANES[Delivery.Lane(delivery.lane)]
 
 
 def labelled(delivery: Delivery) -> str:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from integrations.credentials import credentials_of, renewed_credentials
-from integrations.database_pool import release_database
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.destinations.base import Outgoing, Receipt
 from integrations.http import Failure, Line, NotItsTurn
-from integrations.lines import Turns, line_to
+from integrations.lines import Turns, ask, line_to
 from integrations.models import Connection
 
 log = structlog.get_logger(__name__)
@@ -58,15 +56,5 @@ def create(connection: Connection, request: str, uuid: str) -> Result:
 def _send(connection: Connection, line: Line, request: str, uuid: str) -> Receipt:
     destination = DESTINATIONS[connection.kind]
     marked, external_id = destination.as_test(request, uuid)
-    credentials = credentials_of(connection, destination, line)
-
-    def once(signed_in: Credentials) -> Receipt:
-        release_database()
-        return destination.send(line, Outgoing(marked, external_id, f"casebridge-test-{uuid}"), signed_in)
-
-    try:
-        return once(credentials)
-    except Failure as failure:
-        if not (failure.renew_token and destination.needs_token(connection.settings)):
-            raise
-    return once(renewed_credentials(connection, destination, line, credentials))
+    outgoing = Outgoing(marked, external_id, f"casebridge-test-{uuid}")
+    return ask(connection, destination, line, lambda signed_in: destination.send(line, outgoing, signed_in))

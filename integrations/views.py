@@ -1,4 +1,4 @@
-"""What comes in from outside: the address that Khoros calls."""
+"""What comes in from outside: the addresses that Khoros and Zendesk call."""
 
 import structlog
 from django.conf import settings
@@ -6,7 +6,7 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from integrations import intake
+from integrations import intake, ticket_events
 from integrations.encryption import UnreadableSecret
 
 log = structlog.get_logger(__name__)
@@ -43,6 +43,30 @@ def khoros_webhook(request: HttpRequest, address: str) -> HttpResponse:
         log.error("notification not stored", error=type(error).__name__)
         return _answer(503, "Not stored. Try again later.", {"Retry-After": "30"})
     return JsonResponse({"id": stored.notification_id, "repeat": stored.is_repeat})
+
+
+@csrf_exempt
+def zendesk_webhook(request: HttpRequest, address: str) -> HttpResponse:
+    """200 once the event is stored, whatever its body; 400, 401, 405, 413 or 503 otherwise (docs/outcomes.md).
+
+    The body is read first: the signature is over its bytes.
+    """
+    if request.method != "POST":
+        return _answer(405, "Send events with POST.", {"Allow": "POST"})
+    try:
+        body = _read_body(request)
+        source = ticket_events.authenticate(address, request.headers, body)
+        if source is None:
+            return _answer(401, "The address or the signature is not known here.")
+        stored = ticket_events.receive(source, request.headers, body)
+    except BodyIncomplete:
+        return _answer(400, "The body ended before it was complete. Nothing was stored; send it again.")
+    except BodyTooLarge:
+        return _answer(413, f"An event may have {settings.INTAKE_MAX_BYTES} bytes at most.")
+    except (DatabaseError, UnreadableSecret) as error:
+        log.error("ticket event not stored", error=type(error).__name__)
+        return _answer(503, "Not stored. Try again later.", {"Retry-After": "30"})
+    return JsonResponse({"id": stored.event_id, "repeat": stored.is_repeat})
 
 
 def _answer(status: int, words: str, headers: dict[str, str] | None = None) -> HttpResponse:

@@ -2,9 +2,9 @@
 
 from django.contrib import admin
 
-from integrations.admin import companies, connections, feeds, log, mappings, others, watching
+from integrations.admin import companies, connections, feeds, log, mappings, others, surges, watching
 
-__all__ = ["companies", "connections", "feeds", "log", "mappings", "others", "watching"]
+__all__ = ["companies", "connections", "feeds", "log", "mappings", "others", "surges", "watching"]
 
 admin.site.site_title = admin.site.site_header = "Casebridge"
 admin.site.index_title = "Overview"

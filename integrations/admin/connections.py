@@ -9,9 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.decorators import display
 
-from integrations import account_schema, connections, pace, telling
+from integrations import account_schema, breaker, connections, pace, surge, telling
 from integrations.admin.base import as_rows, destination_of_kind, note_action, themed
 from integrations.admin.connecting import ConnectingAdmin
+from integrations.admin.status_page import StatusPageMixin
 from integrations.destinations import DESTINATIONS
 from integrations.encryption import UnreadableSecret
 from integrations.forms import DEFAULT_KIND, connection_form_for
@@ -19,21 +20,42 @@ from integrations.models import Connection
 from integrations.queueing import SWEEP, publish
 from integrations.stored_secrets import TOKEN_COLUMNS
 
+PACE_WORDS = ["limit_words", "line_words", "breaker_words"]
+
 
 @admin.register(Connection)
-class ConnectionAdmin(ConnectingAdmin):
+class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     list_display = ("name", "kind_title", "account", "sign_in_words", "health_label", "pause_words")
     owned = (
         "name",
         "is_active",
+        "limit_share",
+        "surge_minutes",
         "look_up_before_create",
         "settings",
         "secrets",
     )
-    actions = ("test_connection", "pause", "resume", "switch_off", "take_secret_from_environment")
+    actions = (
+        "test_connection",
+        "pause",
+        "resume",
+        "close_breaker",
+        "breaker_off",
+        "breaker_on",
+        "switch_off",
+        "take_secret_from_environment",
+    )
     list_filter = ("is_active",)
     ordering = ("name",)
-    readonly_fields = ("health_words", "settings_words", "secrets_words", "redirect_url_words")
+    readonly_fields = (
+        "health_words",
+        "line_words",
+        "limit_words",
+        "breaker_words",
+        "settings_words",
+        "secrets_words",
+        "redirect_url_words",
+    )
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj and not self.has_change_permission(request, obj):
@@ -47,15 +69,21 @@ class ConnectionAdmin(ConnectingAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         destination = destination_of_kind(obj.kind if obj else request.GET.get("kind", DEFAULT_KIND))
         if obj and not self.has_change_permission(request, obj):
-            fields = ["name", "is_active", "health_words", "settings_words", "secrets_words", *self.sign_in_fields(obj)]
-            return ((None, {"fields": fields}),)
+            fields = ["name", "is_active", "health_words", *PACE_WORDS, "settings_words", "secrets_words"]
+            return ((None, {"fields": [*fields, *self.sign_in_fields(obj)]}),)
         own = list(destination.connection_form.base_fields)
         general = (None, {"fields": ["name", "is_active", *(["health_words"] if obj else [])]})
         account = (
             destination.title,
             {"fields": [*own, *(["secrets_words"] if obj else []), *self.sign_in_fields(obj)]},
         )
-        return (general, account, ("After a restore from backup", {"fields": ["look_up_before_create"]}))
+        pace_fields = ["limit_share", "surge_minutes", *(PACE_WORDS if obj else [])]
+        return (
+            general,
+            account,
+            ("Pace", {"fields": pace_fields}),
+            ("After a restore from backup", {"fields": ["look_up_before_create"]}),
+        )
 
     def uses(self, obj: Connection) -> str:
         found = [
@@ -72,22 +100,51 @@ class ConnectionAdmin(ConnectingAdmin):
     def account(self, connection: Connection) -> str:
         return DESTINATIONS[connection.kind].origin(connection.settings)
 
-    @display(description="Health", label={"open": "success", "paused": "danger", "off": "default"})
+    @admin.display(description="The line")
+    def line_words(self, connection: Connection) -> str:
+        held = " A surge is on: new posts go up to 100 at a time." if connection.surge_since else ""
+        return f"{surge.words(connection)}{held}"
+
+    @admin.display(description="The account's limit")
+    def limit_words(self, connection: Connection) -> str:
+        told, rate = pace.told_limit(connection.pk), pace.calls_per_minute(connection.pk)
+        if told is None or rate is None:
+            return "Not told yet: it is read from the account's answers."
+        return f"{told:,} requests a minute for all integrations; at present Casebridge makes {rate:.0f} at most."
+
+    @admin.display(description="Breaker")
+    def breaker_words(self, connection: Connection) -> str:
+        if not connection.breaker_enabled:
+            return "Switched off: every delivery is tried, also while the account is not reached."
+        if connection.breaker_opened_at is None:
+            return "Closed: the account is reached."
+        probe = telling.moment(connection.breaker_probe_at)
+        since = telling.moment(connection.breaker_opened_at)
+        return (
+            f"Open since {since}, after {connection.transport_failures} failures to reach the account in a row. One "
+            f"delivery tries again at {probe}; the others wait and use up no try. {connection.breaker_reason}"
+        )
+
+    @display(description="Health", label={"open": "success", "paused": "danger", "broken": "danger", "off": "default"})
     def health_label(self, connection: Connection) -> tuple[str, str]:
         if not connection.is_active:
             return "off", "Switched off"
+        if connection.breaker_opened_at and not connection.is_paused(timezone.now()):
+            return "broken", "Not reached"
         return ("paused", "Paused") if connection.is_paused(timezone.now()) else ("open", "Sending")
 
     @admin.display(description="Why it is paused")
     def pause_words(self, connection: Connection) -> str:
-        return telling.beginning(connection.pause_reason, 140) if connection.is_paused(timezone.now()) else "–"
+        if connection.is_paused(timezone.now()):
+            return telling.beginning(connection.pause_reason, 140)
+        return telling.beginning(connection.breaker_reason, 140) or "–"
 
     @admin.display(description="Health")
     def health_words(self, connection: Connection) -> str:
         if not connection.is_active:
             return "Switched off: nothing is sent."
         if not connection.is_paused(timezone.now()):
-            return "Sending."
+            return "Sending." if connection.breaker_opened_at is None else "Not reached: see the breaker below."
         until = connection.paused_until
         ends = f"goes on by itself at {telling.moment(until)}" if until else "waits for a person to resume it"
         return f"Paused since {telling.moment(connection.paused_at)}; {ends}. {connection.pause_reason}"
@@ -106,6 +163,8 @@ class ConnectionAdmin(ConnectingAdmin):
             found.append(("error", f"The stored secrets {UnreadableSecret.words}."))
         if obj.is_active and obj.is_paused(timezone.now()):
             found.append(("error", self.health_words(obj)))
+        elif obj.is_active and obj.breaker_opened_at is not None:
+            found.append(("error", f"Breaker: {self.breaker_words(obj)}"))
         return found + self.sign_in_notices(obj)
 
     def buttons(self, request: HttpRequest, obj: Connection) -> list[str]:
@@ -113,9 +172,14 @@ class ConnectionAdmin(ConnectingAdmin):
         return [
             "test_connection",
             "resume" if paused else "pause",
+            *(["close_breaker"] if obj.breaker_opened_at and not paused else []),
+            "breaker_off" if obj.breaker_enabled else "breaker_on",
             *(["switch_off"] if obj.is_active else []),
             *self.environment_buttons(obj),
         ]
+
+    def links(self, request: HttpRequest, obj: Connection) -> list[tuple[str, str]]:
+        return [*super().links(request, obj), *self.status_links(obj)]
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         # What was fetched by signing in is only written together with another sign-in: it may just have been renewed.
@@ -140,6 +204,34 @@ class ConnectionAdmin(ConnectingAdmin):
         taken = list(Connection.objects.filter(pk__in=ids, is_active=True, paused_by="").values_list("pk", flat=True))
         if taken:
             self._resume_after_commit(taken)
+
+    @admin.action(description="Close the breaker: try everything now", permissions=["change_action"])
+    def close_breaker(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
+        ids = list(queryset.values_list("pk", flat=True))
+        for connection_id in ids:
+            breaker.close(connection_id)
+        note_action(request, Connection, ids, "close_breaker")
+        self.message_user(request, "The breaker is closed: what waits is tried now.", messages.SUCCESS)
+        return self.back(request)
+
+    @admin.action(description="Switch the breaker off", permissions=["change_action"])
+    def breaker_off(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
+        ids = list(queryset.values_list("pk", flat=True))
+        Connection.objects.filter(pk__in=ids).update(breaker_enabled=False)
+        for connection_id in ids:
+            breaker.close(connection_id)
+        note_action(request, Connection, ids, "breaker_off")
+        words = "The breaker is off: every delivery is tried, also while the account is not reached."
+        self.message_user(request, words, messages.WARNING)
+        return self.back(request)
+
+    @admin.action(description="Switch the breaker on", permissions=["change_action"])
+    def breaker_on(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
+        ids = list(queryset.values_list("pk", flat=True))
+        Connection.objects.filter(pk__in=ids).update(breaker_enabled=True, transport_failures=0)
+        note_action(request, Connection, ids, "breaker_on")
+        self.message_user(request, "The breaker is on again.", messages.SUCCESS)
+        return self.back(request)
 
     @admin.action(description="Pause: deliveries wait", permissions=["change_action"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:

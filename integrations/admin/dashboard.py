@@ -5,11 +5,12 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-from integrations import alarms
+from integrations import alarms, response_clock
 from integrations.models import Delivery, Notification, Subscription
 from integrations.models.configuration import without_lists
 
 MOST_COUNTED = 1_000
+MOST_FEEDS = 20
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -39,6 +40,19 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "can_mail": alarms.can_mail(),
         "feeds": [_feed(feed) for feed in feeds[:50]],
         "waiting": waiting,
+        **_response_clock(),
+    }
+
+
+def _response_clock() -> dict[str, Any]:
+    """The oldest post without a ticket, and how the targets are met."""
+    now = response_clock.database_now()
+    oldest = response_clock.oldest_without_a_ticket()
+    rows = response_clock.with_targets().select_related("company").defer(*without_lists("company__"))[:MOST_FEEDS]
+    return {
+        "oldest": oldest,
+        "oldest_age": response_clock.span(now - oldest.posted_at) if oldest and oldest.posted_at else "",
+        "targets": [row for feed in rows for row in response_clock.targets(feed, now)],
     }
 
 

@@ -87,16 +87,17 @@ class SubscriptionAdmin(ConfigurationAdmin):
         (None, {"fields": ("company", "event_name", "match", "label", "is_active")}),
         ("How events arrive", {"fields": ("receives_by", "repairs_itself")}),
         ("Silence", {"fields": ("silence_alarm", "silence_hours")}),
+        ("Targets", {"fields": ("ticket_target_minutes", "solve_target_minutes")}),
         ("Here", {"fields": ("mappings_words", "new_bearer_token", "token_state")}),
     )
     readonly_fields = ("mappings_words", "token_state")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return (*self.fieldsets[:3], ("Here", {"fields": ("new_bearer_token",)}))
+            return (*self.fieldsets[:-1], ("Here", {"fields": ("new_bearer_token",)}))
         if self.has_change_permission(request, obj):
             return self.fieldsets
-        return (*self.fieldsets[:3], ("Here", {"fields": ("mappings_words", "token_state")}))
+        return (*self.fieldsets[:-1], ("Here", {"fields": ("mappings_words", "token_state")}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The company is fixed: under another one's token the feed at Khoros could no longer be changed."""

@@ -63,3 +63,17 @@ class NetworkFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
         return queryset.filter(network=self.value()) if self.value() else queryset
+
+
+class TicketStatusFilter(admin.SimpleListFilter):
+    """What the ticket is in Zendesk: fixed choices, as looking for those there are would read every row."""
+
+    title = "ticket in Zendesk"
+    parameter_name = "ticket"
+    STATUSES = ("new", "open", "pending", "hold", "solved", "closed", "deleted")
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status, status.capitalize()) for status in self.STATUSES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        return queryset.filter(ticket_status=self.value()) if self.value() in self.STATUSES else queryset

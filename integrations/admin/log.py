@@ -2,21 +2,31 @@
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
-from integrations import repair, telling
+from integrations import causes, repair, response_clock, telling
 from integrations.admin.base import ReadOnlyAdmin
-from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFilter, TimeFilter
+from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFilter, TicketStatusFilter, TimeFilter
 from integrations.models import Attempt, Delivery, Notification
 
-COLOURS = {"delivered": "success", "failed": "danger", "pending": "warning", "sending": "info", "cancelled": "default"}
+COLOURS = {
+    "delivered": "success",
+    "failed": "danger",
+    "pending": "warning",
+    "sending": "info",
+    "cancelled": "default",
+    "held": "info",
+}
 NOTIFICATION_COLOURS = {
     "routed": "success",
     "unmatched": "warning",
@@ -36,12 +46,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "post",
         "label_and_mapping",
         "ticket",
+        "in_zendesk",
         "attempt_count",
         "next_try",
         "last_problem",
     )
     list_display_links = ("at", "post")
-    list_filter = ("state", "mapping", "connection", NetworkFilter, TimeFilter)
+    list_filter = ("state", TicketStatusFilter, "mapping", "connection", NetworkFilter, TimeFilter)
     list_select_related = ("mapping__subscription", "connection")
     search_fields = ("search_text",)
     search_help_text = "Post id (twitter:123 or 123), ticket number, author or text"
@@ -51,13 +62,23 @@ class DeliveryAdmin(ReadOnlyAdmin):
     sortable_by = ()
     change_form_outer_after_template = "admin/integrations/delivery_story.html"
     fieldsets = (
-        (None, {"fields": ("state_words", "ticket", "next_step")}),
+        (None, {"fields": ("state_words", "ticket", "next_step", "remedy_words")}),
+        ("What was decided", {"fields": ("action_words", "lane_words", "remarks_words")}),
+        ("What became of it", {"fields": ("ticket_status_words", "assignee_words", "solved_words", "clock_words")}),
         ("Where it comes from", {"fields": ("notification_link", "mapping_link", "connection_link", "labelled")}),
     )
     readonly_fields = (
         "state_words",
         "ticket",
         "next_step",
+        "remedy_words",
+        "action_words",
+        "lane_words",
+        "remarks_words",
+        "ticket_status_words",
+        "assignee_words",
+        "solved_words",
+        "clock_words",
         "notification_link",
         "mapping_link",
         "connection_link",
@@ -113,6 +134,26 @@ class DeliveryAdmin(ReadOnlyAdmin):
             delivery.ticket_number,
         )
 
+    @admin.display(description="In Zendesk")
+    def in_zendesk(self, delivery: Delivery) -> str:
+        return telling.beginning(response_clock.in_zendesk(delivery), 40)
+
+    @admin.display(description="Ticket status")
+    def ticket_status_words(self, delivery: Delivery) -> str:
+        return response_clock.status_words(delivery)
+
+    @admin.display(description="Assignee")
+    def assignee_words(self, delivery: Delivery) -> str:
+        return delivery.ticket_assignee or ("nobody" if delivery.ticket_status else "–")
+
+    @admin.display(description="First solved")
+    def solved_words(self, delivery: Delivery) -> str:
+        return telling.moment(delivery.solved_at)
+
+    @admin.display(description="Response clock")
+    def clock_words(self, delivery: Delivery) -> str:
+        return response_clock.clock(delivery, response_clock.database_now())
+
     @admin.display(description="Next try")
     def next_try(self, delivery: Delivery) -> str:
         at = delivery.next_attempt_at
@@ -131,6 +172,64 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="What happens next")
     def next_step(self, delivery: Delivery) -> str:
         return telling.what_happens_next(delivery)
+
+    @admin.display(description="Where to mend it")
+    def remedy_words(self, delivery: Delivery) -> str:
+        """The place where the cause is mended: ours, or a page of the account's own."""
+        place = causes.where(delivery.remedy_at, delivery.mapping) if delivery.last_error else None
+        if place is None:
+            return "–"
+        where, words, is_outside = place
+        if is_outside:
+            return format_html('<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>', where, words)
+        return _link(where, delivery.mapping_id if where == "mapping" else delivery.connection_id, words)
+
+    @admin.display(description="What is made")
+    def action_words(self, delivery: Delivery) -> str:
+        return telling.decided(delivery)
+
+    @admin.display(description="Lane")
+    def lane_words(self, delivery: Delivery) -> str:
+        return telling.lane(delivery)
+
+    @admin.display(description="Remarks")
+    def remarks_words(self, delivery: Delivery) -> str:
+        return delivery.remarks or "–"
+
+    # --- Failures by cause ---
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.causes_page)
+        return [path("causes/", view, name="integrations_delivery_causes"), *super().get_urls()]
+
+    def causes_page(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            if not self.has_operate_permission(request):
+                raise PermissionDenied
+            self._mend(request)
+            return HttpResponseRedirect(request.path)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Failures by cause",
+            "opts": self.opts,
+            "groups": [_group(cause) for cause in causes.causes()],
+            "may_operate": self.has_operate_permission(request),
+        }
+        return TemplateResponse(request, "admin/integrations/causes.html", context)
+
+    def _mend(self, request: HttpRequest) -> None:
+        mapping = request.POST.get("mapping", "")
+        acts = {"retry_now": (repair.retry_now, "{} will be tried now."), "rebuild": (repair.rebuild, "{} rebuilt.")}
+        if not mapping.isdecimal() or request.POST.get("do") not in acts:
+            return
+        act, sentence = acts[request.POST["do"]]
+        chosen = causes.of_cause(request.POST.get("cause", ""), int(mapping))
+        self.told(request, act(chosen), sentence, Delivery.objects.all(), request.POST["do"])
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return lookup == "cause" or super().lookup_allowed(lookup, value, request)
 
     @admin.display(description="Notification")
     def notification_link(self, delivery: Delivery) -> str:
@@ -316,6 +415,23 @@ class AttemptAdmin(ReadOnlyAdmin):
         return (
             format_html_join("", '<pre class="cb-raw">{}</pre>', ((telling.call(e),) for e in attempt.exchanges)) or "–"
         )
+
+
+def _group(cause: causes.Cause) -> dict[str, Any]:
+    """A group of failures as its page shows it, with where to mend it and where to see it."""
+    place = causes.where(cause.remedy_at, cause.mapping)
+    address, words, is_outside = place or ("", "", False)
+    if place and not is_outside:
+        row_id = cause.mapping.pk if address == "mapping" else cause.mapping.connection_id
+        address = reverse(f"admin:integrations_{address}_change", args=[row_id])
+    query = urlencode({"state__exact": "failed", "mapping__id__exact": cause.mapping.pk, "cause": cause.words})
+    return {
+        "cause": cause,
+        "address": address,
+        "where": words,
+        "is_outside": is_outside,
+        "list": f"{reverse('admin:integrations_delivery_changelist')}?{query}",
+    }
 
 
 def _short_time(moment: datetime) -> str:

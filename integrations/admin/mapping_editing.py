@@ -18,7 +18,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from integrations import account_schema, preview, telling, trial_ticket
-from integrations.admin.base import ConfigurationAdmin
+from integrations.admin.surges import HoldingAdmin
 from integrations.destinations import DESTINATIONS
 from integrations.models import AccountSchema, Connection, Mapping, Subscription
 from integrations.post import Unreadable
@@ -41,7 +41,7 @@ def _row(model: type[Row], number: int | None) -> Row | None:
     return None if number is None else model._default_manager.filter(pk=number).first()
 
 
-class MappingEditing(ConfigurationAdmin):
+class MappingEditing(HoldingAdmin):
     """What the mapping's admin does besides showing and saving the form."""
 
     def changeform_view(

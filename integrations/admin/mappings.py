@@ -80,7 +80,8 @@ class MappingAdmin(MappingEditing):
             (title, {"fields": names, "classes": ["collapse"], "description": words})
             for title, words, names in own_part.FOLDED
         ]
-        inside = {name for _, _, names in own_part.FOLDED for name in names}
+        sections = [(title, {"fields": names, "description": words}) for title, words, names in own_part.sections()]
+        inside = {name for _, _, names in (*own_part.FOLDED, *own_part.sections()) for name in names}
         own = [name for name in own_part.base_fields if name not in inside]
         read = schema_description(self.schema_words(request, obj))
         event = kind_of(self._event(request, obj) or LABEL_APPLIED)
@@ -88,6 +89,7 @@ class MappingAdmin(MappingEditing):
         return (
             (None, {"fields": general}),
             ("The ticket", {"fields": own, "description": read}),
+            *sections,
             *folded,
             (
                 "Which posts",
@@ -148,6 +150,9 @@ class MappingAdmin(MappingEditing):
             return words
         address = reverse("admin:integrations_delivery_change", args=[mapping.dropped_on])
         return words + format_html(' <a class="cb-link" href="{}">The delivery</a>', address)
+
+    def links(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
+        return [*super().links(request, obj), *self.hold_links(request, obj)]
 
     def buttons(self, request: HttpRequest, obj: Mapping) -> list[str]:
         return ["switch_off"] if obj.is_active else []

@@ -7,10 +7,10 @@ when an earlier try may have made the thing and the key no longer protects. What
 (http.Failure) whose words a person can act on. Whatever else it raises counts as a defect and fails the delivery.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from django import forms
 
@@ -173,6 +173,11 @@ class MappingFields(forms.Form):
     FOLDED: ClassVar[tuple[tuple[str, str, tuple[str, ...]], ...]] = ()
 
     @classmethod
+    def sections(cls) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """(title, words, names of fields): parts of the form with a heading of their own."""
+        return ()
+
+    @classmethod
     def initial_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """Stored settings as the form shows them."""
         return dict(settings)
@@ -252,6 +257,10 @@ class Destination(Protocol):
 
     def build_note(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
         """The request that adds the source context to a ticket as an internal note; "" where there is none."""
+        ...
+
+    def build_incident(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
+        """The request for one ticket that stands for a flood of posts: where the mapping's tickets go, marked so."""
         ...
 
     def with_requester(self, request: str, user_id: str) -> str:
@@ -357,3 +366,65 @@ def placeholder_values(post: Post, context: Context) -> dict[str, Value]:
         "details": post.details,
         "notes": "\n".join(post.notes),
     } | {name: post.fact(name) for name in FACTS}
+
+
+# --- What became of it -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TicketNews:
+    """What is told of a ticket at one moment, by the account's own clock.
+
+    `status` is one of STATUSES, or empty where none is told that we know; `changed_at` is None where the time is not
+    told. `assignee_id`: None where nothing is told of it, empty where it is nobody. `is_ours`: whether the ticket bears
+    an external id of ours; None where that is not told.
+    """
+
+    number: str
+    status: str = ""
+    assignee_id: str | None = None
+    assignee_name: str = ""
+    changed_at: datetime | None = None
+    is_deleted: bool = False
+    is_ours: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """The account's webhook that calls us: its id there, and the secret that signs its calls."""
+
+    id: str
+    secret: str
+
+
+@runtime_checkable
+class TellsStatus(Protocol):
+    """What a destination has besides when the status of its tickets comes back. Others just lack these methods."""
+
+    def verify_webhook(self, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+        """Empty when the call is signed with the secret and fresh at `now` (the account's clock), else why not."""
+        ...
+
+    def event_key(self, headers: Mapping[str, str]) -> str:
+        """What tells calls apart where their body has no id of its own; empty where nothing does."""
+        ...
+
+    def read_event(self, body: bytes) -> tuple[str, str, TicketNews | None]:
+        """(the event's id, its kind, its news); empty and None where the body has none. Never raises."""
+        ...
+
+    def read_tickets(self, line: Line, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
+        """News of the tickets (100 at most); those that the account does not show are missing. Raises Failure."""
+        ...
+
+    def read_ticket(self, line: Line, number: str, credentials: Credentials) -> TicketNews:
+        """News of one ticket, which may be that there is none (any more). Raises Failure."""
+        ...
+
+    def set_up_webhook(self, line: Line, name: str, endpoint: str, credentials: Credentials) -> Webhook:
+        """Makes the webhook, or takes over the one that calls this endpoint already. Raises Failure."""
+        ...
+
+    def remove_webhook(self, line: Line, webhook_id: str, credentials: Credentials) -> None:
+        """Removes it; one that is gone already counts as removed. Raises Failure."""
+        ...

@@ -5,12 +5,12 @@ and Ticketing introduction ("Idempotency").
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import quote
 
-from integrations.destinations.base import Credentials, Outgoing, Receipt
-from integrations.destinations.zendesk import answers
+from integrations.destinations.base import Credentials, Outgoing, Receipt, TicketNews
+from integrations.destinations.zendesk import answers, ticket_news
 from integrations.http import Failure, Line, NotItsTurn
 
 CREATE_PATH = "/api/v2/tickets.json"
@@ -98,22 +98,26 @@ def look_up(line: Line, external_id: str, credentials: Credentials) -> Receipt |
     return found
 
 
-def ticket_status(line: Line, number: str, credentials: Credentials) -> str:
-    """The ticket's status in lower case; "" when it was deleted. Raises Failure."""
-    reply = line.call("GET", f"/api/v2/tickets/{number}.json", headers=signed(credentials), keep_reply=False)
-    exchange = line.exchanges[-1]
-    if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
-        exchange["reply"] = "the ticket is gone"
-        return ""
+def read_tickets(line: Line, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
+    """What became of up to 100 tickets; those that Zendesk does not show are missing. Raises Failure."""
+    path = f"/api/v2/tickets/show_many.json?ids={','.join(numbers)}"
+    reply = line.call("GET", path, headers=signed(credentials), keep_reply=False)
     if not 200 <= reply.status < 300:
-        exchange["reply"] = line.without_secrets(reply.text[:2048])
         raise answers.failure(reply)
-    ticket = reply.json_object().get("ticket")
-    status = str(ticket.get("status") or "").lower() if isinstance(ticket, dict) else ""
-    exchange["reply"] = f"ticket {number} is {status or 'of unknown status'}"
-    if not status:
-        raise Failure("Zendesk's answer about a ticket could not be read.", answers.excerpt(reply), status=reply.status)
-    return status
+    return ticket_news.read_tickets(reply)
+
+
+def read_ticket(line: Line, number: str, credentials: Credentials) -> TicketNews:
+    """What became of one ticket; that there is none (any more) is news, too. Raises Failure."""
+    reply = line.call("GET", f"/api/v2/tickets/{number}.json", headers=signed(credentials), keep_reply=False)
+    if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
+        return ticket_news.gone(number, reply)
+    if not 200 <= reply.status < 300:
+        raise answers.failure(reply)
+    found = [news for news in ticket_news.read_tickets(reply) if news.number == number]
+    if not found:
+        raise ticket_news.unreadable(reply)
+    return found[0]
 
 
 def ticket_url(line: Line) -> str:

@@ -7,6 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from integrations.destinations.base import ConnectionFields, MappingFields
+from integrations.destinations.zendesk.case_fields import CaseFields
 from integrations.destinations.zendesk.oauth import DEFAULT_SCOPES, LONGEST_SCOPE
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT, LONGEST_TAG
 from integrations.http import AddressRefused, checked_origin
@@ -119,7 +120,7 @@ def _choice_field(label: str, names: tuple[str, ...]) -> forms.ChoiceField:
     )
 
 
-class ZendeskMappingForm(MappingFields):
+class ZendeskMappingForm(CaseFields, MappingFields):
     """What the ticket looks like. Templates are checked here, so that no post meets a broken one."""
 
     subject = forms.CharField(

@@ -120,6 +120,22 @@ def allowed_values(post: Post, context: Context, settings: Mapping[str, Any]) ->
     return values if settings.get("forward_notes") else values | {"notes": ""}
 
 
+def build_incident(settings: Mapping[str, Any], title: str, text: str, reference: str) -> str:
+    """One internal ticket of type problem for a flood, in the group, brand and form of the mapping's tickets."""
+    ticket: dict[str, Any] = {
+        "subject": shortened(disarmed(" ".join(title.split())), LONGEST_SUBJECT),
+        "comment": {"body": cut_comment(disarmed(text), "in Casebridge"), "public": False},
+        "external_id": reference,
+        "type": "problem",
+        "priority": "urgent",
+        "tags": ["casebridge_incident"],
+    }
+    for name in ("group_id", "ticket_form_id", "brand_id"):
+        if settings.get(name):
+            ticket[name] = int(settings[name])
+    return _as_json({"ticket": ticket})
+
+
 def with_requester(request: str, user_id: str) -> str:
     """The request in the name of a user, or (with "") of whoever signs in."""
     content = json.loads(request)

@@ -1,0 +1,147 @@
+"""Floods: incidents that hold them, and the bulk jobs that carry them."""
+
+import uuid
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from django.utils.html import format_html
+from unfold.decorators import display
+
+from integrations import incidents, telling
+from integrations.admin.base import ConfigurationAdmin, ReadOnlyAdmin, note_action
+from integrations.models import BulkJob, Incident, Mapping
+
+
+class HoldingAdmin(ConfigurationAdmin):
+    """The part of a mapping's admin that holds a flood under one ticket, after a person's yes."""
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.hold_page)
+        return [path("<int:object_id>/hold/", view, name="integrations_mapping_hold"), *super().get_urls()]
+
+    def hold_links(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
+        if not self.has_change_permission(request, obj):
+            return []
+        if open_one := Incident.objects.filter(mapping=obj, ended_at__isnull=True).first():
+            address = reverse("admin:integrations_incident_change", args=[open_one.pk])
+            return [(address, f"Held under ticket {open_one.ticket_number}")]
+        return [(reverse("admin:integrations_mapping_hold", args=[obj.pk]), "Hold a flood under one ticket")]
+
+    def hold_page(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        mapping = self.found(request, object_id, to_change=True)
+        waiting = incidents.waiting_on(mapping.pk)
+        context: dict[str, Any] = {
+            "waiting": waiting,
+            "uuid": str(uuid.uuid4()),
+            "title": f"Incident: {waiting} posts labelled {mapping.subscription.listens_to}",
+            "text": f"Posts labelled {mapping.subscription.listens_to} are held in Casebridge under this ticket.",
+            "open_incident": Incident.objects.filter(mapping=mapping, ended_at__isnull=True).first(),
+        }
+        if request.method == "POST":
+            typed = {name: request.POST.get(name, "").strip() for name in ("uuid", "title", "text")}
+            context |= typed
+            try:
+                incident = self._hold(mapping, typed, request.user.get_username())
+            except incidents.NotHeld as why:
+                context["problem"] = str(why)
+            else:
+                note_action(request, Mapping, [mapping.pk], "hold")
+                self.message_user(request, f"Held under ticket {incident.ticket_number}.", messages.SUCCESS)
+                return HttpResponseRedirect(reverse("admin:integrations_incident_change", args=[incident.pk]))
+        title = context.pop("title")
+        page = self.own_page(request, "admin/integrations/hold.html", mapping, f"Hold “{mapping}”", **context)
+        page.context_data["title"] = title  # type: ignore[attr-defined]
+        return page
+
+    @staticmethod
+    def _hold(mapping: Mapping, typed: dict[str, str], by: str) -> Incident:
+        if not typed["title"] or not typed["text"]:
+            raise incidents.NotHeld("Enter a subject and a first comment.")
+        try:
+            uuid.UUID(typed["uuid"])
+        except ValueError:
+            raise incidents.NotHeld("The page was out of date. Try again.") from None
+        return incidents.hold(mapping, typed["uuid"], typed["title"], typed["text"], by)
+
+
+@admin.register(Incident)
+class IncidentAdmin(ReadOnlyAdmin):
+    list_display = ("opened_at", "mapping", "state_label", "ticket", "held_count", "opened_by")
+    list_select_related = ("mapping",)
+    actions = ("release",)
+    page_buttons = ("release",)
+    ordering = ("-opened_at", "-id")
+    sortable_by = ()
+    list_after_template = None
+    fieldsets = ((None, {"fields": ("state_words", "mapping", "ticket", "held_words")}),)
+    readonly_fields = ("state_words", "ticket", "held_words")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
+        held = Count("deliveries", filter=Q(deliveries__state="held"))
+        return super().get_queryset(request).annotate(held=held)
+
+    @display(description="State", label={"open": "danger", "over": "success"})
+    def state_label(self, incident: Incident) -> tuple[str, str]:
+        return ("open", "Open: posts are held") if incident.ended_at is None else ("over", "Released")
+
+    @admin.display(description="Held now")
+    def held_count(self, incident: Incident) -> int:
+        return int(getattr(incident, "held", 0))
+
+    @admin.display(description="State")
+    def state_words(self, incident: Incident) -> str:
+        opened = f"Opened by {incident.opened_by}, {telling.moment(incident.opened_at)}."
+        if incident.ended_at is None:
+            return f"{opened} Posts are held until it is released."
+        return f"{opened} Released by {incident.ended_by}, {telling.moment(incident.ended_at)}."
+
+    @admin.display(description="Ticket")
+    def ticket(self, incident: Incident) -> str:
+        return format_html(
+            '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>',
+            incident.ticket_url,
+            incident.ticket_number,
+        )
+
+    @admin.display(description="Held posts")
+    def held_words(self, incident: Incident) -> str:
+        address = f"{reverse('admin:integrations_delivery_changelist')}?state__exact=held&mapping__id__exact="
+        words = f"{self.held_count(incident):,} held now"
+        return format_html('{} <a class="cb-link" href="{}{}">Show them</a>', words, address, incident.mapping_id)
+
+    def buttons(self, request: HttpRequest, obj: Incident) -> list[str]:
+        return list(self.page_buttons) if obj.ended_at is None else []
+
+    @admin.action(description="Release: a ticket for each post", permissions=["operate"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Incident]) -> HttpResponse | None:
+        chosen = [row for row in queryset.select_related("mapping") if row.ended_at is None]
+        released = sum(incidents.release(row, request.user.get_username()) for row in chosen)
+        note_action(request, Incident, [row.pk for row in chosen], "release")
+        self.message_user(request, f"{released} posts are released: a ticket is made of each.", messages.SUCCESS)
+        return self.back(request)
+
+
+@admin.register(BulkJob)
+class BulkJobAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "connection", "state_label", "size", "made", "failed", "number")
+    list_filter = ("state", "connection")
+    list_select_related = ("connection",)
+    ordering = ("-started_at", "-id")
+    sortable_by = ()
+    list_after_template = None
+    fields = ("started_at", "finished_at", "connection", "state", "number", "size", "made", "failed", "polls", "words")
+    readonly_fields = ("size",)
+
+    @display(
+        description="State",
+        label={"done": "success", "unknown": "warning", "refused": "danger", "running": "info", "sending": "info"},
+    )
+    def state_label(self, job: BulkJob) -> tuple[str, str]:
+        return job.state, job.get_state_display()
+
+    @admin.display(description="Tickets asked for")
+    def size(self, job: BulkJob) -> int:
+        return len(job.delivery_ids)

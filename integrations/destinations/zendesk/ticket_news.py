@@ -1,0 +1,214 @@
+"""What Zendesk tells of a ticket: signed calls of its webhooks, and answers about tickets. Pure.
+
+Contract: developer.zendesk.com, Webhooks, "Verifying webhook authenticity" and "Ticket events"; API reference,
+Ticketing, "Tickets". Bodies that an administrator writes in a trigger are read as well. What cannot be read is never
+an error: the call was signed, so it is kept and answered all the same.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from integrations.destinations.base import TicketNews
+from integrations.destinations.zendesk import answers
+from integrations.http import Failure, Reply
+
+__all__ = ["TicketNews", "gone", "read_event", "read_tickets", "signature_of", "unreadable", "verify"]
+
+SIGNATURE = "X-Zendesk-Webhook-Signature"
+TIMESTAMP = "X-Zendesk-Webhook-Signature-Timestamp"
+INVOCATION = "X-Zendesk-Webhook-Invocation-Id"
+# Zendesk publishes this one and signs test calls with it: whoever reads the documentation could sign.
+PUBLIC_TEST_SECRET = "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ=="  # noqa: S105
+FRESH = timedelta(minutes=5)
+
+EVENT_PREFIX = "zen:event-type:"
+TICKET_EVENT_PREFIX = "zen:event-type:ticket."
+DELETIONS = {"zen:event-type:ticket.soft_deleted", "zen:event-type:ticket.permanently_deleted"}
+UNDELETED = "zen:event-type:ticket.undeleted"
+LONGEST_ID = 120
+OUR_EXTERNAL_ID = "khoros:"
+
+# Zendesk's words for a status, however written, and ours. With custom statuses, this is the category.
+STATUSES = {
+    "new": "new",
+    "open": "open",
+    "pending": "pending",
+    "hold": "hold",
+    "on-hold": "hold",
+    "on hold": "hold",
+    "solved": "solved",
+    "closed": "closed",
+    "deleted": "deleted",
+}
+
+
+# --- Signed calls ----------------------------------------------------------------------------------------------------
+
+
+def signature_of(secret: str, timestamp: str, body: bytes) -> str:
+    """base64(HMAC-SHA256(secret, timestamp and raw body)), nothing between the two."""
+    digest = hmac.new(secret.encode(), timestamp.encode("latin-1", "replace") + body, hashlib.sha256).digest()
+    return base64.b64encode(digest).decode()
+
+
+def verify(secret: str, timestamp: str, body: bytes, signature: str, now: datetime) -> str:
+    """Empty when the call is signed with the secret and its timestamp is fresh at `now`; else why it is not."""
+    if not secret or secret == PUBLIC_TEST_SECRET:
+        return "no signing secret of its own is stored"
+    expected = signature_of(secret, timestamp, body).encode()
+    if not hmac.compare_digest(expected, signature.encode("latin-1", "replace")):
+        return "the signature does not fit"
+    signed_at = _moment(timestamp)
+    if signed_at is None:
+        return "the timestamp cannot be read"
+    return "" if abs(now - signed_at) <= FRESH else "the timestamp is more than 5 minutes off"
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+
+def read_event(body: bytes) -> tuple[str, str, TicketNews | None]:
+    """(event id, kind, news) of Zendesk's own schema or of a trigger's body; empty and None where there is none."""
+    content = _object(body)
+    detail = content.get("detail")
+    if isinstance(detail, dict):
+        kind = _text(content.get("type"))
+        return _text(content.get("id")), kind[:LONGEST_ID], _news_of_event(kind, content, detail)
+    nested = content.get("ticket")
+    return "", "trigger" if content else "", _news_of_trigger(content | (nested if isinstance(nested, dict) else {}))
+
+
+def _news_of_event(kind: str, content: Mapping[str, Any], detail: Mapping[str, Any]) -> TicketNews | None:
+    number = answers.ticket_number(detail)
+    if number is None or (kind.startswith(EVENT_PREFIX) and not kind.startswith(TICKET_EVENT_PREFIX)):
+        return None
+    changed_at = _moment(detail.get("updated_at"))
+    status = _status(detail.get("status"))
+    is_deleted = kind in DELETIONS or (status == "deleted" and kind != UNDELETED)
+    if is_deleted or kind == UNDELETED:
+        # Deleting does not count as an update of the ticket, so its own time may lie before the last one we know.
+        changed_at = max(filter(None, [changed_at, _moment(content.get("time"))]), default=None)
+    return TicketNews(
+        number=str(number),
+        status="" if status == "deleted" else status,
+        assignee_id=_id(detail["assignee_id"]) if "assignee_id" in detail else None,
+        changed_at=changed_at,
+        is_deleted=is_deleted,
+        is_ours=_is_ours(detail),
+    )
+
+
+def _news_of_trigger(content: Mapping[str, Any]) -> TicketNews | None:
+    """Names of the fields are the administrator's; these are the ones that our own instructions and Zendesk's use."""
+    raw = next((content[name] for name in ("ticket_id", "number", "id") if content.get(name)), None)
+    number = answers.ticket_number({"id": raw.strip().removeprefix("#") if isinstance(raw, str) else raw})
+    if number is None:
+        return None
+    status = _status(content.get("status_category")) or _status(content.get("status"))
+    name = _text(content.get("assignee") or content.get("assignee_name"))
+    is_told = any(key in content for key in ("assignee_id", "assignee", "assignee_name"))
+    written = content.get("updated_at")
+    return TicketNews(
+        number=str(number),
+        status="" if status == "deleted" else status,
+        assignee_id=(_id(content.get("assignee_id")) if "assignee_id" in content or not name else None)
+        if is_told
+        else None,
+        assignee_name=name,
+        changed_at=_moment(written) if _has_seconds(written) else None,
+        is_deleted=status == "deleted",
+        is_ours=_is_ours(content),
+    )
+
+
+# --- Answers about tickets -------------------------------------------------------------------------------------------
+
+
+def read_tickets(reply: Reply) -> list[TicketNews]:
+    """News in the answer about one ticket or many. Raises Failure when it is neither."""
+    content = reply.json_object()
+    tickets = content.get("tickets", [content["ticket"]] if "ticket" in content else None)
+    if not isinstance(tickets, list):
+        raise unreadable(reply)
+    found = (_news_of_ticket(ticket) for ticket in tickets if isinstance(ticket, dict))
+    return [news for news in found if news is not None]
+
+
+def _news_of_ticket(ticket: Mapping[str, Any]) -> TicketNews | None:
+    number, status = answers.ticket_number(ticket), _status(ticket.get("status"))
+    if number is None or not status:
+        return None
+    return TicketNews(
+        number=str(number),
+        status="" if status == "deleted" else status,
+        assignee_id=_id(ticket["assignee_id"]) if "assignee_id" in ticket else None,
+        changed_at=_moment(ticket.get("updated_at")),
+        is_deleted=status == "deleted",
+        is_ours=_is_ours(ticket),
+    )
+
+
+def gone(number: str, reply: Reply) -> TicketNews:
+    """The ticket is not there any more, as of the moment of the answer by Zendesk's clock."""
+    try:
+        moment = parsedate_to_datetime(reply.headers.get("date", ""))
+    except (TypeError, ValueError):
+        return TicketNews(number, is_deleted=True)
+    return TicketNews(number, changed_at=moment if moment.tzinfo else moment.replace(tzinfo=UTC), is_deleted=True)
+
+
+def unreadable(reply: Reply) -> Failure:
+    words = "Zendesk's answer about tickets could not be read. Check the connection's address if this goes on."
+    return Failure(words, answers.excerpt(reply), status=reply.status)
+
+
+# --- Values ----------------------------------------------------------------------------------------------------------
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _status(value: Any) -> str:
+    return STATUSES.get(_text(value).lower(), "")
+
+
+def _id(value: Any) -> str:
+    """An agent's id; empty for nobody, which the webhooks write as null, an empty text or 0."""
+    number = answers.ticket_number({"id": value})
+    return "" if number is None else str(number)
+
+
+def _is_ours(ticket: Mapping[str, Any]) -> bool | None:
+    return _text(ticket["external_id"]).startswith(OUR_EXTERNAL_ID) if "external_id" in ticket else None
+
+
+def _moment(value: Any) -> datetime | None:
+    text = _text(value)
+    if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _has_seconds(value: Any) -> bool:
+    """A trigger's placeholder may write minutes only, which cannot tell which of two changes came last."""
+    return re.match(r"\S{10}[T ]\d\d:\d\d:\d\d", _text(value)) is not None

@@ -1,0 +1,169 @@
+"""Calls to Zendesk's webhooks API: find the webhook that calls us or make one, read its signing secret, remove it.
+
+Contract: developer.zendesk.com, API reference, Webhooks, "Webhooks" and "Verifying webhook authenticity". The API has
+request limits of its own, so its calls draw on a budget of their own.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from integrations.destinations.base import Credentials, Webhook
+from integrations.destinations.zendesk import answers, client, oauth
+from integrations.destinations.zendesk.ticket_news import PUBLIC_TEST_SECRET
+from integrations.http import Failure, Line, Reply
+
+PATH = "/api/v2/webhooks"
+BUDGET = "webhooks"
+SCOPE = "webhooks:read webhooks:write"
+MOST_PAGES = 20
+LONGEST_ID = 80
+SUBSCRIPTIONS = [
+    "zen:event-type:ticket.status_changed",
+    "zen:event-type:ticket.custom_status_changed",
+    "zen:event-type:ticket.agent_assignment_changed",
+    "zen:event-type:ticket.soft_deleted",
+    "zen:event-type:ticket.undeleted",
+]
+# A webhook of triggers: its kind was fixed when it was made, and an administrator writes its bodies.
+OF_TRIGGERS = "conditional_ticket_events"
+
+
+def set_up(line: Line, name: str, endpoint: str, credentials: Credentials) -> Webhook:
+    """The webhook that calls `endpoint`: the one that is there, put right where needed, or a new one. Raises Failure.
+
+    Safe to repeat: what an interrupted run made is found by its endpoint.
+    """
+    credentials = _for_webhooks(line, credentials)
+    there = next((row for row in _listed(line, credentials) if _calls(row, endpoint)), None)
+    if there is None:
+        webhook_id = _create(line, name, endpoint, credentials)
+    else:
+        webhook_id = _id_of(there)
+        _put_right(line, there, credentials)
+    return Webhook(webhook_id, _signing_secret(line, webhook_id, credentials))
+
+
+def remove(line: Line, webhook_id: str, credentials: Credentials) -> None:
+    """Removes the webhook; one that is gone already counts as removed. Raises Failure."""
+    reply = _call(line, "DELETE", _path_of(webhook_id), _for_webhooks(line, credentials))
+    if reply.status != 404 or answers.error_code(reply) == "InvalidEndpoint":
+        _accepted(reply)
+
+
+def _for_webhooks(line: Line, credentials: Credentials) -> Credentials:
+    """Where the connection's scopes do not reach webhooks, another token of its client serves and is not kept."""
+    scopes = oauth.scopes_of(credentials.settings).split()
+    if credentials.settings.get("sign_in") != "oauth_client" or "write" in scopes:
+        return credentials
+    wider = Credentials({**credentials.settings, "scopes": SCOPE}, credentials.secrets)
+    token = oauth.fetch_token(line, wider).value
+    line.secrets = (*line.secrets, token)
+    return Credentials(credentials.settings, credentials.secrets, token)
+
+
+def _listed(line: Line, credentials: Credentials) -> Iterator[dict[str, Any]]:
+    path = f"{PATH}?page%5Bsize%5D=100"
+    for _ in range(MOST_PAGES):
+        content = _accepted(_call(line, "GET", path, credentials))
+        rows = content.get("webhooks")
+        yield from (row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
+        following = _next_path(content, line.origin)
+        if not following or following == path:
+            return
+        path = following
+
+
+def _next_path(content: dict[str, Any], origin: str) -> str:
+    """Path and query of links.next. Where it leads to another host, nothing: credentials stay with the account."""
+    links = content.get("links")
+    raw = links.get("next") if isinstance(links, dict) else None
+    if not isinstance(raw, str) or not raw:
+        return ""
+    parts = urlsplit(raw)
+    if parts.netloc and parts.netloc != urlsplit(origin).netloc:
+        return ""
+    return f"{parts.path}?{parts.query}" if parts.path.startswith(PATH) else ""
+
+
+def _calls(row: dict[str, Any], endpoint: str) -> bool:
+    return str(row.get("endpoint") or "").rstrip("/") == endpoint.rstrip("/") and bool(_id_of(row))
+
+
+def _create(line: Line, name: str, endpoint: str, credentials: Credentials) -> str:
+    webhook = {
+        "name": name,
+        "endpoint": endpoint,
+        "http_method": "POST",
+        "request_format": "json",
+        "status": "active",
+        "subscriptions": SUBSCRIPTIONS,
+    }
+    content = _accepted(_call(line, "POST", PATH, credentials, {"webhook": webhook}))
+    made = content.get("webhook")
+    webhook_id = _id_of(made) if isinstance(made, dict) else ""
+    if not webhook_id:
+        raise Failure("Zendesk answered that it made the webhook, but the answer could not be read. Try again.")
+    return webhook_id
+
+
+def _put_right(line: Line, row: dict[str, Any], credentials: Credentials) -> None:
+    """Switches it on and subscribes it to what we need, and to whatever else it had."""
+    has = [str(name) for name in row.get("subscriptions") or []]
+    changes: dict[str, Any] = {}
+    if str(row.get("status")).lower() != "active":
+        changes["status"] = "active"
+    if OF_TRIGGERS not in has and not set(SUBSCRIPTIONS) <= set(has):
+        changes["subscriptions"] = list(dict.fromkeys([*has, *SUBSCRIPTIONS]))
+    if changes:
+        _accepted(_call(line, "PATCH", _path_of(_id_of(row)), credentials, {"webhook": changes}))
+
+
+def _signing_secret(line: Line, webhook_id: str, credentials: Credentials) -> str:
+    content = _accepted(_call(line, "GET", f"{_path_of(webhook_id)}/signing_secret", credentials))
+    holder = content.get("signing_secret")
+    secret = holder.get("secret") if isinstance(holder, dict) else None
+    if not isinstance(secret, str) or not secret or secret == PUBLIC_TEST_SECRET:
+        # Not quoted: whatever its shape, it may hold the secret.
+        raise Failure("The webhook is there, but Zendesk's answer with its signing secret could not be read.")
+    return secret
+
+
+def _call(line: Line, method: str, path: str, credentials: Credentials, content: Any = None) -> Reply:
+    headers = client.signed(credentials) | ({"Content-Type": "application/json"} if content is not None else {})
+    body = None if content is None else json.dumps(content).encode()
+    return line.call(method, path, headers=headers, body=body, budget=BUDGET, keep_reply=False)
+
+
+def _accepted(reply: Reply) -> dict[str, Any]:
+    """The answer's object. Raises Failure with words for this page: refusals here concern webhooks, not tickets."""
+    if 200 <= reply.status < 300:
+        return reply.json_object()
+    refused = answers.failure(reply)
+    refused.words = _words(reply.status) or refused.words
+    raise refused
+
+
+def _words(status: int) -> str:
+    if status == 403:
+        return (
+            "Zendesk does not let this sign-in manage webhooks (403): that takes an administrator, and for an OAuth "
+            f"client the scopes {SCOPE.replace(' ', ' and ')}."
+        )
+    if status in (400, 422):
+        return f"Zendesk refused the webhook ({status}): its own words below say why."
+    if status == 404:
+        return "This Zendesk account does not offer webhooks here (404)."
+    if status == 429:
+        return "Zendesk's limit for changes to webhooks is reached (429). Try again in a minute."
+    return ""
+
+
+def _id_of(row: dict[str, Any]) -> str:
+    webhook_id = row.get("id")
+    return str(webhook_id) if isinstance(webhook_id, str | int) and 0 < len(str(webhook_id)) <= LONGEST_ID else ""
+
+
+def _path_of(webhook_id: str) -> str:
+    return f"{PATH}/{quote(webhook_id, safe='')}"
