@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from sandbox.state import ACCOUNT_ID, State, now
 LARGEST_JOB = 100
 IN_FLIGHT_LIMIT = 30
 IN_FLIGHT_SECONDS = 60
+SECONDS_BETWEEN_LOOKS = 0.02
 UNFINISHED = ("queued", "working")
 
 
@@ -146,9 +148,17 @@ class JobRunner:
             if count == dies_after:
                 self._die(job)
                 return
-            if self._ending.wait(self._state.settings.job_seconds_per_ticket):
+            if self._pause():
                 return
         self._finish(job, "completed", "Completed")
+
+    def _pause(self) -> bool:
+        """Lets the time between two tickets pass, as long as it is set; True where the sandbox is ending."""
+        begun = time.monotonic()
+        while (left := begun + self._state.settings.job_seconds_per_ticket - time.monotonic()) > 0:
+            if self._ending.wait(min(left, SECONDS_BETWEEN_LOOKS)):
+                return True
+        return self._ending.is_set()
 
     def _make_one(self, job: sqlite3.Row, given: Any, index: int, count: int) -> bool:
         """Makes one ticket and keeps its result with it; False where the job is gone, as after a reset."""

@@ -8,15 +8,17 @@ One connection behind one lock serves every thread, so a transaction here is als
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sandbox.settings import Settings
 from sandbox.tables import LATER_COLUMNS, SCHEMA, SCHEMA_VERSION, TABLES, UPGRADES
+
+Derived = TypeVar("Derived")
 
 FIRST_TICKET_ID = 4001
 ADMIN_ID = 9001
@@ -50,6 +52,7 @@ class State:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._documents: dict[str, Any] = {}
+        self._derived: dict[str, Any] = {}
         self.webhooks_due = threading.Event()
         self._connection = sqlite3.connect(
             folder / "sandbox.sqlite3", check_same_thread=False, isolation_level=None, cached_statements=256
@@ -76,6 +79,7 @@ class State:
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 self._documents.clear()
+                self._derived.clear()
                 raise
             self._connection.execute("COMMIT")
 
@@ -127,6 +131,15 @@ class State:
         with self._lock:
             self.insert("INSERT OR REPLACE INTO documents VALUES (?, ?)", name, json.dumps(content))
             self._documents[name] = content
+            self._derived.clear()
+
+    def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
+        """What `make` gives out of the documents, made anew after one of them changed. It is shared as they are."""
+        with self._lock:
+            if name not in self._derived:
+                self._derived[name] = make()
+            found: Derived = self._derived[name]
+            return found
 
     def clear(self) -> None:
         """Forgets everything but the people every sandbox begins with; numbers start again."""
@@ -139,6 +152,7 @@ class State:
                 self.insert("INSERT INTO users (id, name, email, role, suspended) VALUES (?, ?, ?, ?, ?)", *person)
             self._settings = Settings()
             self._documents.clear()
+            self._derived.clear()
 
     def close(self) -> None:
         with self._lock:
