@@ -148,17 +148,20 @@ class JobRunner:
             if count == dies_after:
                 self._die(job)
                 return
-            if self._pause():
+            if self._pause(job):
                 return
         self._finish(job, "completed", "Completed")
 
-    def _pause(self) -> bool:
-        """Lets the time between two tickets pass, as long as it is set; True where the sandbox is ending."""
+    def _pause(self, job: sqlite3.Row) -> bool:
+        """Lets the time between two tickets pass, as it is set by now; True where the job is not to go on."""
         begun = time.monotonic()
         while (left := begun + self._state.settings.job_seconds_per_ticket - time.monotonic()) > 0:
-            if self._ending.wait(min(left, SECONDS_BETWEEN_LOOKS)):
+            if self._ending.wait(min(left, SECONDS_BETWEEN_LOOKS)) or not self._is_there(job):
                 return True
         return self._ending.is_set()
+
+    def _is_there(self, job: sqlite3.Row) -> bool:
+        return self._state.row("SELECT 1 FROM jobs WHERE id = ?", job["id"]) is not None
 
     def _make_one(self, job: sqlite3.Row, given: Any, index: int, count: int) -> bool:
         """Makes one ticket and keeps its result with it; False where the job is gone, as after a reset."""
