@@ -9,17 +9,18 @@ import secrets
 import sqlite3
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from typing import Any
 
 from sandbox import ticket_rules, tickets
-from sandbox.state import State, now
+from sandbox.state import ACCOUNT_ID, State, now
 
 LARGEST_JOB = 100
 IN_FLIGHT_LIMIT = 30
 IN_FLIGHT_SECONDS = 60
-ACCOUNT_ID = 18525119
+SECONDS_BETWEEN_LOOKS = 0.02
 UNFINISHED = ("queued", "working")
 
 
@@ -147,9 +148,20 @@ class JobRunner:
             if count == dies_after:
                 self._die(job)
                 return
-            if self._ending.wait(self._state.settings.job_seconds_per_ticket):
+            if self._pause(job):
                 return
         self._finish(job, "completed", "Completed")
+
+    def _pause(self, job: sqlite3.Row) -> bool:
+        """Lets the time between two tickets pass, as it is set by now; True where the job is not to go on."""
+        begun = time.monotonic()
+        while (left := begun + self._state.settings.job_seconds_per_ticket - time.monotonic()) > 0:
+            if self._ending.wait(min(left, SECONDS_BETWEEN_LOOKS)) or not self._is_there(job):
+                return True
+        return self._ending.is_set()
+
+    def _is_there(self, job: sqlite3.Row) -> bool:
+        return self._state.row("SELECT 1 FROM jobs WHERE id = ?", job["id"]) is not None
 
     def _make_one(self, job: sqlite3.Row, given: Any, index: int, count: int) -> bool:
         """Makes one ticket and keeps its result with it; False where the job is gone, as after a reset."""

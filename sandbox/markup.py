@@ -20,6 +20,8 @@ NAVIGATION = (
     ("/", "Overview"),
     ("/inbox", "Inbox"),
     ("/tickets", "Tickets"),
+    ("/people", "People"),
+    ("/schema", "Schema"),
     ("/subscriptions", "Subscriptions"),
     ("/events", "Events"),
     ("/khoros", "Khoros"),

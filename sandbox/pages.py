@@ -1,5 +1,5 @@
-"""The pages for people: the inbox and the faults. Those about one service alone are in `khoros_pages` and
-`zendesk_pages`.
+"""The pages for people: the inbox and the faults. Those about one service alone are in `khoros_pages`,
+`zendesk_pages` and `account_pages`.
 
 Every value is escaped by `filled`, which is the only way a page is put together. Every form is answered with a
 redirect, so that loading a page again repeats nothing.
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sandbox import inbox, khoros, sign_in
+from sandbox.account_pages import AccountPages
 from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, Routes, first_text, see_other
 from sandbox.faults import APIS, KINDS, Fault, fault_from
@@ -70,6 +71,7 @@ class Pages:
             ("GET", "/favicon.ico", self._icon),
             *KhorosPages(controls).routes,
             *ZendeskPages(controls).routes,
+            *AccountPages(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:

@@ -8,18 +8,21 @@ One connection behind one lock serves every thread, so a transaction here is als
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sandbox.settings import Settings
 from sandbox.tables import LATER_COLUMNS, SCHEMA, SCHEMA_VERSION, TABLES, UPGRADES
 
+Derived = TypeVar("Derived")
+
 FIRST_TICKET_ID = 4001
 ADMIN_ID = 9001
+ACCOUNT_ID = 18525119
 
 PEOPLE = (
     (ADMIN_ID, "Agent Example", "agent@example.com", "admin", 0),
@@ -39,12 +42,18 @@ def timestamp() -> str:
 
 
 class State:
-    """The file in `folder`, which is made where it is missing. Safe to share between threads."""
+    """The file in `folder`, which is made where it is missing. Safe to share between threads.
+
+    `webhooks_due` is set where there is a webhook to call. It may be set inside a transaction: whoever looks then
+    waits for its end.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._documents: dict[str, Any] = {}
+        self._derived: dict[str, Any] = {}
+        self.webhooks_due = threading.Event()
         self._connection = sqlite3.connect(
             folder / "sandbox.sqlite3", check_same_thread=False, isolation_level=None, cached_statements=256
         )
@@ -70,6 +79,7 @@ class State:
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 self._documents.clear()
+                self._derived.clear()
                 raise
             self._connection.execute("COMMIT")
 
@@ -121,6 +131,15 @@ class State:
         with self._lock:
             self.insert("INSERT OR REPLACE INTO documents VALUES (?, ?)", name, json.dumps(content))
             self._documents[name] = content
+            self._derived.clear()
+
+    def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
+        """What `make` gives out of the documents, made anew after one of them changed. It is shared as they are."""
+        with self._lock:
+            if name not in self._derived:
+                self._derived[name] = make()
+            found: Derived = self._derived[name]
+            return found
 
     def clear(self) -> None:
         """Forgets everything but the people every sandbox begins with; numbers start again."""
@@ -133,6 +152,7 @@ class State:
                 self.insert("INSERT INTO users (id, name, email, role, suspended) VALUES (?, ?, ?, ?, ?)", *person)
             self._settings = Settings()
             self._documents.clear()
+            self._derived.clear()
 
     def close(self) -> None:
         with self._lock:

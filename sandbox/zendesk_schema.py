@@ -48,12 +48,17 @@ def items(state: State, name: str) -> list[Item]:
 
 
 def listed(state: State, name: str) -> list[Item]:
-    return [item for item in items(state, name) if not _is_deleted(item)]
+    """A list without what is deleted. It is shared: not to be changed in place."""
+    return state.derived(f"listed {name}", lambda: [item for item in items(state, name) if not _is_deleted(item)])
 
 
 def usable(state: State, name: str) -> dict[int, Item]:
-    """What a ticket may refer to, by id."""
-    return {item["id"]: item for item in listed(state, name) if item.get("active", True)}
+    """What a ticket may refer to, by id. It is shared: not to be changed in place."""
+
+    def found() -> dict[int, Item]:
+        return {item["id"]: item for item in listed(state, name) if item.get("active", True)}
+
+    return state.derived(f"usable {name}", found)
 
 
 def everything(state: State) -> dict[str, list[Item]]:
@@ -61,8 +66,12 @@ def everything(state: State) -> dict[str, list[Item]]:
 
 
 def custom_fields(state: State) -> dict[int, Item]:
-    """The custom fields in use, by id."""
-    return {id_: field for id_, field in usable(state, "fields").items() if field["type"] in CUSTOM_TYPES}
+    """The custom fields in use, by id. It is shared: not to be changed in place."""
+
+    def found() -> dict[int, Item]:
+        return {id_: field for id_, field in usable(state, "fields").items() if field["type"] in CUSTOM_TYPES}
+
+    return state.derived("custom fields", found)
 
 
 def default_id(state: State, name: str) -> int | None:
