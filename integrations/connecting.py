@@ -101,7 +101,7 @@ def accept_code(connection: Connection, code: str) -> None:
     except NoPublicAddress as missing:
         raise NotConnected(str(missing)) from None
     except Failure as failure:
-        raise NotConnected(line.without_secrets(f"{failure.words} {failure.detail}".strip())) from None
+        raise NotConnected(f"{failure.words} {line.without_secrets(failure.detail)}".strip()) from None
     if not store_consent(connection, token):
         raise NotConnected(CHANGED_MEANWHILE)
     resume_if_an_answer_paused(connection)
@@ -163,8 +163,8 @@ def countdown(ends: date, today: date) -> str:
     if left < 0:
         return f"API tokens no longer work since {when}"
     if left == 0:
-        return f"API tokens stop working today, {when}"
-    return f"{left} day{'s' if left != 1 else ''} until {when}, when API tokens stop working"
+        return f"Zendesk's API tokens stop working today, {when}"
+    return f"API token: {left} day{'s' if left != 1 else ''} until {when}, when they stop working"
 
 
 def end_alarm(connection: Connection) -> str:

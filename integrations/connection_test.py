@@ -83,7 +83,7 @@ def _token_checks(destination: Destination, settings: Mapping[str, Any]) -> list
 
 def _failed(line: Line, problem: Failure | NotItsTurn) -> Check:
     detail = problem.detail if isinstance(problem, Failure) else ""
-    return Check(False, line.without_secrets(f"{problem} {detail}".strip()))
+    return Check(False, f"{problem} {line.without_secrets(detail)}".strip())
 
 
 def clock_checks(ahead: int) -> list[Check]:

@@ -391,6 +391,40 @@ def test_a_persons_pause_outlasts_connecting(admin: Client, account: Account, un
     assert unconnected.access_token
 
 
+def test_connecting_renewing_and_revoking_at_the_sandbox_itself(
+    admin: Client, sandbox: StandIn, portal: Any, subscription: Any, work: Any, settings: Any
+) -> None:
+    settings.PUBLIC_URL = "http://testserver"
+    plain = Secret.of(json.dumps({"client_secret": "sandbox-secret"}))
+    client = {"address": sandbox.url, "sign_in": "oauth_code", "client_id": "sandbox-client"}
+    connection = making.connection(sandbox.url, settings=client, secrets=plain)
+    come_back(admin, **allowed_at(sandbox, begun(admin, connection)))
+    first = Connection.objects.get().refresh_token.reveal()
+    sandbox.expire_tokens("access")
+    deliveries = [new_delivery(subscription, connection)]
+    work()
+    assert Connection.objects.get().refresh_token.reveal() != first
+    sandbox.revoke_tokens()
+    deliveries.append(new_delivery(subscription, connection))
+    work()
+    assert "Connect to Zendesk again" in Connection.objects.get().pause_reason
+    come_back(admin, **allowed_at(sandbox, begun(admin, connection)))
+    work()
+    assert [Delivery.objects.get(pk=row.pk).state for row in deliveries] == [State.DELIVERED] * 2
+    assert len(sandbox.tickets()) == 2
+
+
+def allowed_at(sandbox: StandIn, address: str) -> dict[str, str]:
+    """What a click on “Allow” brings the browser back with."""
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+    form = asked | {"decision": "allow"}
+    address = f"{sandbox.url}/oauth/authorizations/new"
+    answer = urllib3.PoolManager().request("POST", address, fields=form, encode_multipart=False, redirect=False)
+    assert answer.status in (302, 303)
+    told = parse_qs(urlsplit(answer.headers["Location"]).query)
+    return {name: values[0] for name, values in told.items()}
+
+
 # --- Testing ---------------------------------------------------------------------------------------------------------
 
 
@@ -610,9 +644,9 @@ def test_deliveries_wait_while_a_sign_in_is_wrong_and_go_on_when_a_good_one_is_s
 @pytest.mark.parametrize(
     ("today", "words"),
     [
-        (date(2027, 1, 30), "90 days until 30 April 2027, when API tokens stop working"),
-        (date(2027, 4, 29), "1 day until 30 April 2027, when API tokens stop working"),
-        (date(2027, 4, 30), "API tokens stop working today, 30 April 2027"),
+        (date(2027, 1, 30), "API token: 90 days until 30 April 2027, when they stop working"),
+        (date(2027, 4, 29), "API token: 1 day until 30 April 2027, when they stop working"),
+        (date(2027, 4, 30), "Zendesk's API tokens stop working today, 30 April 2027"),
         (date(2027, 5, 1), "API tokens no longer work since 30 April 2027"),
     ],
 )

@@ -144,6 +144,15 @@ def _by_status(reply: Reply) -> Failure:
 
 
 def _unauthorized(reply: Reply) -> Failure:
+    if error_code(reply) == "invalid_token":
+        return Failure(
+            "Zendesk did not accept the access token (401), and a new one did not help: the OAuth client or the "
+            "consent was probably taken back. Enter valid credentials on the connection, or connect to Zendesk again "
+            "there; it resumes by itself after that.",
+            permanent=True,
+            pauses=True,
+            renew_token=True,
+        )
     return Failure(
         "Zendesk did not accept the sign-in (401): the token or the e-mail address is wrong, or the token was "
         "deactivated (unused API tokens end after 30 days, all of them on 30 April 2027). Enter valid credentials on "
@@ -157,8 +166,8 @@ def _unauthorized(reply: Reply) -> Failure:
 def _forbidden(reply: Reply) -> Failure:
     if "scope" in own_words(reply).lower():
         return Failure(
-            "The connection's token lacks a scope (403). Give its OAuth client the scopes read and write for tickets, "
-            "then resume the connection.",
+            "The connection's token lacks a scope (403). Enter the scopes read write on the connection; it resumes by "
+            "itself when they are saved. Its test tells which scope is missing.",
             permanent=True,
             pauses=True,
         )

@@ -112,7 +112,7 @@ def _get(line: Line, path: str, credentials: Credentials) -> tuple[Reply | None,
     except Failure as failure:
         if failure.renew_token and credentials.access_token:
             raise
-        return None, line.without_secrets(f"{failure.words} {failure.detail}".strip())
+        return None, f"{failure.words} {line.without_secrets(failure.detail)}".strip()
     return reply, None
 
 
