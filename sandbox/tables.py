@@ -74,6 +74,12 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE TABLE IF NOT EXISTS job_items (
     job_number INTEGER NOT NULL, item_index INTEGER NOT NULL, result TEXT NOT NULL, PRIMARY KEY (job_number, item_index)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS webhook_calls (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, webhook_id TEXT NOT NULL, change_id TEXT NOT NULL, event_id TEXT NOT NULL,
+    invocation_id TEXT NOT NULL, body BLOB NOT NULL, attempt INTEGER NOT NULL, requested_at REAL NOT NULL,
+    due_at REAL NOT NULL, endpoint TEXT, headers TEXT, finished_at TEXT, status INTEGER, error TEXT
+);
+CREATE INDEX IF NOT EXISTS webhook_calls_to_make ON webhook_calls (id) WHERE finished_at IS NULL;
 """
 
 SCHEMA_VERSION = 3
@@ -98,6 +104,7 @@ TABLES = (
     "authorization_codes",
     "jobs",
     "job_items",
+    "webhook_calls",
 )
 
 # Columns that came after their table; a file that has them already is left as it is.

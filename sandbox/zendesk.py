@@ -13,6 +13,7 @@ from sandbox.zendesk_lists import ListCalls
 from sandbox.zendesk_oauth import OAuthCalls
 from sandbox.zendesk_people import NOBODY, PeopleCalls
 from sandbox.zendesk_tickets import TicketCalls
+from sandbox.zendesk_webhooks import WebhookCalls
 
 
 def with_request_id(answer: Answer) -> Answer:
@@ -29,6 +30,7 @@ class ZendeskApi:
             *JobCalls(state, runner, self._limits).routes,
             *ListCalls(state).routes,
             *PeopleCalls(state, self._limits).routes,
+            *WebhookCalls(state).routes,
         )
 
     def answer(self, request: Request) -> Answer:

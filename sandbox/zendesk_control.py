@@ -1,8 +1,8 @@
-"""The part of the control API that is about Zendesk: its lists, tickets, jobs, people, keys and tokens."""
+"""The part of the control API that is about Zendesk: its lists, tickets, jobs, people, webhooks, keys and tokens."""
 
 from typing import Any
 
-from sandbox import jobs, people, sign_in, tickets, tokens, zendesk_schema
+from sandbox import jobs, people, sign_in, tickets, tokens, webhooks, zendesk_schema
 from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, body_of, json_answer
 
@@ -21,6 +21,9 @@ class ZendeskControl:
             ("DELETE", "/control/tickets/([0-9]{1,18})", self._delete_ticket),
             ("GET", "/control/jobs", self._jobs),
             ("POST", "/control/jobs/forget", self._forget_jobs),
+            ("GET", "/control/webhooks", self._webhooks),
+            ("GET", "/control/webhook-calls", self._webhook_calls),
+            ("POST", "/control/webhook-calls/([0-9]{1,18})/repeat", self._repeat_webhook_call),
             ("POST", "/control/age-keys", self._age_keys),
             ("GET", "/control/users", self._users),
             ("POST", "/control/users", self._make_user),
@@ -84,6 +87,15 @@ class ZendeskControl:
         row = self._controls.person(user_id)
         identities = people.identities(self._state, row, request.origin)
         return {**people.shown(row, request.origin), "identities": identities}
+
+    def _webhooks(self, request: Request) -> Answer:
+        return json_answer(200, {"webhooks": webhooks.everything(self._state)})
+
+    def _webhook_calls(self, request: Request) -> Answer:
+        return json_answer(200, {"calls": webhooks.calls(self._state)})
+
+    def _repeat_webhook_call(self, request: Request, call_id: str) -> Answer:
+        return json_answer(201, {"id": webhooks.repeat(self._state, int(call_id))})
 
     def _tokens(self, request: Request) -> Answer:
         return json_answer(200, {"tokens": tokens.everything(self._state)})

@@ -76,6 +76,20 @@ class StandIn:
         """Ends access tokens, or those of the kinds given: "access", "refresh", "code"."""
         self.control("POST", "tokens/expire", {"kinds": kinds or ["access"]})
 
+    def webhooks(self) -> list[dict[str, Any]]:
+        """With their signing_secret."""
+        found: list[dict[str, Any]] = self.control("GET", "webhooks")["webhooks"]
+        return found
+
+    def webhook_calls(self) -> list[dict[str, Any]]:
+        """Every call of Zendesk's webhooks: id, body, headers, attempt, status, error, finished_at."""
+        found: list[dict[str, Any]] = self.control("GET", "webhook-calls")["calls"]
+        return found
+
+    def repeat_webhook_call(self, call_id: int) -> None:
+        """Sends the same bytes again, signature and all."""
+        self.control("POST", f"webhook-calls/{call_id}/repeat")
+
     def jobs(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.control("GET", "jobs")["jobs"]
         return found

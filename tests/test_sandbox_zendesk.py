@@ -1,11 +1,16 @@
 """The stand-in for Zendesk, over sockets: what it promises, and every habit the real one may have."""
 
 import base64
+import hashlib
+import hmac
 import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -20,6 +25,7 @@ from tests.stand_in import StandIn, http
 FIXTURES = Path(__file__).parent / "fixtures" / "zendesk"
 TOKEN = "agent@example.com/token:sandbox-zendesk-token"
 BASIC = {"Authorization": f"Basic {base64.b64encode(TOKEN.encode()).decode()}"}
+CONDITIONAL = "conditional_ticket_events"
 REDIRECT = "https://portal.example.com/back?tenant=1"
 COMMENT = {"body": "The parcel is late.", "public": False}
 
@@ -97,6 +103,17 @@ class Zendesk(StandIn):
         target = urlsplit(answer.headers.get("Location", ""))
         return SimpleNamespace(status=answer.status, target=target, query=dict(parse_qsl(target.query)))
 
+    def add_webhook(self, endpoint: str, /, *events: str, **wanted: Any) -> Any:
+        given = {"name": "Portal", "endpoint": endpoint, "http_method": "POST", "request_format": "json"}
+        subscriptions = [event if event == CONDITIONAL else f"zen:event-type:ticket.{event}" for event in events]
+        webhook = {**given, "status": "active", "subscriptions": subscriptions, **wanted}
+        return self.ask("POST", "/api/v2/webhooks", {"webhook": webhook})
+
+    def secret(self) -> str:
+        """That of the only webhook."""
+        webhook_id = self.get("webhooks")["webhooks"][0]["id"]
+        return str(self.get(f"webhooks/{webhook_id}/signing_secret")["signing_secret"]["secret"])
+
     def create_many(self, count: int) -> str:
         """Starts a job and returns its id."""
         tickets = [{"subject": f"Number {number}", "comment": COMMENT} for number in range(count)]
@@ -144,6 +161,32 @@ def zendesk(shared: Zendesk) -> Zendesk:
     shared.reset()
     shared.change_settings(rate_limit=0)
     return shared
+
+
+@pytest.fixture
+def receiver() -> Iterator[Any]:
+    """An address to call, what arrived there in order (.headers, .raw, .body), and the statuses it answers first."""
+    arrived: list[Any] = []
+    statuses: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            arrived.append(SimpleNamespace(headers=self.headers, raw=raw, body=json.loads(raw)))
+            self.send_response(statuses.pop(0) if statuses else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/in?a=1", arrived=arrived, statuses=statuses)
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 # Lists
@@ -928,6 +971,204 @@ def test_others_use_the_limit_as_well(zendesk: Zendesk) -> None:
     zendesk.change_settings(rate_limit=700, others_use_per_minute=1_000_000)
     assert zendesk.ask("GET", "/api/v2/groups").status == 200
     assert until(lambda: zendesk.ask("GET", "/api/v2/groups").status == 429)
+
+
+# Webhooks
+
+
+def signed(call: Any, secret: str) -> bool:
+    message = call.headers["X-Zendesk-Webhook-Signature-Timestamp"].encode() + call.raw
+    digest = hmac.new(secret.encode(), message, hashlib.sha256).digest()
+    return bool(call.headers["X-Zendesk-Webhook-Signature"] == base64.b64encode(digest).decode())
+
+
+def arrived(receiver: Any, count: int) -> list[Any]:
+    """The calls, once so many have come."""
+    return list(until(lambda: len(receiver.arrived) >= count and receiver.arrived))
+
+
+def test_a_webhook_is_answered_in_the_recorded_shape(zendesk: Zendesk) -> None:
+    answer = zendesk.add_webhook("https://portal.example.com/in", "status_changed")
+    webhook = answer.json["webhook"]
+    recorded_keys = "id name description status subscriptions created_at created_by endpoint http_method request_format"
+    assert (answer.status, webhook.keys()) == (201, set(recorded_keys.split()))
+    assert zendesk.get(f"webhooks/{webhook['id']}")["webhook"] == webhook
+    assert len(webhook["id"]) == 26
+    listed = zendesk.get("webhooks?page[size]=1")
+    assert (listed["webhooks"], listed["meta"]["has_more"]) == ([webhook], False)
+    assert zendesk.webhooks()[0]["signing_secret"] == zendesk.secret()
+
+
+def test_a_webhook_is_changed_and_deleted(zendesk: Zendesk) -> None:
+    address = f"/api/v2/webhooks/{zendesk.add_webhook('https://a.example', CONDITIONAL).json['webhook']['id']}"
+    assert zendesk.ask("PATCH", address, {"webhook": {"status": "inactive"}}).status == 204
+    assert zendesk.ask("PUT", address, {"webhook": {"status": "active"}}).status == 400
+    assert zendesk.webhooks()[0]["status"] == "inactive"
+    assert zendesk.ask("POST", f"{address}/signing_secret").status == 201
+    assert zendesk.ask("DELETE", address).status == 204
+    assert zendesk.ask("GET", address).json["errors"][0].keys() == {"code", "title", "detail"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": ""},
+        {"endpoint": "ftp://a.example"},
+        {"http_method": "HEAD"},
+        {"request_format": "yaml"},
+        {"status": None},
+        {"subscriptions": ["nonsense"]},
+        {"subscriptions": [CONDITIONAL, "zen:event-type:ticket.created"]},
+        {"subscriptions": ["zen:event-type:ticket.created"], "http_method": "GET"},
+    ],
+)
+def test_a_bad_webhook_is_refused(zendesk: Zendesk, wrong: dict[str, Any]) -> None:
+    answer = zendesk.add_webhook("https://a.example", **wrong)
+    assert (answer.status, len(answer.json["errors"])) == (400, 1)
+    assert zendesk.webhooks() == []
+
+
+def test_setting_up_webhooks_can_be_refused(zendesk: Zendesk) -> None:
+    zendesk.change_settings(refuse_webhook_setup=True)
+    answer = zendesk.add_webhook("https://a.example", "created")
+    assert (answer.status, answer.json["errors"][0]["code"]) == (403, "Forbidden")
+    webhooks_only = zendesk.token("webhooks:write")
+    zendesk.change_settings(refuse_webhook_setup=False)
+    assert zendesk.ask("POST", "/api/v2/webhooks", {"webhook": {}}, webhooks_only).status == 400
+
+
+def test_a_change_is_told_to_who_wants_to_know_and_signed(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "status_changed", "agent_assignment_changed")
+    ticket = zendesk.create(external_id="khoros:1", subject="¿Dónde? 🚚")
+    zendesk.update(ticket["id"], assignee_id=9002, tags=["x"])
+    status, assignee = arrived(receiver, 2)
+    assert all(signed(call, zendesk.secret()) for call in (status, assignee))
+    assert status.headers["User-Agent"] == "Zendesk Webhook"
+    assert status.headers["X-Zendesk-Webhook-Id"] == zendesk.webhooks()[0]["id"]
+    assert status.headers["X-Zendesk-Account-Id"] == str(status.body["account_id"])
+    assert (status.body["type"], status.body["subject"]) == (
+        "zen:event-type:ticket.status_changed",
+        f"zen:ticket:{ticket['id']}",
+    )
+    detail, event = status.body["detail"], status.body["event"]
+    assert (detail["id"], detail["status"], detail["assignee_id"]) == (str(ticket["id"]), "OPEN", "9002")
+    assert (detail["external_id"], detail["tags"], detail["group_id"]) == ("khoros:1", ["x"], None)
+    assert (event["previous"], event["current"]) == ("NEW", "OPEN")
+    assert event["meta"]["sequence"]["id"] == assignee.body["event"]["meta"]["sequence"]["id"]
+    assert (assignee.body["event"]["previous"], assignee.body["event"]["current"]) == (None, "9002")
+    assert status.body["id"] != assignee.body["id"]
+    assert detail["updated_at"] == zendesk.tickets()[0]["updated_at"]
+
+
+def test_what_an_agent_does_is_told_as_well(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created", "comment_added", "soft_deleted")
+    ticket = zendesk.create()
+    zendesk.change_ticket(ticket["id"], comment={"body": "Called back", "public": False}, by=9002)
+    zendesk.delete_ticket(ticket["id"])
+    types = [call.body["type"].rpartition(".")[2] for call in arrived(receiver, 3)]
+    assert types == ["created", "comment_added", "soft_deleted"]
+    assert receiver.arrived[1].body["event"]["comment"]["body"] == "Called back"
+    assert receiver.arrived[1].body["detail"]["actor_id"] == "9002"
+
+
+def test_a_trigger_tells_what_an_administrator_wrote(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, CONDITIONAL)
+    ticket = zendesk.create()
+    (call,) = arrived(receiver, 1)
+    assert (call.body["ticket_id"], call.body["status"]) == (str(ticket["id"]), "New")
+    assert signed(call, zendesk.secret())
+
+
+def test_only_active_webhooks_are_called(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created", status="inactive")
+    zendesk.add_webhook(receiver.url, "status_changed")
+    ticket = zendesk.create()
+    zendesk.update(ticket["id"], status="solved")
+    (call,) = arrived(receiver, 1)
+    assert call.body["event"]["current"] == "SOLVED"
+    assert len(zendesk.webhook_calls()) == 1
+
+
+@pytest.mark.parametrize("failure", [500, 503, 429])
+def test_a_call_that_fails_is_made_again_with_the_same_event(zendesk: Zendesk, receiver: Any, failure: int) -> None:
+    zendesk.add_webhook(receiver.url, "created")
+    receiver.statuses.append(failure)
+    zendesk.create()
+    first, second = arrived(receiver, 2)
+    assert first.raw == second.raw
+    assert signed(second, zendesk.secret())
+    done = until(
+        lambda: [call for call in zendesk.webhook_calls() if call["finished_at"]][1:] and zendesk.webhook_calls()
+    )
+    assert [(call["attempt"], call["status"]) for call in done] == [(1, failure), (2, 200)]
+
+
+def test_a_call_is_made_three_times_at_most(zendesk: Zendesk) -> None:
+    zendesk.add_webhook("http://127.0.0.1:9/in", "created")
+    zendesk.create()
+    calls = until(lambda: len(found := zendesk.webhook_calls()) == 3 and found[2]["finished_at"] and found)
+    assert [call["error"] for call in calls] == ["connection refused"] * 3
+    assert len({call["event_id"] for call in calls}) == 1
+
+
+def test_a_refusal_is_not_tried_again(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created")
+    receiver.statuses.append(403)
+    zendesk.create()
+    zendesk.create()
+    arrived(receiver, 2)
+    assert [call["attempt"] for call in zendesk.webhook_calls()] == [1, 1]
+
+
+def test_webhooks_can_call_twice(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.change_settings(webhooks_twice=True)
+    zendesk.add_webhook(receiver.url, "created")
+    zendesk.create()
+    first, second = arrived(receiver, 2)
+    assert first.body["id"] == second.body["id"]
+
+
+def test_webhooks_can_call_out_of_order(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.change_settings(webhooks_out_of_order=True)
+    zendesk.add_webhook(receiver.url, "created", "status_changed")
+    ticket = zendesk.create()
+    zendesk.update(ticket["id"], status="solved")
+    types = [call.body["type"].rpartition(".")[2] for call in arrived(receiver, 2)]
+    assert types == ["status_changed", "created"]
+
+
+def test_webhooks_can_keep_silent(zendesk: Zendesk) -> None:
+    zendesk.add_webhook("http://127.0.0.1:9/in", "created")
+    zendesk.change_settings(webhooks_off=True)
+    zendesk.create()
+    assert zendesk.webhook_calls() == []
+
+
+def test_the_clock_of_webhooks_can_be_wrong(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.change_settings(webhook_clock_seconds=-3600)
+    zendesk.add_webhook(receiver.url, "created")
+    zendesk.create()
+    (call,) = arrived(receiver, 1)
+    stamp = datetime.fromisoformat(call.headers["X-Zendesk-Webhook-Signature-Timestamp"])
+    assert 3590 < (datetime.now(UTC) - stamp).total_seconds() < 3620
+    assert signed(call, zendesk.secret())
+
+
+def test_a_call_can_be_repeated_byte_by_byte(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created")
+    zendesk.create()
+    until(lambda: zendesk.webhook_calls()[0]["finished_at"])
+    zendesk.repeat_webhook_call(zendesk.webhook_calls()[0]["id"])
+    first, second = arrived(receiver, 2)
+    assert (first.raw, first.headers.items()) == (second.raw, second.headers.items())
+    assert zendesk.ask("POST", "/control/webhook-calls/999/repeat").status == 404
+
+
+def test_jobs_tell_webhooks_too(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created")
+    zendesk.create_many(3)
+    ids = {call.body["detail"]["id"] for call in arrived(receiver, 3)}
+    assert ids == {str(ticket["id"]) for ticket in zendesk.tickets()}
 
 
 # Older files
