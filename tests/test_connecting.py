@@ -211,6 +211,22 @@ def test_a_renewal_begun_before_somebody_saved_other_credentials_overwrites_noth
     assert read_secrets(consented) == {"client_secret": "another"}
 
 
+def test_the_new_pair_is_stored_although_the_database_fails_for_a_moment(
+    account: Account, consented: Connection
+) -> None:
+    account.refresh_seconds, account.seconds_ahead = 0.5, 7200
+    renewing = in_thread(lambda: signed_in_by(consented))
+    wait_for(lambda: bool(account.refreshes()))
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE integrations_connection RENAME TO away")
+        time.sleep(1.0)
+        cursor.execute("ALTER TABLE away RENAME TO integrations_connection")
+    renewing.join()
+    consented.refresh_from_db()
+    assert consented.refresh_token.reveal() in account.pairs
+    assert consented.renewing_until is None
+
+
 def test_a_refused_renewal_uses_what_a_person_consented_to_meanwhile(account: Account, consented: Connection) -> None:
     account.revoke()
     account.refresh_seconds = 0.6
@@ -385,7 +401,8 @@ def test_from_another_host_name_the_person_is_told_where_to_go(
 
 def test_a_persons_pause_outlasts_connecting(admin: Client, account: Account, unconnected: Connection) -> None:
     connections.pause(Connection.objects.all(), "A person's reason", None, by="someone")
-    come_back(admin, **account.consent(begun(admin, unconnected)))
+    html = come_back(admin, **account.consent(begun(admin, unconnected)))
+    assert "someone paused the connection: resume it" in html
     unconnected.refresh_from_db()
     assert unconnected.paused_by == "someone"
     assert unconnected.access_token
@@ -608,7 +625,7 @@ def test_another_client_forgets_the_old_ones_tokens(admin: Client, account: Acco
     consented.refresh_from_db()
     assert not consented.access_token
     assert not consented.refresh_token
-    assert consented.granted_scope == ""
+    assert (consented.granted_scope, consented.checks, consented.checked_at) == ("", [], None)
     assert "Not connected yet" in answer.content.decode() or "Not connected yet" in page(
         admin, f"connection/{consented.pk}/change/"
     )

@@ -206,7 +206,10 @@ class ConnectingAdmin(ConfigurationAdmin):
             self.message_user(request, str(reason), messages.ERROR)
             return
         note_action(request, Connection, [connection.pk], "Connected to Zendesk by consent")
-        self.message_user(request, "Connected to Zendesk. Deliveries that waited go on.", messages.SUCCESS)
+        connection.refresh_from_db()
+        paused_by = connection.paused_by
+        after = f"{paused_by} paused the connection: resume it." if paused_by else "Deliveries that waited go on."
+        self.message_user(request, f"Connected to Zendesk. {after}", messages.SUCCESS)
         self._test(request, connection)
 
     def move(self, request: HttpRequest, object_id: int) -> HttpResponse:

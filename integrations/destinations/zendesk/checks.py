@@ -133,4 +133,4 @@ def scope_checks(scope: str) -> list[Check]:
 def _lacking(scopes: tuple[str, ...], what: str, needed: bool, granted: str) -> Check:
     wanted = " or ".join(scopes)
     words = f"The token lacks the scope {wanted}, needed for {what}. It has: {granted}."
-    return Check(False if needed else None, words if needed else f"{words} Without it only that is not possible.")
+    return Check(False if needed else None, words if needed else f"{words} All else works without it.")
