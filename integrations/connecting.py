@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from integrations import connection_test, connections, database_time
 from integrations.addresses import NoPublicAddress, public_url
-from integrations.credentials import clock_noted, store_consent, token_columns, unreadable
+from integrations.credentials import listened, note_last, store_consent, token_columns, unreadable
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Check, Credentials, Token
 from integrations.encryption import Secret, UnreadableSecret
@@ -94,16 +94,17 @@ def accept_code(connection: Connection, code: str) -> None:
     try:
         plain = read_secrets(connection)
         line.secrets = (*plain.values(), code)
-        with clock_noted(connection, line):
+        with listened(line) as heard:
             token = destination.exchange_code(line, Credentials(connection.settings, plain), code, consent_address())
     except UnreadableSecret:
         raise NotConnected(unreadable(connection).words) from None
     except NoPublicAddress as missing:
         raise NotConnected(str(missing)) from None
     except Failure as failure:
-        raise NotConnected(line.without_secrets(f"{failure.words} {failure.detail}".strip())) from None
+        raise NotConnected(f"{failure.words} {line.without_secrets(failure.detail)}".strip()) from None
     if not store_consent(connection, token):
         raise NotConnected(CHANGED_MEANWHILE)
+    note_last(connection, heard)
     resume_if_an_answer_paused(connection)
 
 
@@ -163,8 +164,8 @@ def countdown(ends: date, today: date) -> str:
     if left < 0:
         return f"API tokens no longer work since {when}"
     if left == 0:
-        return f"API tokens stop working today, {when}"
-    return f"{left} day{'s' if left != 1 else ''} until {when}, when API tokens stop working"
+        return f"Zendesk's API tokens stop working today, {when}"
+    return f"API token: {left} day{'s' if left != 1 else ''} until {when}, when they stop working"
 
 
 def end_alarm(connection: Connection) -> str:

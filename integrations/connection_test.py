@@ -12,7 +12,7 @@ import structlog
 from django.db.models.functions import Now
 
 from integrations import clock
-from integrations.credentials import clock_noted, credentials_of, fresh_credentials, renewed_credentials
+from integrations.credentials import credentials_of, fresh_credentials, listened, note_last, renewed_credentials
 from integrations.database_pool import release_database
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Check, Credentials, Token
@@ -30,8 +30,9 @@ def carry_out(connection: Connection) -> list[Check]:
     """Tests what is stored; what was found is kept, and shown on the connection's page."""
     destination = DESTINATIONS[connection.kind]
     line = test_line(destination, connection.settings)
-    with clock_noted(connection, line):
+    with listened(line) as heard:
         checks = _checks(connection, destination, line)
+    note_last(connection, heard)
     checks += clock_checks(connection.clock_ahead_seconds)
     keep(connection, checks)
     log.info("connection tested", connection_id=connection.pk, is_good=all(check.ok is not False for check in checks))
@@ -83,7 +84,7 @@ def _token_checks(destination: Destination, settings: Mapping[str, Any]) -> list
 
 def _failed(line: Line, problem: Failure | NotItsTurn) -> Check:
     detail = problem.detail if isinstance(problem, Failure) else ""
-    return Check(False, line.without_secrets(f"{problem} {detail}".strip()))
+    return Check(False, f"{problem} {line.without_secrets(detail)}".strip())
 
 
 def clock_checks(ahead: int) -> list[Check]:

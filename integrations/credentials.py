@@ -121,9 +121,10 @@ def _renewed(
 
 def _fetched(connection: Connection, destination: Destination, line: Line, secrets: dict[str, str]) -> str:
     release_database()
-    with clock_noted(connection, line):
+    with listened(line) as heard:
         fresh = destination.fetch_token(line, Credentials(connection.settings, secrets))
     _store(_unchanged(connection), connection, fresh)
+    note_last(connection, heard)
     log.info("access token fetched", connection_id=connection.pk)
     return fresh.value
 
@@ -163,7 +164,7 @@ def _renewed_by_one(
 
 
 class _Replaced(Exception):
-    """The pair was refused, but a person has consented anew meanwhile: there is another one."""
+    """The pair was refused, but the row is not as it was claimed: somebody consented anew, or holds the claim now."""
 
 
 def _claim(connection: Connection) -> bool:
@@ -171,7 +172,10 @@ def _claim(connection: Connection) -> bool:
     free = _unchanged(connection).filter(
         Q(renewing_until__isnull=True) | Q(renewing_until__lte=Now()), refresh_token=connection.refresh_token
     )
-    return free.update(renewing_until=seconds_from_now(CLAIM_SECONDS)) == 1
+    if not free.update(renewing_until=seconds_from_now(CLAIM_SECONDS)):
+        return False
+    connection.refresh_from_db(fields=["renewing_until"])
+    return True
 
 
 def _refreshed(connection: Connection, destination: Destination, line: Line, secrets: dict[str, str]) -> str:
@@ -180,14 +184,16 @@ def _refreshed(connection: Connection, destination: Destination, line: Line, sec
     line.secrets = (*line.secrets, old)
     release_database()
     try:
-        with clock_noted(connection, line):
+        with listened(line) as heard:
             fresh = destination.refresh(line, Credentials(connection.settings, secrets), old)
     except Exception:
-        if not mine.update(renewing_until=None):
+        if not mine.filter(renewing_until=connection.renewing_until).update(renewing_until=None):
             raise _Replaced from None
         raise
+    # Nothing comes between the answer and the store: the new pair exists nowhere else.
     line.secrets = (*line.secrets, fresh.refresh_token)
     _surely(lambda: _store(mine, connection, fresh))
+    note_last(connection, heard)
     log.info("access token renewed", connection_id=connection.pk)
     return fresh.value
 
@@ -242,8 +248,8 @@ def _end_of(token: Token) -> datetime | None:
 
 
 @contextmanager
-def clock_noted(connection: Connection, line: Line) -> Iterator[None]:
-    """Notes from the answers given within what the other side's clock shows."""
+def listened(line: Line) -> Iterator[list[Reply]]:
+    """The answers given within, beside whoever else hears them."""
     before, heard = line.heard, list[Reply]()
 
     def hear(budget: str, reply: Reply) -> None:
@@ -252,8 +258,12 @@ def clock_noted(connection: Connection, line: Line) -> Iterator[None]:
 
     line.heard = hear
     try:
-        yield
+        yield heard
     finally:
         line.heard = before
+
+
+def note_last(connection: Connection, heard: list[Reply]) -> None:
+    """Notes what the other side's clock shows."""
     for reply in heard[-1:]:
         note_clock(connection, reply)

@@ -211,6 +211,22 @@ def test_a_renewal_begun_before_somebody_saved_other_credentials_overwrites_noth
     assert read_secrets(consented) == {"client_secret": "another"}
 
 
+def test_the_new_pair_is_stored_although_the_database_fails_for_a_moment(
+    account: Account, consented: Connection
+) -> None:
+    account.refresh_seconds, account.seconds_ahead = 0.5, 7200
+    renewing = in_thread(lambda: signed_in_by(consented))
+    wait_for(lambda: bool(account.refreshes()))
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE integrations_connection RENAME TO away")
+        time.sleep(1.0)
+        cursor.execute("ALTER TABLE away RENAME TO integrations_connection")
+    renewing.join()
+    consented.refresh_from_db()
+    assert consented.refresh_token.reveal() in account.pairs
+    assert consented.renewing_until is None
+
+
 def test_a_refused_renewal_uses_what_a_person_consented_to_meanwhile(account: Account, consented: Connection) -> None:
     account.revoke()
     account.refresh_seconds = 0.6
@@ -385,10 +401,45 @@ def test_from_another_host_name_the_person_is_told_where_to_go(
 
 def test_a_persons_pause_outlasts_connecting(admin: Client, account: Account, unconnected: Connection) -> None:
     connections.pause(Connection.objects.all(), "A person's reason", None, by="someone")
-    come_back(admin, **account.consent(begun(admin, unconnected)))
+    html = come_back(admin, **account.consent(begun(admin, unconnected)))
+    assert "someone paused the connection: resume it" in html
     unconnected.refresh_from_db()
     assert unconnected.paused_by == "someone"
     assert unconnected.access_token
+
+
+def test_connecting_renewing_and_revoking_at_the_sandbox_itself(
+    admin: Client, sandbox: StandIn, portal: Any, subscription: Any, work: Any, settings: Any
+) -> None:
+    settings.PUBLIC_URL = "http://testserver"
+    plain = Secret.of(json.dumps({"client_secret": "sandbox-secret"}))
+    client = {"address": sandbox.url, "sign_in": "oauth_code", "client_id": "sandbox-client"}
+    connection = making.connection(sandbox.url, settings=client, secrets=plain)
+    come_back(admin, **allowed_at(sandbox, begun(admin, connection)))
+    first = Connection.objects.get().refresh_token.reveal()
+    sandbox.expire_tokens("access")
+    deliveries = [new_delivery(subscription, connection)]
+    work()
+    assert Connection.objects.get().refresh_token.reveal() != first
+    sandbox.revoke_tokens()
+    deliveries.append(new_delivery(subscription, connection))
+    work()
+    assert "Connect to Zendesk again" in Connection.objects.get().pause_reason
+    come_back(admin, **allowed_at(sandbox, begun(admin, connection)))
+    work()
+    assert [Delivery.objects.get(pk=row.pk).state for row in deliveries] == [State.DELIVERED] * 2
+    assert len(sandbox.tickets()) == 2
+
+
+def allowed_at(sandbox: StandIn, address: str) -> dict[str, str]:
+    """What a click on “Allow” brings the browser back with."""
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+    form = asked | {"decision": "allow"}
+    address = f"{sandbox.url}/oauth/authorizations/new"
+    answer = urllib3.PoolManager().request("POST", address, fields=form, encode_multipart=False, redirect=False)
+    assert answer.status in (302, 303)
+    told = parse_qs(urlsplit(answer.headers["Location"]).query)
+    return {name: values[0] for name, values in told.items()}
 
 
 # --- Testing ---------------------------------------------------------------------------------------------------------
@@ -574,7 +625,7 @@ def test_another_client_forgets_the_old_ones_tokens(admin: Client, account: Acco
     consented.refresh_from_db()
     assert not consented.access_token
     assert not consented.refresh_token
-    assert consented.granted_scope == ""
+    assert (consented.granted_scope, consented.checks, consented.checked_at) == ("", [], None)
     assert "Not connected yet" in answer.content.decode() or "Not connected yet" in page(
         admin, f"connection/{consented.pk}/change/"
     )
@@ -610,9 +661,9 @@ def test_deliveries_wait_while_a_sign_in_is_wrong_and_go_on_when_a_good_one_is_s
 @pytest.mark.parametrize(
     ("today", "words"),
     [
-        (date(2027, 1, 30), "90 days until 30 April 2027, when API tokens stop working"),
-        (date(2027, 4, 29), "1 day until 30 April 2027, when API tokens stop working"),
-        (date(2027, 4, 30), "API tokens stop working today, 30 April 2027"),
+        (date(2027, 1, 30), "API token: 90 days until 30 April 2027, when they stop working"),
+        (date(2027, 4, 29), "API token: 1 day until 30 April 2027, when they stop working"),
+        (date(2027, 4, 30), "Zendesk's API tokens stop working today, 30 April 2027"),
         (date(2027, 5, 1), "API tokens no longer work since 30 April 2027"),
     ],
 )

@@ -24,7 +24,7 @@ from integrations.destinations.zendesk.forms import checked_scopes
 from integrations.destinations.zendesk.oauth import DEFAULT_SCOPES, LONGEST_SCOPE
 from integrations.models import Connection
 
-LEVELS = {True: messages.SUCCESS, False: messages.ERROR, None: messages.INFO}
+LEVELS = {False: messages.ERROR, None: messages.INFO}
 STATES = {True: "good", False: "bad", None: "note"}
 IN_SESSION = "consent"
 
@@ -65,16 +65,18 @@ class ConnectingAdmin(ConfigurationAdmin):
     @admin.display(description="Signs in with")
     def sign_in_words(self, connection: Connection) -> str:
         if ends := connecting.end_words(connection):
-            return ends
+            return ends.partition(", when")[0]
         if self._lacks_consent(connection):
             return "OAuth: not connected yet"
         return "OAuth" if DESTINATIONS[connection.kind].needs_token(connection.settings) else "–"
 
     @admin.display(description="Redirect URL")
     def redirect_url_words(self, connection: Connection) -> str:
-        words = "Enter it in Zendesk's Admin Center as the redirect URL of the OAuth client."
+        words = (
+            "For OAuth with consent only: enter it in Zendesk's Admin Center as the redirect URL of the OAuth client."
+        )
         address = connecting.consent_address_words()
-        return format_html('<code>{}</code><br><span class="cb-quiet">{}</span>', address, words)
+        return format_html('<span class="cb-address">{}</span><br><span class="cb-quiet">{}</span>', address, words)
 
     @staticmethod
     def _lacks_consent(connection: Connection) -> bool:
@@ -83,9 +85,8 @@ class ConnectingAdmin(ConfigurationAdmin):
 
     def sign_in_fields(self, connection: Connection | None) -> list[str]:
         """Further fields of the page's section about the account."""
-        if connection is None or not DESTINATIONS[connection.kind].asks_consent(connection.settings):
-            return []
-        return ["redirect_url_words"]
+        is_asked = connection is None or DESTINATIONS[connection.kind].asks_consent(connection.settings)
+        return ["redirect_url_words"] if is_asked else []
 
     def sign_in_notices(self, connection: Connection) -> list[tuple[str, str]]:
         found = []
@@ -136,8 +137,12 @@ class ConnectingAdmin(ConfigurationAdmin):
         self._tell(request, connection_test.carry_out(connection))
 
     def _tell(self, request: HttpRequest, checks: list[Check]) -> None:
+        """What is well in one message, what is not in one each."""
+        if well := " ".join(check.words for check in checks if check.ok):
+            self.message_user(request, f"Tested: {well}", messages.SUCCESS)
         for check in checks:
-            self.message_user(request, check.words, LEVELS[check.ok])
+            if not check.ok:
+                self.message_user(request, check.words, LEVELS[check.ok])
 
     # --- Pages of their own ---
 
@@ -201,7 +206,10 @@ class ConnectingAdmin(ConfigurationAdmin):
             self.message_user(request, str(reason), messages.ERROR)
             return
         note_action(request, Connection, [connection.pk], "Connected to Zendesk by consent")
-        self.message_user(request, "Connected to Zendesk. Deliveries that waited go on.", messages.SUCCESS)
+        connection.refresh_from_db()
+        paused_by = connection.paused_by
+        after = f"{paused_by} paused the connection: resume it." if paused_by else "Deliveries that waited go on."
+        self.message_user(request, f"Connected to Zendesk. {after}", messages.SUCCESS)
         self._test(request, connection)
 
     def move(self, request: HttpRequest, object_id: int) -> HttpResponse:

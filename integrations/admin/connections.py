@@ -182,8 +182,12 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
         return [*super().links(request, obj), *self.status_links(obj)]
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
-        # What was fetched by signing in is only written together with another sign-in: it may just have been renewed.
-        obj.save(update_fields=(*self.owned, *(TOKEN_COLUMNS if form.signs_in_otherwise else ())) if change else None)
+        # What came of signing in is only written together with another sign-in: it may just have been renewed.
+        fetched: tuple[str, ...] = ()
+        if change and form.signs_in_otherwise:
+            obj.checks, obj.checked_at = [], None
+            fetched = (*TOKEN_COLUMNS, "checks", "checked_at")
+        obj.save(update_fields=(*self.owned, *fetched) if change else None)
         if change and form.signs_in_otherwise and obj.paused_at is not None and not obj.paused_by:
             self._resume_after_commit([obj.pk])
             self.message_user(request, "The connection was resumed, to try the new sign-in.", messages.SUCCESS)

@@ -157,6 +157,17 @@ def _by_status(reply: Reply) -> Failure:
 
 
 def _unauthorized(reply: Reply) -> Failure:
+    if error_code(reply) == "invalid_token":
+        return Failure(
+            "Zendesk did not accept the access token (401), and a new one did not help: the OAuth client or the "
+            "consent was probably taken back.",
+            permanent=True,
+            pauses=True,
+            renew_token=True,
+            remedy="Enter valid credentials on the connection, or connect to Zendesk again there; it resumes by itself "
+            "after that.",
+            remedy_at="connection",
+        )
     return Failure(
         "Zendesk did not accept the sign-in (401): the token or the e-mail address is wrong, or the token was "
         "deactivated (unused API tokens end after 30 days, all of them on 30 April 2027).",
@@ -174,7 +185,8 @@ def _forbidden(reply: Reply) -> Failure:
             "The connection's token lacks a scope (403).",
             permanent=True,
             pauses=True,
-            remedy="Allow its OAuth client the scopes read and write, then resume the connection.",
+            remedy="Enter the scopes read write on the connection; it resumes by itself when they are saved. Its test "
+            "tells which scope is missing.",
             remedy_at="connection",
         )
     return Failure(

@@ -112,7 +112,7 @@ def _get(line: Line, path: str, credentials: Credentials) -> tuple[Reply | None,
     except Failure as failure:
         if failure.renew_token and credentials.access_token:
             raise
-        return None, line.without_secrets(f"{failure.words} {failure.detail}".strip())
+        return None, f"{failure.words} {line.without_secrets(failure.detail)}".strip()
     return reply, None
 
 
@@ -133,4 +133,4 @@ def scope_checks(scope: str) -> list[Check]:
 def _lacking(scopes: tuple[str, ...], what: str, needed: bool, granted: str) -> Check:
     wanted = " or ".join(scopes)
     words = f"The token lacks the scope {wanted}, needed for {what}. It has: {granted}."
-    return Check(False if needed else None, words if needed else f"{words} Without it only that is not possible.")
+    return Check(False if needed else None, words if needed else f"{words} All else works without it.")
