@@ -72,7 +72,7 @@ def test_a_real_notification_can_be_previewed_and_its_refusal_is_said(admin: Cli
 def test_what_would_be_left_out_is_said(admin: Client, mapping: Mapping) -> None:
     account_schema.read(mapping.connection_id)
     shown = press(admin, change_path(mapping), "_preview", field_360006="{{ author }}")
-    assert "The custom field 360006 was left out" in shown
+    assert "The custom field “Followers” was left out" in shown
 
 
 def test_a_notification_that_cannot_be_read_any_more_is_told(admin: Client, mapping: Mapping) -> None:
