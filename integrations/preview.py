@@ -63,7 +63,7 @@ def made(
     refused = why_not(mapping.conditions, post)
     try:
         request = destination.build(post, context, mapping.settings, destination.external_id(post, str(mapping.uuid)))
-        remarks = destination.remarks(post, context, mapping.settings)
+        remarks = destination.remarks(post, context, mapping.settings, lists)
         return Made(post, request, refused, "", destination.describe(request, lists), remarks)
     except Exception as error:
         # As in routing: whatever is wrong with a mapping's templates is told, not raised.

@@ -239,7 +239,9 @@ class Destination(Protocol):
         """The body of the request, pure: the same input gives the same text. Raises templating.TemplateError."""
         ...
 
-    def remarks(self, post: Post, context: Context, settings: Mapping[str, Any]) -> list[str]:
+    def remarks(
+        self, post: Post, context: Context, settings: Mapping[str, Any], lists: Mapping[str, Any] | None = None
+    ) -> list[str]:
         """What `build` leaves out of this post's request because it does not fit, in words. Pure, like `build`."""
         ...
 

@@ -64,8 +64,10 @@ class Zendesk:
     def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
         return ticket.build(post, context, settings, external_id)
 
-    def remarks(self, post: Post, context: Context, settings: Mapping[str, Any]) -> list[str]:
-        return ticket.remarks(post, context, settings)
+    def remarks(
+        self, post: Post, context: Context, settings: Mapping[str, Any], lists: Mapping[str, Any] | None = None
+    ) -> list[str]:
+        return ticket.remarks(post, context, settings, lists)
 
     def describe(self, request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
         return ticket.describe(request, lists)

@@ -15,19 +15,23 @@ from integrations.destinations.zendesk.text import disarmed
 from integrations.templating import PLACEHOLDER, Value, render
 
 LONGEST_FIELD = 5_000
-NUMBERS = {"integer": re.compile(r"[+-]?[0-9]+"), "decimal": re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")}
+NUMBERS = {"integer": re.compile(r"[+-]?[0-9]+"), "decimal": re.compile(r"[+-]?[0-9]*[.,]?[0-9]+")}
 
 
 def fitting_custom_fields(
-    fields: list[dict[str, Any]], values: Mapping[str, Value]
+    fields: list[dict[str, Any]], values: Mapping[str, Value], titles: Mapping[int, str] | None = None
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rendered fields that fit, and a remark for each one that was left out. Raises templating.TemplateError."""
+    """The rendered fields that fit, and a remark for each one that was left out, by its title where that is known.
+
+    Raises templating.TemplateError.
+    """
     fitting, remarks = [], []
     for field in fields:
         value = rendered(field["value"], values)
         kind = str(field.get("type") or "")
         if kind and (why := why_unfit(value, kind, str(field.get("regexp") or ""))):
-            remarks.append(f"The custom field {field['id']} was left out: {why}.")
+            title = (titles or {}).get(int(field["id"]), str(field["id"]))
+            remarks.append(f"The custom field {title} was left out: {why}.")
         else:
             fitting.append({"id": int(field["id"]), "value": _as_sent(value, kind)})
     return fitting, remarks

@@ -217,9 +217,13 @@ def _custom_fields(fields: list[dict[str, Any]], values: Mapping[str, Value]) ->
     return fitting
 
 
-def remarks(post: Post, context: Context, settings: Mapping[str, Any]) -> list[str]:
+def remarks(
+    post: Post, context: Context, settings: Mapping[str, Any], lists: Mapping[str, Any] | None = None
+) -> list[str]:
     """What `build` leaves out, in words. Raises templating.TemplateError."""
-    _fitting, left_out = fitting_custom_fields(settings.get("custom_fields") or [], placeholder_values(post, context))
+    titles = {field["id"]: f"“{field['title']}”" for field in (lists or {}).get("fields") or []}
+    values = placeholder_values(post, context)
+    _fitting, left_out = fitting_custom_fields(settings.get("custom_fields") or [], values, titles)
     return left_out
 
 

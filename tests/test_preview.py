@@ -1,0 +1,261 @@
+"""Trying a mapping while it is edited: preview, comparison, test ticket. From the real form, with nothing saved."""
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db import connection as database
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from integrations import account_schema, connections, preview, routing
+from integrations.models import Connection, Delivery, Mapping, Notification, SelfTest, Subscription
+from tests import making
+from tests.stand_in import StandIn
+from tests.test_admin import form_of, page
+
+BASE = "/admin/integrations"
+
+
+def press(admin: Client, path: str, button: str, value: str = "1", **typed: Any) -> str:
+    """The page after a button of the form was pressed with what was typed."""
+    values = form_of(page(admin, path)) | typed | {button: value}
+    for name in ("action", "_selected_action", "_from_page"):
+        values.pop(name, None)
+    answer = admin.post(f"{BASE}/{path}", values)
+    assert answer.status_code == 200, answer
+    return answer.content.decode()
+
+
+def change_path(mapping: Mapping) -> str:
+    return f"mapping/{mapping.pk}/change/"
+
+
+def notified(subscription: Subscription, *items: dict[str, Any]) -> Notification:
+    notification = making.stored(subscription, making.notification(*items))
+    notification.summary = "one: post"
+    notification.save()
+    return notification
+
+
+# --- Preview ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_preview_is_of_what_was_typed_and_saves_nothing(admin: Client, mapping: Mapping) -> None:
+    account_schema.read(mapping.connection_id)
+    refused = press(admin, change_path(mapping), "_preview", field_360006="many")
+    assert "is not a whole number" in refused
+    typed = form_of(page(admin, change_path(mapping))) | {"subject": "Typed: {{ author }}", "group_id": "101"}
+    with CaptureQueriesContext(database) as queries:
+        shown = admin.post(f"{BASE}/{change_path(mapping)}", typed | {"_preview": "1"}).content.decode()
+    assert "Typed: " in shown
+    assert "Social care (101)" in shown
+    assert "agents only (internal)" in shown
+    assert "the user that Casebridge signs in as" in shown
+    assert "The conditions take this post." in shown
+    mapping.refresh_from_db()
+    assert "Typed" not in mapping.settings["subject"]
+    written = [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+    assert written == []
+
+
+def test_a_real_notification_can_be_previewed_and_its_refusal_is_said(admin: Client, mapping: Mapping) -> None:
+    notification = notified(mapping.subscription, making.item(text="My <b>parcel</b> is late"))
+    assert "one: post" in page(admin, change_path(mapping))
+    shown = press(admin, change_path(mapping), "_preview", preview_of=str(notification.pk), text_contains="refund")
+    assert "My &lt;b&gt;parcel&lt;/b&gt; is late" in shown
+    assert "The conditions do not take this post" in shown
+
+
+def test_what_would_be_left_out_is_said(admin: Client, mapping: Mapping) -> None:
+    account_schema.read(mapping.connection_id)
+    shown = press(admin, change_path(mapping), "_preview", field_360006="{{ author }}")
+    assert "The custom field “Followers” was left out" in shown
+
+
+def test_a_notification_that_cannot_be_read_any_more_is_told(admin: Client, mapping: Mapping) -> None:
+    notification = notified(mapping.subscription)
+    Notification.objects.update(body=b"no json")
+    shown = press(admin, change_path(mapping), "_preview", preview_of=str(notification.pk))
+    assert "cannot be read any more" in shown
+
+
+def test_keep_editing_brings_the_form_back_as_it_was_typed(admin: Client, mapping: Mapping) -> None:
+    shown = press(admin, change_path(mapping), "_preview", name="Typed", comment="First\n\n{{ text }}")
+    answer = admin.post(f"{BASE}/{change_path(mapping)}", form_of(shown) | {"_edit": "1"})
+    values = form_of(answer.content.decode())
+    assert (values["name"], values["comment"]) == ("Typed", "First\n\n{{ text }}")
+    assert "Not saved yet" in answer.content.decode()
+    assert Mapping.objects.get().name == "To Zendesk"
+
+
+def test_save_from_the_preview_saves_what_was_previewed(admin: Client, mapping: Mapping) -> None:
+    account_schema.read(mapping.connection_id)
+    shown = press(admin, change_path(mapping), "_preview", name="Typed", field_360001="{{ link }}", comment_public="on")
+    admin.post(f"{BASE}/{change_path(mapping)}", form_of(shown) | {"_save": "1"})
+    mapping.refresh_from_db()
+    assert mapping.name == "Typed"
+    assert mapping.settings["comment_public"] is True
+    assert mapping.settings["custom_fields"] == [{"id": 360001, "value": "{{ link }}", "type": "text"}]
+
+
+def test_a_mapping_that_is_not_saved_yet_can_be_previewed_compared_and_saved(
+    admin: Client, subscription: Subscription, connection: Connection
+) -> None:
+    notified(subscription)
+    path = f"mapping/add/?subscription={subscription.pk}"
+    shown = press(admin, path, "_preview", name="New")
+    assert "Preview: New" in shown
+    compared = press(admin, path, "_compare", name="New")
+    assert "0 of 1 tickets would differ, 0 would no longer be made, 1 would be new, 0 the same." in compared
+    assert not Mapping.objects.exists()
+    admin.post(f"{BASE}/{path}", form_of(shown) | {"_save": "1"})
+    assert Mapping.objects.get().name == "New"
+
+
+# --- Comparison ------------------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_counts_and_shows_what_would_differ(admin: Client, mapping: Mapping) -> None:
+    feed = mapping.subscription
+    mapping.conditions = {"networks": ["twitter", "facebook"]}
+    mapping.settings |= {"tags": ["{{ author }}"]}
+    mapping.save()
+    notified(feed, making.item("twitter:1", text="same"), making.item("twitter:2", text="same", author="Ann"))
+    notified(feed, making.item("facebook:3", author="Bob"))
+    notified(feed, making.item("instagram:4"))
+    broken = notified(feed)
+    Notification.objects.filter(pk=broken.pk).update(body=b"{")
+    test = notified(feed)
+    Notification.objects.filter(pk=test.pk).update(source="test")
+    shown = press(admin, change_path(mapping), "_compare", networks="twitter, instagram", priority="high")
+    assert "2 of 4 tickets would differ, 1 would no longer be made, 1 would be new, 0 the same." in shown
+    assert "the last 4 notifications" in shown
+    assert "1 notification that cannot be read any more was left out" in shown
+    assert "<td>Priority</td><td>–</td><td>high</td>" in shown
+    assert "It would no longer be made" in shown
+    same = press(admin, change_path(mapping), "_compare")
+    assert "0 of 3 tickets would differ, 0 would no longer be made, 0 would be new, 3 the same." in same
+    assert "1 post is taken by neither" in same
+
+
+def test_a_comparison_reads_the_newest_and_no_more_than_asked(mapping: Mapping) -> None:
+    for number in range(6):
+        notified(mapping.subscription, making.item(f"twitter:{number}"))
+    edited = Mapping.objects.get()
+    edited.settings |= {"priority": "high"}
+    found = preview.compare(mapping, edited, 4)
+    assert (found.notifications, found.differ) == (4, 4)
+    assert [difference.title.split()[0] for difference in found.shown] == [f"twitter:{n}" for n in (5, 4, 3, 2)]
+
+
+def test_no_more_than_fifty_differences_are_shown(mapping: Mapping) -> None:
+    for number in range(6):
+        notified(mapping.subscription, *(making.item(f"twitter:{number}0{n}") for n in range(10)))
+    edited = Mapping.objects.get()
+    edited.settings |= {"priority": "high"}
+    found = preview.compare(mapping, edited, 50)
+    assert (found.differ, len(found.shown), found.hidden) == (60, 50, 10)
+
+
+def test_a_template_that_fails_on_one_side_is_a_difference_and_no_error(mapping: Mapping) -> None:
+    notified(mapping.subscription)
+    edited = Mapping.objects.get()
+    edited.settings |= {"subject": "{{ nonsense }}"}
+    found = preview.compare(mapping, edited, 50)
+    assert found.no_longer == 1
+    assert "could not be rendered" in found.shown[0].words
+
+
+def test_posts_are_only_for_those_who_may_see_the_log(
+    client: Client, mapping: Mapping, django_user_model: type[User]
+) -> None:
+    notification = notified(mapping.subscription, making.item(text="a secret of a customer"))
+    staff = django_user_model.objects.create_user("staff", password="a long password", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename__in=["view_mapping", "change_mapping"]))
+    client.force_login(staff)
+    assert "_compare" not in page(client, change_path(mapping))
+    shown = press(client, change_path(mapping), "_preview", preview_of=str(notification.pk))
+    assert "a secret of a customer" not in shown
+    values = form_of(page(client, change_path(mapping))) | {"_compare": "1"}
+    assert client.post(f"{BASE}/{change_path(mapping)}", values).status_code == 403
+
+
+# --- Test ticket -----------------------------------------------------------------------------------------------------
+
+
+def test_a_test_ticket_is_made_once_after_a_second_press(admin: Client, mapping: Mapping, sandbox: StandIn) -> None:
+    notification = notified(mapping.subscription, making.item("twitter:7", text="Hello"))
+    asked = press(admin, change_path(mapping), "_test", "0", preview_of=str(notification.pk), subject="{{ text }}")
+    assert "Yes, create the test ticket" in asked
+    assert sandbox.tickets() == []
+    values = form_of(asked) | {"_test_now": "0"}
+    first = admin.post(f"{BASE}/{change_path(mapping)}", values).content.decode()
+    second = admin.post(f"{BASE}/{change_path(mapping)}", values).content.decode()
+    ticket = sandbox.tickets()[0]
+    assert len(sandbox.tickets()) == 1
+    assert ticket["subject"] == "[Test] Hello"
+    assert ticket["external_id"] == f"khoros:test:{values['test_uuid']}"
+    assert sorted(ticket["tags"]) == ["casebridge_test", "khoros"]
+    assert f"Test ticket {ticket['id']} was created." in first
+    assert f"/agent/tickets/{ticket['id']}" in first
+    assert "was there already" in second
+    assert not Delivery.objects.exists()
+    noted = LogEntry.objects.filter(object_id=str(mapping.pk), change_message__contains=f"{ticket['id']} was created")
+    assert noted.exists()
+    mapping.refresh_from_db()
+    assert mapping.settings["subject"] != "{{ text }}"
+
+
+def test_the_example_makes_one_ticket_too_though_its_time_moves(
+    admin: Client, mapping: Mapping, sandbox: StandIn
+) -> None:
+    values = form_of(press(admin, change_path(mapping), "_test", "0", comment="{{ posted_at }}")) | {"_test_now": "0"}
+    admin.post(f"{BASE}/{change_path(mapping)}", values)
+    shown = admin.post(f"{BASE}/{change_path(mapping)}", values | {"comment": "other"}).content.decode()
+    assert len(sandbox.tickets()) == 1
+    assert "was found by its external id" in shown
+
+
+def test_a_test_ticket_of_an_unsaved_mapping_is_noted_at_its_connection(
+    admin: Client, subscription: Subscription, connection: Connection, sandbox: StandIn
+) -> None:
+    path = f"mapping/add/?subscription={subscription.pk}"
+    asked = press(admin, path, "_test", "0", name="New")
+    admin.post(f"{BASE}/{path}", form_of(asked) | {"_test_now": "0"})
+    assert len(sandbox.tickets()) == 1
+    assert LogEntry.objects.get(change_message__startswith="test ticket").object_id == str(connection.pk)
+
+
+def test_a_refusal_is_told_with_zendesks_own_words(admin: Client, mapping: Mapping, sandbox: StandIn) -> None:
+    asked = form_of(press(admin, change_path(mapping), "_test", "0", group_id="4711")) | {"_test_now": "0"}
+    shown = admin.post(f"{BASE}/{change_path(mapping)}", asked).content.decode()
+    assert "Its own words" in shown
+    assert sandbox.tickets() == []
+
+
+def test_nothing_is_sent_through_a_paused_connection(admin: Client, mapping: Mapping, sandbox: StandIn) -> None:
+    connections.pause(Connection.objects.all(), "Paused.", None)
+    values = form_of(press(admin, change_path(mapping), "_test", "0")) | {"_test_now": "0"}
+    assert "is paused" in admin.post(f"{BASE}/{change_path(mapping)}", values).content.decode()
+    assert sandbox.calls() == []
+
+
+@pytest.mark.parametrize("odd", [{"test_uuid": "x"}, {"_test_now": "99"}, {"preview_of": "999999"}])
+def test_an_odd_request_creates_nothing_unexpected(
+    admin: Client, mapping: Mapping, sandbox: StandIn, odd: dict[str, str]
+) -> None:
+    values = form_of(page(admin, change_path(mapping))) | {"_test_now": "0", "test_uuid": str(uuid.uuid4())} | odd
+    answer = admin.post(f"{BASE}/{change_path(mapping)}", values)
+    assert answer.status_code == 200
+    assert len(sandbox.tickets()) == (1 if "preview_of" in odd else 0)
+
+
+def test_self_tests_are_not_offered(mapping: Mapping) -> None:
+    SelfTest.objects.create(subscription=mapping.subscription)
+    notified(mapping.subscription)
+    Notification.objects.update(source="test")
+    assert preview.choices(mapping.subscription) == [("example", "the example")]
+    routing.route(Notification.objects.get().pk)
