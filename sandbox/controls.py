@@ -1,5 +1,6 @@
 """Everything that can be steered, for the control API and the pages alike."""
 
+import sqlite3
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,8 @@ from sandbox.pushes import Pusher
 from sandbox.state import ADMIN_ID, State
 from sandbox.ticket_rules import whole_id
 from sandbox.zendesk import ZendeskApi
+
+LIMITS = {"rate_limit", "index_limit", "update_limit", "user_limits", "others_use_per_minute"}
 
 
 class Controls:
@@ -67,7 +70,7 @@ class Controls:
     def change_settings(self, values: dict[str, Any]) -> dict[str, Any]:
         """Changes switches; a change of the limits opens a new minute."""
         changed = self.state.change_settings(values)
-        if values.keys() & {"rate_limit", "index_limit", "update_limit"}:
+        if values.keys() & LIMITS:
             self.zendesk.reopen_windows()
         return asdict(changed)
 
@@ -93,3 +96,16 @@ class Controls:
                 raise ValueError("; ".join(problem.description for problem in problems))
             ticket_changes.change(self.state, current, wanted, author_id=author_id)
         return tickets.one_in_full(self.state, ticket_id) or {}
+
+    def person(self, user_id: int) -> sqlite3.Row:
+        """Raises LookupError with a sentence."""
+        row = people.one(self.state, "id", user_id)
+        if row is None:
+            raise LookupError(f"There is no person {user_id}.")
+        return row
+
+    def change_person(self, user_id: int, values: dict[str, Any]) -> None:
+        """Changes name, e-mail, external id, role or suspension. Raises LookupError or ValueError with a sentence."""
+        if "suspended" in values and type(values["suspended"]) is not bool:
+            raise ValueError("suspended must be true or false.")
+        people.change(self.state, self.person(user_id), values)

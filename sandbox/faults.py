@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from email.utils import formatdate
 from typing import Any, TypeVar
 
-from sandbox import khoros, zendesk
+from sandbox import khoros
 from sandbox.exchange import Answer, Manner, Pairs, Request, html_answer, json_answer, text_answer
-from sandbox.ticket_rules import SUSPENDED, Problem, record_invalid
+from sandbox.problems import SUSPENDED, Problem, record_invalid
+from sandbox.zendesk_answers import INVALID_TOKEN, NOT_SIGNED_IN, TOO_MANY_REQUESTS, missing_scope
 
 Number = TypeVar("Number", int, float)
 
@@ -220,7 +221,7 @@ def _retry_after(fault: Fault) -> Pairs:
 
 def _zendesk_401(request: Request) -> Answer:
     is_bearer = request.headers.get("Authorization", "").lower().startswith("bearer ")
-    return json_answer(401, zendesk.INVALID_TOKEN if is_bearer else zendesk.NOT_SIGNED_IN)
+    return json_answer(401, INVALID_TOKEN if is_bearer else NOT_SIGNED_IN)
 
 
 def _json(status: int, value: Any) -> Callable[[Request], Answer]:
@@ -240,7 +241,7 @@ UNPROCESSABLE = record_invalid([Problem("subject", "Subject: is refused by a rul
 
 SHARED_WORDS: dict[str, Callable[[Request], Answer]] = {
     **{f"{status}_html": _page(status, GATEWAY_PAGE.format(status=status)) for status in GATEWAY},
-    "429": lambda request: text_answer(429, zendesk.TOO_MANY_REQUESTS),
+    "429": lambda request: text_answer(429, TOO_MANY_REQUESTS),
     "586": _page(586, khoros.NOT_FOUND_PAGE),
     "developer_inactive": _page(403, INACTIVE_PAGE),
 }
@@ -248,7 +249,7 @@ ZENDESK_WORDS: dict[str, Callable[[Request], Answer]] = {
     **SHARED_WORDS,
     **{str(status): _json(status, ZENDESK_FAILURES[status]) for status in GATEWAY},
     "401": _zendesk_401,
-    "403": _json(403, zendesk.missing_scope("write")),
+    "403": _json(403, missing_scope("write")),
     "404": _json(404, NO_HELP_DESK),
     "409": _json(409, CONFLICT),
     "422": _json(422, UNPROCESSABLE),

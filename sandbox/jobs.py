@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox import ticket_rules, tickets
-from sandbox.state import State, now
+from sandbox.state import ACCOUNT_ID, State, now
 
 LARGEST_JOB = 100
 IN_FLIGHT_LIMIT = 30
 IN_FLIGHT_SECONDS = 60
-ACCOUNT_ID = 18525119
 UNFINISHED = ("queued", "working")
 
 

@@ -1,13 +1,16 @@
-"""Zendesk's limits: windows of one minute, and the headers that tell what is left."""
+"""Zendesk's limits: windows of time, and the headers that tell what is left, as spelt in one year or another."""
 
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sandbox.exchange import Answer, Pairs, json_answer
+from sandbox.state import State
 
-WINDOW_SECONDS = 60.0
+MINUTE = 60.0
+USER_UPDATES_PER_MINUTE = 5
 
 
 @dataclass(frozen=True)
@@ -24,21 +27,25 @@ class Allowance:
 
 
 class Window:
-    """A fixed window of one minute that opens with the first request after the last one ended."""
+    """A fixed window that opens with the first request after the last one ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = MINUTE) -> None:
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._ends = 0.0
         self._used = 0
 
-    def spend(self, limit: int) -> Allowance:
+    def spend(self, limit: int, used_by_others: int = 0) -> Allowance:
+        """Counts one request; others spend theirs evenly over the whole window."""
         with self._lock:
             moment = time.monotonic()
             if moment >= self._ends:
-                self._ends, self._used = moment + WINDOW_SECONDS, 0
+                self._ends, self._used = moment + self._seconds, 0
             self._used += 1
+            gone = 1 - (self._ends - moment) / self._seconds
+            used = self._used + math.floor(used_by_others * gone)
             resets = max(1, math.ceil(self._ends - moment))
-            return Allowance(limit, max(0, limit - self._used), resets, self._used > limit)
+            return Allowance(limit, max(0, limit - used), resets, used > limit)
 
     def reopen(self) -> None:
         with self._lock:
@@ -48,30 +55,87 @@ class Window:
 class Limits:
     """The windows of one account."""
 
-    def __init__(self) -> None:
-        self.account = Window()
-        self.look_ups = Window()
-        self.updates = Window()
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        self._account = Window()
+        self._look_ups = Window()
+        self._updates = Window()
+        self._upserts = Window(seconds=1.0)
+        self._upserts_of: dict[int, Window] = {}
 
     def reopen(self) -> None:
-        """Lets the next request open a new minute, as after a change of the limits."""
-        for window in (self.account, self.look_ups, self.updates):
+        """Lets the next request open a new window, as after a change of the limits."""
+        for window in (self._account, self._look_ups, self._updates, self._upserts):
             window.reopen()
+        with self._lock:
+            self._upserts_of.clear()
+
+    def of_account(self) -> Allowance | None:
+        """Counts a request against the account; None where there is no limit."""
+        settings = self._state.settings
+        return self._account.spend(settings.rate_limit, settings.others_use_per_minute) if settings.rate_limit else None
+
+    def look_up(self, answer: Callable[[], Answer]) -> Answer:
+        settings = self._state.settings
+        limit = settings.index_limit if settings.rate_limit else 0
+        return self._named(self._look_ups, limit, "tickets-index", answer)
+
+    def update(self, answer: Callable[[], Answer]) -> Answer:
+        return self._named(self._updates, self._state.settings.update_limit, "tickets-update", answer)
+
+    def of_upsert(self) -> Allowance | None:
+        """Counts a creation or update of a person against the account's second."""
+        return self._upserts.spend(1) if self._counts_people() else None
+
+    def of_upsert_of(self, user_id: int) -> Allowance | None:
+        """Counts an update of one person against the minute of that person."""
+        if not self._counts_people():
+            return None
+        with self._lock:
+            window = self._upserts_of.setdefault(user_id, Window())
+        return window.spend(USER_UPDATES_PER_MINUTE)
+
+    def account_headers(self, allowance: Allowance) -> Pairs:
+        values = (str(allowance.limit), str(allowance.remaining), str(allowance.resets))
+        return tuple(
+            (name, value)
+            for names in SPELLINGS[self._state.settings.rate_headers]
+            for name, value in zip(names, values, strict=False)
+        )
+
+    def named_header(self, name: str, words: str) -> tuple[str, str]:
+        """The header of a limit that has a name of its own."""
+        return f"{self._state.settings.named_limit_spelling}{name}", words
+
+    def _named(self, window: Window, limit: int, name: str, answer: Callable[[], Answer]) -> Answer:
+        """The answer within a limit that has a name of its own; 0 is no limit and no header."""
+        if not limit:
+            return answer()
+        allowance = window.spend(limit)
+        within = limit_reached(allowance) if allowance.exceeded else answer()
+        return within.plus(self.named_header(name, allowance.words()))
+
+    def _counts_people(self) -> bool:
+        return bool(self._state.settings.rate_limit) and self._state.settings.user_limits
 
 
-def account_headers(allowance: Allowance) -> Pairs:
-    return (
-        ("x-rate-limit", str(allowance.limit)),
-        ("x-rate-limit-remaining", str(allowance.remaining)),
-        ("ratelimit-limit", str(allowance.limit)),
-        ("ratelimit-remaining", str(allowance.remaining)),
-        ("ratelimit-reset", str(allowance.resets)),
-    )
+OLDEST = ("x-rate-limit", "x-rate-limit-remaining")
+OLD = ("rate-limit", "rate-limit-remaining", "rate-limit-reset")
+NEW = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 
-
-def named_header(name: str, words: str) -> tuple[str, str]:
-    """The header of a limit that has a name of its own."""
-    return f"zendesk-ratelimit-{name}", words
+# What stands in the headers, in the order of limit, remaining and seconds until the end.
+SPELLINGS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "all": (OLDEST, NEW),
+    "new": (NEW,),
+    "old": (OLD,),
+    "x": (OLDEST,),
+    "shouting": (
+        ("X-RATE-LIMIT", "x-Rate-LIMIT-Remaining"),
+        ("RateLimit-Limit", "RATELIMIT-Remaining", "RateLimit-RESET"),
+    ),
+    "none": (),
+}
 
 
 def limit_reached(allowance: Allowance) -> Answer:

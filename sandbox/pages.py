@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox import inbox, khoros, zendesk
+from sandbox import inbox, khoros, sign_in
 from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, Routes, first_text, see_other
 from sandbox.faults import APIS, KINDS, Fault, fault_from
@@ -86,7 +86,7 @@ class Pages:
 
     def _overview(self, request: Request) -> Answer:
         count = self._state.count
-        is_own_zendesk = zendesk.accepted_token() != zendesk.DEFAULT_TOKEN
+        is_own_zendesk = sign_in.accepted_token() != sign_in.DEFAULT_TOKEN
         is_own_khoros = khoros.accepted_token() != khoros.DEFAULT_TOKEN
         own = "as set in the environment"
         content = filled(
@@ -98,10 +98,10 @@ class Pages:
             faults=len(self._controls.faults.all()),
             origin=request.origin,
             khoros_token=own if is_own_khoros else khoros.DEFAULT_TOKEN,
-            zendesk_email=zendesk.accepted_email(),
-            zendesk_token=own if is_own_zendesk else zendesk.DEFAULT_TOKEN,
-            client_id=zendesk.CLIENT_ID,
-            client_secret=zendesk.CLIENT_SECRET,
+            zendesk_email=sign_in.accepted_email(),
+            zendesk_token=own if is_own_zendesk else sign_in.DEFAULT_TOKEN,
+            client_id=sign_in.CLIENT_ID,
+            client_secret=sign_in.habits(self._state)["client_secret"],
         )
         return page("Overview", content, here="/")
 

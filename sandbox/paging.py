@@ -19,18 +19,24 @@ LAST_ROW = 10_000
 Slice = Callable[[int, int], list[dict[str, Any]]]
 
 
-def paged(request: Request, name: str, total: int, rows: Slice) -> Answer:
+def paged(request: Request, name: str, total: int, rows: Slice, *, only_by_cursor: bool = False) -> Answer:
     """One page of a list, or 400 for a page that makes no sense."""
     try:
-        way = _by_cursor if _is_by_cursor(request) else _by_number
+        way = _by_cursor if only_by_cursor or _is_by_cursor(request) else _by_number
         return json_answer(200, way(request, name, total, rows))
     except ValueError as problem:
         return json_answer(400, {"error": "InvalidPaginationParameter", "description": str(problem)})
 
 
-def paged_items(request: Request, name: str, items: Sequence[dict[str, Any]]) -> Answer:
+def paged_items(
+    request: Request, name: str, items: Sequence[dict[str, Any]], *, only_by_cursor: bool = False
+) -> Answer:
     """One page of a list that is at hand as a whole."""
-    return paged(request, name, len(items), lambda limit, offset: list(items[offset : offset + limit]))
+
+    def part(limit: int, offset: int) -> list[dict[str, Any]]:
+        return list(items[offset : offset + limit])
+
+    return paged(request, name, len(items), part, only_by_cursor=only_by_cursor)
 
 
 def _is_by_cursor(request: Request) -> bool:

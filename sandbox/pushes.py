@@ -11,6 +11,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from sandbox.state import State, timestamp
@@ -117,8 +118,16 @@ class Pusher:
 
 def outcome(push: sqlite3.Row) -> tuple[int | None, str | None]:
     """Makes one push and returns the status it was answered with, or else why there was no answer."""
+    headers = {"Content-Type": "application/json"}
+    if push["bearer_token"]:
+        headers["Authorization"] = f"Bearer {push['bearer_token']}"
+    return sent("POST", push["uri"], push["envelope"].encode(), headers)
+
+
+def sent(method: str, uri: str, body: bytes, headers: Mapping[str, str]) -> tuple[int | None, str | None]:
+    """Makes one request and returns the status it was answered with, or else why there was no answer."""
     try:
-        return _post(push["uri"], push["bearer_token"], push["envelope"].encode()), None
+        return _status(method, uri, body, headers), None
     except ConnectionRefusedError:
         return None, "connection refused"
     except TimeoutError:
@@ -127,17 +136,14 @@ def outcome(push: sqlite3.Row) -> tuple[int | None, str | None]:
         return None, f"{type(problem).__name__}: {problem}"[:300]
 
 
-def _post(uri: str, bearer_token: str | None, body: bytes) -> int:
+def _status(method: str, uri: str, body: bytes, headers: Mapping[str, str]) -> int:
     address = urlsplit(uri)
     if address.scheme not in CONNECTIONS or not address.hostname:
         raise ValueError("the address is not http or https")
-    headers = {"Content-Type": "application/json"}
-    if bearer_token:
-        headers["Authorization"] = f"Bearer {bearer_token}"
     target = (address.path or "/") + (f"?{address.query}" if address.query else "")
     connection = CONNECTIONS[address.scheme](address.hostname, address.port, timeout=SECONDS_TO_ANSWER)
     try:
-        connection.request("POST", target, body, headers)
+        connection.request(method, target, body, dict(headers))
         return connection.getresponse().status
     finally:
         connection.close()

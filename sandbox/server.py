@@ -29,6 +29,7 @@ from sandbox.khoros import KhorosApi
 from sandbox.pages import Pages
 from sandbox.pushes import Pusher
 from sandbox.state import State, timestamp
+from sandbox.webhook_sender import WebhookSender
 from sandbox.zendesk import ZendeskApi, with_request_id
 
 LARGEST_BODY = 10_000_000
@@ -55,6 +56,7 @@ class Sandbox:
         self.requests = RequestLog()
         self._pusher = Pusher(self.state)
         self._job_runner = JobRunner(self.state)
+        self._webhook_sender = WebhookSender(self.state)
         khoros, zendesk = KhorosApi(self.state), ZendeskApi(self.state, self._job_runner)
         self._apis = {"khoros": khoros.answer, "zendesk": zendesk.answer}
         self.controls = Controls(
@@ -80,6 +82,7 @@ class Sandbox:
         self._server.server_close()
         self._pusher.close()
         self._job_runner.close()
+        self._webhook_sender.close()
         self.state.close()
 
     def answer(self, request: Request) -> Answer:

@@ -15,7 +15,13 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "list_first_page": (0, 1),
     "list_shape": ("data", "bare", "data_items"),
     "job_death": ("failed", "killed"),
+    "agent_role": ("admin", "agent", "end-user"),
+    "rate_headers": ("all", "new", "old", "x", "shouting", "none"),
+    "named_limit_spelling": ("zendesk-ratelimit-", "zendesk-rate-limit-"),
 }
+
+# The clock that stamps calls of webhooks can be slow as well as fast.
+BELOW_ZERO = ("webhook_clock_seconds",)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,9 @@ class Settings:
     Those that begin with `pull` are about collecting events, those with `list` about the list of subscriptions;
     a largest page of 0 is no limit. `refuse_pushes` counts down with every push that is not made. `update_limit`
     is per minute, 0 for none. `job_dies_after` so many tickets ends the next job once, in the way of `job_death`.
+    `user_limits` are those of `create_or_update`, and like the others they need a `rate_limit`. The agent is the one
+    whose credentials are accepted; the others are who share the account's limit, evenly over each minute.
+    With `webhooks_off` what happens is told to nobody, then or later.
     """
 
     rate_limit: int = 700
@@ -57,6 +66,17 @@ class Settings:
     job_seconds_per_ticket: float = 0.0
     job_dies_after: int = 0
     job_death: str = "failed"
+    user_limits: bool = True
+    agent_role: str = "admin"
+    agent_suspended: bool = False
+    rate_headers: str = "all"
+    named_limit_spelling: str = "zendesk-ratelimit-"
+    others_use_per_minute: int = 0
+    webhooks_twice: bool = False
+    webhooks_out_of_order: bool = False
+    webhooks_off: bool = False
+    webhook_clock_seconds: int = 0
+    refuse_webhook_setup: bool = False
 
     def changed(self, values: Mapping[str, Any]) -> "Settings":
         """These settings with some replaced. Raises ValueError with a sentence about the first bad one."""
@@ -73,7 +93,7 @@ def _checked(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
         raise ValueError(f"{name} must be of type {kinds[name].__name__}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number.")
-    if isinstance(value, int | float) and value < 0:
+    if isinstance(value, int | float) and value < 0 and name not in BELOW_ZERO:
         raise ValueError(f"{name} must not be negative.")
     if name in CHOICES and value not in CHOICES[name]:
         raise ValueError(f"{name} must be {' or '.join(json.dumps(each) for each in CHOICES[name])}.")

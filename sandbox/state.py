@@ -20,6 +20,7 @@ from sandbox.tables import LATER_COLUMNS, SCHEMA, SCHEMA_VERSION, TABLES, UPGRAD
 
 FIRST_TICKET_ID = 4001
 ADMIN_ID = 9001
+ACCOUNT_ID = 18525119
 
 PEOPLE = (
     (ADMIN_ID, "Agent Example", "agent@example.com", "admin", 0),
@@ -39,12 +40,17 @@ def timestamp() -> str:
 
 
 class State:
-    """The file in `folder`, which is made where it is missing. Safe to share between threads."""
+    """The file in `folder`, which is made where it is missing. Safe to share between threads.
+
+    `webhooks_due` is set where there is a webhook to call. It may be set inside a transaction: whoever looks then
+    waits for its end.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._documents: dict[str, Any] = {}
+        self.webhooks_due = threading.Event()
         self._connection = sqlite3.connect(
             folder / "sandbox.sqlite3", check_same_thread=False, isolation_level=None, cached_statements=256
         )

@@ -37,6 +37,11 @@ CREATE TABLE IF NOT EXISTS users (
     created_at TEXT, updated_at TEXT
 );
 CREATE UNIQUE INDEX IF NOT EXISTS users_by_external_id ON users (external_id);
+CREATE TABLE IF NOT EXISTS identities (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER NOT NULL, type TEXT NOT NULL,
+    value TEXT NOT NULL COLLATE NOCASE, created_at TEXT NOT NULL, UNIQUE (type, value)
+);
+CREATE INDEX IF NOT EXISTS identities_by_user ON identities (user_id);
 CREATE TABLE IF NOT EXISTS tickets (
     id INTEGER PRIMARY KEY AUTOINCREMENT, external_id TEXT, requester_id INTEGER NOT NULL, ticket TEXT NOT NULL,
     audit TEXT NOT NULL, comment TEXT NOT NULL, idempotency_key TEXT
@@ -55,6 +60,13 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
     body BLOB NOT NULL, used_at REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS access_tokens (token TEXT PRIMARY KEY, scope TEXT NOT NULL, ends_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS refresh_tokens (
+    token TEXT PRIMARY KEY, access_token TEXT NOT NULL, scope TEXT NOT NULL, access_life INTEGER NOT NULL,
+    life INTEGER NOT NULL, ends_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS authorization_codes (
+    code TEXT PRIMARY KEY, redirect_uri TEXT NOT NULL, scope TEXT NOT NULL, ends_at REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, origin TEXT NOT NULL, tickets TEXT NOT NULL,
     item_order TEXT NOT NULL, status TEXT NOT NULL, message TEXT, is_forgotten INTEGER NOT NULL DEFAULT 0
@@ -62,6 +74,12 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE TABLE IF NOT EXISTS job_items (
     job_number INTEGER NOT NULL, item_index INTEGER NOT NULL, result TEXT NOT NULL, PRIMARY KEY (job_number, item_index)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS webhook_calls (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, webhook_id TEXT NOT NULL, change_id TEXT NOT NULL, event_id TEXT NOT NULL,
+    invocation_id TEXT NOT NULL, body BLOB NOT NULL, attempt INTEGER NOT NULL, requested_at REAL NOT NULL,
+    due_at REAL NOT NULL, endpoint TEXT, headers TEXT, finished_at TEXT, status INTEGER, error TEXT
+);
+CREATE INDEX IF NOT EXISTS webhook_calls_to_make ON webhook_calls (id) WHERE finished_at IS NULL;
 """
 
 SCHEMA_VERSION = 3
@@ -76,13 +94,17 @@ TABLES = (
     "events",
     "pushes",
     "users",
+    "identities",
     "tickets",
     "comments",
     "audits",
     "idempotency_keys",
     "access_tokens",
+    "refresh_tokens",
+    "authorization_codes",
     "jobs",
     "job_items",
+    "webhook_calls",
 )
 
 # Columns that came after their table; a file that has them already is left as it is.

@@ -4,7 +4,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from sandbox import comments, tickets
+from sandbox import comments, tickets, webhooks
 from sandbox.state import State, now
 from sandbox.ticket_rules import whole_id
 
@@ -54,6 +54,7 @@ def change(state: State, current: dict[str, Any], wanted: dict[str, Any], *, aut
             changed["requester_id"],
             changed["id"],
         )
+        webhooks.tell_of_change(state, current, changed, next(iter(said), None), author_id)
     return {"ticket": changed, "audit": audit}
 
 

@@ -3,18 +3,17 @@
 import re
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sandbox import comments, field_values, people, zendesk_schema
+from sandbox.problems import BLANK_COMMENT, Problem
 from sandbox.state import State
-from sandbox.zendesk_examples import DESCRIPTION_FIELD_ID
 
 PRIORITIES = ("urgent", "high", "normal", "low")
 TYPES = ("problem", "incident", "question", "task")
 STATUSES = ("new", "open", "pending", "hold", "solved", "closed")
 ORGANIZATIONS = {601: "Example Company"}
-NAME_CHARACTERS = 255
 
 PERMITTED_KEYS = frozenset(
     {
@@ -62,36 +61,6 @@ PERMITTED_KEYS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Problem:
-    field: str
-    description: str
-    error: str | None = "InvalidValue"
-    ticket_field_id: int | None = None
-    ticket_field_type: str | None = None
-
-    def as_detail(self) -> dict[str, Any]:
-        detail: dict[str, Any] = {"description": self.description}
-        if self.error is not None:
-            detail["error"] = self.error
-        if self.ticket_field_id is not None:
-            detail["ticket_field_id"] = self.ticket_field_id
-        if self.ticket_field_type is not None:
-            detail["ticket_field_type"] = self.ticket_field_type
-        return detail
-
-
-def record_invalid(problems: list[Problem]) -> dict[str, Any]:
-    """The body of a 422: every problem, under the field it belongs to."""
-    details: dict[str, list[dict[str, Any]]] = {}
-    for problem in problems:
-        details.setdefault(problem.field, []).append(problem.as_detail())
-    return {"error": "RecordInvalid", "description": "Record validation errors", "details": details}
-
-
-SUSPENDED = Problem("requester", "Requester: Example Person is suspended.", "UserSuspended")
-BLANK_COMMENT = Problem("base", "Description: cannot be blank", "BlankValue", DESCRIPTION_FIELD_ID, "FieldDescription")
-CLOSED = Problem("status", "Status: closed prevents ticket update", None)
 TOO_MANY_COMMENTS = Problem("comment", f"Comment: a ticket takes {comments.LARGEST_NUMBER} comments", "TooManyValues")
 
 
@@ -301,19 +270,13 @@ def _described_person_problems(state: State, described: Any) -> Iterator[Problem
     if not isinstance(described, dict):
         yield Problem("requester", "Requester: must be an object")
         return
-    email = _text(described.get("email"))
+    email = people.text(described.get("email"))
     person = people.one(state, "email", email) if email else None
     if person:
         yield from _known_person_problems(person)
         return
-    if email and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", email):
+    if email and not people.EMAIL.fullmatch(email):
         yield Problem("requester", f"Requester: Email: {email} is not properly formatted", "InvalidFormat")
-    name = _text(described.get("name"))
-    if not name:
-        yield Problem("requester", "Requester: Name: is too short (minimum is 1 characters)", "ValueTooShort")
-    elif len(name) > NAME_CHARACTERS:
-        yield Problem("requester", "Requester: Name: is too long (maximum is 255 characters)", "ValueTooLong")
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    problem = people.name_problem(people.text(described.get("name")))
+    if problem:
+        yield replace(problem, field="requester", description=f"Requester: {problem.description}")

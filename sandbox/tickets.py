@@ -4,7 +4,7 @@ import json
 import sqlite3
 from typing import Any
 
-from sandbox import comments, field_values, people, zendesk_schema
+from sandbox import comments, field_values, people, webhooks, zendesk_schema
 from sandbox.state import ADMIN_ID, State, now
 from sandbox.ticket_rules import whole_id
 
@@ -35,6 +35,7 @@ def create(state: State, ticket: dict[str, Any], origin: str, key: str | None) -
         state.change(
             "UPDATE tickets SET ticket = ?, audit = ? WHERE id = ?", json.dumps(made), json.dumps(audit), ticket_id
         )
+        webhooks.tell_of_new(state, made)
     return {"ticket": made, "audit": audit}
 
 
@@ -54,8 +55,11 @@ def find_many(state: State, ticket_ids: list[int]) -> list[dict[str, Any]]:
 def delete(state: State, ticket_id: int) -> None:
     """Raises LookupError where there is no such ticket."""
     with state.transaction():
-        if not state.change("DELETE FROM tickets WHERE id = ?", ticket_id):
+        ticket = find(state, ticket_id)
+        if ticket is None:
             raise LookupError(f"There is no ticket {ticket_id}.")
+        webhooks.tell_of_deletion(state, ticket)
+        state.change("DELETE FROM tickets WHERE id = ?", ticket_id)
         state.change("DELETE FROM comments WHERE ticket_id = ?", ticket_id)
         state.change("DELETE FROM audits WHERE ticket_id = ?", ticket_id)
 

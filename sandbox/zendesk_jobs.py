@@ -3,14 +3,15 @@
 from sandbox import jobs
 from sandbox.exchange import Answer, Request, json_answer
 from sandbox.jobs import IN_FLIGHT_LIMIT, IN_FLIGHT_SECONDS, LARGEST_JOB, JobRunner
-from sandbox.limits import named_header
+from sandbox.limits import Limits
 from sandbox.state import State
 from sandbox.zendesk_answers import NOT_FOUND, NOT_JSON, SUFFIX, invalid_attribute
 
 
 class JobCalls:
-    def __init__(self, state: State, runner: JobRunner) -> None:
+    def __init__(self, state: State, runner: JobRunner, limits: Limits) -> None:
         self._state = state
+        self._limits = limits
         self._runner = runner
         self.routes = (
             ("POST", f"/api/v2/tickets/create_many{SUFFIX}", self._create_many),
@@ -31,10 +32,10 @@ class JobCalls:
         with self._state.transaction():
             in_flight = jobs.in_flight(self._state)
             if len(in_flight) >= IN_FLIGHT_LIMIT:
-                return _too_many(in_flight)
+                return self._too_many(in_flight)
             job = jobs.add(self._state, given, request.origin)
         self._runner.wake()
-        return json_answer(200, {"job_status": job.shown(request.origin)}, _in_flight_header(len(in_flight) + 1))
+        return json_answer(200, {"job_status": job.shown(request.origin)}, self._in_flight_header(len(in_flight) + 1))
 
     def _show(self, request: Request, job_id: str) -> Answer:
         found = jobs.find_many(self._state, [job_id])
@@ -47,16 +48,15 @@ class JobCalls:
         shown = [job.shown(request.origin) for job in found]
         return json_answer(200, {"job_statuses": shown, "next_page": None, "previous_page": None, "count": len(shown)})
 
+    def _too_many(self, in_flight: list[str]) -> Answer:
+        refusal = {
+            "error": "TooManyJobs",
+            "description": "Too many BulkCreateTicketJob jobs are currently queued or running. Try again later.",
+            "current_job_ids": in_flight,
+        }
+        return json_answer(429, refusal, self._in_flight_header(len(in_flight)))
 
-def _too_many(in_flight: list[str]) -> Answer:
-    refusal = {
-        "error": "TooManyJobs",
-        "description": "Too many BulkCreateTicketJob jobs are currently queued or running. Try again later.",
-        "current_job_ids": in_flight,
-    }
-    return json_answer(429, refusal, _in_flight_header(len(in_flight)))
-
-
-def _in_flight_header(count: int) -> tuple[str, str]:
-    remaining = max(0, IN_FLIGHT_LIMIT - count)
-    return named_header("inflight-jobs", f"total={IN_FLIGHT_LIMIT}; remaining={remaining}; resets={IN_FLIGHT_SECONDS}")
+    def _in_flight_header(self, count: int) -> tuple[str, str]:
+        remaining = max(0, IN_FLIGHT_LIMIT - count)
+        words = f"total={IN_FLIGHT_LIMIT}; remaining={remaining}; resets={IN_FLIGHT_SECONDS}"
+        return self._limits.named_header("inflight-jobs", words)

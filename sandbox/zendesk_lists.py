@@ -1,13 +1,10 @@
-"""The calls that list what an administrator keeps, and the people of the account."""
+"""The calls that list what an administrator keeps."""
 
-from typing import Any
-from urllib.parse import parse_qsl
-
-from sandbox import people, zendesk_schema
+from sandbox import zendesk_schema
 from sandbox.exchange import Answer, Request, json_answer
 from sandbox.paging import paged_items
 from sandbox.state import State
-from sandbox.zendesk_answers import NO_SUCH_ENDPOINT, NOT_FOUND, SUFFIX
+from sandbox.zendesk_answers import NO_SUCH_ENDPOINT, SUFFIX
 
 NO_FORMS = {"error": "Forbidden", "description": "This account's plan does not offer ticket forms."}
 
@@ -25,8 +22,6 @@ class ListCalls:
             ("GET", f"/api/v2/groups/assignable{SUFFIX}", self._groups),
             ("GET", f"/api/v2/brands{SUFFIX}", self._brands),
             ("GET", f"/api/v2/custom_statuses{SUFFIX}", self._statuses),
-            ("GET", f"/api/v2/users{SUFFIX}", self._users),
-            ("GET", rf"/api/v2/users/([0-9]+){SUFFIX}", self._user),
         )
 
     def _fields(self, request: Request) -> Answer:
@@ -52,23 +47,3 @@ class ListCalls:
         if not self._state.settings.offers_custom_statuses:
             return json_answer(404, NO_SUCH_ENDPOINT)
         return json_answer(200, {"custom_statuses": zendesk_schema.listed(self._state, "statuses")})
-
-    def _users(self, request: Request) -> Answer:
-        roles = _roles(request)
-        shown = [
-            people.shown(row, request.origin)
-            for row in people.everyone(self._state)
-            if not roles or row["role"] in roles
-        ]
-        return paged_items(request, "users", shown)
-
-    def _user(self, request: Request, user_id: str) -> Answer:
-        row = people.one(self._state, "id", int(user_id)) if len(user_id) <= 18 else None
-        if row is None:
-            return json_answer(404, NOT_FOUND)
-        return json_answer(200, {"user": people.shown(row, request.origin)})
-
-
-def _roles(request: Request) -> set[str]:
-    given: list[tuple[str, Any]] = parse_qsl(request.raw_query)
-    return {value for name, value in given if name in ("role", "role[]")}

@@ -7,16 +7,16 @@ again and makes nothing; with other bytes it is refused. A create that was refus
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from sandbox import comments, ticket_changes, ticket_rules, tickets
 from sandbox.exchange import Answer, Pairs, Request, json_answer
-from sandbox.limits import Limits, Window, limit_reached, named_header
+from sandbox.limits import Limits
 from sandbox.paging import paged, paged_items
+from sandbox.problems import CLOSED
 from sandbox.state import ADMIN_ID, State
-from sandbox.ticket_rules import Dropped, Problem
-from sandbox.zendesk_answers import NOT_FOUND, NOT_JSON, SUFFIX, invalid_attribute, numbers_in
+from sandbox.ticket_rules import Dropped
+from sandbox.zendesk_answers import NOT_FOUND, SUFFIX, invalid, numbers_in, object_in
 
 KEY_CHARACTERS = 255
 SHOWN_AT_ONCE = 100
@@ -85,23 +85,22 @@ class TicketCalls:
         )
 
     def _created(self, request: Request, key: str | None) -> Answer:
-        given = _ticket_in(request)
+        given = object_in(request, "ticket")
         if isinstance(given, Answer):
             return given
         with self._state.transaction():
             wanted, dropped = ticket_rules.without_dropped(self._state, given)
             problems = ticket_rules.problems_of_new(self._state, wanted)
             if problems:
-                return _invalid(problems)
+                return invalid(problems)
             made = tickets.create(self._state, wanted, request.origin, key)
         return json_answer(201, made, ("Location", made["ticket"]["url"]), *_warning("create", dropped))
 
     def _update(self, request: Request, ticket_id: str) -> Answer:
-        limit = self._state.settings.update_limit
-        return _counted(self._limits.updates, limit, "tickets-update", lambda: self._updated(request, ticket_id))
+        return self._limits.update(lambda: self._updated(request, ticket_id))
 
     def _updated(self, request: Request, ticket_id: str) -> Answer:
-        given = _ticket_in(request)
+        given = object_in(request, "ticket")
         if isinstance(given, Answer):
             return given
         with self._state.transaction():
@@ -112,18 +111,16 @@ class TicketCalls:
 
     def _changed(self, current: dict[str, Any], wanted: dict[str, Any]) -> Answer:
         if current["status"] == "closed":
-            return _invalid([ticket_rules.CLOSED])
+            return invalid([CLOSED])
         if ticket_changes.is_outdated(current, wanted):
             return json_answer(409, OUTDATED)
         problems = ticket_rules.problems_of_change(self._state, current["id"], wanted)
         if problems:
-            return _invalid(problems)
+            return invalid(problems)
         return json_answer(200, ticket_changes.change(self._state, current, wanted, author_id=ADMIN_ID))
 
     def _list(self, request: Request) -> Answer:
-        limits = self._state.settings
-        limit = limits.index_limit if limits.rate_limit else 0
-        return _counted(self._limits.look_ups, limit, "tickets-index", lambda: self._page(request))
+        return self._limits.look_up(lambda: self._page(request))
 
     def _page(self, request: Request) -> Answer:
         external_id = request.query.get("external_id")
@@ -162,29 +159,6 @@ class TicketCalls:
     def _ticket(self, ticket_id: str) -> dict[str, Any] | None:
         # Longer numbers do not fit the column of ids, so no ticket can have them.
         return tickets.find(self._state, int(ticket_id)) if len(ticket_id) <= 18 else None
-
-
-def _counted(window: Window, limit: int, name: str, answer: Callable[[], Answer]) -> Answer:
-    """The answer within a limit that has a name of its own; 0 is no limit and no header."""
-    if not limit:
-        return answer()
-    allowance = window.spend(limit)
-    within = limit_reached(allowance) if allowance.exceeded else answer()
-    return within.plus(named_header(name, allowance.words()))
-
-
-def _ticket_in(request: Request) -> dict[str, Any] | Answer:
-    """The ticket of a request, or the answer to a body that has none."""
-    try:
-        body = request.json()
-    except ValueError:
-        return json_answer(400, NOT_JSON)
-    ticket = body.get("ticket") if isinstance(body, dict) else None
-    return ticket if isinstance(ticket, dict) else invalid_attribute("ticket")
-
-
-def _invalid(problems: list[Problem]) -> Answer:
-    return json_answer(422, ticket_rules.record_invalid(problems))
 
 
 def _warning(action: str, dropped: Dropped) -> Pairs:

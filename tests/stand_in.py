@@ -56,6 +56,40 @@ class StandIn:
     def change_schema(self, name: str, item_id: int, **values: Any) -> None:
         self.control("POST", f"schema/{name}/{item_id}", values)
 
+    def users(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.control("GET", "users")["users"]
+        return found
+
+    def make_user(self, **user: Any) -> dict[str, Any]:
+        made: dict[str, Any] = self.control("POST", "users", user)
+        return made
+
+    def change_user(self, user_id: int, **values: Any) -> None:
+        """suspended=, role=, name=, email=, external_id="""
+        self.control("POST", f"users/{user_id}", values)
+
+    def change_oauth(self, **values: Any) -> None:
+        """allowed_scopes=, client_secret=, api_tokens="""
+        self.control("POST", "oauth", values)
+
+    def expire_tokens(self, *kinds: str) -> None:
+        """Ends access tokens, or those of the kinds given: "access", "refresh", "code"."""
+        self.control("POST", "tokens/expire", {"kinds": kinds or ["access"]})
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """With their signing_secret."""
+        found: list[dict[str, Any]] = self.control("GET", "webhooks")["webhooks"]
+        return found
+
+    def webhook_calls(self) -> list[dict[str, Any]]:
+        """Every call of Zendesk's webhooks: id, body, headers, attempt, status, error, finished_at."""
+        found: list[dict[str, Any]] = self.control("GET", "webhook-calls")["calls"]
+        return found
+
+    def repeat_webhook_call(self, call_id: int) -> None:
+        """Sends the same bytes again, signature and all."""
+        self.control("POST", f"webhook-calls/{call_id}/repeat")
+
     def jobs(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.control("GET", "jobs")["jobs"]
         return found

@@ -1,22 +1,32 @@
 """The stand-in for Zendesk, over sockets: what it promises, and every habit the real one may have."""
 
 import base64
+import hashlib
+import hmac
 import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
+from sandbox.limits import Limits
 from sandbox.server import running_sandbox
+from sandbox.state import State
 from tests.stand_in import StandIn, http
 
 FIXTURES = Path(__file__).parent / "fixtures" / "zendesk"
 TOKEN = "agent@example.com/token:sandbox-zendesk-token"
 BASIC = {"Authorization": f"Basic {base64.b64encode(TOKEN.encode()).decode()}"}
+CONDITIONAL = "conditional_ticket_events"
+REDIRECT = "https://portal.example.com/back?tenant=1"
 COMMENT = {"body": "The parcel is late.", "public": False}
 
 # The keys of recorded answers, for those whose values are of no interest here.
@@ -74,6 +84,36 @@ class Zendesk(StandIn):
     def update(self, ticket_id: int, **changes: Any) -> Any:
         return self.ask("PUT", f"/api/v2/tickets/{ticket_id}.json", {"ticket": changes})
 
+    def upsert(self, **user: Any) -> Any:
+        return self.ask("POST", "/api/v2/users/create_or_update.json", {"user": user})
+
+    def ask_for_token(self, grant: str = "client_credentials", **wanted: Any) -> Any:
+        client = {"client_id": "sandbox-client", "client_secret": "sandbox-secret"}
+        return self.ask("POST", "/oauth/tokens", {"grant_type": grant, **client, **wanted}, headers={})
+
+    def token(self, scope: str = "read write") -> dict[str, str]:
+        """The header of a new access token."""
+        return {"Authorization": f"Bearer {self.ask_for_token(scope=scope).json['access_token']}"}
+
+    def decide(self, decision: str, **asked: str) -> Any:
+        """What the page of an agent who allows or denies answers: .status, and .query of where it leads."""
+        form = {"client_id": "sandbox-client", "redirect_uri": REDIRECT, "state": "s 1", "decision": decision, **asked}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = self.ask("POST", "/oauth/authorizations/new", urlencode(form).encode(), headers)
+        target = urlsplit(answer.headers.get("Location", ""))
+        return SimpleNamespace(status=answer.status, target=target, query=dict(parse_qsl(target.query)))
+
+    def add_webhook(self, endpoint: str, /, *events: str, **wanted: Any) -> Any:
+        given = {"name": "Portal", "endpoint": endpoint, "http_method": "POST", "request_format": "json"}
+        subscriptions = [event if event == CONDITIONAL else f"zen:event-type:ticket.{event}" for event in events]
+        webhook = {**given, "status": "active", "subscriptions": subscriptions, **wanted}
+        return self.ask("POST", "/api/v2/webhooks", {"webhook": webhook})
+
+    def secret(self) -> str:
+        """That of the only webhook."""
+        webhook_id = self.get("webhooks")["webhooks"][0]["id"]
+        return str(self.get(f"webhooks/{webhook_id}/signing_secret")["signing_secret"]["secret"])
+
     def create_many(self, count: int) -> str:
         """Starts a job and returns its id."""
         tickets = [{"subject": f"Number {number}", "comment": COMMENT} for number in range(count)]
@@ -121,6 +161,32 @@ def zendesk(shared: Zendesk) -> Zendesk:
     shared.reset()
     shared.change_settings(rate_limit=0)
     return shared
+
+
+@pytest.fixture
+def receiver() -> Iterator[Any]:
+    """An address to call, what arrived there in order (.headers, .raw, .body), and the statuses it answers first."""
+    arrived: list[Any] = []
+    statuses: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            arrived.append(SimpleNamespace(headers=self.headers, raw=raw, body=json.loads(raw)))
+            self.send_response(statuses.pop(0) if statuses else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/in?a=1", arrived=arrived, statuses=statuses)
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 # Lists
@@ -608,6 +674,501 @@ def test_a_job_goes_on_after_a_restart(tmp_path: Path) -> None:
         zendesk = Zendesk(sandbox.url)
         assert len(zendesk.finished_job(job_id)["results"]) == 5
         assert sorted(each["subject"] for each in zendesk.tickets()) == [f"Number {number}" for number in range(5)]
+
+
+# People
+
+
+def test_a_person_is_made_once_and_then_changed(zendesk: Zendesk) -> None:
+    made = zendesk.upsert(name="Ada", external_id="khoros:ABC")
+    again = zendesk.upsert(name="Ada L.", external_id="khoros:abc")
+    assert (made.status, again.status) == (201, 200)
+    assert (again.json["user"]["id"], again.json["user"]["name"]) == (made.json["user"]["id"], "Ada L.")
+    assert (made.json["user"]["role"], again.json["user"]["external_id"]) == ("end-user", "khoros:abc")
+    found = zendesk.get("users/search.json?external_id=KHOROS:abc")["users"]
+    assert [user["id"] for user in found] == [made.json["user"]["id"]]
+
+
+def test_a_person_is_known_by_any_of_their_addresses(zendesk: Zendesk) -> None:
+    made = zendesk.upsert(name="Ada", email="ada@example.com").json["user"]
+    zendesk.ask(
+        "POST", f"/api/v2/users/{made['id']}/identities", {"identity": {"type": "email", "value": "a@b.example"}}
+    )
+    again = zendesk.upsert(name="Ada", email="A@B.example")
+    assert (again.status, again.json["user"]["id"]) == (200, made["id"])
+    assert zendesk.create(requester={"email": "a@b.example"})["requester_id"] == made["id"]
+
+
+def test_the_first_of_a_person_may_bring_identities(zendesk: Zendesk) -> None:
+    identities = [{"type": "twitter", "value": "ada"}, {"type": "facebook", "value": "123"}]
+    made = zendesk.upsert(name="Ada", email="ada@example.com", identities=identities).json["user"]
+    found = zendesk.get(f"users/{made['id']}/identities.json")["identities"]
+    assert [(each["type"], each["value"]) for each in found] == [
+        ("email", "ada@example.com"),
+        ("twitter", "ada"),
+        ("facebook", "123"),
+    ]
+    assert [each["primary"] for each in found] == [True, False, False]
+    taken = zendesk.upsert(name="Bob", identities=[{"type": "twitter", "value": "ADA"}])
+    assert problems(taken)["value"]["error"] == "DuplicateValue"
+    assert len(zendesk.users()) == 5
+
+
+@pytest.mark.parametrize(
+    ("identity", "word", "code"),
+    [
+        ({"type": "messaging", "value": "x"}, "type", "InvalidValue"),
+        ({"type": "email", "value": "agent@example.com"}, "value", "DuplicateValue"),
+        ({"type": "email", "value": "nonsense"}, "value", "InvalidFormat"),
+        ({"type": "facebook", "value": "name"}, "value", "InvalidFormat"),
+        ({"type": "twitter", "value": ""}, "value", "BlankValue"),
+    ],
+)
+def test_a_bad_identity_is_refused(zendesk: Zendesk, identity: Any, word: str, code: str) -> None:
+    answer = zendesk.ask("POST", "/api/v2/users/9003/identities.json", {"identity": identity})
+    assert problems(answer)[word]["error"] == code
+
+
+def test_an_identity_is_added(zendesk: Zendesk) -> None:
+    content = {"identity": {"type": "twitter", "value": "intake"}}
+    answer = zendesk.ask("POST", "/api/v2/users/9003/identities.json", content)
+    assert (answer.status, answer.json["identity"]["value"]) == (201, "intake")
+    assert [user["id"] for user in zendesk.get("users/search?query=twitter:intake")["users"]] == [9003]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256])
+def test_a_name_has_one_to_255_characters(zendesk: Zendesk, name: str) -> None:
+    assert problems(zendesk.upsert(name=name, external_id="1"))["name"]
+    assert zendesk.upsert(name="x" * 255, external_id="1").status == 201
+
+
+def test_an_address_and_an_external_id_of_two_people_do_not_go_together(zendesk: Zendesk) -> None:
+    zendesk.upsert(name="Ada", external_id="1")
+    answer = zendesk.upsert(name="Ada", external_id="1", email="agent@example.com")
+    assert problems(answer)["email"]["error"] == "DuplicateValue"
+
+
+def test_people_are_made_at_most_once_a_second(zendesk: Zendesk) -> None:
+    zendesk.change_settings(rate_limit=700)
+    assert zendesk.upsert(name="Ada", external_id="1").status == 201
+    answer = zendesk.upsert(name="Bob", external_id="2")
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+    zendesk.change_settings(user_limits=False)
+    assert zendesk.upsert(name="Bob", external_id="2").status == 201
+
+
+def test_the_sixth_change_of_a_person_in_a_minute_is_refused(tmp_path: Path) -> None:
+    """Asked of the limits themselves: over sockets the limit of one per second would make it slow."""
+    state = State(tmp_path)
+    limits = Limits(state)
+
+    def is_refused(user_id: int) -> bool:
+        left = limits.of_upsert_of(user_id)
+        return left is not None and left.exceeded
+
+    assert [is_refused(1) for _ in range(6)] == [False] * 5 + [True]
+    assert not is_refused(2)
+    state.close()
+
+
+def test_a_suspended_person_is_let_back_in(zendesk: Zendesk) -> None:
+    assert problems(zendesk.try_create(requester_id=9004))["requester"]["error"] == "UserSuspended"
+    zendesk.change_user(9004, suspended=False)
+    assert zendesk.try_create(requester_id=9004).status == 201
+    made = zendesk.make_user(name="New Agent", email="new@example.com", role="agent")
+    assert zendesk.create(assignee_id=made["id"])["assignee_id"] == made["id"]
+    zendesk.change_user(made["id"], suspended=True)
+    assert problems(zendesk.try_create(assignee_id=made["id"]))["assignee"]
+
+
+# Signing in
+
+
+def test_who_signs_in_can_be_no_agent_any_more(zendesk: Zendesk) -> None:
+    zendesk.change_settings(agent_role="end-user")
+    assert zendesk.get("users/me")["user"]["role"] == "end-user"
+    assert zendesk.ask("GET", "/api/v2/groups/assignable.json").status == 403
+    zendesk.change_settings(agent_role="agent", agent_suspended=True)
+    assert zendesk.get("users/me")["user"]["suspended"] is True
+
+
+def test_a_wrong_token_is_nobody(zendesk: Zendesk) -> None:
+    wrong = {"Authorization": "Bearer nonsense"}
+    assert zendesk.ask("GET", "/api/v2/users/me.json", headers=wrong).json["user"]["id"] is None
+    answer = zendesk.ask("GET", "/api/v2/groups.json", headers=wrong)
+    assert (answer.status, answer.json["error"]) == (401, "invalid_token")
+
+
+def test_api_tokens_can_be_switched_off(zendesk: Zendesk) -> None:
+    zendesk.change_oauth(api_tokens=False)
+    answer = zendesk.ask("GET", "/api/v2/groups.json")
+    assert (answer.status, answer.json) == (401, recorded("unauthorized_401"))
+    assert zendesk.ask("GET", "/api/v2/groups.json", headers=zendesk.token()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("scope", "path", "allowed"),
+    [
+        ("read", "groups", True),
+        ("tickets:read", "tickets", True),
+        ("tickets:read", "tickets/show_many?ids=1", True),
+        ("tickets:read", "groups", False),
+        ("tickets:read", "users/me", False),
+        ("users:read", "users/me", True),
+        ("users:read", "users/9001/identities", False),
+        ("read", "users/9001/identities", True),
+        ("write tickets:write", "tickets", False),
+        ("tickets:write impersonate", "ticket_fields", False),
+        ("nonsense", "tickets", False),
+    ],
+)
+def test_a_token_may_do_what_its_scopes_name(zendesk: Zendesk, scope: str, path: str, allowed: bool) -> None:
+    answer = zendesk.ask("GET", f"/api/v2/{path}", headers=zendesk.token(scope))
+    assert answer.status == (200 if allowed else 403)
+    if not allowed:
+        assert answer.json["description"] == "You are missing the following required scopes: read"
+
+
+def test_a_missing_scope_is_refused_as_recorded(zendesk: Zendesk) -> None:
+    content = {"ticket": {"comment": COMMENT}}
+    answer = zendesk.ask("POST", "/api/v2/tickets.json", content, zendesk.token("read"))
+    assert (answer.status, answer.json) == (403, recorded("forbidden_scope_403"))
+    assert zendesk.ask("POST", "/api/v2/tickets.json", content, zendesk.token("tickets:write")).status == 201
+
+
+def test_scopes_can_be_cut_to_what_is_allowed(zendesk: Zendesk) -> None:
+    zendesk.change_oauth(allowed_scopes="read")
+    assert zendesk.ask_for_token(scope="read write tickets:read").json["scope"] == "read tickets:read"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "error"),
+    [
+        ({"expires_in": 299}, 400, "invalid_request"),
+        ({"expires_in": 172_801}, 400, "invalid_request"),
+        ({"expires_in": "soon"}, 400, "invalid_request"),
+        ({"refresh_token_expires_in": 604_799}, 400, "invalid_request"),
+        ({"client_secret": "wrong"}, 401, "invalid_client"),
+        ({"grant_type": "password"}, 400, "unsupported_grant_type"),
+        ({"grant_type": "refresh_token", "refresh_token": "wrong"}, 400, "invalid_grant"),
+        ({"grant_type": "authorization_code", "code": "wrong"}, 400, "invalid_grant"),
+    ],
+)
+def test_a_bad_request_for_a_token_is_refused(zendesk: Zendesk, wanted: Any, status: int, error: str) -> None:
+    grant = wanted.get("grant_type", "client_credentials")
+    answer = zendesk.ask_for_token(grant, **wanted)
+    assert (answer.status, answer.json["error"]) == (status, error)
+
+
+def test_a_token_can_be_asked_for_with_a_form(zendesk: Zendesk) -> None:
+    wanted = {"client_id": "sandbox-client", "client_secret": "sandbox-secret", "grant_type": "client_credentials"}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = zendesk.ask("POST", "/oauth/tokens", urlencode({**wanted, "expires_in": "600"}).encode(), headers)
+    assert (answer.status, answer.json["expires_in"], "refresh_token" in answer.json) == (200, 600, False)
+
+
+def test_the_secret_of_the_client_can_be_replaced(zendesk: Zendesk) -> None:
+    zendesk.change_oauth(client_secret="another")
+    assert zendesk.ask_for_token().status == 401
+    assert zendesk.ask_for_token(client_secret="another").status == 200
+
+
+def test_an_agent_is_asked_whether_to_allow(zendesk: Zendesk) -> None:
+    asked = {"response_type": "code", "client_id": "sandbox-client", "redirect_uri": REDIRECT, "scope": "read <b>"}
+    page = zendesk.ask("GET", f"/oauth/authorizations/new?{urlencode(asked)}", headers={})
+    assert (page.status, "Allow" in page.text, "Deny" in page.text, "read &lt;b&gt;" in page.text) == (
+        200,
+        True,
+        True,
+        True,
+    )
+    for wrong in ({"client_id": "x"}, {"redirect_uri": "javascript:1"}, {"response_type": "token"}):
+        address = f"/oauth/authorizations/new?{urlencode({**asked, **wrong})}"
+        assert zendesk.ask("GET", address, headers={}).status == 400
+
+
+def test_a_code_is_good_once_and_for_one_address(zendesk: Zendesk) -> None:
+    allowed = zendesk.decide("allow", scope="read")
+    assert (allowed.status, allowed.target.netloc) == (303, "portal.example.com")
+    assert (allowed.query["state"], allowed.query["tenant"]) == ("s 1", "1")
+    wanted = {"code": allowed.query["code"], "redirect_uri": REDIRECT}
+    pair = zendesk.ask_for_token("authorization_code", **wanted).json
+    assert (pair["scope"], pair["refresh_token_expires_in"]) == ("read", 2_592_000)
+    assert zendesk.ask_for_token("authorization_code", **wanted).json["error"] == "invalid_grant"
+    other = zendesk.decide("allow").query["code"]
+    assert zendesk.ask_for_token("authorization_code", code=other, redirect_uri="https://x.example").status == 400
+    late = zendesk.decide("allow").query["code"]
+    zendesk.expire_tokens("code")
+    assert zendesk.ask_for_token("authorization_code", code=late, redirect_uri=REDIRECT).status == 400
+
+
+def test_an_agent_may_deny(zendesk: Zendesk) -> None:
+    denied = zendesk.decide("deny")
+    assert (denied.status, denied.query["error"], denied.query["state"]) == (303, "access_denied", "s 1")
+    assert "code" not in denied.query
+
+
+def test_a_refresh_replaces_both_tokens_at_once(zendesk: Zendesk) -> None:
+    code = zendesk.decide("allow").query["code"]
+    first = zendesk.ask_for_token("authorization_code", code=code, redirect_uri=REDIRECT, expires_in=400).json
+    second = zendesk.ask_for_token("refresh_token", refresh_token=first["refresh_token"]).json
+    assert (second["scope"], second["expires_in"]) == ("read write", 400)
+    assert not {first["access_token"], first["refresh_token"]} & {second["access_token"], second["refresh_token"]}
+
+    def status(token: str) -> int:
+        return int(zendesk.ask("GET", "/api/v2/groups", headers={"Authorization": f"Bearer {token}"}).status)
+
+    assert (status(first["access_token"]), status(second["access_token"])) == (401, 200)
+    again = zendesk.ask_for_token("refresh_token", refresh_token=first["refresh_token"])
+    assert (again.status, again.json["error"]) == (400, "invalid_grant")
+
+
+def test_tokens_can_end_and_be_taken_back(zendesk: Zendesk) -> None:
+    code = zendesk.decide("allow").query["code"]
+    pair = zendesk.ask_for_token("authorization_code", code=code, redirect_uri=REDIRECT).json
+    zendesk.expire_tokens()
+    header = {"Authorization": f"Bearer {pair['access_token']}"}
+    assert zendesk.ask("GET", "/api/v2/groups", headers=header).json["error"] == "invalid_token"
+    kinds = [(token["kind"], token["lives"]) for token in zendesk.control("GET", "tokens")["tokens"]]
+    assert kinds == [("access", False), ("refresh", True)]
+    zendesk.revoke_tokens()
+    assert zendesk.ask_for_token("refresh_token", refresh_token=pair["refresh_token"]).status == 400
+    assert zendesk.control("GET", "tokens")["tokens"] == []
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("spelling", "names"),
+    [
+        (
+            "all",
+            {"x-rate-limit", "x-rate-limit-remaining", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"},
+        ),
+        ("new", {"ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"}),
+        ("old", {"rate-limit", "rate-limit-remaining", "rate-limit-reset"}),
+        ("x", {"x-rate-limit", "x-rate-limit-remaining"}),
+        (
+            "shouting",
+            {"X-RATE-LIMIT", "x-Rate-LIMIT-Remaining", "RateLimit-Limit", "RATELIMIT-Remaining", "RateLimit-RESET"},
+        ),
+        ("none", set()),
+    ],
+)
+def test_limits_are_told_in_headers_of_any_spelling(zendesk: Zendesk, spelling: str, names: set[str]) -> None:
+    zendesk.change_settings(rate_limit=700, rate_headers=spelling)
+    answer = zendesk.ask("GET", "/api/v2/groups")
+    assert {name for name in answer.headers if "rate" in name.lower()} == names
+
+
+def test_named_limits_have_two_spellings(zendesk: Zendesk) -> None:
+    zendesk.change_settings(rate_limit=700, named_limit_spelling="zendesk-rate-limit-")
+    assert "zendesk-rate-limit-tickets-index" in zendesk.ask("GET", "/api/v2/tickets").headers
+
+
+def test_others_use_the_limit_as_well(zendesk: Zendesk) -> None:
+    zendesk.change_settings(rate_limit=700, others_use_per_minute=1_000_000)
+    assert zendesk.ask("GET", "/api/v2/groups").status == 200
+    assert until(lambda: zendesk.ask("GET", "/api/v2/groups").status == 429)
+
+
+# Webhooks
+
+
+def signed(call: Any, secret: str) -> bool:
+    message = call.headers["X-Zendesk-Webhook-Signature-Timestamp"].encode() + call.raw
+    digest = hmac.new(secret.encode(), message, hashlib.sha256).digest()
+    return bool(call.headers["X-Zendesk-Webhook-Signature"] == base64.b64encode(digest).decode())
+
+
+def arrived(receiver: Any, count: int) -> list[Any]:
+    """The calls, once so many have come."""
+    return list(until(lambda: len(receiver.arrived) >= count and receiver.arrived))
+
+
+def test_a_webhook_is_answered_in_the_recorded_shape(zendesk: Zendesk) -> None:
+    answer = zendesk.add_webhook("https://portal.example.com/in", "status_changed")
+    webhook = answer.json["webhook"]
+    recorded_keys = "id name description status subscriptions created_at created_by endpoint http_method request_format"
+    assert (answer.status, webhook.keys()) == (201, set(recorded_keys.split()))
+    assert zendesk.get(f"webhooks/{webhook['id']}")["webhook"] == webhook
+    assert len(webhook["id"]) == 26
+    listed = zendesk.get("webhooks?page[size]=1")
+    assert (listed["webhooks"], listed["meta"]["has_more"]) == ([webhook], False)
+    assert zendesk.webhooks()[0]["signing_secret"] == zendesk.secret()
+
+
+def test_a_webhook_is_changed_and_deleted(zendesk: Zendesk) -> None:
+    address = f"/api/v2/webhooks/{zendesk.add_webhook('https://a.example', CONDITIONAL).json['webhook']['id']}"
+    assert zendesk.ask("PATCH", address, {"webhook": {"status": "inactive"}}).status == 204
+    assert zendesk.ask("PUT", address, {"webhook": {"status": "active"}}).status == 400
+    assert zendesk.webhooks()[0]["status"] == "inactive"
+    assert zendesk.ask("POST", f"{address}/signing_secret").status == 201
+    assert zendesk.ask("DELETE", address).status == 204
+    assert zendesk.ask("GET", address).json["errors"][0].keys() == {"code", "title", "detail"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": ""},
+        {"endpoint": "ftp://a.example"},
+        {"http_method": "HEAD"},
+        {"request_format": "yaml"},
+        {"status": None},
+        {"subscriptions": ["nonsense"]},
+        {"subscriptions": [CONDITIONAL, "zen:event-type:ticket.created"]},
+        {"subscriptions": ["zen:event-type:ticket.created"], "http_method": "GET"},
+    ],
+)
+def test_a_bad_webhook_is_refused(zendesk: Zendesk, wrong: dict[str, Any]) -> None:
+    answer = zendesk.add_webhook("https://a.example", **wrong)
+    assert (answer.status, len(answer.json["errors"])) == (400, 1)
+    assert zendesk.webhooks() == []
+
+
+def test_setting_up_webhooks_can_be_refused(zendesk: Zendesk) -> None:
+    zendesk.change_settings(refuse_webhook_setup=True)
+    answer = zendesk.add_webhook("https://a.example", "created")
+    assert (answer.status, answer.json["errors"][0]["code"]) == (403, "Forbidden")
+    webhooks_only = zendesk.token("webhooks:write")
+    zendesk.change_settings(refuse_webhook_setup=False)
+    assert zendesk.ask("POST", "/api/v2/webhooks", {"webhook": {}}, webhooks_only).status == 400
+
+
+def test_a_change_is_told_to_who_wants_to_know_and_signed(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "status_changed", "agent_assignment_changed")
+    ticket = zendesk.create(external_id="khoros:1", subject="¿Dónde? 🚚")
+    zendesk.update(ticket["id"], assignee_id=9002, tags=["x"])
+    status, assignee = arrived(receiver, 2)
+    assert all(signed(call, zendesk.secret()) for call in (status, assignee))
+    assert status.headers["User-Agent"] == "Zendesk Webhook"
+    assert status.headers["X-Zendesk-Webhook-Id"] == zendesk.webhooks()[0]["id"]
+    assert status.headers["X-Zendesk-Account-Id"] == str(status.body["account_id"])
+    assert (status.body["type"], status.body["subject"]) == (
+        "zen:event-type:ticket.status_changed",
+        f"zen:ticket:{ticket['id']}",
+    )
+    detail, event = status.body["detail"], status.body["event"]
+    assert (detail["id"], detail["status"], detail["assignee_id"]) == (str(ticket["id"]), "OPEN", "9002")
+    assert (detail["external_id"], detail["tags"], detail["group_id"]) == ("khoros:1", ["x"], None)
+    assert (event["previous"], event["current"]) == ("NEW", "OPEN")
+    assert event["meta"]["sequence"]["id"] == assignee.body["event"]["meta"]["sequence"]["id"]
+    assert (assignee.body["event"]["previous"], assignee.body["event"]["current"]) == (None, "9002")
+    assert status.body["id"] != assignee.body["id"]
+    assert detail["updated_at"] == zendesk.tickets()[0]["updated_at"]
+
+
+def test_what_an_agent_does_is_told_as_well(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created", "comment_added", "soft_deleted")
+    ticket = zendesk.create()
+    zendesk.change_ticket(ticket["id"], comment={"body": "Called back", "public": False}, by=9002)
+    zendesk.delete_ticket(ticket["id"])
+    types = [call.body["type"].rpartition(".")[2] for call in arrived(receiver, 3)]
+    assert types == ["created", "comment_added", "soft_deleted"]
+    assert receiver.arrived[1].body["event"]["comment"]["body"] == "Called back"
+    assert receiver.arrived[1].body["detail"]["actor_id"] == "9002"
+
+
+def test_a_trigger_tells_what_an_administrator_wrote(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, CONDITIONAL)
+    ticket = zendesk.create()
+    (call,) = arrived(receiver, 1)
+    assert (call.body["ticket_id"], call.body["status"]) == (str(ticket["id"]), "New")
+    assert signed(call, zendesk.secret())
+
+
+def test_only_active_webhooks_are_called(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created", status="inactive")
+    zendesk.add_webhook(receiver.url, "status_changed")
+    ticket = zendesk.create()
+    zendesk.update(ticket["id"], status="solved")
+    (call,) = arrived(receiver, 1)
+    assert call.body["event"]["current"] == "SOLVED"
+    assert len(zendesk.webhook_calls()) == 1
+
+
+@pytest.mark.parametrize("failure", [500, 503, 429])
+def test_a_call_that_fails_is_made_again_with_the_same_event(zendesk: Zendesk, receiver: Any, failure: int) -> None:
+    zendesk.add_webhook(receiver.url, "created")
+    receiver.statuses.append(failure)
+    zendesk.create()
+    first, second = arrived(receiver, 2)
+    assert first.raw == second.raw
+    assert signed(second, zendesk.secret())
+    done = until(
+        lambda: [call for call in zendesk.webhook_calls() if call["finished_at"]][1:] and zendesk.webhook_calls()
+    )
+    assert [(call["attempt"], call["status"]) for call in done] == [(1, failure), (2, 200)]
+
+
+def test_a_call_is_made_three_times_at_most(zendesk: Zendesk) -> None:
+    zendesk.add_webhook("http://127.0.0.1:9/in", "created")
+    zendesk.create()
+    calls = until(lambda: len(found := zendesk.webhook_calls()) == 3 and found[2]["finished_at"] and found)
+    assert [call["error"] for call in calls] == ["connection refused"] * 3
+    assert len({call["event_id"] for call in calls}) == 1
+
+
+def test_a_refusal_is_not_tried_again(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created")
+    receiver.statuses.append(403)
+    zendesk.create()
+    zendesk.create()
+    arrived(receiver, 2)
+    assert [call["attempt"] for call in zendesk.webhook_calls()] == [1, 1]
+
+
+def test_webhooks_can_call_twice(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.change_settings(webhooks_twice=True)
+    zendesk.add_webhook(receiver.url, "created")
+    zendesk.create()
+    first, second = arrived(receiver, 2)
+    assert first.body["id"] == second.body["id"]
+
+
+def test_webhooks_can_call_out_of_order(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.change_settings(webhooks_out_of_order=True)
+    zendesk.add_webhook(receiver.url, "created", "status_changed")
+    ticket = zendesk.create()
+    zendesk.update(ticket["id"], status="solved")
+    types = [call.body["type"].rpartition(".")[2] for call in arrived(receiver, 2)]
+    assert types == ["status_changed", "created"]
+
+
+def test_webhooks_can_keep_silent(zendesk: Zendesk) -> None:
+    zendesk.add_webhook("http://127.0.0.1:9/in", "created")
+    zendesk.change_settings(webhooks_off=True)
+    zendesk.create()
+    assert zendesk.webhook_calls() == []
+
+
+def test_the_clock_of_webhooks_can_be_wrong(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.change_settings(webhook_clock_seconds=-3600)
+    zendesk.add_webhook(receiver.url, "created")
+    zendesk.create()
+    (call,) = arrived(receiver, 1)
+    stamp = datetime.fromisoformat(call.headers["X-Zendesk-Webhook-Signature-Timestamp"])
+    assert 3590 < (datetime.now(UTC) - stamp).total_seconds() < 3620
+    assert signed(call, zendesk.secret())
+
+
+def test_a_call_can_be_repeated_byte_by_byte(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created")
+    zendesk.create()
+    until(lambda: zendesk.webhook_calls()[0]["finished_at"])
+    zendesk.repeat_webhook_call(zendesk.webhook_calls()[0]["id"])
+    first, second = arrived(receiver, 2)
+    assert (first.raw, first.headers.items()) == (second.raw, second.headers.items())
+    assert zendesk.ask("POST", "/control/webhook-calls/999/repeat").status == 404
+
+
+def test_jobs_tell_webhooks_too(zendesk: Zendesk, receiver: Any) -> None:
+    zendesk.add_webhook(receiver.url, "created")
+    zendesk.create_many(3)
+    ids = {call.body["detail"]["id"] for call in arrived(receiver, 3)}
+    assert ids == {str(ticket["id"]) for ticket in zendesk.tickets()}
 
 
 # Older files

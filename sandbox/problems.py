@@ -1,0 +1,46 @@
+"""What a 422 says: each problem, under the field it belongs to."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.zendesk_examples import DESCRIPTION_FIELD_ID
+
+
+@dataclass(frozen=True)
+class Problem:
+    field: str
+    description: str
+    error: str | None = "InvalidValue"
+    ticket_field_id: int | None = None
+    ticket_field_type: str | None = None
+
+    def as_detail(self) -> dict[str, Any]:
+        detail: dict[str, Any] = {"description": self.description}
+        if self.error is not None:
+            detail["error"] = self.error
+        if self.ticket_field_id is not None:
+            detail["ticket_field_id"] = self.ticket_field_id
+        if self.ticket_field_type is not None:
+            detail["ticket_field_type"] = self.ticket_field_type
+        return detail
+
+
+class Refusal(ValueError):
+    """Something is not done, for these problems."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(problem.description for problem in problems))
+        self.problems = problems
+
+
+def record_invalid(problems: list[Problem]) -> dict[str, Any]:
+    """The body of a 422: every problem, under the field it belongs to."""
+    details: dict[str, list[dict[str, Any]]] = {}
+    for problem in problems:
+        details.setdefault(problem.field, []).append(problem.as_detail())
+    return {"error": "RecordInvalid", "description": "Record validation errors", "details": details}
+
+
+SUSPENDED = Problem("requester", "Requester: Example Person is suspended.", "UserSuspended")
+BLANK_COMMENT = Problem("base", "Description: cannot be blank", "BlankValue", DESCRIPTION_FIELD_ID, "FieldDescription")
+CLOSED = Problem("status", "Status: closed prevents ticket update", None)
