@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -609,6 +610,25 @@ def test_one_click_makes_the_webhook_and_keeps_its_secret(
         }
     }
     assert SECRET not in html
+
+
+def test_the_whole_way_from_one_click_to_the_status_of_a_change_in_zendesk(
+    made: Delivery, sandbox: StandIn, live_server: Any, settings: Any
+) -> None:
+    settings.PUBLIC_URL = live_server.url
+    for _ in range(2):  # the second time finds what the first one made
+        webhook_setup.set_up(made.connection)
+    (there,) = sandbox.control("GET", "webhooks")["webhooks"]
+    assert there["endpoint"] == f"{live_server.url}/webhooks/zendesk/{made.connection.uuid}"
+    sandbox.change_ticket(int(made.ticket_number), status="solved")
+    until = time.monotonic() + 20
+    while not TicketEvent.objects.filter(kind__endswith="status_changed").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    apply_all()
+    assert known(made)[0] == "solved"
+    assert made.solved_at is not None
+    webhook_setup.remove(Connection.objects.get())
+    assert sandbox.control("GET", "webhooks")["webhooks"] == []
 
 
 def test_a_webhook_with_our_endpoint_is_taken_over_and_put_right(connection: Connection, zendesk: StandIn) -> None:
