@@ -14,7 +14,7 @@ from datetime import timedelta
 import structlog
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from integrations import outcomes
@@ -180,4 +180,5 @@ def forget_old() -> None:
 
 
 def latest(connection: Connection, count: int) -> list[TicketEvent]:
-    return list(connection.ticket_events.order_by("-pk").annotate(first_seen=F("received_at"))[:count])
+    """For the connection's page, the newest first."""
+    return list(connection.ticket_events.order_by("-pk").defer("body")[:count])

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
 
-from integrations import alarms, delivery, outcomes, response_clock, sweep, tasks, ticket_events, webhook_setup
+from integrations import alarms, outcomes, response_clock, sweep, tasks, ticket_events, webhook_setup
 from integrations.destinations.base import TicketNews
 from integrations.destinations.zendesk import ticket_news
 from integrations.encryption import Secret
@@ -278,7 +279,7 @@ def test_it_is_heard_by_any_host_name_and_without_https(
 ) -> None:
     settings.SECURE_SSL_REDIRECT = True
     settings.ALLOWED_HOSTS = ["portal.example.com"]
-    assert call(ticket.connection, event(), headers_host="x", HTTP_HOST="old.example.com").status_code == 200
+    assert call(ticket.connection, event(), HTTP_HOST="old.example.com").status_code == 200
 
 
 def test_what_cannot_be_stored_is_answered_with_503(call: Callable[..., Any], ticket: Delivery) -> None:
@@ -513,6 +514,28 @@ def test_a_limit_that_a_look_meets_pauses_the_connection(made: Delivery, sandbox
     assert made.next_look_at > timezone.now()
 
 
+def test_a_refused_sign_in_pauses_the_connection_and_says_so(made: Delivery, sandbox: StandIn) -> None:
+    sandbox.add_fault("401", path="/api/v2/tickets/show_many")
+    outcomes.look_at_tickets(made.connection_id)
+    connection = Connection.objects.get()
+    assert (connection.paused_at is not None, connection.paused_until) == (True, None)
+    assert "did not accept the sign-in (401)" in connection.webhook_problem
+
+
+def test_a_refused_access_token_is_renewed_and_the_look_repeated(made: Delivery, sandbox: StandIn) -> None:
+    Delivery.objects.update(connection=making.oauth_connection(sandbox.url, name="OAuth"))
+    made.refresh_from_db()
+    sandbox.add_fault("401", path="/api/v2/tickets/show_many", times=1)
+    outcomes.look_at_tickets(made.connection_id)
+    made.refresh_from_db()
+    assert made.ticket_status == "new"
+
+
+def test_two_workers_do_not_take_the_same_tickets(made: Delivery) -> None:
+    assert len(outcomes._take(made.connection_id)) == 1
+    assert outcomes._take(made.connection_id) == {}
+
+
 def test_without_a_turn_soon_the_look_is_put_off_quietly(made: Delivery, sandbox: StandIn) -> None:
     now = int(redis_client().time()[0])
     redis_client().hset(f"casebridge:pace:{made.connection_id}:account", "hold", str((now + 120) * 1000))
@@ -587,6 +610,25 @@ def test_one_click_makes_the_webhook_and_keeps_its_secret(
         }
     }
     assert SECRET not in html
+
+
+def test_the_whole_way_from_one_click_to_the_status_of_a_change_in_zendesk(
+    made: Delivery, sandbox: StandIn, live_server: Any, settings: Any
+) -> None:
+    settings.PUBLIC_URL = live_server.url
+    for _ in range(2):  # the second time finds what the first one made
+        webhook_setup.set_up(made.connection)
+    (there,) = sandbox.control("GET", "webhooks")["webhooks"]
+    assert there["endpoint"] == f"{live_server.url}/webhooks/zendesk/{made.connection.uuid}"
+    sandbox.change_ticket(int(made.ticket_number), status="solved")
+    until = time.monotonic() + 20
+    while not TicketEvent.objects.filter(kind__endswith="status_changed").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    apply_all()
+    assert known(made)[0] == "solved"
+    assert made.solved_at is not None
+    webhook_setup.remove(Connection.objects.get())
+    assert sandbox.control("GET", "webhooks")["webhooks"] == []
 
 
 def test_a_webhook_with_our_endpoint_is_taken_over_and_put_right(connection: Connection, zendesk: StandIn) -> None:
@@ -806,8 +848,8 @@ def test_targets_are_set_on_the_subscription_s_page(admin: Client, subscription:
     assert 'name="solve_target_minutes"' in html
 
 
-def test_watching_and_sweeping_include_what_became_of_tickets(ticket: Delivery) -> None:
+def test_watching_begins_to_look_and_the_sweep_finds_it(ticket: Delivery) -> None:
     tasks.watch()
     ticket.refresh_from_db()
     assert ticket.next_look_at is not None
-    assert delivery.waiting() is not None
+    assert sweep.sweep()["look"] == [ticket.connection_id]
