@@ -166,8 +166,8 @@ def _unauthorized(reply: Reply) -> Failure:
 def _forbidden(reply: Reply) -> Failure:
     if "scope" in own_words(reply).lower():
         return Failure(
-            "The connection's token lacks a scope (403). Enter the scopes read write on the connection; it resumes by "
-            "itself when they are saved. Its test tells which scope is missing.",
+            "The connection's token lacks a scope (403). Give its OAuth client the scopes read and write for tickets, "
+            "then resume the connection.",
             permanent=True,
             pauses=True,
         )
