@@ -67,7 +67,9 @@ def line_to(connection: Connection, seconds: float = 30.0) -> Line:
 
 def new_delivery(subscription: Any, connection: Connection) -> Delivery:
     mapping = Mapping.objects.filter(connection=connection).first() or making.mapping(subscription, connection)
-    return Delivery.objects.get(pk=routing.route(making.stored(mapping.subscription).pk)[0])
+    notification = making.stored(mapping.subscription)
+    routing.route(notification.pk)
+    return Delivery.objects.get(notification=notification)
 
 
 def signed_in_by(connection: Connection, line: Line | None = None) -> str:

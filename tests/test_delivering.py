@@ -473,7 +473,7 @@ def test_messages_that_were_lost_with_redis_are_sent_anew(
     delivery: Delivery, queued: Callable[[], list[tuple[str, Any]]]
 ) -> None:
     tasks.sweep()
-    assert len(queued()) == 1
+    assert [task for task, _ in queued()].count("integrations.tasks.deliver") == 1
     client().delete("deliver")
     tasks.sweep()
     assert [task for task, _ in queued()].count("integrations.tasks.deliver") == 1

@@ -649,8 +649,12 @@ def test_a_webhook_with_our_endpoint_is_taken_over_and_put_right(connection: Con
     assert json.loads(changed.body)["webhook"]["status"] == "active"
 
 
-def test_an_oauth_client_asks_for_a_token_of_its_own_scope(zendesk: StandIn, sandbox: StandIn) -> None:
+def test_where_the_scopes_are_narrow_a_token_for_webhooks_alone_is_asked_for(
+    zendesk: StandIn, sandbox: StandIn
+) -> None:
     connection = making.oauth_connection(sandbox.url, name="OAuth")
+    connection.settings["scopes"] = "tickets:read tickets:write"
+    connection.save()
     answers(zendesk, "GET", "/api/v2/webhooks/01/signing_secret", SIGNING_SECRET)
     answers(zendesk, "GET", "/api/v2/webhooks", {"webhooks": [{"id": "01", "endpoint": endpoint(connection)}]})
     answers(zendesk, "PATCH", "/api/v2/webhooks/01", {})
