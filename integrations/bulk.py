@@ -64,8 +64,15 @@ def deliver_many(connection: Connection) -> bool:
 # --- Claim -----------------------------------------------------------------------------------------------------------
 
 # Live ones whose request is final and of which no earlier try may have made a ticket. Marked for a look-up before
-# anything is sent: only a result takes the mark away.
+# anything is sent: only a result takes the mark away. Chosen apart (materialized): as a subquery the choice might be
+# made more than once, and more be taken than the limit says.
 CLAIM_MANY = """
+WITH chosen AS MATERIALIZED (
+  SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND lane = 0
+    AND next_attempt_at <= now() AND is_prepared AND action = 'create' AND case_key = ''
+    AND NOT look_up_next AND NOT is_uncertain AND tries = 0
+  ORDER BY next_attempt_at, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
 UPDATE integrations_delivery AS delivery SET
   state = 'sending',
   job_id = %(job)s,
@@ -76,14 +83,8 @@ UPDATE integrations_delivery AS delivery SET
   is_uncertain = true,
   look_up_next = true,
   key_used_at = coalesce(key_used_at, now())
-WHERE id IN (
-    SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND lane = 0
-      AND next_attempt_at <= now() AND is_prepared AND action = 'create' AND case_key = ''
-      AND NOT look_up_next AND NOT is_uncertain AND tries = 0
-    ORDER BY next_attempt_at LIMIT %(most)s FOR UPDATE SKIP LOCKED
-  )
-  AND state = 'pending'
-RETURNING id, next_attempt_at
+FROM chosen WHERE delivery.id = chosen.id AND delivery.state = 'pending'
+RETURNING delivery.id, delivery.next_attempt_at
 """
 
 

@@ -148,15 +148,15 @@ UPDATE integrations_delivery AS delivery SET
   key_used_at = CASE WHEN key_used_at >= now() - %(trusted)s * interval '1 second' THEN key_used_at ELSE now() END
 WHERE id = coalesce(
     (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND lane = 0
-      AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED),
+      AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
     (SELECT id FROM integrations_delivery AS held WHERE connection_id = %(connection)s AND state = 'sending'
       AND claimed_until <= now() AND NOT EXISTS (
         SELECT FROM integrations_bulkjob AS job WHERE job.id = held.job_id AND job.state IN ('sending', 'running'))
       ORDER BY claimed_until LIMIT 1 FOR UPDATE SKIP LOCKED),
     (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND lane = 1
-      AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED),
+      AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
     (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND lane = 2
-      AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+      AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
   )
   AND (state = 'pending' AND next_attempt_at <= now() OR state = 'sending' AND claimed_until <= now())
   AND EXISTS (

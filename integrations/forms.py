@@ -327,7 +327,7 @@ class MappingForm(forms.ModelForm):
         return cleaned
 
     def save(self, commit: bool = True) -> Mapping:
-        settings = self.own_part.settings_of(self.cleaned_data)
+        settings = self.own_part.without_defaults(self.own_part.settings_of(self.cleaned_data))
         self.instance.settings = json.loads(json.dumps(settings))
         self.instance.conditions = ConditionsForm.conditions(self)  # type: ignore[arg-type]
         return super().save(commit)

@@ -80,6 +80,11 @@ def find_many(state: State, ids: list[str]) -> list[Job]:
     return _with_results(state, state.rows(wanted, json.dumps(ids)))
 
 
+def latest(state: State) -> list[Job]:
+    """The newest hundred that are not forgotten, newest first."""
+    return _with_results(state, state.rows("SELECT * FROM jobs WHERE NOT is_forgotten ORDER BY number DESC LIMIT 100"))
+
+
 def everything(state: State) -> list[Job]:
     return _with_results(state, state.rows("SELECT * FROM jobs ORDER BY number"))
 

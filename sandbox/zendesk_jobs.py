@@ -15,6 +15,7 @@ class JobCalls:
         self._runner = runner
         self.routes = (
             ("POST", f"/api/v2/tickets/create_many{SUFFIX}", self._create_many),
+            ("GET", f"/api/v2/job_statuses{SUFFIX}", self._list),
             ("GET", f"/api/v2/job_statuses/show_many{SUFFIX}", self._show_many),
             ("GET", rf"/api/v2/job_statuses/([A-Za-z0-9-]+){SUFFIX}", self._show),
         )
@@ -42,6 +43,11 @@ class JobCalls:
         if not found:
             return json_answer(404, NOT_FOUND)
         return json_answer(200, {"job_status": found[0].shown(request.origin)})
+
+    def _list(self, request: Request) -> Answer:
+        """The newest hundred, newest first."""
+        shown = [job.shown(request.origin) for job in jobs.latest(self._state)]
+        return json_answer(200, {"job_statuses": shown, "next_page": None, "previous_page": None, "count": len(shown)})
 
     def _show_many(self, request: Request) -> Answer:
         found = jobs.find_many(self._state, request.query.get("ids", "").split(","))

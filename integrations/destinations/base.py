@@ -183,6 +183,11 @@ class MappingFields(forms.Form):
         return dict(settings)
 
     @classmethod
+    def without_defaults(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings without what means the same when it is not there."""
+        return settings
+
+    @classmethod
     def settings_of(cls, cleaned: Mapping[str, Any]) -> dict[str, Any]:
         """The cleaned values as they are stored."""
         return {name: cleaned[name] for name in cls.base_fields}

@@ -1,6 +1,6 @@
 """The part of a mapping's form about cases, requesters and the source context. Everything may be left as it is."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -90,6 +90,15 @@ class CaseFields(forms.Form):
         "Which posts share a ticket, and in whose name it is made.",
         ("case", "case_hours", "requester", "intake_user", "context", "context_text", "forward_notes"),
     )
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "case": "post", "case_hours": 24, "requester": "account", "intake_user": "", "context": "template",
+        "context_text": "", "forward_notes": False,
+    }  # fmt: skip
+
+    @classmethod
+    def without_defaults(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in settings.items() if cls.DEFAULTS.get(name, ...) != value}
 
     @classmethod
     def sections(cls) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
