@@ -5,6 +5,7 @@ import json
 import os
 import random
 import uuid
+from collections import Counter
 
 import django
 
@@ -45,12 +46,10 @@ def make_second_mapping() -> None:
 
 
 def make_deliveries(count: int) -> None:
-    """Notifications stored and routed as always, and their messages put in the queue as a sweep would."""
-    from integrations.database_time import seconds_from_now
-    from integrations.models import Delivery, Notification, Subscription
-    from integrations.queueing import DELIVER
+    """Notifications stored and routed as always, and workers called as a sweep would."""
+    from integrations.models import Notification, Subscription
+    from integrations.queueing import MOST_CALLS, call_workers, publisher
     from integrations.routing import route
-    from portal.celery import app
 
     subscription, run = Subscription.objects.get(), random.randrange(10**9)
     rows = [
@@ -62,12 +61,13 @@ def make_deliveries(count: int) -> None:
         )
         for number in range(count)
     ]
-    made = [delivery for row in Notification.objects.bulk_create(rows, 500) for delivery in route(row.pk)]
-    assert len(made) == count
-    Delivery.objects.update(queued_until=seconds_from_now(600))
-    with app.producer_pool.acquire(block=True) as producer:
-        for delivery in made:
-            app.send_task(DELIVER, args=[delivery], producer=producer)
+    made = Counter[int]()
+    for row in Notification.objects.bulk_create(rows, 500):
+        made.update(route(row.pk))
+    assert made.total() == count
+    for connection_id in made:
+        call_workers(connection_id, count=MOST_CALLS)
+    publisher().waiting.join()
 
 
 def main() -> None:

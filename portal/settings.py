@@ -383,6 +383,21 @@ UNFOLD = {
                         "icon": "history",
                         "link": reverse_lazy("admin:integrations_attempt_changelist"),
                     },
+                    {
+                        "title": "Failures by cause",
+                        "icon": "healing",
+                        "link": reverse_lazy("admin:integrations_delivery_causes"),
+                    },
+                    {
+                        "title": "Incidents",
+                        "icon": "flood",
+                        "link": reverse_lazy("admin:integrations_incident_changelist"),
+                    },
+                    {
+                        "title": "Bulk jobs",
+                        "icon": "stacks",
+                        "link": reverse_lazy("admin:integrations_bulkjob_changelist"),
+                    },
                 ],
             },
             {

@@ -22,7 +22,11 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     log = reverse("admin:integrations_delivery_changelist")
     notifications = reverse("admin:integrations_notification_changelist")
     waiting = [
-        (_count(Delivery.objects.filter(state="failed")), "deliveries failed", f"{log}?state__exact=failed"),
+        (
+            _count(Delivery.objects.filter(state="failed")),
+            "deliveries failed: see their causes",
+            reverse("admin:integrations_delivery_causes"),
+        ),
         (_count(Delivery.objects.filter(state="pending")), "deliveries waiting", f"{log}?state__exact=pending"),
         (
             _count(Notification.objects.filter(state="missed")),
