@@ -14,9 +14,8 @@ from django.core.mail import EmailMessage
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from integrations import incidents, response_clock, volume
+from integrations import database_time, incidents, response_clock, volume
 from integrations.addresses import NoPublicAddress, public_url
 from integrations.companies import token_warning
 from integrations.connecting import end_alarm
@@ -198,7 +197,7 @@ def _pushes_lost(subscription: Subscription) -> str:
     """Events that only fetching brought, a while ago, with no push since: one that was merely slow is no alarm."""
     if subscription.receives_by != Subscription.Receives.PUSH_AND_CATCH_UP or subscription.last_caught_up_at is None:
         return ""
-    now, last_push = timezone.now(), subscription.last_pushed_at
+    now, last_push = database_time.now(), subscription.last_pushed_at
     if subscription.last_caught_up_at < now - PUSHES_LOST_WITHIN:
         return ""
     lost = Notification.objects.filter(
@@ -218,7 +217,7 @@ def _pushes_lost(subscription: Subscription) -> str:
 
 def silence(subscription: Subscription) -> str:
     """Why the feed's silence is worth an alarm; empty when it is not."""
-    now, last = timezone.now(), last_heard(subscription)
+    now, last = database_time.now(), last_heard(subscription)
     if subscription.registration != Subscription.Registration.REGISTERED:
         return ""
     last = max(last, _switched_on(subscription) or last)
@@ -269,7 +268,7 @@ def can_mail() -> bool:
 
 
 def _send_mails() -> None:
-    recent = timezone.now() - MAILED_WITHIN
+    recent = database_time.now() - MAILED_WITHIN
     raised = Alarm.objects.filter(mailed_at__isnull=True, raised_at__gte=recent)
     ended = Alarm.objects.filter(mailed_at__isnull=False, ended_at__gte=recent, end_mailed_at__isnull=True)
     if can_mail():

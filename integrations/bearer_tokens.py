@@ -2,8 +2,7 @@
 
 from datetime import timedelta
 
-from django.utils import timezone
-
+from integrations import database_time
 from integrations.encryption import Secret
 from integrations.models import Subscription
 
@@ -17,7 +16,7 @@ POSTED_BEFORE = "before"
 def previous_tokens(subscription: Subscription) -> list[str]:
     """Earlier tokens that are still accepted. Those that cannot be read with the present key are left out."""
     until, stored = subscription.previous_token_accepted_until, subscription.previous_bearer_token
-    if not stored or (until is not None and until <= timezone.now()) or not stored.is_readable:
+    if not stored or (until is not None and until <= database_time.now()) or not stored.is_readable:
         return []
     return stored.reveal().splitlines()
 
@@ -36,7 +35,7 @@ def put_in_place(subscription: Subscription, new_token: str) -> None:
     if stored and stored.is_readable:
         keep_previous_token(subscription)
     subscription.bearer_token = Secret.of(new_token)
-    subscription.token_changed_at = timezone.now()
+    subscription.token_changed_at = database_time.now()
 
 
 COLUMNS = (

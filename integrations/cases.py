@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from integrations.database_time import seconds_from_now
+from integrations.database_time import now, seconds_from_now
 from integrations.destinations.base import Rules
 from integrations.models import Delivery, Mapping
 from integrations.post import Post
@@ -70,7 +69,7 @@ def earlier_under_way(delivery: Delivery) -> Earlier | None:
     if first.state == State.PENDING and first.lane > delivery.lane:
         Delivery.objects.filter(pk=first.pk, state=State.PENDING).update(lane=delivery.lane)
     at = first.next_attempt_at
-    seconds = (at - timezone.now()).total_seconds() if first.state == State.PENDING and at else SHORTEST_WAIT
+    seconds = (at - now()).total_seconds() if first.state == State.PENDING and at else SHORTEST_WAIT
     return Earlier(first.post_id, min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT))
 
 

@@ -17,9 +17,8 @@ from django.conf import settings
 from django.db import OperationalError
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from integrations import companies, intake
+from integrations import companies, database_time, intake
 from integrations.companies import NoToken
 from integrations.database_pool import release_database
 from integrations.database_time import seconds_from_now
@@ -104,7 +103,7 @@ def _next_run(subscription: Subscription) -> CatchUp:
         CatchUp.objects.filter(subscription=subscription, state=CatchUp.State.WAITING).order_by("started_at").first()
     )
     run = asked or CatchUp(subscription=subscription, mode=_mode_for(subscription))
-    run.state, run.started_at, run.heard_at = CatchUp.State.RUNNING, timezone.now(), timezone.now()
+    run.state, run.started_at, run.heard_at = CatchUp.State.RUNNING, database_time.now(), database_time.now()
     run.save()
     return run
 
@@ -116,7 +115,7 @@ def _mode_for(subscription: Subscription) -> CatchUp.Mode:
         .exclude(mode=CatchUp.Mode.COMPARE)
         .first()
     )
-    now = timezone.now()
+    now = database_time.now()
     was_down = last is None or last.heard_at < now - DOWNTIME or subscription.failed_catch_ups > 0
     read_whole = subscription.read_whole_at
     if was_down or not subscription.catch_up_order or read_whole is None or read_whole < now - WHOLE_EVERY:
@@ -313,5 +312,7 @@ def _next(subscription: Subscription, failures: int) -> Any:
 
 def forget_idle_runs() -> None:
     """Regular runs that brought nothing are not worth keeping for longer than a week."""
-    idle = CatchUp.objects.filter(asked_by="", new=0, unreadable=0, started_at__lt=timezone.now() - timedelta(days=7))
+    idle = CatchUp.objects.filter(
+        asked_by="", new=0, unreadable=0, started_at__lt=database_time.now() - timedelta(days=7)
+    )
     idle.exclude(state=CatchUp.State.RUNNING).delete()

@@ -7,8 +7,8 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db.models.functions import Now
-from django.utils import timezone
 
+from integrations import database_time
 from integrations.database_pool import release_database
 from integrations.encryption import UnreadableSecret
 from integrations.http import Failure, Line
@@ -110,7 +110,7 @@ def token_end_words(company: Company) -> str:
         known = "as the token itself says"
     else:
         known = "24 months after it was entered here; the token itself does not say it"
-    left = (ends - timezone.now()).days
+    left = (ends - database_time.now()).days
     when = f"{-left} days ago" if left < 0 else "today" if left == 0 else f"in {left} days"
     return f"{ends:%Y-%m-%d}, {when} ({known})."
 
@@ -118,9 +118,9 @@ def token_end_words(company: Company) -> str:
 def token_warning(company: Company) -> str:
     """A sentence from 60 days before the token's end on; empty before."""
     ends = token_ends_at(company)
-    if ends is None or ends - timezone.now() > WARN_BEFORE_END:
+    if ends is None or ends - database_time.now() > WARN_BEFORE_END:
         return ""
-    verb = "has ended" if ends <= timezone.now() else "ends"
+    verb = "has ended" if ends <= database_time.now() else "ends"
     return (
         f"The API token of “{company}” {verb} on {ends:%Y-%m-%d}. Make a new one in Khoros Marketing (Profile "
         "Settings, API Access Token) and enter it on the company's page."

@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Max, Q, Sum
-from django.utils import timezone
 
-from integrations import alarms, companies, volume
+from integrations import alarms, companies, database_time, volume
 from integrations.addresses import NoPublicAddress, webhook_url
 from integrations.bearer_tokens import previous_tokens
 from integrations.health import WORKER_SILENT_AFTER
@@ -88,12 +87,12 @@ def _troubles(subscription: Subscription) -> Iterator[str]:
     elif subscription.khoros_message and not subscription.khoros_status and not _is_by_v1(subscription):
         yield subscription.khoros_message
     checked = subscription.checked_at
-    if checked is not None and checked < timezone.now() - CHECKED_WITHIN:
-        yield f"It was not checked at Khoros for {_span(timezone.now() - checked)}: does the process “beat” run?"
+    if checked is not None and checked < database_time.now() - CHECKED_WITHIN:
+        yield f"It was not checked at Khoros for {_span(database_time.now() - checked)}: does the process “beat” run?"
     if subscription.is_fetched and subscription.failed_catch_ups:
         yield "The last fetching failed: see below."
     heard = Installation.objects.values_list("worker_heard_at", flat=True).first()
-    if heard is None or heard < timezone.now() - WORKER_SILENT_AFTER:
+    if heard is None or heard < database_time.now() - WORKER_SILENT_AFTER:
         yield "No worker is heard: what arrives is kept, but nothing is sent until one runs."
     if not subscription.mappings.filter(is_active=True, connection__is_active=True).exists():
         yield "No mapping is active: what arrives is kept, but makes no tickets."
@@ -120,14 +119,14 @@ def _rows(subscription: Subscription) -> Iterator[tuple[str, str]]:
 def _last(subscription: Subscription, source: str) -> datetime | None:
     """From the hourly count, and from the log for what came since."""
     counted = subscription.last_pushed_at if source == "pushed" else subscription.last_caught_up_at
-    since = timezone.now() - timedelta(hours=1)
+    since = database_time.now() - timedelta(hours=1)
     recent = Notification.objects.filter(subscription=subscription, source=source, received_at__gte=since)
     latest: datetime | None = recent.aggregate(at=Max("received_at"))["at"]
     return latest or counted
 
 
 def ago(at: datetime) -> str:
-    return f"{moment(at)} ({_span(timezone.now() - at)} ago)"
+    return f"{moment(at)} ({_span(database_time.now() - at)} ago)"
 
 
 def _span(span: timedelta) -> str:
@@ -184,7 +183,7 @@ def _query_words(subscription: Subscription) -> str:
 def _token_words(subscription: Subscription) -> str:
     if not subscription.is_pushed:
         return "Not used: nothing is pushed."
-    words = f"{_span(timezone.now() - subscription.token_changed_at)} old."
+    words = f"{_span(database_time.now() - subscription.token_changed_at)} old."
     if earlier := previous_tokens(subscription):
         until = subscription.previous_token_accepted_until
         ends = f"until {moment(until)}" if until else "until Khoros is seen to use the new one, and a day more"

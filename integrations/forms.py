@@ -12,8 +12,8 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
+from integrations import database_time
 from integrations.bearer_tokens import put_in_place
 from integrations.conditions import BadExpression, compile_expression
 from integrations.destinations import DESTINATIONS, Destination
@@ -63,7 +63,7 @@ class CompanyForm(forms.ModelForm):
     def save(self, commit: bool = True) -> Company:
         if self.cleaned_data["new_api_token"]:
             self.instance.api_token = Secret.of(self.cleaned_data["new_api_token"])
-            self.instance.token_entered_at = timezone.now()
+            self.instance.token_entered_at = database_time.now()
             self.instance.token_expires_at = expiry(self.cleaned_data["new_api_token"])
         return super().save(commit)
 

@@ -10,8 +10,8 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
-from django.utils import timezone
 
+from integrations import database_time
 from integrations.models import Installation
 from integrations.redis_client import client
 
@@ -78,5 +78,5 @@ def _worker() -> str:
         return "unknown without the database"
     if heard is None:
         return "not heard yet"
-    silent = timezone.now() - heard
+    silent = database_time.now() - heard
     return OK if silent < WORKER_SILENT_AFTER else f"not heard for {silent.total_seconds():.0f} seconds"

@@ -18,6 +18,8 @@ from integrations.destinations.base import Context
 from integrations.models import Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.post import Event, Post, Unreadable
+from integrations.preparing import stand_in
+from integrations.requesters import author_of_post
 from integrations.routing import read_event
 from integrations.sources.khoros.events import kind_of
 from integrations.sources.khoros.examples import example
@@ -149,8 +151,31 @@ def previews(mapping: Mapping, chosen: str) -> list[Made]:
     found = [made(mapping, event, post, lists, notification) for post in event.posts[:MOST_POSTS_SHOWN]]
     for each in found:
         if each.rows and not any(name == "Requester" for name, _ in each.rows):
-            each.rows.insert(0, ("Requester", NO_REQUESTER))
+            each.rows.insert(0, ("Requester", _requester_words(mapping, each.post)))
+        if each.rows:
+            each.rows += _note_rows(mapping, event, each.post, notification)
     return found
+
+
+def _requester_words(mapping: Mapping, post: Post) -> str:
+    """In whose name the ticket will be made, as far as the settings tell."""
+    rules = DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
+    if rules.requester != "author":
+        return NO_REQUESTER
+    author = author_of_post(post)
+    if author is None:
+        return f"{stand_in(rules)}, because the post names no author"
+    return f"{author.name}, as a user of their own ({author.external_id}); else {stand_in(rules)}"
+
+
+def _note_rows(mapping: Mapping, event: Event, post: Post, notification: Notification | None) -> list[tuple[str, str]]:
+    """The internal note that follows, where the mapping asks for one."""
+    destination = DESTINATIONS[mapping.connection.kind]
+    if not destination.rules(mapping.settings).adds_note:
+        return []
+    context = _context(mapping, event, notification)
+    request = destination.build_note(post, context, mapping.settings, "(the reference of the delivery)")
+    return [("Then, as an internal note", words) for name, words in destination.describe(request) if name == "Comment"]
 
 
 # --- Comparison ------------------------------------------------------------------------------------------------------

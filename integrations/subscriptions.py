@@ -14,9 +14,8 @@ import structlog
 from django.conf import settings
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Now
-from django.utils import timezone
 
-from integrations import bearer_tokens, catch_up, companies
+from integrations import bearer_tokens, catch_up, companies, database_time
 from integrations.addresses import NoPublicAddress, webhook_url
 from integrations.companies import NoToken
 from integrations.database_time import seconds_from_now
@@ -230,7 +229,7 @@ class Run:
             standing=row.khoros_uuid,
             replaces=tuple(noted.get("uuids", ())),
             replaces_for=str(noted.get("for", "")),
-            overlap_is_over=ends is None or ends <= timezone.now(),
+            overlap_is_over=ends is None or ends <= database_time.now(),
             not_shown="" if row.asked_by and not self.just_posted else row.not_shown,
         )
 
@@ -253,7 +252,7 @@ class Run:
             return False
         self._note_that_they_are_older(retired)
         began = self.subscription.replaced_at
-        if began is None or began < timezone.now() - LONGEST_WAIT_FOR_READING:
+        if began is None or began < database_time.now() - LONGEST_WAIT_FOR_READING:
             return False
         overlap_ended = began + timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS)
         return not catch_up.was_read_since(self.subscription, overlap_ended)
@@ -264,7 +263,9 @@ class Run:
         if set(uuids) <= set(memory.replaces) and self.subscription.replaced_at:
             return
         known = list(dict.fromkeys([*memory.replaces, *uuids]))
-        began = self.subscription.replaced_at or timezone.now() - timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS)
+        began = self.subscription.replaced_at or database_time.now() - timedelta(
+            seconds=settings.KHOROS_OVERLAP_SECONDS
+        )
         self.subscription.replaces = {"for": memory.replaces_for or self.wanted.fingerprint, "uuids": known}
         self.subscription.replaced_at = began
         Subscription.objects.filter(pk=self.subscription.pk).update(
@@ -294,7 +295,7 @@ class Run:
         """Before the call, so that a death after it still knows which ones are the older."""
         own = [plan.uuid_of(row) for row in self.listed if row.get("externalId") == self.wanted.external_id]
         self.subscription.replaces = {"for": self.wanted.fingerprint, "uuids": [storable(uuid)[:64] for uuid in own]}
-        self.subscription.replaced_at = timezone.now() if own else None
+        self.subscription.replaced_at = database_time.now() if own else None
         Subscription.objects.filter(pk=self.subscription.pk).update(
             replaces=self.subscription.replaces, replaced_at=Now() if own else None
         )
@@ -450,7 +451,7 @@ def _close_the_overlap(subscription: Subscription) -> None:
     rows = Subscription.objects.filter(pk=subscription.pk, bearer_token=subscription.bearer_token)
     rows.update(replaces=[], replaced_at=None)
     rows.filter(previous_token_accepted_until__isnull=True).exclude(previous_bearer_token="").update(
-        previous_token_accepted_until=timezone.now() + bearer_tokens.OVERLAP
+        previous_token_accepted_until=database_time.now() + bearer_tokens.OVERLAP
     )
 
 

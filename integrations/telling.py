@@ -4,9 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
-
-from integrations import account_schema
+from integrations import account_schema, database_time
 from integrations.destinations import DESTINATIONS
 from integrations.models import Attempt, Delivery, Notification
 from integrations.post import Unreadable, storable
@@ -42,13 +40,13 @@ def next_try(delivery: Delivery) -> str:
     if why := why_connection_is_shut(delivery):
         return f"when “{delivery.connection.name}” {why}"
     at = delivery.next_attempt_at
-    return "now" if at is None or at <= timezone.now() else moment(at)
+    return "now" if at is None or at <= database_time.now() else moment(at)
 
 
 def waits_for_its_time(delivery: Delivery) -> bool:
     """Whether nothing but the time of its next try keeps it waiting."""
     at = delivery.next_attempt_at
-    is_later = delivery.state == State.PENDING and at is not None and at > timezone.now()
+    is_later = delivery.state == State.PENDING and at is not None and at > database_time.now()
     return is_later and not why_connection_is_shut(delivery)
 
 
@@ -56,7 +54,7 @@ def why_connection_is_shut(delivery: Delivery) -> str:
     connection = delivery.connection
     if not connection.is_active:
         return "is switched on again"
-    if not connection.is_paused(timezone.now()):
+    if not connection.is_paused(database_time.now()):
         return ""
     return f"goes on at {moment(connection.paused_until)}" if connection.paused_until else "is resumed"
 
@@ -74,7 +72,7 @@ def what_happens_next(delivery: Delivery) -> str:
     if delivery.state == State.SENDING and delivery.job_id and delivery.job and not delivery.job.finished_at:
         return f"It was handed over together with others; job {delivery.job.number or '(no number yet)'} makes it."
     if delivery.state == State.SENDING:
-        if delivery.claimed_until and delivery.claimed_until <= timezone.now():
+        if delivery.claimed_until and delivery.claimed_until <= database_time.now():
             shut = why_connection_is_shut(delivery)
             when = f"when the connection “{delivery.connection.name}” {shut}" if shut else "with the next sweep"
             return f"The try's process ended before there was an answer. It is taken up again {when}."
@@ -99,10 +97,10 @@ def _after_failure(delivery: Delivery) -> str:
 
 def decided(delivery: Delivery) -> str:
     """What is made of the post, and why that."""
+    if delivery.decision:
+        return delivery.decision
     words = delivery.get_action_display()
-    if delivery.target_number:
-        words = f"{words} (ticket {delivery.target_number})"
-    return f"{words}. {delivery.decision}".strip()
+    return f"{words} ({delivery.target_number})." if delivery.target_number else f"{words}."
 
 
 LANES = {

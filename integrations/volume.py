@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.db.models import Count, Max, Min, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
+from integrations import database_time
 from integrations.models import HourlyVolume, Notification, Subscription
 
 HOURS_OF_A_WEEK = 7 * 24
@@ -49,9 +49,9 @@ def count() -> None:
         with connection.cursor() as cursor:
             cursor.execute(COUNT, {"since": since})
             cursor.execute(LATEST, {"since": since})
-    HourlyVolume.objects.filter(hour__lt=timezone.now() - KEPT).delete()
+    HourlyVolume.objects.filter(hour__lt=database_time.now() - KEPT).delete()
     for subscription in Subscription.objects.filter(silence_alarm="learned", deleted_at__isnull=True):
-        if subscription.usual_learned_at is None or subscription.usual_learned_at < timezone.now() - LEARNED_EVERY:
+        if subscription.usual_learned_at is None or subscription.usual_learned_at < database_time.now() - LEARNED_EVERY:
             learn(subscription)
 
 
@@ -61,12 +61,12 @@ def _counted_until() -> datetime | None:
     if last is not None:
         return last - timedelta(hours=1)
     first: datetime | None = Notification.objects.aggregate(first=Min("received_at"))["first"]
-    return max(first, timezone.now() - LEARNED_FROM) if first else None
+    return max(first, database_time.now() - LEARNED_FROM) if first else None
 
 
 def learn(subscription: Subscription) -> None:
     """The mean of each hour of the week over at most eight weeks; none before there are two weeks of history."""
-    now = timezone.now()
+    now = database_time.now()
     begins = max(_first_hour(subscription) or now, now - LEARNED_FROM)
     usual = _means(subscription, begins, now) if now - begins >= NEEDED_HISTORY else None
     Subscription.objects.filter(pk=subscription.pk).update(usual_volume=usual, usual_learned_at=Now())
@@ -114,7 +114,7 @@ def expected(usual: list[float], since: datetime, until: datetime) -> float:
 
 def days(subscription: Subscription, count: int = 14) -> list[tuple[datetime, int, int]]:
     """(day, pushed, caught up) of the last days (UTC), oldest first, today included. This hour is counted anew."""
-    now = timezone.now()
+    now = database_time.now()
     this_hour, today = _hour_of(now), _hour_of(now).replace(hour=0)
     first = today - timedelta(days=count - 1)
     found = {first + timedelta(days=number): [0, 0] for number in range(count)}

@@ -6,10 +6,9 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from unfold.decorators import display
 
-from integrations import account_schema, breaker, connections, pace, surge, telling
+from integrations import account_schema, breaker, connections, database_time, pace, surge, telling
 from integrations.admin.base import as_rows, destination_of_kind, note_action, themed
 from integrations.admin.connecting import ConnectingAdmin
 from integrations.admin.status_page import StatusPageMixin
@@ -129,13 +128,13 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     def health_label(self, connection: Connection) -> tuple[str, str]:
         if not connection.is_active:
             return "off", "Switched off"
-        if connection.breaker_opened_at and not connection.is_paused(timezone.now()):
+        if connection.breaker_opened_at and not connection.is_paused(database_time.now()):
             return "broken", "Not reached"
-        return ("paused", "Paused") if connection.is_paused(timezone.now()) else ("open", "Sending")
+        return ("paused", "Paused") if connection.is_paused(database_time.now()) else ("open", "Sending")
 
     @admin.display(description="Why it is paused")
     def pause_words(self, connection: Connection) -> str:
-        if connection.is_paused(timezone.now()):
+        if connection.is_paused(database_time.now()):
             return telling.beginning(connection.pause_reason, 140)
         return telling.beginning(connection.breaker_reason, 140) or "–"
 
@@ -143,7 +142,7 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     def health_words(self, connection: Connection) -> str:
         if not connection.is_active:
             return "Switched off: nothing is sent."
-        if not connection.is_paused(timezone.now()):
+        if not connection.is_paused(database_time.now()):
             return "Sending." if connection.breaker_opened_at is None else "Not reached: see the breaker below."
         until = connection.paused_until
         ends = f"goes on by itself at {telling.moment(until)}" if until else "waits for a person to resume it"
@@ -161,14 +160,14 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
         found = self.environment_notices(obj)
         if obj.secrets and not obj.secrets.is_readable:
             found.append(("error", f"The stored secrets {UnreadableSecret.words}."))
-        if obj.is_active and obj.is_paused(timezone.now()):
+        if obj.is_active and obj.is_paused(database_time.now()):
             found.append(("error", self.health_words(obj)))
         elif obj.is_active and obj.breaker_opened_at is not None:
             found.append(("error", f"Breaker: {self.breaker_words(obj)}"))
         return found + self.sign_in_notices(obj)
 
     def buttons(self, request: HttpRequest, obj: Connection) -> list[str]:
-        paused = obj.is_paused(timezone.now())
+        paused = obj.is_paused(database_time.now())
         return [
             "test_connection",
             "resume" if paused else "pause",

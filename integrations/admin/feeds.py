@@ -9,13 +9,13 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
-from django.utils import timezone
 from unfold.decorators import display
 
 from integrations import (
     bearer_tokens,
     catch_up,
     companies,
+    database_time,
     feed_story,
     label_tester,
     repair,
@@ -436,7 +436,7 @@ class PeriodForm(forms.Form):
 
     @staticmethod
     def usual() -> tuple[datetime, datetime]:
-        ends = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        ends = database_time.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
         return ends - USUAL_PERIOD, ends
 
 
@@ -467,4 +467,4 @@ def _known_labels() -> list[tuple[str, str]]:
 
 
 def _is_young(moment: datetime) -> bool:
-    return timezone.now() - moment < timedelta(minutes=2)
+    return database_time.now() - moment < timedelta(minutes=2)

@@ -6,8 +6,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
+from integrations import database_time
 from integrations.models import Delivery
 
 MOST_NETWORKS = 40
@@ -30,7 +30,7 @@ class TimeFilter(admin.SimpleListFilter):
         return [*((name, words) for name, (words, _) in self.SPANS.items()), ("older", "Older than 30 days")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        now = timezone.now()
+        now = database_time.now()
         if self.value() == "older":
             return queryset.filter(**{f"{self.column}__lt": now - timedelta(days=30)})
         span = self.SPANS.get(self.value() or "")

@@ -8,9 +8,8 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
-from django.utils import timezone
 
-from integrations import outcomes, telling, ticket_events, webhook_setup
+from integrations import database_time, outcomes, telling, ticket_events, webhook_setup
 from integrations.admin.base import note_action, themed
 from integrations.destinations.zendesk.ticket_news import PUBLIC_TEST_SECRET
 from integrations.models import Connection
@@ -94,7 +93,7 @@ class StatusPageMixin(Base):
             is_quiet=not outcomes.is_heard(connection.pk),
             heard=telling.moment(connection.webhook_heard_at) if connection.webhook_heard_at else "",
             events=ticket_events.latest(connection, EVENTS_SHOWN),
-            is_shut=not connection.is_active or connection.is_paused(timezone.now()),
+            is_shut=not connection.is_active or connection.is_paused(database_time.now()),
             may_change=self.has_change_permission(request, connection),
         )
 

@@ -242,7 +242,7 @@ def describe(request: str, lists: Mapping[str, Any] | None = None) -> list[tuple
     ticket = json.loads(request)["ticket"]
     known = lists or {}
     rows = [(title, _shown(name, ticket[name], known)) for name, title in FIELD_NAMES.items() if ticket.get(name)]
-    rows.insert(1, ("First comment", ticket["comment"]["body"]))
+    rows.insert(1, ("First comment" if ticket.get("subject") else "Comment", ticket["comment"]["body"]))
     rows.insert(
         2, ("Seen by", "the customer too (public)" if ticket["comment"]["public"] else "agents only (internal)")
     )
