@@ -153,7 +153,7 @@ def previews(mapping: Mapping, chosen: str) -> list[Made]:
         if each.rows and not any(name == "Requester" for name, _ in each.rows):
             each.rows.insert(0, ("Requester", _requester_words(mapping, each.post)))
         if each.rows:
-            each.rows += _note_rows(mapping, event, each.post, notification)
+            each.rows.extend(_note_rows(mapping, event, each.post, notification))
     return found
 
 
