@@ -4,6 +4,7 @@ A case is a conversation, or an author's posts within some hours, by the mapping
 delivery when it is routed; what becomes of it is decided when it is sent, as the case's ticket may be solved by then.
 """
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from integrations.post import Post
 
 Action, State = Delivery.Action, Delivery.State
 LONGEST_KEY = 300
-SHORTEST_WAIT, LONGEST_WAIT = 1.0, 60.0
+SHORTEST_WAIT, LONGEST_WAIT = 0.5, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,22 @@ def _conversation(post: Post, mapping: Mapping) -> str:
     return named[0] if named else post.post_id
 
 
+def join(delivery: Delivery) -> None:
+    """Replies that were routed before the post they answer took that post for their root: they move to its own."""
+    mistaken = f"conversation:{delivery.post_id}"[:LONGEST_KEY]
+    if delivery.case_key.startswith("conversation:") and delivery.case_key != mistaken:
+        Delivery.objects.filter(mapping=delivery.mapping_id, case_key=mistaken).update(case_key=delivery.case_key)
+
+
 def earlier_under_way(delivery: Delivery) -> Earlier | None:
-    """The first delivery of the case that is still to be sent; it goes no later than the one that waits for it."""
-    case = Delivery.objects.filter(mapping=delivery.mapping_id, case_key=delivery.case_key, pk__lt=delivery.pk)
-    earlier = case.filter(Q(state=State.PENDING) | Q(state=State.SENDING)).order_by("pk")
+    """The first delivery of the case that is still to be sent; it goes no later than the one that waits for it.
+
+    A later one that is being sent counts too: it may have been routed in a transaction that was quicker. Two that see
+    each other wait for times that differ by chance.
+    """
+    case = Delivery.objects.filter(mapping=delivery.mapping_id, case_key=delivery.case_key).exclude(pk=delivery.pk)
+    before = Q(pk__lt=delivery.pk, state__in=[State.PENDING, State.SENDING])
+    earlier = case.filter(before | Q(state=State.SENDING)).order_by("pk")
     first = earlier.only("pk", "post_id", "state", "lane", "next_attempt_at").first()
     if first is None:
         return None
@@ -70,7 +83,7 @@ def earlier_under_way(delivery: Delivery) -> Earlier | None:
         Delivery.objects.filter(pk=first.pk, state=State.PENDING).update(lane=delivery.lane)
     at = first.next_attempt_at
     seconds = (at - now()).total_seconds() if first.state == State.PENDING and at else SHORTEST_WAIT
-    return Earlier(first.post_id, min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT))
+    return Earlier(first.post_id, min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT) * random.uniform(1.0, 2.0))
 
 
 def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str]) -> Decision:

@@ -188,6 +188,9 @@ def _make_once(notification: Notification, event: Event, posts: list[Post], mapp
     there = there.only("pk", "uuid", "post_id")
     found = {delivery.post_id: delivery for delivery in there}
     again = [found[post_id].pk for post_id, delivery in wished.items() if found[post_id].uuid != delivery.uuid]
+    for post_id, delivery in wished.items():
+        if found[post_id].uuid == delivery.uuid:
+            cases.join(delivery)
     Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
     return [
         Outcome(post_id, mapping, found[post_id].pk, is_new, "" if is_new else "labelled again")

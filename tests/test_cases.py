@@ -78,6 +78,31 @@ def test_a_chain_of_replies_without_a_root_is_one_conversation(
     assert len(sandbox.tickets()[0]["comments"]) == 3
 
 
+def test_replies_that_arrive_before_what_they_answer_are_one_conversation(
+    sandbox: StandIn, by_conversation: Mapping, work: Work
+) -> None:
+    labelled(by_conversation, "twitter:3", inReplyTo="twitter:2")
+    work()
+    labelled(by_conversation, "twitter:2", inReplyTo="twitter:1")
+    work()
+    labelled(by_conversation, "twitter:1")
+    work()
+    assert len(sandbox.tickets()) == 1
+    assert len(sandbox.tickets()[0]["comments"]) == 3
+
+
+def test_two_posts_of_a_case_sent_at_the_same_moment_make_one_ticket_in_whatever_order_they_were_stored(
+    sandbox: StandIn, by_conversation: Mapping, work: Work
+) -> None:
+    first = labelled(by_conversation, "twitter:1")
+    second = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
+    Delivery.objects.filter(pk=first.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1), state="cancelled")
+    assert delivery.claim(Connection.objects.get()) is not None
+    Delivery.objects.filter(pk=first.pk).update(next_attempt_at=timezone.now(), state="pending")
+    assert fresh(second).state == State.SENDING
+    assert cases.earlier_under_way(fresh(first)) is not None
+
+
 def test_a_reply_waits_for_the_post_it_answers_and_says_so(by_conversation: Mapping, sandbox: StandIn) -> None:
     first = labelled(by_conversation, "twitter:1")
     Delivery.objects.filter(pk=first.pk).update(next_attempt_at=timezone.now() + timedelta(seconds=30))
