@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import Case, F, Q, When
 from django.db.models.functions import Now
 
-from integrations.database_time import seconds_from_now
+from integrations.database_time import now, seconds_from_now
 from integrations.http import Failure
 from integrations.models import Connection
 from integrations.queueing import SWEEP, publish
@@ -25,14 +25,22 @@ LONGEST_PROBE_SECONDS = 300.0
 def note_failure(connection: Connection, failure: Failure) -> None:
     """Counts a failure to reach the account; opens the breaker, or keeps it open for longer."""
     if not failure.is_transport:
-        note_answer(connection)
+        if failure.status is not None:
+            note_answer(connection)
         return
     this_one = Connection.objects.filter(pk=connection.pk)
     this_one.update(transport_failures=F("transport_failures") + 1)
     failures, enabled = this_one.values_list("transport_failures", "breaker_enabled").get()
     if not enabled or failures < OPENS_AFTER:
         return
-    seconds = min(FIRST_PROBE_SECONDS * 2.0 ** min(failures - OPENS_AFTER, 10), LONGEST_PROBE_SECONDS)
+    seconds = FIRST_PROBE_SECONDS
+    if connection.breaker_opened_at is not None:
+        # This one was a probe: the longer it has been open, the rarer they are.
+        open_for = (now() - connection.breaker_opened_at).total_seconds()
+        seconds = min(max(open_for, FIRST_PROBE_SECONDS * 2), LONGEST_PROBE_SECONDS)
+    elif this_one.filter(breaker_opened_at__isnull=False).exists():
+        # It was on its way when another failure opened the breaker.
+        return
     this_one.update(
         breaker_opened_at=Case(When(breaker_opened_at__isnull=True, then=Now()), default=F("breaker_opened_at")),
         breaker_probe_at=seconds_from_now(seconds),

@@ -10,17 +10,16 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from integrations import breaker, recording
-from integrations.credentials import credentials_of
 from integrations.database_pool import release_database
 from integrations.database_time import now, seconds_from_now
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials, JobItem, JobNews, Receipt
-from integrations.http import Failure, Line, NotItsTurn
+from integrations.http import Failure, NotItsTurn
 from integrations.lines import LONGEST_TURN_SECONDS, Turns, ask, line_to
 from integrations.models import Attempt, BulkJob, Connection, Delivery
 from integrations.post import storable
@@ -32,6 +31,12 @@ State = Delivery.State
 MOST_IN_ONE_CALL = 100
 # Fewer are sent one by one: a job answers late.
 FEWEST_IN_ONE_CALL = 10
+# After a choice in vain.
+VAIN_TRY_SECONDS = 5.0
+# A call begun later after its claim than this share of the lease is not made: others may have taken over by its end.
+SHARE_BEFORE_THE_CALL = 0.3
+# A job that tells nothing for so long is given up, and its deliveries are looked up.
+JOB_TOLD_WITHIN_SECONDS = 3600.0
 # The account runs 30 at a time for all its integrations together.
 MOST_JOBS = 15
 FIRST_POLL_SECONDS = 1.0
@@ -50,10 +55,10 @@ def deliver_many(connection: Connection) -> bool:
     job = claim_many(connection)
     if job is None:
         return False
-    rows = {row.pk: row for row in Delivery.objects.filter(job=job)}
+    rows = {row.pk: row for row in Delivery.objects.filter(pk__in=job.delivery_ids)}
     deliveries = [rows[row_id] for row_id in job.delivery_ids]
     _begin_attempts(job, deliveries)
-    result = _send(connection, [row.request for row in deliveries])
+    result = _send(connection, job, [row.request for row in deliveries])
     if isinstance(result, str):
         record_accepted(job, result)
     else:
@@ -89,28 +94,35 @@ RETURNING delivery.id, delivery.next_attempt_at
 
 
 def claim_many(connection: Connection) -> BulkJob | None:
-    """One job row and its deliveries, in one transaction; None where there are too few, or no room for a job."""
+    """One job row and its deliveries; None where there are too few, or no room for a job."""
     with transaction.atomic():
-        held = Connection.objects.select_for_update(of=("self",)).get(pk=connection.pk)
+        held = Connection.objects.select_for_update(of=("self",), no_key=True).get(pk=connection.pk)
         if not _has_room(held):
             return None
         job = BulkJob.objects.create(connection=connection, next_poll_at=seconds_from_now(_lease()))
-        values = {
-            "job": job.pk,
-            "claim": job.claim,
-            "lease": _lease(),
-            "connection": connection.pk,
-            "most": MOST_IN_ONE_CALL,
-        }
-        claimed = list(Delivery.objects.raw(CLAIM_MANY, values))
-        if len(claimed) < FEWEST_IN_ONE_CALL:
-            transaction.set_rollback(True)
-            return None
-        claimed.sort(key=lambda row: (row.next_attempt_at, row.pk))
-        job.delivery_ids = [row.pk for row in claimed]
+        job.delivery_ids = _choose(job)
+        is_enough = len(job.delivery_ids) >= FEWEST_IN_ONE_CALL
         job.save(update_fields=["delivery_ids"])
+        transaction.set_rollback(not is_enough)
+    if not is_enough:
+        # What waits is not for a call of many: not asked again before each single delivery.
+        Connection.objects.filter(pk=connection.pk).update(bulk_wait_until=seconds_from_now(VAIN_TRY_SECONDS))
+        return None
     log.info("many claimed at once", job_id=job.pk, count=len(job.delivery_ids))
     return job
+
+
+def _choose(job: BulkJob) -> list[int]:
+    """Claims up to a hundred for the job; their ids in the order they waited in."""
+    values = {
+        "job": job.pk,
+        "claim": job.claim,
+        "lease": _lease(),
+        "connection": job.connection_id,
+        "most": MOST_IN_ONE_CALL,
+    }
+    claimed = list(Delivery.objects.raw(CLAIM_MANY, values))
+    return [row.pk for row in sorted(claimed, key=lambda row: (row.next_attempt_at, row.pk))]
 
 
 def _has_room(connection: Connection) -> bool:
@@ -140,14 +152,26 @@ def _begin_attempts(job: BulkJob, deliveries: list[Delivery]) -> None:
     )
 
 
-def _send(connection: Connection, requests: list[str]) -> str | Failure:
+def _may_still_be_sent(job: BulkJob) -> bool:
+    """The last thing before the call: whoever stalled for long must not make what others make by then."""
+    latest = seconds_from_now(-_lease() * SHARE_BEFORE_THE_CALL)
+    return BulkJob.objects.filter(pk=job.pk, state=BulkJob.State.SENDING, started_at__gte=latest).exists()
+
+
+def _send(connection: Connection, job: BulkJob, requests: list[str]) -> str | Failure:
     """The job's number. The account's turn was taken before the claim."""
     destination = DESTINATIONS[connection.kind]
     turns = Turns(connection.pk, LONGEST_TURN_SECONDS, taken=["account"])
     line = line_to(connection, turns=turns)
-    release_database()
+
+    def send_unless_late(signed_in: Credentials) -> str:
+        if not _may_still_be_sent(job):
+            raise Failure("It was too late for this call: others may be looking after its deliveries.")
+        release_database()
+        return destination.send_many(line, requests, signed_in)
+
     try:
-        return ask(connection, destination, line, lambda signed_in: destination.send_many(line, requests, signed_in))
+        return ask(connection, destination, line, send_unless_late)
     except NotItsTurn as later:
         return Failure("The request limit leaves no room yet.", retry_after=later.seconds)
     except Failure as failure:
@@ -163,9 +187,12 @@ def _send(connection: Connection, requests: list[str]) -> str | Failure:
 
 def record_accepted(job: BulkJob, number: str) -> None:
     """The job runs: from now on its number tells what becomes of each delivery."""
-    BulkJob.objects.filter(pk=job.pk, state=BulkJob.State.SENDING).update(
+    accepted = BulkJob.objects.filter(pk=job.pk, state=BulkJob.State.SENDING).update(
         state=BulkJob.State.RUNNING, number=number, next_poll_at=seconds_from_now(FIRST_POLL_SECONDS)
     )
+    if not accepted:
+        BulkJob.objects.filter(pk=job.pk).update(number=number)
+        log.error("a job was accepted after it was given up", job_id=job.pk, number=number)
     publish(FOLLOW_JOB, job.pk, countdown=FIRST_POLL_SECONDS)
     log.info("job accepted", job_id=job.pk, number=number)
 
@@ -194,13 +221,18 @@ def _held_by(job: BulkJob) -> QuerySet[Delivery]:
     return Delivery.objects.filter(job=job, state=State.SENDING, claim=job.claim)
 
 
-def _give_back(rows: QuerySet[Delivery], words: str, outcome: str, *, was_made: bool | None) -> None:
+def _give_back(
+    rows: QuerySet[Delivery], words: str, outcome: str, *, was_made: bool | None, alone: bool = False
+) -> None:
     """Pending again at once. `was_made`: False where it is sure that no ticket was made; None where it is not."""
     ids = list(rows.values_list("pk", flat=True))
     _complete_attempts(ids, outcome, words)
-    sure: dict[str, Any] = {"is_uncertain": False, "look_up_next": False} if was_made is False else {}
-    Delivery.objects.filter(pk__in=ids).update(
-        state=State.PENDING, next_attempt_at=Now(), claim=None, claimed_until=None, key_used_at=None, **sure
+    changes: dict[str, Any] = {"is_uncertain": False, "look_up_next": False} if was_made is False else {}
+    if alone:
+        # A retry goes alone: what is refused among others would go round and round with them.
+        changes["lane"] = Delivery.Lane.RETRY
+    rows.filter(pk__in=ids).update(
+        state=State.PENDING, next_attempt_at=Now(), claim=None, claimed_until=None, key_used_at=None, **changes
     )
 
 
@@ -246,31 +278,28 @@ def follow(job_id: int) -> None:
         breaker.note_failure(job.connection, failure)
         if failure.pauses:
             recording.pause_connection(job.connection, failure)
-        _ask_again(job, max(failure.retry_after or 0.0, 10.0))
+        if (failure.permanent and not failure.pauses) or _age(job) >= JOB_TOLD_WITHIN_SECONDS:
+            _give_up(job, f"{failure.told} {failure.detail}".strip())
+        else:
+            _ask_again(job, max(failure.retry_after or 0.0, 10.0))
 
 
 def _ask_again(job: BulkJob, seconds: float) -> None:
-    _held_by(job).update(claimed_until=seconds_from_now(_lease()))
     BulkJob.objects.filter(pk=job.pk).update(next_poll_at=seconds_from_now(seconds), polling_until=None)
     if seconds <= LONGEST_POLL_SECONDS:
         publish(FOLLOW_JOB, job.pk, countdown=seconds)
 
 
-def _asking(job: BulkJob) -> tuple[Line, Credentials]:
-    connection = job.connection
-    line = line_to(connection, 20.0, Turns(connection.pk, 10.0))
-    credentials = credentials_of(connection, DESTINATIONS[connection.kind], line)
-    release_database()
-    return line, credentials
-
-
 def _follow_number(job: BulkJob) -> None:
-    line, credentials = _asking(job)
-    news = DESTINATIONS[job.connection.kind].read_job(line, job.number, credentials)
-    if not news.has_ended:
+    connection, destination = job.connection, DESTINATIONS[job.connection.kind]
+    line = line_to(connection, 20.0, Turns(connection.pk, 10.0))
+    news = ask(connection, destination, line, lambda signed_in: destination.read_job(line, job.number, signed_in))
+    if not news.has_ended and _age(job) >= JOB_TOLD_WITHIN_SECONDS:
+        _give_up(job, "The job did not end within an hour.")
+    elif not news.has_ended:
         _ask_again(job, min(FIRST_POLL_SECONDS * 1.5 ** min(job.polls, 10), LONGEST_POLL_SECONDS))
-        return
-    record_results(job, news)
+    else:
+        record_results(job, news)
 
 
 def record_results(job: BulkJob, news: JobNews) -> None:
@@ -281,14 +310,13 @@ def record_results(job: BulkJob, news: JobNews) -> None:
     for index, row_id in enumerate(job.delivery_ids):
         item = items.get(index)
         if item is not None and item.number:
-            _record_ticket(job, rows[row_id], item)
-            made += 1
+            made += _record_ticket(job, rows[row_id], item)
         elif item is not None:
             refused.append((row_id, item.problem))
     with transaction.atomic():
         for row_id, problem in refused:
             words = f"Not made together with others: {problem} It is sent alone."
-            _give_back(_held_by(job).filter(pk=row_id), words, Attempt.Outcome.RETRY, was_made=False)
+            _give_back(_held_by(job).filter(pk=row_id), words, Attempt.Outcome.RETRY, was_made=False, alone=True)
         _give_back(_held_by(job), JOB_DIED, Attempt.Outcome.RETRY, was_made=None)
         _end(job, BulkJob.State.DONE, news.words)
         BulkJob.objects.filter(pk=job.pk).update(made=made, failed=len(refused))
@@ -296,28 +324,50 @@ def record_results(job: BulkJob, news: JobNews) -> None:
     log.info("job ended", job_id=job.pk, made=made, refused=len(refused))
 
 
-def _record_ticket(job: BulkJob, row: Delivery, item: JobItem) -> None:
+def _record_ticket(job: BulkJob, row: Delivery, item: JobItem) -> int:
+    """1 when it is recorded; what fails here is looked up later, and holds up none of the others."""
     connection = job.connection
     address = DESTINATIONS[connection.kind].ticket_url(connection.settings, item.number)
-    with transaction.atomic():
-        words = f"Created ticket {item.number}, together with others."
-        _complete_attempts([row.pk], Attempt.Outcome.DELIVERED, words)
-        recording.set_delivered(row, Receipt(item.number, address, "created"))
+    try:
+        with transaction.atomic():
+            words = f"Created ticket {item.number}, together with others."
+            _complete_attempts([row.pk], Attempt.Outcome.DELIVERED, words)
+            recording.set_delivered(row, Receipt(item.number, address, "created"))
+    except OperationalError:
+        raise
+    except Exception:
+        log.exception("a ticket of a job could not be recorded", delivery_id=row.pk, ticket=item.number)
+        return 0
+    return 1
 
 
 def _settle(job: BulkJob) -> None:
     """A call whose answer nobody has: its job may be queued still. Looked up only when no job is under way any more."""
-    age = (now() - job.started_at).total_seconds()
-    line, credentials = _asking(job)
-    jobs_run = DESTINATIONS[job.connection.kind].are_jobs_under_way(line, credentials)
+    age = _age(job)
+    connection, destination = job.connection, DESTINATIONS[job.connection.kind]
+    line = line_to(connection, 20.0, Turns(connection.pk, 10.0))
+    # Those we know the numbers of are not the one that was lost.
+    known = set(BulkJob.objects.filter(connection=connection).exclude(number="").values_list("number", flat=True))
+    jobs_run = ask(
+        connection, destination, line, lambda signed_in: destination.are_jobs_under_way(line, known, signed_in)
+    )
     settled = age >= SETTLES_AFTER_SECONDS if jobs_run is None else not jobs_run
     # The call itself may be on its way as long as the lease of whoever made it runs.
     if (age < _lease() or not settled) and age < SETTLED_AT_LAST_SECONDS:
         _ask_again(job, 5.0)
         return
+    _give_up(job, job.words)
+
+
+def _age(job: BulkJob) -> float:
+    return (now() - job.started_at).total_seconds()
+
+
+def _give_up(job: BulkJob, why: str) -> None:
+    """What became of it cannot be learnt from the job: each of its deliveries is looked up before it is sent again."""
     with transaction.atomic():
         words = "Whether the tickets were made is not known: each is looked up before it is sent again."
         _give_back(_held_by(job), words, Attempt.Outcome.RETRY, was_made=None)
-        _end(job, BulkJob.State.UNKNOWN, f"{job.words} {words}".strip())
+        _end(job, BulkJob.State.UNKNOWN, f"{why} {words}".strip())
     call_workers(job.connection_id)
     log.warning("job's outcome unknown", job_id=job.pk)

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from integrations.database_time import now, seconds_from_now
@@ -18,7 +18,8 @@ from integrations.post import Post
 
 Action, State = Delivery.Action, Delivery.State
 LONGEST_KEY = 300
-SHORTEST_WAIT, LONGEST_WAIT = 0.5, 60.0
+SHORTEST_WAIT, LONGEST_WAIT = 0.5, 30.0
+MOST_AHEAD = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,30 @@ def join(delivery: Delivery) -> None:
         Delivery.objects.filter(mapping=delivery.mapping_id, case_key=mistaken).update(case_key=delivery.case_key)
 
 
+def _others_of_case(delivery: Delivery) -> QuerySet[Delivery]:
+    same = Delivery.objects.filter(
+        mapping=delivery.mapping_id, connection=delivery.connection_id, case_key=delivery.case_key
+    )
+    return same.exclude(pk=delivery.pk)
+
+
+def wake_next(delivery: Delivery) -> None:
+    """The case was decided for this one: the one that waited longest for it need not wait for its time."""
+    if not delivery.case_key:
+        return
+    waiting = _others_of_case(delivery).filter(state=State.PENDING, attempt_count=0).order_by("pk")
+    first = waiting.values_list("pk", flat=True).first()
+    if first is not None:
+        Delivery.objects.filter(pk=first, state=State.PENDING, next_attempt_at__gt=Now()).update(next_attempt_at=Now())
+
+
 def earlier_under_way(delivery: Delivery) -> Earlier | None:
     """The first delivery of the case that is still to be sent; it goes no later than the one that waits for it.
 
     A later one that is being sent counts too: it may have been routed in a transaction that was quicker. Two that see
     each other wait for times that differ by chance.
     """
-    case = Delivery.objects.filter(mapping=delivery.mapping_id, case_key=delivery.case_key).exclude(pk=delivery.pk)
+    case = _others_of_case(delivery)
     before = Q(pk__lt=delivery.pk, state__in=[State.PENDING, State.SENDING])
     earlier = case.filter(before | Q(state=State.SENDING)).order_by("pk")
     first = earlier.only("pk", "post_id", "state", "lane", "next_attempt_at").first()
@@ -82,7 +100,10 @@ def earlier_under_way(delivery: Delivery) -> Earlier | None:
     if first.state == State.PENDING and first.lane > delivery.lane:
         Delivery.objects.filter(pk=first.pk, state=State.PENDING).update(lane=delivery.lane)
     at = first.next_attempt_at
+    ahead = earlier.filter(pk__lt=delivery.pk)[:MOST_AHEAD].count()
     seconds = (at - now()).total_seconds() if first.state == State.PENDING and at else SHORTEST_WAIT
+    # In a long line nobody looks up before it may be their turn; whoever is done wakes the next one.
+    seconds = max(seconds, SHORTEST_WAIT * ahead)
     return Earlier(first.post_id, min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT) * random.uniform(1.0, 2.0))
 
 

@@ -7,6 +7,7 @@ from django.db.models.functions import Greatest, Now
 from integrations import pace
 from integrations.credentials import unreadable
 from integrations.database_time import seconds_from_now
+from integrations.encryption import Secret
 from integrations.models import Connection
 from integrations.queueing import SWEEP, publish
 
@@ -59,6 +60,15 @@ def resume(connections: QuerySet[Connection]) -> int:
     publish(SWEEP)
     log.info("connections resumed", connection_ids=ids)
     return resumed
+
+
+def forget_account(connection: Connection) -> None:
+    """The connection goes to another account: users, webhook and limits of the earlier one mean nothing there."""
+    connection.requesters.all().delete()
+    Connection.objects.filter(pk=connection.pk).update(
+        webhook_id="", webhook_secret=Secret(""), webhook_problem="", webhook_heard_at=None, clock_ahead_seconds=0
+    )
+    pace.forget(connection.pk)
 
 
 def pause_what_cannot_be_read() -> None:

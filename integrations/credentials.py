@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 # A token that ends within this time is renewed before it is used.
 RENEWED_BEFORE_END = timedelta(seconds=60)
 # Longer than any line lives, so that nobody else renews while the call of the one that claimed is on its way.
-CLAIM_SECONDS = 60.0
+CLAIM_SECONDS = 120.0
 LONGEST_WAIT_SECONDS = 20.0
 LOOKED_AT_EVERY_SECONDS = 0.25
 # Between tries to store a new pair, which exists nowhere else.

@@ -7,6 +7,7 @@ same bytes and idempotency key at every automatic try, and a look-up by external
 (Zendesk keeps keys for two hours; we trust one for 110 minutes).
 """
 
+import random
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Va
 from django.db.models.functions import Greatest, Now
 from structlog.contextvars import bound_contextvars
 
-from integrations import breaker, bulk, pace, preparing, recording
+from integrations import breaker, bulk, cases, pace, preparing, recording
 from integrations.credentials import credentials_of, renewed_credentials
 from integrations.database_pool import release_database
 from integrations.database_time import seconds_from_now
@@ -102,9 +103,6 @@ def deliver_next(connection_id: int) -> bool:
 
 
 def _carry_out(this_try: Try) -> None:
-    if not breaker.may_go(this_try.delivery.connection):
-        put_back(this_try, LONGEST_TURN_SECONDS)
-        return
     if wait := preparing.wait_for_the_case(this_try.delivery):
         pace.give_back(this_try.delivery.connection_id, "account")
         put_back(this_try, wait.seconds, wait.words)
@@ -112,7 +110,12 @@ def _carry_out(this_try: Try) -> None:
     try:
         take_the_turns(this_try)
     except NotItsTurn as later:
-        put_back(this_try, later.seconds)
+        pace.give_back(this_try.delivery.connection_id, "account")
+        put_back(this_try, later.seconds * random.uniform(1.0, 2.0))
+        return
+    if not breaker.may_go(this_try.delivery.connection):
+        pace.give_back(this_try.delivery.connection_id, "account")
+        put_back(this_try, LONGEST_TURN_SECONDS)
         return
     begin_attempt(this_try)
     result = send(this_try)
@@ -210,6 +213,10 @@ def take_the_turns(this_try: Try) -> None:
         release_database()
         pace.take_turn(connection_id, "look-up", longest)
         turns.taken.append("look-up")
+    if this_try.delivery.action == Delivery.Action.APPEND:
+        release_database()
+        pace.take_turn(connection_id, "updates", LONGEST_TURN_SECONDS)
+        turns.taken.append("updates")
     if preparing.needs_a_new_user(this_try.delivery):
         release_database()
         pace.take_place(connection_id, "users", USERS_WITHIN, LONGEST_WAIT_FOR_A_USER)
@@ -237,6 +244,7 @@ def give_up(this_try: Try) -> None:
         claimed_until=None,
         last_error="Each try ended without a result: its process died, or could not write the result down.",
         cause="Each try ended without a result",
+        remedy_at="",
         remedy="Retry it; if it ends like this again, report it to whoever runs Casebridge.",
     )
     log.error("given up: the tries died")
@@ -267,6 +275,8 @@ def send(this_try: Try) -> Receipt | Failure | NotItsTurn:
         return Failure(
             f"Casebridge failed to send it ({type(error).__name__}).",
             is_uncertain=True,
+            # A comment has no key that would recognise a repeat.
+            look_up_next=this_try.delivery.action == Delivery.Action.APPEND,
             remedy="Report this to whoever runs Casebridge.",
         )
 
@@ -316,6 +326,7 @@ def record_receipt(this_try: Try, receipt: Receipt) -> None:
     with transaction.atomic():
         _complete_attempt(this_try, Attempt.Outcome.DELIVERED, meaning, warning)
         recording.set_delivered(this_try.delivery, receipt, warning)
+    cases.wake_next(this_try.delivery)
     breaker.note_answer(this_try.delivery.connection)
     if this_try.delivery.connection.limits_in_a_row:
         Connection.objects.filter(pk=this_try.delivery.connection_id).update(limits_in_a_row=0)

@@ -214,6 +214,7 @@ class ConnectionForm(forms.ModelForm):
         self.instance.kind = self.destination.kind
         before = self.instance.settings
         self.instance.settings = {name: self.cleaned_data[name] for name in fields if name not in secret_names}
+        self.goes_elsewhere = self.destination.origin(before) != self.destination.origin(self.instance.settings)
         secrets = {name: self.cleaned_data[name] for name in secret_names}
         assumed = self.destination.connection_form.ASSUMED
         self.signs_in_otherwise = change_secrets(self.instance, secrets) or _filled(before, assumed) != _filled(

@@ -92,9 +92,10 @@ class AddressRefused(Exception):
 class NotItsTurn(Exception):
     """The shared pace has no turn within the time a worker may wait. `seconds` says when there will be one."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, budget: str = "account") -> None:
         super().__init__(f"no turn within {seconds:.1f} s")
         self.seconds = seconds
+        self.budget = budget
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from integrations import pace
+from integrations import surge
 from integrations.database_pool import release_database
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Outgoing
@@ -33,7 +33,11 @@ CALL_SECONDS = 15.0
 
 
 class NotHeld(Exception):
-    """Nothing was held; the text says why."""
+    """Nothing was held; the text says why. `may_exist`: the incident's ticket may have been made all the same."""
+
+    def __init__(self, words: str, *, may_exist: bool = False) -> None:
+        super().__init__(words)
+        self.may_exist = may_exist
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,11 @@ def waiting_on(mapping_id: int) -> int:
 def floods() -> list[Flood]:
     """Mappings on which more waits than the limit clears in five minutes, and no incident is open."""
     found = []
-    mappings = Mapping.objects.filter(is_active=True, connection__is_active=True).select_related("subscription")
+    mappings = Mapping.objects.filter(is_active=True, connection__is_active=True).select_related(
+        "subscription", "connection"
+    )
     for mapping in with_open_incident(mappings):
-        rate = pace.calls_per_minute(mapping.connection_id)
+        rate = surge.usual_rate(mapping.connection)
         threshold = max(FEWEST_POSTS, rate * FLOOD_MINUTES) if rate else FLOOD_POSTS
         if open_incident_of(mapping) is None and (waiting := waiting_on(mapping.pk)) > threshold:
             found.append(Flood(mapping, waiting))
@@ -130,7 +136,8 @@ def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[st
         raise NotHeld("The request limit leaves no room for the incident's ticket just now. Try again.") from None
     except Failure as failure:
         detail = line.without_secrets(failure.detail)
-        raise NotHeld(f"The incident's ticket could not be made: {failure.told} {detail}".strip()) from None
+        words = f"The incident's ticket could not be made: {failure.told} {detail}".strip()
+        raise NotHeld(words, may_exist=failure.is_uncertain) from None
     return receipt.number, receipt.url
 
 
@@ -152,6 +159,6 @@ def let_go() -> int:
     """What is held under an incident that is over goes on; also what was routed at the very moment of its end."""
     held: dict[str, Any] = {"state": State.HELD, "incident__ended_at__isnull": False}
     ids = Delivery.objects.filter(**held).values("pk")
-    return Delivery.objects.filter(pk__in=ids).update(
+    return Delivery.objects.filter(pk__in=ids, state=State.HELD).update(
         state=State.PENDING, lane=Delivery.Lane.BULK, next_attempt_at=Now()
     )

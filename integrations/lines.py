@@ -8,6 +8,7 @@ import structlog
 from django.conf import settings
 
 from integrations import pace
+from integrations.clock import note_clock
 from integrations.credentials import credentials_of, renewed_credentials
 from integrations.database_pool import release_database
 from integrations.destinations import DESTINATIONS, Destination
@@ -28,7 +29,7 @@ LONGEST_WAIT_FOR_A_USER = 1.2
 
 
 # The budgets whose turns are shared; a token, a webhook and the like are no requests to the ticket API.
-PACED = ("account", "look-up", "users", "jobs")
+PACED = ("account", "look-up", "users", "updates", "jobs")
 
 Found = TypeVar("Found")
 
@@ -46,7 +47,7 @@ class Turns:
         if budget not in PACED:
             return
         release_database()
-        if budget in ("look-up", "users"):
+        if budget in ("look-up", "users", "updates"):
             self._take_one(budget)
         self._take_one("account")
 
@@ -65,6 +66,7 @@ def line_to(connection: Connection, seconds: float | None = None, turns: Turns |
 
     def heard(budget: str, reply: Reply) -> None:
         try:
+            note_clock(connection, reply)
             for named in dict.fromkeys(("account", budget)) if budget in PACED else ():
                 pace.hear(connection.pk, named, destination.read_budgets(named, reply), connection.limit_share)
         except Exception:

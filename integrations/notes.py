@@ -1,13 +1,14 @@
 """The source context as an internal note: a delivery of its own that follows the ticket's, with tries of its own."""
 
 import structlog
+from django.db import OperationalError, transaction
+from django.db.models.functions import Now
 
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
 from integrations.models import Delivery
-from integrations.post import Unreadable
+from integrations.post import storable
 from integrations.routing import context_of, post_of
-from integrations.templating import TemplateError
 
 log = structlog.get_logger(__name__)
 
@@ -25,17 +26,25 @@ def follow(delivery: Delivery, receipt: Receipt) -> None:
     whole = Delivery.objects.select_related("notification__subscription__company", "mapping__connection").get(
         pk=delivery.pk
     )
-    destination = DESTINATIONS[whole.connection.kind]
-    occasion = f"{NOTE}{delivery.pk}"
     try:
-        event, post = post_of(whole)
-        external_id = destination.external_id(post, str(whole.mapping.uuid), occasion)
-        context = context_of(whole.notification, event, whole.mapping)
-        request = destination.build_note(post, context, whole.mapping.settings, external_id)
-    except (Unreadable, TemplateError) as error:
-        words = f"The internal note with the source context could not be made: {error}"
+        with transaction.atomic():
+            _make(whole, receipt)
+    except OperationalError:
+        raise
+    except Exception as error:
+        # Whatever is wrong with the note must not cost us the ticket's receipt.
+        log.exception("no internal note", delivery_id=delivery.pk)
+        words = storable(f"The internal note with the source context could not be made: {error}")
         Delivery.objects.filter(pk=delivery.pk).update(remarks=f"{delivery.remarks}\n{words}".strip())
-        return
+
+
+def _make(whole: Delivery, receipt: Receipt) -> None:
+    destination = DESTINATIONS[whole.connection.kind]
+    occasion = f"{NOTE}{whole.pk}"
+    event, post = post_of(whole)
+    external_id = destination.external_id(post, str(whole.mapping.uuid), occasion)
+    context = context_of(whole.notification, event, whole.mapping)
+    request = destination.build_note(post, context, whole.mapping.settings, external_id)
     if request:
         _store(whole, receipt, occasion, external_id, request)
 
@@ -60,7 +69,8 @@ def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str
         decision=f"An internal note with the source context, on ticket {receipt.number}.",
         request=request,
         external_id=external_id,
-        lane=delivery.lane,
-        next_attempt_at=delivery.created_at,
+        # Behind the tickets that are still to be made.
+        lane=max(delivery.lane, Delivery.Lane.RETRY),
+        next_attempt_at=Now(),
     )
     Delivery.objects.bulk_create([note], ignore_conflicts=True)

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Case, DateTimeField, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Least, Now
 
-from integrations import connections
+from integrations import connections, surge
 from integrations.database_time import seconds_from_now
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Credentials, TellsStatus, TicketNews
@@ -143,6 +143,9 @@ def look_at_tickets(connection_id: int) -> None:
     connection = Connection.objects.filter(Connection.open_now(), pk=connection_id).first()
     destination = DESTINATIONS.get(connection.kind) if connection else None
     if connection is None or destination is None or not isinstance(destination, TellsStatus):
+        return
+    if surge.live_backlog(connection.pk):
+        # New posts first: their tickets are looked at when there is room again.
         return
     _Looking(connection, destination, destination).run()
 

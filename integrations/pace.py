@@ -124,7 +124,7 @@ def take_place(connection_id: int, budget: str, windows: dict[float, int], longe
         if not milliseconds:
             return
         if time.monotonic() + milliseconds / 1000 > until:
-            raise NotItsTurn(milliseconds / 1000)
+            raise NotItsTurn(milliseconds / 1000, budget)
         time.sleep(milliseconds / 1000)
 
 

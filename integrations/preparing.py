@@ -98,6 +98,10 @@ def _decided(delivery: Delivery, destination: Destination, line: Line, credentia
     if not delivery.case_key:
         return Final(delivery.request, remarks=remarks)
 
+    if delivery.look_up_next and _is_there(delivery, destination, line, credentials):
+        words = "A new ticket: an earlier try had created it already."
+        return Final(delivery.request, decision=words, remarks=remarks)
+
     def status_of(number: str) -> str:
         release_database()
         return destination.ticket_status(line, number, credentials)
@@ -110,6 +114,12 @@ def _decided(delivery: Delivery, destination: Destination, line: Line, credentia
     else:
         request = delivery.request
     return Final(request, decision.action, decision.number, decision.words, remarks)
+
+
+def _is_there(delivery: Delivery, destination: Destination, line: Line, credentials: Credentials) -> bool:
+    """Whether an earlier try, whose outcome is unknown, made the ticket: then there is nothing left to decide."""
+    release_database()
+    return destination.find(line, delivery.external_id, credentials) is not None
 
 
 def _put_in_a_name(

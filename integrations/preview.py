@@ -31,6 +31,13 @@ MOST_POSTS_SHOWN = 10
 USUALLY_COMPARED = 50
 MOST_COMPARED = 200
 MOST_DIFFERENCES_SHOWN = 50
+CASES = {
+    "post": "each post is its own",
+    "conversation": "posts of one conversation share a ticket",
+    "author": "posts of one author share a ticket",
+    "always": "a new ticket for each label",
+}
+REQUESTERS = {"account": "who Casebridge signs in as", "intake": "the intake user", "author": "each author"}
 NO_REQUESTER = "the user that Casebridge signs in as"
 SOMETHING_ELSE = ("Something else", "–", "The requests differ in a part that has no name here.")
 
@@ -203,6 +210,8 @@ class Comparison:
     same: int = 0
     neither: int = 0
     shown: list[Difference] = field(default_factory=list)
+    # What changes besides the tickets' own fields: (what, today, as edited).
+    rules: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def tickets(self) -> int:
@@ -226,6 +235,7 @@ def compare(saved: Mapping | None, edited: Mapping, most: int) -> Comparison:
     found = Comparison()
     saved_lists = lists_of(saved.connection_id) if saved else {}
     edited_lists = lists_of(edited.connection_id)
+    found.rules = _changed_rules(saved, edited)
     for notification in _one_by_one(edited.subscription, most):
         found.notifications += 1
         try:
@@ -238,6 +248,22 @@ def compare(saved: Mapping | None, edited: Mapping, most: int) -> Comparison:
             new = _as_routed(edited, event, post, edited_lists, notification)
             _count(found, notification, old, new)
     return found
+
+
+def _changed_rules(saved: Mapping | None, edited: Mapping) -> list[tuple[str, str, str]]:
+    """Whether a post becomes a ticket, a comment or a follow-up, and in whose name, is decided when it is sent."""
+    if saved is None:
+        return []
+    old = DESTINATIONS[saved.connection.kind].rules(saved.settings)
+    new = DESTINATIONS[edited.connection.kind].rules(edited.settings)
+    found = [
+        ("One case, one ticket", CASES[old.case], CASES[new.case]),
+        ("Hours for “each author”", f"{old.case_hours}", f"{new.case_hours}"),
+        ("Requester", REQUESTERS[old.requester], REQUESTERS[new.requester]),
+        ("Intake user", old.intake_user or "none", new.intake_user or "none"),
+        ("Internal note with the context", "yes" if old.adds_note else "no", "yes" if new.adds_note else "no"),
+    ]
+    return [row for row in found if row[1] != row[2]]
 
 
 def _one_by_one(subscription: Subscription, most: int) -> Iterator[Notification]:

@@ -37,7 +37,7 @@ MOST_WAITING = 10_000
 MOST_TOGETHER = 100
 QUIET_SECONDS_AFTER_FAILURE = 5.0
 # Messages about one connection's deliveries that may wait at a time: each is worked on until nothing is due any more.
-MOST_CALLS = 32
+MOST_CALLS = 16
 CALLS_COUNTED_SECONDS = 30
 # The publisher must notice a host that does not answer; the workers' own connections wait for messages instead.
 TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 3, "max_retries": 0}
@@ -127,6 +127,11 @@ def call_workers(connection_id: int, *, count: int = 1, countdown: float | None 
         publish(DELIVER, connection_id, countdown=countdown)
 
 
+def call_one_worker(connection_id: int) -> None:
+    """One message, whatever is counted: the sweep's own, should all others have been lost."""
+    publish(DELIVER, connection_id)
+
+
 def call_later(connection_id: int, seconds: float) -> None:
     """One worker comes back at the next turn, however many found that theirs is too far off."""
     try:
@@ -161,7 +166,9 @@ def _is_room_for_a_call(connection_id: int) -> bool:
     """Counts one more; without Redis nothing can be queued anyhow."""
     try:
         waiting = client().incr(_calls(connection_id))
-        client().expire(_calls(connection_id), CALLS_COUNTED_SECONDS)
+        if waiting == 1:
+            # Not renewed: what is counted and lost (with a process, with Redis) is forgotten after this time.
+            client().expire(_calls(connection_id), CALLS_COUNTED_SECONDS)
         if waiting > MOST_CALLS:
             client().decr(_calls(connection_id))
             return False

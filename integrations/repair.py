@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
 from integrations import surge
@@ -63,7 +63,9 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
         look_up_next=Q(is_uncertain=True) | Q(look_up_next=True),
         was_refused=False,
     )
-    again.update(state=State.PENDING, next_attempt_at=Now(), tries=0, queued_until=None, lane=_lane_for(ids))
+    waits_live = When(state=State.PENDING, lane=Delivery.Lane.LIVE, then=Value(Delivery.Lane.LIVE.value))
+    lane = Case(waits_live, default=Value(int(_lane_for(ids))), output_field=PositiveSmallIntegerField())
+    again.update(state=State.PENDING, next_attempt_at=Now(), tries=0, queued_until=None, lane=lane)
     remarks += _called(connection_ids, ids)
     return Done(ids, remarks)
 
@@ -160,6 +162,12 @@ def rebuild(deliveries: QuerySet[Delivery]) -> Done:
 def _rebuild_one(delivery: Delivery, lane: int, remarks: list[str]) -> bool:
     if is_note(delivery):
         return _rebuild_note(delivery, lane, remarks)
+    if delivery.is_uncertain and delivery.action == Delivery.Action.APPEND:
+        remarks.append(
+            f"{delivery.post_id} was left alone: an earlier try may have added the comment to ticket "
+            f"{delivery.target_number}. “Retry now” looks there first."
+        )
+        return False
     if delivery.is_uncertain and delivery.connection_id != delivery.mapping.connection_id:
         remarks.append(
             f"{delivery.post_id} was left alone: an earlier try may have made a ticket in “{delivery.connection}”, "

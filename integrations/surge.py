@@ -23,7 +23,7 @@ MEASURED_SECONDS = 300
 def decide() -> None:
     """Begins and ends surges, connection by connection, by what waits and what the limit clears."""
     for connection in Connection.objects.filter(is_active=True):
-        rate = pace.calls_per_minute(connection.pk)
+        rate = usual_rate(connection)
         backlog = live_backlog(connection.pk)
         if connection.surge_since is None and connection.surge_minutes and rate:
             if backlog > rate * connection.surge_minutes:
@@ -34,6 +34,12 @@ def decide() -> None:
         ):
             Connection.objects.filter(pk=connection.pk).update(surge_since=None, bulk_wait_until=None)
             log.info("surge over", connection_id=connection.pk)
+
+
+def usual_rate(connection: Connection) -> float | None:
+    """Calls a minute that our share of the told limit allows; a moment in which others use it all is no measure."""
+    limit = pace.told_limit(connection.pk)
+    return limit * pace.SHARE_OF_LIMIT * connection.limit_share / 100 if limit else None
 
 
 def live_backlog(connection_id: int) -> int:
@@ -61,8 +67,8 @@ def backlog(connection: Connection) -> Backlog:
     counted = rows.order_by().values("lane").annotate(count=Count("pk")).values_list("lane", "count")
     waiting = dict.fromkeys(Lane.values, 0) | dict(counted)
     arriving = _per_minute(Delivery.objects.filter(connection=connection, lane=Lane.LIVE), "created_at")
-    rate = pace.calls_per_minute(connection.pk) or _per_minute(
-        Delivery.objects.filter(connection=connection, state=State.DELIVERED), "delivered_at"
+    rate = usual_rate(connection) or _per_minute(
+        Delivery.objects.filter(connection=connection, state=State.DELIVERED), "created_at"
     )
     total = sum(waiting.values())
     left = (rate or 0.0) - (arriving if waiting[Lane.RETRY] or waiting[Lane.BULK] else 0.0)

@@ -37,6 +37,7 @@ from integrations.queueing import (
     SWEEP,
     WATCH,
     call_later,
+    call_one_worker,
     call_was_heard,
     call_workers,
     publish,
@@ -137,7 +138,8 @@ def sweep() -> None:
     surge.decide()
     found = sweeping.sweep()
     for connection_id, count in found.pop("deliver"):
-        call_workers(connection_id, count=min(count, MOST_CALLS))
+        call_one_worker(connection_id)
+        call_workers(connection_id, count=min(count - 1, MOST_CALLS))
     for name, task in TASKS.items():
         for row_id in found[name]:
             publish(task, row_id)

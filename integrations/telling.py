@@ -55,6 +55,8 @@ def why_connection_is_shut(delivery: Delivery) -> str:
     if not connection.is_active:
         return "is switched on again"
     if not connection.is_paused(database_time.now()):
+        if connection.breaker_opened_at is not None and connection.breaker_probe_at is not None:
+            return f"is reached again (the next probe is at {moment(connection.breaker_probe_at)})"
         return ""
     return f"goes on at {moment(connection.paused_until)}" if connection.paused_until else "is resumed"
 

@@ -224,6 +224,23 @@ def test_rebuilding_a_failed_comment_decides_about_its_case_again(
     assert (fresh(reply).result, fresh(reply).ticket_number) == ("appended", fresh(first).ticket_number)
 
 
+def test_rebuilding_what_may_have_been_made_finds_it_before_the_case_is_decided(
+    sandbox: StandIn, by_conversation: Mapping, work: Work, settings: Any
+) -> None:
+    settings.DELIVERY_RETRY_DELAYS = ()
+    sandbox.add_fault("hang_up_after", times=1, method="POST")
+    lost = labelled(by_conversation, "twitter:1")
+    work()
+    assert fresh(lost).state == State.FAILED
+    labelled(by_conversation, "twitter:2", parentPost="twitter:1")
+    work()
+    repair.rebuild(Delivery.objects.filter(pk=lost.pk))
+    work()
+    lost = fresh(lost)
+    assert (lost.action, lost.result) == (Action.CREATE, "found")
+    assert lost.ticket_number == str(sandbox.tickets()[0]["id"])
+
+
 # --- Authors, and always anew ----------------------------------------------------------------------------------------
 
 

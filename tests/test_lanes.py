@@ -274,12 +274,50 @@ def test_what_a_job_refuses_is_sent_alone_to_learn_why(sandbox: StandIn, flooded
     delivery.deliver_next(bad.connection_id)
     job = follow_until_ended(BulkJob.objects.get())
     assert (job.made, job.failed) == (99, 1)
-    Connection.objects.update(surge_since=None)
+    bad.refresh_from_db()
+    assert (bad.state, bad.lane) == (State.PENDING, Lane.RETRY)
     work()
     bad.refresh_from_db()
     assert bad.state == State.FAILED
     assert "priority" in bad.last_error
     assert len(sandbox.tickets()) == 129
+
+
+def test_a_job_whose_status_is_refused_is_given_up_and_looked_up(
+    sandbox: StandIn, flooded: list[Delivery], work: Work
+) -> None:
+    delivery.deliver_next(flooded[0].connection_id)
+    job = BulkJob.objects.get()
+    until = time.monotonic() + 10
+    while len(sandbox.tickets()) < 100 and time.monotonic() < until:
+        time.sleep(0.05)
+    refused = {"error": "Forbidden", "description": "You do not have access to this page."}
+    path = f"/api/v2/job_statuses/{job.number}.json"
+    sandbox.add_fault("answer", status=403, body=refused, method="GET", path=path)
+    assert follow_until_ended(job).state == "unknown"
+    Connection.objects.update(surge_since=None)
+    work()
+    assert Delivery.objects.filter(state=State.DELIVERED).count() == 130
+    assert len(sandbox.tickets()) == 130
+
+
+def test_a_dead_access_token_is_renewed_while_a_job_is_followed(sandbox: StandIn, mapping: Mapping) -> None:
+    mapping.connection = making.oauth_connection(sandbox.url, name="OAuth")
+    mapping.save()
+    labelled(mapping, 20)
+    Connection.objects.update(surge_since=timezone.now())
+    delivery.deliver_next(mapping.connection_id)
+    sandbox.revoke_tokens()
+    assert follow_until_ended(BulkJob.objects.get()).state == "done"
+    assert Connection.objects.get(pk=mapping.connection_id).paused_at is None
+
+
+def test_a_call_that_stalled_is_not_made_any_more(sandbox: StandIn, flooded: list[Delivery], work: Work) -> None:
+    connection = Connection.objects.get()
+    job = bulk.claim_many(connection)
+    assert job is not None
+    BulkJob.objects.update(started_at=timezone.now() - timedelta(minutes=1))
+    assert not bulk._may_still_be_sent(job)
 
 
 def test_a_full_queue_of_jobs_lets_deliveries_go_one_by_one(sandbox: StandIn, flooded: list[Delivery]) -> None:
@@ -434,6 +472,33 @@ def test_a_flood_is_told_held_after_a_yes_and_released_without_loss(
     work()
     assert len(sandbox.tickets()) == 64
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 63
+
+
+def test_the_accounts_limit_on_changes_holds_up_comments_only(sandbox: StandIn, mapping: Mapping, work: Work) -> None:
+    sandbox.change_settings(rate_limit=60_000, update_limit=3)
+    mapping.settings |= {"context": "note"}
+    mapping.save()
+    labelled(mapping, 6)
+    work()
+    work()
+    assert Delivery.objects.filter(action="append", state=State.DELIVERED).count() == 3
+    assert Delivery.objects.filter(action="append", state=State.PENDING, tries=0).count() == 3
+    assert Connection.objects.get().paused_at is None
+    labelled(mapping)
+    work()
+    assert Delivery.objects.filter(action="create", state=State.DELIVERED).count() == 7
+
+
+def test_a_defect_in_the_note_costs_no_receipt(sandbox: StandIn, mapping: Mapping, work: Work) -> None:
+    mapping.settings |= {"context": "note"}
+    mapping.save()
+    (row,) = labelled(mapping)
+    mapping.settings |= {"context_text": 5}
+    mapping.save()
+    work()
+    row.refresh_from_db()
+    assert row.state == State.DELIVERED
+    assert "The internal note with the source context could not be made" in row.remarks
 
 
 def test_what_is_routed_at_the_moment_of_release_is_not_forgotten(mapping: Mapping, sandbox: StandIn) -> None:

@@ -192,6 +192,8 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
             self.message_user(request, "The connection was resumed, to try the new sign-in.", messages.SUCCESS)
         elif change and form.signs_in_otherwise:
             transaction.on_commit(lambda: pace.forget(obj.pk), robust=True)
+        if change and form.goes_elsewhere:
+            connections.forget_account(obj)
         transaction.on_commit(lambda: publish(SWEEP), robust=True)
         self.test_after_commit(request, obj.pk)
         account_schema.wish(obj.pk)

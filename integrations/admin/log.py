@@ -222,7 +222,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def _mend(self, request: HttpRequest) -> None:
         mapping = request.POST.get("mapping", "")
         acts = {"retry_now": (repair.retry_now, "{} will be tried now."), "rebuild": (repair.rebuild, "{} rebuilt.")}
-        if not mapping.isdecimal() or request.POST.get("do") not in acts:
+        if not mapping.isdecimal() or len(mapping) > 18 or request.POST.get("do") not in acts:
             return
         act, sentence = acts[request.POST["do"]]
         chosen = causes.of_cause(request.POST.get("cause", ""), int(mapping))

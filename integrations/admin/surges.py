@@ -47,6 +47,9 @@ class HoldingAdmin(ConfigurationAdmin):
                 incident = self._hold(mapping, typed, request.user.get_username())
             except incidents.NotHeld as why:
                 context["problem"] = str(why)
+                if not why.may_exist:
+                    # A refused ticket's key is used up: with other words another one is needed.
+                    context["uuid"] = str(uuid.uuid4())
             else:
                 note_action(request, Mapping, [mapping.pk], "hold")
                 self.message_user(request, f"Held under ticket {incident.ticket_number}.", messages.SUCCESS)

@@ -314,6 +314,10 @@ class Destination(Protocol):
         """Makes the thing once, or finds it. Raises Failure."""
         ...
 
+    def find(self, line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
+        """What bears our external id, if anything does. Raises Failure."""
+        ...
+
     def ticket_status(self, line: Line, number: str, credentials: Credentials) -> str:
         """new, open, pending, hold, solved, closed; "" when the ticket is gone. Raises Failure."""
         ...
@@ -330,8 +334,8 @@ class Destination(Protocol):
         """How far a job is. Raises Failure."""
         ...
 
-    def are_jobs_under_way(self, line: Line, credentials: Credentials) -> bool | None:
-        """Whether any job that makes tickets is unfinished; None where the account does not tell. Raises Failure."""
+    def are_jobs_under_way(self, line: Line, known: set[str], credentials: Credentials) -> bool | None:
+        """Whether a job that is not among the known ones is unfinished; None where that is not told. Raises Failure."""
         ...
 
     def ticket_url(self, settings: Mapping[str, Any], number: str) -> str:

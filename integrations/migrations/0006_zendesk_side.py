@@ -129,10 +129,6 @@ class Migration(migrations.Migration):
             model_name="delivery",
             name="delivery_once_per_mapping_and_post",
         ),
-        migrations.RemoveIndex(
-            model_name="delivery",
-            name="delivery_due",
-        ),
         migrations.AddField(
             model_name="alarm",
             name="connection",
@@ -559,66 +555,6 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="deliveries",
                 to="integrations.incident",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state", "pending")),
-                fields=["connection", "lane", "next_attempt_at"],
-                name="delivery_due_by_lane",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("incident__isnull", False)), fields=["incident"], name="delivery_of_incident"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("next_look_at__isnull", False)),
-                fields=["connection", "next_look_at"],
-                name="delivery_to_look_at",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("case_key", ""), _negated=True),
-                fields=["mapping", "case_key", "-id"],
-                name="delivery_case",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state", "failed")), fields=["cause", "mapping"], name="delivery_failed_by_cause"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("ticket_status", ""), _negated=True),
-                fields=["ticket_status", "-created_at", "-id"],
-                name="delivery_ticket_status_newest",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state__in", ["pending", "sending", "failed", "held"])),
-                fields=["posted_at"],
-                name="delivery_without_a_ticket",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("solved_at__isnull", True), ("state", "delivered")),
-                fields=["mapping", "posted_at"],
-                name="delivery_not_solved",
             ),
         ),
         migrations.AddConstraint(

@@ -214,7 +214,7 @@ class Delivery(models.Model):
             models.Index(fields=["native_id"], name="delivery_native_id"),
             models.Index(fields=["ticket_number"], condition=~Q(ticket_number=""), name="delivery_ticket"),
             models.Index(
-                fields=["connection", "lane", "next_attempt_at"],
+                fields=["connection", "lane", "next_attempt_at", "id"],
                 condition=Q(state="pending"),
                 name="delivery_due_by_lane",
             ),

@@ -131,6 +131,9 @@ class Zendesk:
             return comments.append(line, outgoing, credentials)
         return client.create(line, outgoing, credentials)
 
+    def find(self, line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
+        return client.look_up(line, external_id, credentials)
+
     def ticket_status(self, line: Line, number: str, credentials: Credentials) -> str:
         news = client.read_ticket(line, number, credentials)
         return "" if news.is_deleted else news.status
@@ -144,8 +147,8 @@ class Zendesk:
     def read_job(self, line: Line, number: str, credentials: Credentials) -> JobNews:
         return jobs.read_job(line, number, credentials)
 
-    def are_jobs_under_way(self, line: Line, credentials: Credentials) -> bool | None:
-        return jobs.are_under_way(line, credentials)
+    def are_jobs_under_way(self, line: Line, known: set[str], credentials: Credentials) -> bool | None:
+        return jobs.are_under_way(line, known, credentials)
 
     def ticket_url(self, settings: Mapping[str, Any], number: str) -> str:
         return f"{self.origin(settings)}/agent/tickets/{number}"

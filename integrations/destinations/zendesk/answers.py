@@ -504,6 +504,8 @@ def _concerns(header: str, budget: str) -> bool:
         return False
     if budget == "look-up":
         return "tickets-index" in header
+    if budget == "updates":
+        return "update" in header
     return budget == "account" and "ticket" in header and "create" in header
 
 

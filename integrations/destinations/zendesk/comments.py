@@ -14,6 +14,8 @@ from integrations.http import Failure, Line, NotItsTurn, Reply
 
 # A ticket takes 5,000 comments.
 MOST_PAGES = 50
+# Wait so long where a limit on updates does not say how long.
+LIMIT_SECONDS = 15.0
 
 
 def append(line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
@@ -23,10 +25,14 @@ def append(line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
     headers = {**signed(credentials), "Content-Type": "application/json"}
     path = f"/api/v2/tickets/{outgoing.target}.json"
     try:
-        reply = line.call("PUT", path, headers=headers, body=outgoing.request.encode(), keep_reply=False)
+        body = outgoing.request.encode()
+        reply = line.call("PUT", path, headers=headers, body=body, budget="updates", keep_reply=False)
     except Failure as failure:
         failure.look_up_next = failure.is_uncertain
         raise
+    if reply.status == 429:
+        # Updates have limits of their own (for the account, and for each ticket): only they wait.
+        raise NotItsTurn(reply.retry_after() or LIMIT_SECONDS)
     if not 200 <= reply.status < 300:
         raise _refused(line, reply)
     line.exchanges[-1]["reply"] = f"ticket {outgoing.target} was changed"

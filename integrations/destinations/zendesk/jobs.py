@@ -11,11 +11,13 @@ from typing import Any
 from integrations.destinations.base import Credentials, JobItem, JobNews
 from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.client import signed
+from integrations.destinations.zendesk.comments import next_page
 from integrations.http import Failure, Line
 
 MANY_PATH = "/api/v2/tickets/create_many.json"
 MOST_IN_ONE_CALL = 100
 UNDER_WAY = {"queued", "working"}
+MOST_PAGES = 10
 
 
 def send_many(line: Line, requests: list[str], credentials: Credentials) -> str:
@@ -55,15 +57,30 @@ def read_job(line: Line, number: str, credentials: Credentials) -> JobNews:
     return JobNews(has_ended=True, words=words, items=tuple(item for item in items if item is not None))
 
 
-def are_under_way(line: Line, credentials: Credentials) -> bool | None:
-    """Whether the account's list of jobs has an unfinished one; None where it cannot be read. Raises Failure."""
-    reply = line.call("GET", "/api/v2/job_statuses.json", headers=signed(credentials), keep_reply=False)
-    if reply.status == 429 or reply.status >= 500:
-        raise answers.failure(reply)
-    found = reply.json_object().get("job_statuses")
-    if not 200 <= reply.status < 300 or not isinstance(found, list):
-        return None
-    return any(str(job.get("status") or "").lower() in UNDER_WAY for job in found if isinstance(job, dict))
+def are_under_way(line: Line, known: set[str], credentials: Credentials) -> bool | None:
+    """Whether the account's list has an unfinished job beside the known ones; None where it cannot be read.
+
+    Raises Failure.
+    """
+    path = "/api/v2/job_statuses.json"
+    for _ in range(MOST_PAGES):
+        reply = line.call("GET", path, headers=signed(credentials), keep_reply=False)
+        if reply.status in (401, 429) or reply.status >= 500:
+            raise answers.failure(reply)
+        content = reply.json_object()
+        found = content.get("job_statuses")
+        if not 200 <= reply.status < 300 or not isinstance(found, list):
+            return None
+        if any(_is_unknown_and_runs(job, known) for job in found if isinstance(job, dict)):
+            return True
+        path = next_page(line, content)
+        if not path:
+            return False
+    return None
+
+
+def _is_unknown_and_runs(job: dict[str, Any], known: set[str]) -> bool:
+    return str(job.get("status") or "").lower() in UNDER_WAY and str(job.get("id") or "") not in known
 
 
 def _job(content: dict[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _make(line: Line, author: Author, credentials: Credentials) -> Person:
     reply = line.call("POST", path, headers=headers, body=body, budget="users", keep_reply=False)
     exchange = line.exchanges[-1]
     if reply.status == 429:
-        raise NotItsTurn(reply.retry_after() or LIMIT_SECONDS)
+        raise NotItsTurn(reply.retry_after() or LIMIT_SECONDS, "users")
     if reply.status in (403, 422):
         exchange["reply"] = line.without_secrets(reply.text[:2048])
         return Person("", problem=_why_not(reply))
