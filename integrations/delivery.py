@@ -218,9 +218,10 @@ def take_the_turns(this_try: Try) -> None:
         pace.take_turn(connection_id, "updates", LONGEST_TURN_SECONDS)
         turns.taken.append("updates")
     if preparing.needs_a_new_user(this_try.delivery):
-        release_database()
-        pace.take_place(connection_id, "users", USERS_WITHIN, LONGEST_WAIT_FOR_A_USER)
-        turns.taken.append("users")
+        # Only asked for: the place is taken by the call itself, if it has to be made.
+        wait = pace.seconds_until_a_place(connection_id, "users", USERS_WITHIN)
+        if wait > LONGEST_WAIT_FOR_A_USER:
+            raise NotItsTurn(wait, "users")
 
 
 def put_back(this_try: Try, seconds: float, why: str = "") -> None:

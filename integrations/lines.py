@@ -24,8 +24,9 @@ SHARE_FOR_CALLS = 0.6
 # A turn further off than this is not waited for: the thread is free for other connections meanwhile.
 LONGEST_TURN_SECONDS = 1.0
 # Users may be made once a second, and five times a minute; a little more is left for clocks that differ.
-USERS_WITHIN = {1.05: 1, 61.0: 5}
-LONGEST_WAIT_FOR_A_USER = 1.2
+USERS_WITHIN = {1.3: 1, 62.0: 5}
+# Before a try begins, and within one.
+LONGEST_WAIT_FOR_A_USER, LONGEST_WAIT_IN_A_TRY = 0.2, 1.5
 
 
 # The budgets whose turns are shared; a token, a webhook and the like are no requests to the ticket API.
@@ -55,7 +56,7 @@ class Turns:
         if budget in self.taken:
             self.taken.remove(budget)
         elif budget == "users":
-            pace.take_place(self.connection_id, "users", USERS_WITHIN, LONGEST_WAIT_FOR_A_USER)
+            pace.take_place(self.connection_id, "users", USERS_WITHIN, LONGEST_WAIT_IN_A_TRY)
         else:
             pace.take_turn(self.connection_id, budget, self.longest_wait)
 

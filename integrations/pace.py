@@ -69,7 +69,7 @@ for index, key in ipairs(KEYS) do
     wait = math.max(wait, tonumber(first[2]) + window - now)
   end
 end
-if wait > 0 then return math.ceil(wait) end
+if wait > 0 or ARGV[#KEYS * 2 + 1] == 'ask' then return math.ceil(wait) end
 for index, key in ipairs(KEYS) do
   redis.call('ZADD', key, now, tostring(now) .. ':' .. tostring(math.random()))
   redis.call('PEXPIRE', key, ARGV[index * 2])
@@ -112,8 +112,7 @@ def give_back(connection_id: int, budget: str) -> None:
 
 def take_place(connection_id: int, budget: str, windows: dict[float, int], longest_wait: float) -> None:
     """Waits until a call fits into each window (seconds -> most calls). Raises NotItsTurn when that takes longer."""
-    keys = [f"{_key(connection_id, budget)}:{seconds:g}" for seconds in windows]
-    numbers = [number for seconds, most in windows.items() for number in (most, round(seconds * 1000))]
+    keys, numbers = _windows(connection_id, budget, windows)
     until = time.monotonic() + longest_wait
     while True:
         try:
@@ -126,6 +125,20 @@ def take_place(connection_id: int, budget: str, windows: dict[float, int], longe
         if time.monotonic() + milliseconds / 1000 > until:
             raise NotItsTurn(milliseconds / 1000, budget)
         time.sleep(milliseconds / 1000)
+
+
+def seconds_until_a_place(connection_id: int, budget: str, windows: dict[float, int]) -> float:
+    """How long until a call fits into each window; takes none."""
+    keys, numbers = _windows(connection_id, budget, windows)
+    try:
+        return float(_script(WITHIN)(keys=keys, args=[*numbers, "ask"])) / 1000
+    except redis.RedisError:
+        return 0.0
+
+
+def _windows(connection_id: int, budget: str, windows: dict[float, int]) -> tuple[list[str], list[int]]:
+    keys = [f"{_key(connection_id, budget)}:{seconds:g}" for seconds in windows]
+    return keys, [number for seconds, most in windows.items() for number in (most, round(seconds * 1000))]
 
 
 def hear(connection_id: int, budget: str, limits: list[Budget], share: int = 100) -> None:
