@@ -57,9 +57,9 @@ def wish(connection_id: int) -> None:
     transaction.on_commit(lambda: publish(READ_SCHEMA, connection_id), robust=True)
 
 
-def wish_if_old(connection_id: int) -> None:
-    """The same, unless the lists were read within ten minutes or are being read."""
-    fresh = Q(read_at__gt=seconds_from_now(-OLD_SECONDS)) | Q(reading_until__gt=Now())
+def wish_if_old(connection_id: int, seconds: float = OLD_SECONDS) -> None:
+    """The same, unless the lists were read within so many seconds or are being read."""
+    fresh = Q(read_at__gt=seconds_from_now(-seconds)) | Q(reading_until__gt=Now())
     if not AccountSchema.objects.filter(fresh, pk=connection_id).exists():
         wish(connection_id)
 
@@ -144,9 +144,10 @@ def _store(connection: Connection, claim: datetime, lists: Lists, problems: Prob
         is_settled = bool(lists) and problems == schema.problems
         schema.lists = merged(schema.lists, lists, origin)
         schema.problems = {name: storable(words)[:1000] for name, words in problems.items()}
-        is_well = bool(lists) and (is_settled or not problems)
+        was_read = any(name != "cut" for name in lists)
+        is_well = was_read and (is_settled or not problems)
         schema.next_read_at = next_night(schema.now) if is_well else schema.now + timedelta(seconds=AGAIN_SECONDS)
-        schema.read_at = schema.now if lists else schema.read_at
+        schema.read_at = schema.now if was_read else schema.read_at
         schema.reading_until = None
         schema.save(update_fields=["lists", "problems", "next_read_at", "read_at", "reading_until"])
     log.info("account read", connection_id=connection.pk, unread=sorted(problems))

@@ -142,6 +142,9 @@ def _differs(configured: Company | Subscription | Connection) -> bool:
     wanted: dict[str, Any] = _zendesk_secrets() | _sign_in()
     if not all(wanted.values()):
         return False
+    if _sign_in()["sign_in"] == "api_token" and configured.settings.get("sign_in") != "api_token":
+        # Somebody moved on to OAuth here: the environment's API token is the past, and nothing to go back to.
+        return False
     stored = configured.settings | read_secrets(configured)
     return any(stored.get(name) != value for name, value in wanted.items())
 

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 OPENS_AFTER = 5
 FIRST_PROBE_SECONDS = 10.0
-LONGEST_PROBE_SECONDS = 300.0
+LONGEST_PROBE_SECONDS = 60.0
 
 
 def note_failure(connection: Connection, failure: Failure) -> None:

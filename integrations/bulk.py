@@ -36,7 +36,7 @@ VAIN_TRY_SECONDS = 5.0
 # A call begun later after its claim than this share of the lease is not made: others may have taken over by its end.
 SHARE_BEFORE_THE_CALL = 0.3
 # A job that tells nothing for so long is given up, and its deliveries are looked up.
-JOB_TOLD_WITHIN_SECONDS = 3600.0
+JOB_TOLD_WITHIN_SECONDS = 1200.0
 # The account runs 30 at a time for all its integrations together.
 MOST_JOBS = 15
 FIRST_POLL_SECONDS = 1.0
@@ -44,7 +44,7 @@ LONGEST_POLL_SECONDS = 15.0
 POLLING_SECONDS = 60.0
 # How long a call's job may still begin, where the account does not tell which jobs are under way.
 SETTLES_AFTER_SECONDS = 180.0
-SETTLED_AT_LAST_SECONDS = 3600.0
+SETTLED_AT_LAST_SECONDS = 1200.0
 JOB_DIED = "The job at Zendesk ended without telling what became of this one: it is looked up."
 
 
@@ -295,7 +295,7 @@ def _follow_number(job: BulkJob) -> None:
     line = line_to(connection, 20.0, Turns(connection.pk, 10.0))
     news = ask(connection, destination, line, lambda signed_in: destination.read_job(line, job.number, signed_in))
     if not news.has_ended and _age(job) >= JOB_TOLD_WITHIN_SECONDS:
-        _give_up(job, "The job did not end within an hour.")
+        _give_up(job, "The job did not end within twenty minutes.")
     elif not news.has_ended:
         _ask_again(job, min(FIRST_POLL_SECONDS * 1.5 ** min(job.polls, 10), LONGEST_POLL_SECONDS))
     else:

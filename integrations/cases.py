@@ -15,6 +15,7 @@ from integrations.database_time import now, seconds_from_now
 from integrations.destinations.base import Rules
 from integrations.models import Delivery, Mapping
 from integrations.post import Post
+from integrations.queueing import call_workers
 
 Action, State = Delivery.Action, Delivery.State
 LONGEST_KEY = 300
@@ -82,7 +83,9 @@ def wake_next(delivery: Delivery) -> None:
     waiting = _others_of_case(delivery).filter(state=State.PENDING, attempt_count=0).order_by("pk")
     first = waiting.values_list("pk", flat=True).first()
     if first is not None:
-        Delivery.objects.filter(pk=first, state=State.PENDING, next_attempt_at__gt=Now()).update(next_attempt_at=Now())
+        woken = Delivery.objects.filter(pk=first, state=State.PENDING, next_attempt_at__gt=Now())
+        if woken.update(next_attempt_at=Now()):
+            call_workers(delivery.connection_id)
 
 
 def earlier_under_way(delivery: Delivery) -> Earlier | None:

@@ -11,6 +11,7 @@ import random
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 from django.conf import settings
@@ -19,10 +20,10 @@ from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Va
 from django.db.models.functions import Greatest, Now
 from structlog.contextvars import bound_contextvars
 
-from integrations import breaker, bulk, cases, pace, preparing, recording
+from integrations import account_schema, breaker, bulk, cases, pace, preparing, recording
 from integrations.credentials import credentials_of, renewed_credentials
 from integrations.database_pool import release_database
-from integrations.database_time import seconds_from_now
+from integrations.database_time import now, seconds_from_now
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.http import Failure, Line, NotItsTurn
@@ -76,8 +77,20 @@ def deliver_due(connection_id: int) -> Rest:
         except NotItsTurn as later:
             return Rest(seconds=min(later.seconds, LONGEST_WAKE_SECONDS))
         if not deliver_next(connection_id):
-            return Rest()
+            return Rest(seconds=_seconds_until_the_next(connection_id))
     return Rest(is_more=True, came_at_once=waited < 0.005)
+
+
+def _seconds_until_the_next(connection_id: int) -> float | None:
+    """When the line moves again before a sweep would notice; None where nothing is due so soon."""
+    soon = seconds_from_now(settings.SWEEP_SECONDS)
+    waiting_here = Delivery.objects.filter(connection=connection_id, state=Delivery.State.PENDING)
+    found: list[datetime | None] = []
+    for lane in Delivery.Lane.values:
+        in_lane = waiting_here.filter(lane=lane, next_attempt_at__gt=Now(), next_attempt_at__lte=soon)
+        found += in_lane.order_by("next_attempt_at").values_list("next_attempt_at", flat=True)[:1]
+    times = [at for at in found if at is not None]
+    return max((min(times) - now()).total_seconds(), 0.1) if times else None
 
 
 def _wait_for_turn(connection_id: int) -> float:
@@ -362,6 +375,9 @@ def record_failure(this_try: Try, failure: Failure) -> None:
     breaker.note_failure(this_try.delivery.connection, failure)
     if failure.pauses:
         recording.pause_connection(this_try.delivery.connection, failure)
+    elif failure.remedy_at == "mapping" and failure.status == 422:
+        # Something at the account is not as it was read: the mapping's page should say so before tonight.
+        account_schema.wish_if_old(this_try.delivery.connection_id, 60)
     log.warning("not delivered", outcome=outcome, status=failure.status, reason=failure.words)
 
 

@@ -485,5 +485,6 @@ def _read_capped(response: urllib3.BaseHTTPResponse, cap_bytes: int) -> tuple[by
 
 def _plain(error: Exception) -> str:
     """The error without urllib3's object addresses: "[Errno 111] Connection refused"."""
-    text = str(error)
+    inner = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], Exception) else None
+    text = str(inner or error)
     return text.split("): ", 1)[-1] if "): " in text else text

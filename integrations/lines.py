@@ -7,7 +7,7 @@ from typing import TypeVar
 import structlog
 from django.conf import settings
 
-from integrations import pace
+from integrations import breaker, pace
 from integrations.clock import note_clock
 from integrations.credentials import credentials_of, renewed_credentials
 from integrations.database_pool import release_database
@@ -68,6 +68,8 @@ def line_to(connection: Connection, seconds: float | None = None, turns: Turns |
     def heard(budget: str, reply: Reply) -> None:
         try:
             note_clock(connection, reply)
+            if reply.status < 500:
+                breaker.note_answer(connection)
             for named in dict.fromkeys(("account", budget)) if budget in PACED else ():
                 pace.hear(connection.pk, named, destination.read_budgets(named, reply), connection.limit_share)
         except Exception:

@@ -6,10 +6,11 @@ within the account's limits on users for some minutes) the intake user stands in
 
 from integrations.database_pool import release_database
 from integrations.database_time import seconds_from_now
-from integrations.destinations import Destination
+from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Author, Credentials, Person
 from integrations.http import Failure, Line, NotItsTurn
-from integrations.models import Delivery, Requester
+from integrations.lines import Turns, ask, line_to
+from integrations.models import Delivery, Mapping, Requester
 from integrations.post import Post, Unreadable, storable
 from integrations.routing import post_of
 
@@ -18,6 +19,7 @@ REMEMBERED_SECONDS = 30 * 86400.0
 PROBLEM_REMEMBERED_SECONDS = 86400.0
 # Five users a minute are allowed: a flood of new authors does not hold its tickets up for longer than this.
 WAITED_FOR_SECONDS = 300.0
+CHECK_SECONDS = 6.0
 
 
 def requester_for(delivery: Delivery, destination: Destination, line: Line, credentials: Credentials) -> Person:
@@ -48,6 +50,28 @@ def is_new(delivery: Delivery) -> bool:
     if author is None or _remembered(delivery, author) is not None:
         return False
     return not _has_waited_enough(delivery)
+
+
+def intake_words(mapping: Mapping) -> tuple[bool, str] | None:
+    """Who stands in for authors, or is the requester of all, asked of the account: (whether all is well, a sentence).
+
+    None where nobody does.
+    """
+    connection, destination = mapping.connection, DESTINATIONS[mapping.connection.kind]
+    rules = destination.rules(mapping.settings)
+    number = rules.intake_user
+    if rules.requester == "account":
+        return None
+    if not number:
+        return False, "No intake user is set: where an author cannot be the requester, the connection's own user is."
+    line = line_to(connection, CHECK_SECONDS, Turns(connection.pk, CHECK_SECONDS / 2))
+    try:
+        name = ask(connection, destination, line, lambda signed_in: destination.user_name(line, number, signed_in))
+    except (Failure, NotItsTurn):
+        return True, f"Whether the intake user {number} exists could not be asked just now."
+    if not name:
+        return False, f"The account has no user {number} who may be a requester: tickets would be refused. Correct it."
+    return True, f"The intake user is {name} ({number})."
 
 
 def author_of(delivery: Delivery) -> Author | None:

@@ -17,7 +17,7 @@ Lane, State = Delivery.Lane, Delivery.State
 MOST_COUNTED = 50_000
 # A surge ends when less waits than the limit clears in a minute: not so soon that it begins again at once.
 ENDS_BELOW_MINUTES = 1.0
-MEASURED_SECONDS = 300
+MEASURED_SECONDS = 60
 
 
 def decide() -> None:
@@ -86,6 +86,8 @@ def words(connection: Connection) -> str:
     found = backlog(connection)
     if not found.total:
         return "Nothing waits."
+    if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
+        return f"{found.total:,} in the line. Nothing is sent while the account is paused, switched off or not reached."
     lanes = ", ".join(f"{count:,} {Lane(lane).label.lower()}" for lane, count in sorted(found.waiting.items()) if count)
     speed = f" About {found.per_minute:.0f} calls a minute are possible." if found.per_minute else ""
     if found.ends_at is None:
@@ -96,6 +98,6 @@ def words(connection: Connection) -> str:
                 " New posts come in as fast as they can be sent: until that slows down, what is not live does not move."
             )
         )
-        return f"{found.total:,} wait ({lanes}).{speed}{end}"
+        return f"{found.total:,} in the line ({lanes}).{speed}{end}"
     meanwhile = f" {found.live_per_minute:.0f} new posts a minute go first." if found.live_per_minute >= 1 else ""
-    return f"{found.total:,} wait ({lanes}).{speed}{meanwhile} Done at about {found.ends_at:%H:%M} UTC."
+    return f"{found.total:,} in the line ({lanes}).{speed}{meanwhile} Done at about {found.ends_at:%H:%M} UTC."

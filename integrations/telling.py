@@ -63,7 +63,9 @@ def why_connection_is_shut(delivery: Delivery) -> str:
 
 def what_happens_next(delivery: Delivery) -> str:
     if delivery.state == State.DELIVERED:
-        return "Nothing more: the ticket exists. Change it in Zendesk."
+        is_gone = delivery.ticket_status == "deleted"
+        exists = "the ticket was made, and somebody deleted it in Zendesk" if is_gone else "the ticket exists"
+        return f"Nothing more: {exists}.{'' if is_gone else ' Change it in Zendesk.'}"
     if delivery.state == State.CANCELLED:
         return "Nothing: it was cancelled. “Retry now” sends it after all."
     if delivery.state == State.FAILED:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations import cases, delivery, repair, routing
+from integrations import cases, delivery, repair, requesters, routing
 from integrations.models import Attempt, Connection, Delivery, Mapping, Requester
 from integrations.redis_client import client as redis_client
 from tests import making
@@ -276,6 +276,20 @@ def test_a_fixed_intake_user_is_the_requester(sandbox: StandIn, mapping: Mapping
     labelled(mapping)
     work()
     assert sandbox.tickets()[0]["requester"]["id"] == 9003
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [("9003", "The intake user is Social intake (9003)."), ("999", "has no user 999"), ("", "No intake")],
+)
+def test_saving_a_mapping_tells_whether_its_intake_user_is_there(
+    sandbox: StandIn, mapping: Mapping, number: str, words: str
+) -> None:
+    choose(mapping, requester="author", intake_user=number)
+    found = requesters.intake_words(mapping)
+    assert found is not None
+    assert words in found[1]
+    assert found[0] is (number == "9003")
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
         if not connection.breaker_enabled:
             return "Switched off: every delivery is tried, also while the account is not reached."
         if connection.breaker_opened_at is None:
-            return "Closed: the account is reached."
+            return "Closed."
         probe = telling.moment(connection.breaker_probe_at)
         since = telling.moment(connection.breaker_opened_at)
         return (
@@ -124,13 +124,21 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
             f"delivery tries again at {probe}; the others wait and use up no try. {connection.breaker_reason}"
         )
 
-    @display(description="Health", label={"open": "success", "paused": "danger", "broken": "danger", "off": "default"})
+    @display(
+        description="Health",
+        label={"open": "success", "paused": "danger", "broken": "danger", "failed": "warning", "off": "default"},
+    )
     def health_label(self, connection: Connection) -> tuple[str, str]:
         if not connection.is_active:
             return "off", "Switched off"
         if connection.breaker_opened_at and not connection.is_paused(database_time.now()):
             return "broken", "Not reached"
-        return ("paused", "Paused") if connection.is_paused(database_time.now()) else ("open", "Sending")
+        if connection.is_paused(database_time.now()):
+            return "paused", "Paused"
+        if self._lacks_consent(connection):
+            return "broken", "Not connected yet"
+        failed = any(found.get("ok") is False for found in connection.checks)
+        return ("failed", "Last test failed") if failed else ("open", "Sending")
 
     @admin.display(description="Why it is paused")
     def pause_words(self, connection: Connection) -> str:
@@ -143,7 +151,9 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
         if not connection.is_active:
             return "Switched off: nothing is sent."
         if not connection.is_paused(database_time.now()):
-            return "Sending." if connection.breaker_opened_at is None else "Not reached: see the breaker below."
+            if connection.breaker_opened_at is not None:
+                return "Not reached: see the breaker below."
+            return "Not connected yet." if self._lacks_consent(connection) else "Sending."
         until = connection.paused_until
         ends = f"goes on by itself at {telling.moment(until)}" if until else "waits for a person to resume it"
         return f"Paused since {telling.moment(connection.paused_at)}; {ends}. {connection.pause_reason}"

@@ -200,7 +200,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
         found = [(self._address(name, obj), words) for name, words in pages]
         log = f"{reverse('admin:integrations_notification_changelist')}?subscription__id__exact={obj.pk}"
         mapping = f"{reverse('admin:integrations_mapping_add')}?subscription={obj.pk}"
-        return [*found, (log, "Its notifications"), *([(mapping, "Add a mapping")] if not obj.deleted_at else [])]
+        may_add = not obj.deleted_at and request.user.has_perm("integrations.add_mapping")
+        return [*found, (log, "Its notifications"), *([(mapping, "Add a mapping")] if may_add else [])]
 
     @staticmethod
     def _address(name: str, obj: Subscription) -> str:

@@ -18,6 +18,7 @@ from integrations import causes, repair, response_clock, telling
 from integrations.admin.base import ReadOnlyAdmin
 from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFilter, TicketStatusFilter, TimeFilter
 from integrations.models import Attempt, Delivery, Notification
+from integrations.notes import is_note
 
 COLOURS = {
     "delivered": "success",
@@ -128,10 +129,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def ticket(self, delivery: Delivery) -> str:
         if not delivery.ticket_number:
             return "–"
+        kind = "note" if is_note(delivery) else {"append": "comment", "follow_up": "follow-up"}.get(delivery.action, "")
         return format_html(
-            '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>',
+            '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a> <span class="cb-quiet">{}</span>',
             delivery.ticket_url,
             delivery.ticket_number,
+            kind,
         )
 
     @admin.display(description="In Zendesk")

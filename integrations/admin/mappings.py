@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
-from integrations import account_schema, preview, telling
+from integrations import account_schema, preview, requesters, telling
 from integrations.admin.base import as_rows, destination_of_kind, themed
 from integrations.admin.mapping_editing import MappingEditing, number_in, schema_description
 from integrations.destinations import DESTINATIONS
@@ -128,6 +129,13 @@ class MappingAdmin(MappingEditing):
     def save_model(self, request: HttpRequest, obj: Mapping, form: Any, change: bool) -> None:
         account_schema.check(obj)
         super().save_model(request, obj, form, change)
+        transaction.on_commit(lambda: self._tell_who_stands_in(request, obj), robust=True)
+
+    def _tell_who_stands_in(self, request: HttpRequest, mapping: Mapping) -> None:
+        """Whether the intake user is there, before a ticket is refused for it."""
+        if found := requesters.intake_words(mapping):
+            is_well, words = found
+            self.message_user(request, words, messages.INFO if is_well else messages.WARNING)
 
     def notices(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
         found = [("warning", str(entry.get("words"))) for entry in obj.warnings]

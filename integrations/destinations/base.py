@@ -322,6 +322,10 @@ class Destination(Protocol):
         """new, open, pending, hold, solved, closed; "" when the ticket is gone. Raises Failure."""
         ...
 
+    def user_name(self, line: Line, user_id: str, credentials: Credentials) -> str:
+        """The name of a user; "" where there is none with this number who may be a requester. Raises Failure."""
+        ...
+
     def find_person(self, line: Line, author: Author, credentials: Credentials) -> Person:
         """The author's user, looked up or made. Raises Failure, NotItsTurn."""
         ...

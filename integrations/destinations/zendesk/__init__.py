@@ -138,6 +138,9 @@ class Zendesk:
         news = client.read_ticket(line, number, credentials)
         return "" if news.is_deleted else news.status
 
+    def user_name(self, line: Line, user_id: str, credentials: Credentials) -> str:
+        return people.user_name(line, user_id, credentials)
+
     def find_person(self, line: Line, author: Author, credentials: Credentials) -> Person:
         return people.find_person(line, author, credentials)
 

@@ -16,6 +16,9 @@ from integrations.http import LONGEST_WAIT_SECONDS, Failure, Reply
 LONGEST_DETAIL = 1500
 LONGEST_NUMBER = 19  # ids are 64-bit integers
 LONGEST_CAUSE = 250
+# Limits that are documented as so many a minute: look-ups by external id, changes of tickets.
+LIMITS_A_MINUTE = {"look-up", "updates"}
+LONGEST_MINUTE_SECONDS = 75
 STATUS_PAGE = "status.zendesk.com"
 # Where things are done in Zendesk: paths of its own pages.
 API_USAGE_PAGE = "/admin/apps-integrations/apis/zendesk-api/usage"
@@ -185,8 +188,8 @@ def _forbidden(reply: Reply) -> Failure:
             "The connection's token lacks a scope (403).",
             permanent=True,
             pauses=True,
-            remedy="Enter the scopes read write on the connection; it resumes by itself when they are saved. Its test "
-            "tells which scope is missing.",
+            remedy="Enter the scopes read write on the connection and save; its test tells which scope is missing. "
+            "Then press “Resume”.",
             remedy_at="connection",
         )
     return Failure(
@@ -319,6 +322,8 @@ def explained(failure: Failure, reply: Reply, request: str) -> Failure:
     ]
     causes = [cause for entry in entries if (cause := _field_cause(entry, request))]
     if reply.status == 422 and causes:
+        named = {str(entry.get("description")) for entry in entries}
+        causes += [text for _, _, text in _problems(details) if text and text not in named]
         failure.cause = shortened("; ".join(dict.fromkeys(causes)))
         failure.words = f"{failure.cause} (422)."
         failure.remedy = "Correct the mapping (or the field in Zendesk), then use “rebuild”."
@@ -337,7 +342,12 @@ def _field_cause(entry: dict[str, Any], request: str) -> str:
     if "tagger" in kind or "multi" in kind:
         value = _sent_value(request, number)
         return f"The option “{value}” of {field} no longer exists" if value else ""
-    return f"Zendesk no longer accepts what {field} is given"
+    value = _sent_value(request, number)
+    rest = text.partition(":")[2].strip()
+    if rest and (not value or value not in rest):
+        # Nothing of this one ticket is in the words, so they are the same for all that share the cause.
+        return f"Zendesk says of {field}: {rest}"
+    return f"Zendesk does not accept what {field} is given"
 
 
 def _sent_value(request: str, number: Any) -> str:
@@ -489,7 +499,8 @@ def excerpt(reply: Reply) -> str:
 
 def read_budgets(budget: str, reply: Reply) -> list[Budget]:
     """The limits in a reply's headers. Names vary by year and service: x-rate-limit, ratelimit-*, rate-limit-*."""
-    found = [_named_limit(value) for name, value in reply.headers.items() if _concerns(name, budget)]
+    named = [value for name, value in reply.headers.items() if _concerns(name, budget)]
+    found = [_limit_a_minute(value) if budget in LIMITS_A_MINUTE else _named_limit(value) for value in named]
     if budget == "account":
         total = _integer(reply, "ratelimit-limit", "x-rate-limit", "rate-limit")
         remaining = _integer(reply, "ratelimit-remaining", "x-rate-limit-remaining", "rate-limit-remaining")
@@ -507,6 +518,15 @@ def _concerns(header: str, budget: str) -> bool:
     if budget == "updates":
         return "update" in header
     return budget == "account" and "ticket" in header and "create" in header
+
+
+def _limit_a_minute(value: str) -> Budget:
+    """A named limit whose window is a minute; one that resets later is a single ticket's, and holds up nothing else."""
+    limit = _named_limit(value)
+    if limit.reset_seconds is not None and limit.reset_seconds > LONGEST_MINUTE_SECONDS:
+        return Budget(None, None, None)
+    parts = dict(part.strip().split("=", 1) for part in value.split(";") if "=" in part)
+    return Budget(_whole(parts.get("total", "")), limit.remaining, limit.reset_seconds)
 
 
 def _named_limit(value: str) -> Budget:

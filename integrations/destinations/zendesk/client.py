@@ -14,6 +14,8 @@ from integrations.destinations.zendesk import answers, ticket_news
 from integrations.http import Failure, Line, NotItsTurn
 
 CREATE_PATH = "/api/v2/tickets.json"
+# Wait so long where the limit on look-ups does not say how long.
+LIMIT_SECONDS = 15.0
 
 
 def create(line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
@@ -91,6 +93,9 @@ def look_up(line: Line, external_id: str, credentials: Credentials) -> Receipt |
     """The ticket with this external id, from the list of tickets: the search index trails behind. Raises Failure."""
     path = f"{CREATE_PATH}?external_id={quote(external_id, safe='')}"
     reply = line.call("GET", path, headers=signed(credentials), budget="look-up", keep_reply=False)
+    if reply.status == 429:
+        # Look-ups have a limit of their own: nothing else waits for it.
+        raise NotItsTurn(reply.retry_after() or LIMIT_SECONDS, "look-up")
     if not 200 <= reply.status < 300:
         line.exchanges[-1]["reply"] = line.without_secrets(reply.text[:2048])
     found = answers.read_found(reply, external_id, ticket_url(line))

@@ -35,6 +35,19 @@ def find_person(line: Line, author: Author, credentials: Credentials) -> Person:
     return _make(line, author, credentials)
 
 
+def user_name(line: Line, user_id: str, credentials: Credentials) -> str:
+    """The user's name; "" where there is no such user, or one who is suspended. Raises Failure."""
+    reply = line.call("GET", f"/api/v2/users/{user_id}.json", headers=signed(credentials), keep_reply=False)
+    if reply.status == 404:
+        return ""
+    if not 200 <= reply.status < 300:
+        raise answers.failure(reply)
+    user = reply.json_object().get("user")
+    if not isinstance(user, dict) or user.get("suspended"):
+        return ""
+    return str(user.get("name") or user_id)
+
+
 def _with_our_id(reply: Reply, author: Author) -> list[dict[str, Any]]:
     users = reply.json_object().get("users")
     wanted = author.external_id.casefold()
