@@ -535,7 +535,7 @@ def test_pause_keeps_deliveries_waiting_and_resume_ends_every_pause(
     act(admin, "connection", "resume", mapping.connection)
     work()
     assert len(sandbox.tickets()) == 1
-    assert LogEntry.objects.filter(change_message="pause").exists()
+    assert LogEntry.objects.filter(change_message="Pause").exists()
 
 
 def test_someone_who_may_only_look_cannot_act(client: Client, mapping: Mapping) -> None:

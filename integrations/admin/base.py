@@ -176,7 +176,8 @@ def note_action(request: HttpRequest, model: type[Model], ids: list[int], action
     if ids:
         large = [field.name for field in model._meta.concrete_fields if field.name in LARGE_COLUMNS]
         rows = model._default_manager.filter(pk__in=ids).defer(*large)
-        words = action.replace("_", " ").capitalize()
+        # Names of actions are put as people read them; sentences stay as they are.
+        words = action if " " in action else action.replace("_", " ").capitalize()
         LogEntry.objects.log_actions(str(request.user.pk), rows, CHANGE, change_message=words)
 
 
