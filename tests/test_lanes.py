@@ -395,8 +395,7 @@ def test_a_process_killed_between_the_call_and_its_result_leaves_one_ticket_for_
     from django.conf import settings
     from django.db import connection as database
 
-    options = database.settings_dict
-    address = f"postgres://{options['USER']}@{options['HOST']}:{options['PORT']}/{options['NAME']}"
+    address = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{database.settings_dict['NAME']}"
     environment = os.environ | {
         "DATABASE_URL": address,
         "REDIS_URL": str(settings.CELERY["broker_url"]),
