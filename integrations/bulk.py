@@ -83,7 +83,6 @@ UPDATE integrations_delivery AS delivery SET
   job_id = %(job)s,
   claim = %(claim)s,
   claimed_until = now() + %(lease)s * interval '1 second',
-  queued_until = NULL,
   attempt_count = attempt_count + 1,
   is_uncertain = true,
   look_up_next = true,

@@ -144,5 +144,5 @@ def _ticket_of_case(delivery: Delivery, rules: Rules) -> str:
     ).exclude(pk=delivery.pk)
     if rules.case == "author":
         case = case.filter(delivered_at__gte=seconds_from_now(-3600.0 * rules.case_hours), delivered_at__lte=Now())
-    numbers = case.exclude(result=Delivery.Result.INCIDENT).order_by("-delivered_at", "-pk")
+    numbers = case.order_by("-delivered_at", "-pk")
     return numbers.values_list("ticket_number", flat=True).first() or ""

@@ -154,7 +154,6 @@ UPDATE integrations_delivery AS delivery SET
   state = 'sending',
   claim = %(claim)s,
   claimed_until = now() + %(lease)s * interval '1 second',
-  queued_until = NULL,
   attempt_count = attempt_count + 1,
   is_uncertain = is_uncertain OR state = 'sending',
   tries = tries + (state = 'sending')::int,

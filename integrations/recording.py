@@ -32,7 +32,6 @@ def set_delivered(delivery: Delivery, receipt: Receipt, warning: str = "") -> No
             next_attempt_at=None,
             claim=None,
             claimed_until=None,
-            queued_until=None,
             last_error="",
             cause="",
             remedy="",

@@ -65,7 +65,7 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
     )
     waits_live = When(state=State.PENDING, lane=Delivery.Lane.LIVE, then=Value(Delivery.Lane.LIVE.value))
     lane = Case(waits_live, default=Value(int(_lane_for(ids))), output_field=PositiveSmallIntegerField())
-    again.update(state=State.PENDING, next_attempt_at=Now(), tries=0, queued_until=None, lane=lane)
+    again.update(state=State.PENDING, next_attempt_at=Now(), tries=0, lane=lane)
     remarks += _called(connection_ids, ids)
     return Done(ids, remarks)
 
@@ -136,7 +136,7 @@ def cancel(deliveries: QuerySet[Delivery]) -> Done:
         )
     ids = _oldest(chosen, remarks)
     Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.HELD]).update(
-        state=State.CANCELLED, next_attempt_at=None, queued_until=None
+        state=State.CANCELLED, next_attempt_at=None
     )
     return Done(ids, remarks)
 
@@ -208,7 +208,6 @@ def _rebuild_one(delivery: Delivery, lane: int, remarks: list[str]) -> bool:
             look_up_next=Q(is_uncertain=True) | Q(look_up_next=True),
             was_refused=Value(False),
             tries=0,
-            queued_until=None,
         )
     )
 

@@ -384,6 +384,12 @@ UNFOLD = {
                         "link": reverse_lazy("admin:integrations_attempt_changelist"),
                     },
                     {
+                        "title": "Alarms",
+                        "icon": "notifications_active",
+                        "link": reverse_lazy("admin:integrations_alarm_changelist"),
+                        "badge": "integrations.admin.dashboard.open_alarm_count",
+                    },
+                    {
                         "title": "Failures by cause",
                         "icon": "healing",
                         "link": reverse_lazy("admin:integrations_delivery_causes"),
@@ -403,12 +409,6 @@ UNFOLD = {
             {
                 "title": "Khoros",
                 "items": [
-                    {
-                        "title": "Alarms",
-                        "icon": "notifications_active",
-                        "link": reverse_lazy("admin:integrations_alarm_changelist"),
-                        "badge": "integrations.admin.dashboard.open_alarm_count",
-                    },
                     {
                         "title": "Catch-ups",
                         "icon": "sync",

@@ -428,7 +428,6 @@ class Migration(migrations.Migration):
                     ("already_there", "Already there: an earlier try had created it"),
                     ("found", "Found by its external id"),
                     ("appended", "Added to a ticket as a comment"),
-                    ("incident", "Kept under an incident's ticket"),
                 ],
                 default="",
                 max_length=14,

@@ -102,7 +102,6 @@ class Delivery(models.Model):
         ALREADY_THERE = "already_there", "Already there: an earlier try had created it"
         FOUND = "found", "Found by its external id"
         APPENDED = "appended", "Added to a ticket as a comment"
-        INCIDENT = "incident", "Kept under an incident's ticket"
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True)
     notification = models.ForeignKey(Notification, on_delete=models.PROTECT, related_name="deliveries")
@@ -147,6 +146,7 @@ class Delivery(models.Model):
     tries = models.PositiveIntegerField(default=0)
     attempt_count = models.PositiveIntegerField("attempts", default=0)
     next_attempt_at = models.DateTimeField("next try", null=True)
+    # Written by the release before only; it goes once none of its workers runs any more.
     queued_until = models.DateTimeField(null=True)
     claim = models.UUIDField(null=True)
     claimed_until = models.DateTimeField(null=True)
@@ -350,7 +350,7 @@ class Incident(models.Model):
     opened_at = models.DateTimeField("opened", db_default=Now())
     ended_by = models.CharField(max_length=150, blank=True, default="")
     ended_at = models.DateTimeField("ended", null=True)
-    # "released": a ticket for each post; "settled": the posts stay under the incident's ticket.
+    # "released": a ticket for each post.
     ending = models.CharField(max_length=8, blank=True, default="")
     ticket_number = models.CharField("ticket", max_length=40)
     ticket_url = models.CharField(max_length=500, blank=True, default="")
