@@ -10,11 +10,11 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import OperationalError, transaction
+from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from integrations import breaker, recording
+from integrations import breaker, receipts, recording
 from integrations.database_pool import release_database
 from integrations.database_time import now, seconds_from_now
 from integrations.destinations import DESTINATIONS
@@ -324,20 +324,32 @@ def record_results(job: BulkJob, news: JobNews) -> None:
 
 
 def _record_ticket(job: BulkJob, row: Delivery, item: JobItem) -> int:
-    """1 when it is recorded; what fails here is looked up later, and holds up none of the others."""
-    connection = job.connection
-    address = DESTINATIONS[connection.kind].ticket_url(connection.settings, item.number)
+    """1 when it is recorded; what cannot be recorded asks a person, and holds up none of the others."""
+    connection, destination = job.connection, DESTINATIONS[job.connection.kind]
+    receipt: Receipt | None = None
     try:
+        address = destination.ticket_url(connection.settings, item.number)
+        receipt = receipts.kept(Receipt(item.number, address, "created"), destination.title)
         with transaction.atomic():
-            words = f"Created ticket {item.number}, together with others."
+            words = f"Created ticket {receipt.number}, together with others."
             _complete_attempts([row.pk], Attempt.Outcome.DELIVERED, words)
-            recording.set_delivered(row, Receipt(item.number, address, "created"))
-    except OperationalError:
+            recording.set_delivered(row, receipt)
+    except recording.DATABASE_AWAY:
         raise
-    except Exception:
+    except Failure as not_kept:
+        _ask_a_person(job, row, not_kept)
+        return 0
+    except Exception as error:
         log.exception("a ticket of a job could not be recorded", delivery_id=row.pk, ticket=item.number)
+        _ask_a_person(job, row, receipts.not_written_down(receipt, destination.title, error))
         return 0
     return 1
+
+
+def _ask_a_person(job: BulkJob, row: Delivery, failure: Failure) -> None:
+    with transaction.atomic():
+        if recording.set_unrecorded(_held_by(job).filter(pk=row.pk), failure):
+            _complete_attempts([row.pk], Attempt.Outcome.GIVEN_UP, failure.told)
 
 
 def _settle(job: BulkJob) -> None:

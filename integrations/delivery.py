@@ -20,7 +20,7 @@ from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Va
 from django.db.models.functions import Greatest, Now
 from structlog.contextvars import bound_contextvars
 
-from integrations import account_schema, breaker, bulk, cases, pace, preparing, recording
+from integrations import account_schema, breaker, bulk, cases, pace, preparing, receipts, recording
 from integrations.credentials import credentials_of, renewed_credentials
 from integrations.database_pool import release_database
 from integrations.database_time import now, seconds_from_now
@@ -131,22 +131,17 @@ def _carry_out(this_try: Try) -> None:
         put_back(this_try, LONGEST_TURN_SECONDS)
         return
     begin_attempt(this_try)
-    result = send(this_try)
-    if isinstance(result, Receipt):
-        record_receipt(this_try, result)
-    elif isinstance(result, NotItsTurn):
-        record_not_its_turn(this_try, result)
-    else:
-        record_failure(this_try, result)
+    record(this_try, send(this_try))
 
 
 # --- Claim -----------------------------------------------------------------------------------------------------------
 
 
 # One conditional UPDATE is lock, lease and crash recovery. Right of each "=" stands the row as it was before.
-# A lease that ran out means that its process died in the middle: the outcome of that try is unknown, and it counts, as
-# a try that kills its process would do so for ever. A key older than we trust it gives way to the next version, and the
-# row says that a look-up has to come first, before any call is made: a death between the two changes nothing.
+# A lease that ran out means that its process died in the middle, or could not write its result down: the outcome of
+# that try is unknown, so a look-up has to come first, and it counts, as a try that kills its process would do so for
+# ever. A key older than we trust it gives way to the next version, and the row says that a look-up has to come first,
+# before any call is made: a death between the two changes nothing.
 # The row is chosen and locked in one go (SKIP LOCKED): two that choose at the same moment get two rows. What a bulk
 # call holds is not taken over before its job has come to an end: until then its ticket may still come to exist.
 CLAIM = """
@@ -157,7 +152,7 @@ UPDATE integrations_delivery AS delivery SET
   attempt_count = attempt_count + 1,
   is_uncertain = is_uncertain OR state = 'sending',
   tries = tries + (state = 'sending')::int,
-  look_up_next = look_up_next OR (state = 'sending' AND action = 'append')
+  look_up_next = look_up_next OR state = 'sending'
     OR coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false),
   key_version = key_version + coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false)::int,
   key_used_at = CASE WHEN key_used_at >= now() - %(trusted)s * interval '1 second' THEN key_used_at ELSE now() END
@@ -319,7 +314,7 @@ def _prepare_and_send(this_try: Try, credentials: Credentials) -> Receipt:
         target=delivery.target_number,
         look_up_first=this_try.look_up_first,
     )
-    return destination.send(line, outgoing, credentials)
+    return receipts.kept(destination.send(line, outgoing, credentials), destination.title)
 
 
 # --- Record ----------------------------------------------------------------------------------------------------------
@@ -330,6 +325,37 @@ HOW = {
     "found": "Ticket {} was found by its external id: an earlier try had created it.",
     "appended": "Added to ticket {} as a comment.",
 }
+
+
+def record(this_try: Try, result: Receipt | Failure | NotItsTurn) -> None:
+    """Writes down what came of the call. Where that fails a person is asked: nothing is sent again because of it."""
+    try:
+        recording.insist(lambda: _record(this_try, result))
+    except recording.DATABASE_AWAY:
+        # The lease runs out, and whoever takes the delivery over looks up first.
+        raise
+    except Exception as error:
+        log.exception("the result of a try could not be recorded")
+        failure = receipts.not_written_down(result, this_try.destination.title, error)
+        recording.insist(lambda: _record_for_a_person(this_try, failure))
+
+
+def _record(this_try: Try, result: Receipt | Failure | NotItsTurn) -> None:
+    if isinstance(result, Receipt):
+        record_receipt(this_try, result)
+    elif isinstance(result, NotItsTurn):
+        record_not_its_turn(this_try, result)
+    else:
+        record_failure(this_try, result)
+
+
+def _record_for_a_person(this_try: Try, failure: Failure) -> None:
+    """In our own words alone: anything that came from outside may be what could not be stored."""
+    with transaction.atomic():
+        if recording.set_unrecorded(_still_ours(this_try), failure):
+            Attempt.objects.filter(pk=this_try.attempt.pk).update(
+                finished_at=Now(), outcome=Attempt.Outcome.GIVEN_UP, meaning=failure.told
+            )
 
 
 def record_receipt(this_try: Try, receipt: Receipt) -> None:
@@ -367,7 +393,7 @@ def record_failure(this_try: Try, failure: Failure) -> None:
             cause=storable(failure.cause or failure.words)[:250],
             remedy=failure.remedy,
             remedy_at=failure.remedy_at,
-            was_refused=failure.permanent and not failure.pauses,
+            was_refused=_is_refusal(failure),
             is_uncertain=True if failure.is_uncertain else F("is_uncertain"),
             look_up_next=True if failure.look_up_next else F("look_up_next"),
         )
@@ -412,7 +438,11 @@ def _outcome_of(failure: Failure, wait: float | None) -> str:
         return Attempt.Outcome.PAUSED
     if wait is not None:
         return Attempt.Outcome.RETRY
-    return Attempt.Outcome.REFUSED if failure.permanent else Attempt.Outcome.GIVEN_UP
+    return Attempt.Outcome.REFUSED if _is_refusal(failure) else Attempt.Outcome.GIVEN_UP
+
+
+def _is_refusal(failure: Failure) -> bool:
+    return failure.permanent and not failure.pauses and not failure.was_done
 
 
 def record_not_its_turn(this_try: Try, later: NotItsTurn) -> None:

@@ -51,7 +51,8 @@ class Failure(Exception):
     `pause_seconds`, or until a person acts when that is None. `limited`: a request limit was met. `look_up_next`: the
     next try has to look first. `renew_token`: the access token was refused and a new one may help. `is_transport`: the
     other side was not reached, or only a gateway before it. `is_queue_full`: it takes no more jobs now.
-    `is_about_requester`: another requester may help. `is_closed`: the ticket takes no change any more.
+    `is_about_requester`: another requester may help. `is_closed`: the ticket takes no change any more. `was_done`: it
+    was no refusal; what was made, or may have been, could not be recorded.
 
     `words` say what happened and what it means, `remedy` what to do, `remedy_at` where that is done ("mapping",
     "connection", or a path at the other side that begins with "/"). Failures with one `cause` are mended together.
@@ -71,6 +72,7 @@ class Failure(Exception):
     is_queue_full: bool = False
     is_about_requester: bool = False
     is_closed: bool = False
+    was_done: bool = False
     status: int | None = None
     remedy: str = ""
     remedy_at: str = ""

@@ -12,10 +12,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from integrations import surge
+from integrations import receipts, surge
 from integrations.database_pool import release_database
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Outgoing
+from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.http import Failure, NotItsTurn
 from integrations.lines import Turns, ask, line_to
 from integrations.models import Connection, Delivery, Incident, Mapping
@@ -129,14 +129,19 @@ def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[st
     request = destination.build_incident(mapping.settings, title, text, external_id)
     line = line_to(connection, CALL_SECONDS, Turns(connection.pk, CALL_SECONDS / 3))
     outgoing = Outgoing(request, external_id, f"casebridge-incident-{uuid}")
+
+    def send(signed_in: Credentials) -> Receipt:
+        return receipts.kept(destination.send(line, outgoing, signed_in), destination.title)
+
     release_database()
     try:
-        receipt = ask(connection, destination, line, lambda signed_in: destination.send(line, outgoing, signed_in))
+        receipt = ask(connection, destination, line, send)
     except NotItsTurn:
         raise NotHeld("The request limit leaves no room for the incident's ticket just now. Try again.") from None
     except Failure as failure:
         detail = line.without_secrets(failure.detail)
-        words = f"The incident's ticket could not be made: {failure.told} {detail}".strip()
+        what = "Nothing is held" if failure.was_done else "The incident's ticket could not be made"
+        words = f"{what}: {failure.told} {detail}".strip()
         raise NotHeld(words, may_exist=failure.is_uncertain) from None
     return receipt.number, receipt.url
 

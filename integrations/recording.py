@@ -1,9 +1,15 @@
 """Writing down what came of a call, for single deliveries and for those sent together."""
 
-from django.db.models import F
+import time
+from collections.abc import Callable
+
+import structlog
+from django.db import InterfaceError, OperationalError
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from integrations import connections, notes
+from integrations.database_pool import release_database
 from integrations.database_time import seconds_from_now
 from integrations.destinations.base import Receipt
 from integrations.http import Failure
@@ -12,9 +18,48 @@ from integrations.post import storable
 from integrations.queueing import SWEEP, publish
 from integrations.retry import limit_pause_seconds
 
+log = structlog.get_logger(__name__)
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+# Between tries to store a result while the database is away; after so many seconds the lease is left to run out.
+STORE_DELAYS = (0.2, 1.0, 3.0)
+LONGEST_STORE_SECONDS = 6.0
 # When the ticket is looked at for the first time, should no webhook tell of it.
 FIRST_LOOK_SECONDS = 15 * 60
 LONGEST_WAKE_SECONDS = 60.0
+
+
+def insist(store: Callable[[], None]) -> None:
+    """Stores again when the database is away for a moment: what came of a call exists nowhere else."""
+    began = time.monotonic()
+    for delay in STORE_DELAYS:
+        try:
+            return store()
+        except DATABASE_AWAY as error:
+            if time.monotonic() - began + delay > LONGEST_STORE_SECONDS:
+                raise
+            log.warning("the result of a call is not stored yet", error=type(error).__name__)
+            release_database()
+            time.sleep(delay)
+    return store()
+
+
+def set_unrecorded(rows: QuerySet[Delivery], failure: Failure) -> int:
+    """Ends a delivery of which something may have been made that could not be recorded: a person has to look."""
+    return rows.update(
+        state=Delivery.State.FAILED,
+        next_attempt_at=None,
+        claim=None,
+        claimed_until=None,
+        last_error=storable(f"{failure.told}\n{failure.detail}".strip()),
+        cause=storable(failure.cause)[:250],
+        remedy=failure.remedy,
+        remedy_at="",
+        is_uncertain=True,
+        look_up_next=True,
+        was_refused=False,
+        tries=F("tries") + 1,
+    )
 
 
 def set_delivered(delivery: Delivery, receipt: Receipt, warning: str = "") -> None:

@@ -90,11 +90,17 @@ def _called(connection_ids: list[int], ids: list[int]) -> Iterator[str]:
 
 
 def _free_abandoned(deliveries: QuerySet[Delivery]) -> None:
-    """What a dead process still holds becomes pending again, its outcome unknown."""
+    """What a dead process still holds becomes pending again, its outcome unknown: a look-up comes first."""
     ids = list(deliveries.filter(abandoned()).values_list("pk", flat=True)[:MOST_AT_ONCE])
     held = Delivery.objects.filter(pk__in=ids, state=State.SENDING, claimed_until__lte=Now())
-    held.filter(action=Delivery.Action.APPEND).update(look_up_next=True)
-    held.update(state=State.PENDING, next_attempt_at=Now(), claim=None, claimed_until=None, is_uncertain=True)
+    held.update(
+        state=State.PENDING,
+        next_attempt_at=Now(),
+        claim=None,
+        claimed_until=None,
+        is_uncertain=True,
+        look_up_next=True,
+    )
 
 
 def _left_alone(deliveries: QuerySet[Delivery]) -> Iterator[str]:

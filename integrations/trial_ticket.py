@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from integrations import receipts
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Outgoing, Receipt
+from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.http import Failure, Line, NotItsTurn
 from integrations.lines import Turns, ask, line_to
 from integrations.models import Connection
@@ -57,4 +58,8 @@ def _send(connection: Connection, line: Line, request: str, uuid: str) -> Receip
     destination = DESTINATIONS[connection.kind]
     marked, external_id = destination.as_test(request, uuid)
     outgoing = Outgoing(marked, external_id, f"casebridge-test-{uuid}")
-    return ask(connection, destination, line, lambda signed_in: destination.send(line, outgoing, signed_in))
+
+    def send(signed_in: Credentials) -> Receipt:
+        return receipts.kept(destination.send(line, outgoing, signed_in), destination.title)
+
+    return ask(connection, destination, line, send)

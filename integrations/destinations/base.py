@@ -4,7 +4,8 @@ A destination is one folder with an object of this shape, listed in integrations
 neither the database nor the tasks: it is given plain settings and secrets, builds a request purely, and sends exactly
 the bytes it is given. What the journey promises it: the same bytes and key at every automatic try; `look_up_first`
 when an earlier try may have made the thing and the key no longer protects. What it promises: a Receipt, or a Failure
-(http.Failure) whose words a person can act on. Whatever else it raises counts as a defect and fails the delivery.
+(http.Failure) whose words a person can act on. Whatever else it raises counts as a defect and fails the delivery; so
+does a Receipt that cannot be stored (see integrations/receipts.py), which is never sent again by itself.
 """
 
 from collections.abc import Mapping, Sequence
