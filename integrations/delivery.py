@@ -10,7 +10,8 @@ same bytes and idempotency key at every automatic try, and a look-up by external
 import random
 import time
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -20,7 +21,7 @@ from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Va
 from django.db.models.functions import Greatest, Now
 from structlog.contextvars import bound_contextvars
 
-from integrations import account_schema, breaker, bulk, cases, pace, preparing, receipts, recording
+from integrations import account_schema, breaker, bulk, cases, last_look, pace, preparing, receipts, recording
 from integrations.credentials import credentials_of, renewed_credentials
 from integrations.database_pool import release_database
 from integrations.database_time import now, seconds_from_now
@@ -52,10 +53,19 @@ class Try:
     line: Line
     attempt: Attempt = field(init=False)
     began: float = field(default_factory=time.monotonic)
+    # What went wrong before a last look, and how many calls had been made by then.
+    trouble: str = ""
+    calls: int | None = None
 
     @property
     def look_up_first(self) -> bool:
         return self.delivery.look_up_next or self.delivery.connection.look_up_before_create
+
+    @property
+    def answer(self) -> int | None:
+        """The status of its last answer; that of a last look says nothing about the try."""
+        exchanges = self.line.exchanges[: self.calls]
+        return exchanges[-1].get("status") if exchanges else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +141,10 @@ def _carry_out(this_try: Try) -> None:
         put_back(this_try, LONGEST_TURN_SECONDS)
         return
     begin_attempt(this_try)
-    record(this_try, send(this_try))
+    result = send(this_try)
+    if isinstance(result, Failure) and _may_exist(this_try, result) and _is_given_up(this_try, result):
+        result = look_once_more(this_try, result)
+    record(this_try, result)
 
 
 # --- Claim -----------------------------------------------------------------------------------------------------------
@@ -245,17 +258,31 @@ def put_back(this_try: Try, seconds: float, why: str = "") -> None:
 
 def give_up(this_try: Try) -> None:
     """Ends a delivery whose tries died one after the other until the schedule was used up."""
-    _still_ours(this_try).update(
-        state=Delivery.State.FAILED,
-        next_attempt_at=None,
-        claim=None,
-        claimed_until=None,
-        last_error="Each try ended without a result: its process died, or could not write the result down.",
-        cause="Each try ended without a result",
-        remedy_at="",
+    failure = Failure(
+        "Each try ended without a result: its process died, or could not write the result down.",
         remedy="Retry it; if it ends like this again, report it to whoever runs Casebridge.",
+        cause="Each try ended without a result",
     )
-    log.error("given up: the tries died")
+    # The look itself may have been what its process died of: it is made once.
+    is_looked_up = this_try.delivery.tries == len(settings.DELIVERY_RETRY_DELAYS) + 1
+    if _may_exist(this_try, failure) and is_looked_up:
+        if not breaker.may_go(this_try.delivery.connection):
+            pace.give_back(this_try.delivery.connection_id, "account")
+            put_back(this_try, LONGEST_TURN_SECONDS)
+            return
+        begin_attempt(this_try)
+        record(this_try, look_once_more(this_try, failure, taken=["account"]))
+    else:
+        pace.give_back(this_try.delivery.connection_id, "account")
+        begin_attempt(this_try)
+        record(this_try, _given_up_unseen(this_try, failure))
+    log.error("the tries died", tries=this_try.delivery.tries)
+
+
+def _given_up_unseen(this_try: Try, failure: Failure) -> Failure:
+    if not _may_exist(this_try, failure):
+        return failure
+    return last_look.not_looked_up(failure, this_try.delivery, "It was not looked up.")
 
 
 def begin_attempt(this_try: Try) -> None:
@@ -317,6 +344,33 @@ def _prepare_and_send(this_try: Try, credentials: Credentials) -> Receipt:
     return receipts.kept(destination.send(line, outgoing, credentials), destination.title)
 
 
+# --- A last look -----------------------------------------------------------------------------------------------------
+
+
+def _is_given_up(this_try: Try, failure: Failure) -> bool:
+    """Whether nothing more would be tried by itself."""
+    step = next_step(failure, this_try.delivery.tries, settings.DELIVERY_RETRY_DELAYS)
+    return step.wait is None and not preparing.other_way(this_try.delivery, this_try.destination, failure)
+
+
+def _may_exist(this_try: Try, failure: Failure) -> bool:
+    """Whether it is unknown what the tries made; what was made for certain is not asked about."""
+    return (failure.is_uncertain or this_try.delivery.is_uncertain) and not failure.was_done
+
+
+def look_once_more(this_try: Try, failure: Failure, taken: Sequence[str] = ()) -> Receipt | Failure:
+    """Looks the thing up at the pace, within a lease and a deadline of its own: the try may have used up the first."""
+    if not _still_ours(this_try).update(claimed_until=seconds_from_now(settings.DELIVERY_LEASE_SECONDS)):
+        return failure
+    failure.detail = this_try.line.without_secrets(failure.detail)
+    this_try.trouble, this_try.calls = failure.words, len(this_try.line.exchanges)
+    longest = settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_THE_TURN
+    turns = Turns(this_try.delivery.connection_id, longest, taken=list(taken))
+    # The copy notes its calls with those of the try, and has its time anew.
+    this_try.line = replace(this_try.line, turn=turns.take)
+    return last_look.look(failure, this_try.delivery, this_try.destination, this_try.line)
+
+
 # --- Record ----------------------------------------------------------------------------------------------------------
 
 HOW = {
@@ -361,7 +415,7 @@ def _record_for_a_person(this_try: Try, failure: Failure) -> None:
 def record_receipt(this_try: Try, receipt: Receipt) -> None:
     """Delivered, whoever holds the claim by now: the ticket exists."""
     warning = this_try.line.without_secrets(receipt.warning)
-    meaning = HOW[receipt.how].format(receipt.number)
+    meaning = f"{this_try.trouble} {HOW[receipt.how].format(receipt.number)}".strip()
     with transaction.atomic():
         _complete_attempt(this_try, Attempt.Outcome.DELIVERED, meaning, warning)
         recording.set_delivered(this_try.delivery, receipt, warning)
@@ -394,7 +448,7 @@ def record_failure(this_try: Try, failure: Failure) -> None:
             remedy=failure.remedy,
             remedy_at=failure.remedy_at,
             was_refused=_is_refusal(failure),
-            is_uncertain=True if failure.is_uncertain else F("is_uncertain"),
+            is_uncertain=_uncertainty(failure),
             look_up_next=True if failure.look_up_next else F("look_up_next"),
         )
     breaker.note_failure(this_try.delivery.connection, failure)
@@ -404,6 +458,13 @@ def record_failure(this_try: Try, failure: Failure) -> None:
         # Something at the account is not as it was read: the mapping's page should say so before tonight.
         account_schema.wish_if_old(this_try.delivery.connection_id, 60)
     log.warning("not delivered", outcome=outcome, status=failure.status, reason=failure.words)
+
+
+def _uncertainty(failure: Failure) -> bool | F:
+    """A failure that tells nothing new leaves what earlier tries left open."""
+    if failure.is_not_there:
+        return False
+    return True if failure.is_uncertain else F("is_uncertain")
 
 
 def _lane_of_next_try(uses_a_try: bool) -> Case | F:
@@ -462,15 +523,14 @@ def record_not_its_turn(this_try: Try, later: NotItsTurn) -> None:
 
 
 def _complete_attempt(this_try: Try, outcome: str, meaning: str, detail: str = "", status: int | None = None) -> None:
-    exchanges = this_try.line.exchanges
     Attempt.objects.filter(pk=this_try.attempt.pk).update(
         finished_at=Now(),
         outcome=outcome,
-        status=status or (exchanges[-1].get("status") if exchanges else None),
+        status=status or this_try.answer,
         duration_ms=round((time.monotonic() - this_try.began) * 1000),
         meaning=storable(meaning),
         detail=storable(detail),
-        exchanges=exchanges,
+        exchanges=this_try.line.exchanges,
     )
 
 

@@ -52,7 +52,8 @@ class Failure(Exception):
     next try has to look first. `renew_token`: the access token was refused and a new one may help. `is_transport`: the
     other side was not reached, or only a gateway before it. `is_queue_full`: it takes no more jobs now.
     `is_about_requester`: another requester may help. `is_closed`: the ticket takes no change any more. `was_done`: it
-    was no refusal; what was made, or may have been, could not be recorded.
+    was no refusal; what was made, or may have been, could not be recorded. `is_not_there`: it was looked up after all
+    tries, so it is known now that nothing was made.
 
     `words` say what happened and what it means, `remedy` what to do, `remedy_at` where that is done ("mapping",
     "connection", or a path at the other side that begins with "/"). Failures with one `cause` are mended together.
@@ -73,6 +74,7 @@ class Failure(Exception):
     is_about_requester: bool = False
     is_closed: bool = False
     was_done: bool = False
+    is_not_there: bool = False
     status: int | None = None
     remedy: str = ""
     remedy_at: str = ""

@@ -49,7 +49,7 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
     """Tries again at once, with a fresh schedule and the same bytes.
 
     After a definite refusal nothing was created, so the next version of the key is used: under the old one Zendesk
-    may only repeat its answer. Where a try's outcome is unknown, a new key is used only after a look-up.
+    may only repeat its answer. Where a try's outcome is unknown, a look-up comes first, as the page promises.
     """
     chosen = deliveries.filter(state__in=CHANGEABLE).exclude(request="")
     _free_abandoned(deliveries)
@@ -60,9 +60,9 @@ def retry_now(deliveries: QuerySet[Delivery]) -> Done:
     again.filter(was_refused=True).update(
         key_version=F("key_version") + 1,
         key_used_at=None,
-        look_up_next=Q(is_uncertain=True) | Q(look_up_next=True),
         was_refused=False,
     )
+    again.filter(is_uncertain=True).update(look_up_next=True)
     waits_live = When(state=State.PENDING, lane=Delivery.Lane.LIVE, then=Value(Delivery.Lane.LIVE.value))
     lane = Case(waits_live, default=Value(int(_lane_for(ids))), output_field=PositiveSmallIntegerField())
     again.update(state=State.PENDING, next_attempt_at=Now(), tries=0, lane=lane)

@@ -92,11 +92,25 @@ def _after_failure(delivery: Delivery) -> str:
     if not delivery.request:
         return "Nothing by itself. Correct the mapping, then use “Rebuild”."
     if delivery.was_refused:
-        return (
+        words = (
             "Nothing by itself. As long as the cause stands, the same ticket will be refused again. If the mapping was "
             "wrong, correct it and use “Rebuild”, which renders the ticket anew; else mend the cause, then “Retry now”."
         )
-    return "Nothing by itself: all tries of the schedule were used. “Retry now” begins a new schedule."
+    elif delivery.is_uncertain:
+        words = "Nothing by itself."
+    else:
+        words = "Nothing by itself: all tries of the schedule were used. “Retry now” begins a new schedule."
+    return f"{words} {may_exist(delivery)}" if delivery.is_uncertain else words
+
+
+def may_exist(delivery: Delivery) -> str:
+    """Of a delivery whose outcome is unknown: what there may be, where to look for it, and that a retry does so."""
+    title = DESTINATIONS[delivery.connection.kind].title
+    search = f"search there for the external id {delivery.external_id}. “Retry now” looks there first and will not"
+    if delivery.action == Delivery.Action.APPEND:
+        where = f"in {title}, on ticket {delivery.target_number}, although none is recorded here"
+        return f"A comment may exist {where}: {search} add a second comment."
+    return f"A ticket may exist in {title} although none is recorded here: {search} create a second ticket."
 
 
 def decided(delivery: Delivery) -> str:

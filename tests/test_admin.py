@@ -430,17 +430,21 @@ def test_retry_now_sends_the_same_ticket_under_the_next_key_and_names_rebuild(
     assert LogEntry.objects.get(object_id=str(delivery.pk)).user.get_username() == "operator"
 
 
-def test_retry_now_after_exhausted_tries_keeps_the_key(
+def test_retry_now_after_exhausted_tries_looks_first_and_keeps_the_key(
     admin: Client, sandbox: StandIn, mapping: Mapping, work: Any, settings: Any
 ) -> None:
     settings.DELIVERY_RETRY_DELAYS = ()
     delivery = new_delivery(mapping)
-    sandbox.add_fault("hang_up_after", times=1)
+    sandbox.add_fault("hang_up_before", times=1, method="POST")
+    sandbox.add_fault("500", times=1, method="GET")
     work()
     assert "will probably be refused" not in act(admin, "delivery", "retry_now", delivery)
     work()
     delivery.refresh_from_db()
-    assert (delivery.result, len(sandbox.tickets())) == ("already_there", 1)
+    assert (delivery.result, len(sandbox.tickets())) == ("created", 1)
+    calls = sandbox.calls()
+    assert [call.method for call in calls] == ["POST", "GET", "GET", "POST"]
+    assert len({call.headers["Idempotency-Key"] for call in calls if call.method == "POST"}) == 1
 
 
 def test_rebuild_renders_with_todays_mapping(admin: Client, sandbox: StandIn, mapping: Mapping, work: Any) -> None:

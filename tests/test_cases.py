@@ -229,6 +229,7 @@ def test_rebuilding_what_may_have_been_made_finds_it_before_the_case_is_decided(
 ) -> None:
     settings.DELIVERY_RETRY_DELAYS = ()
     sandbox.add_fault("hang_up_after", times=1, method="POST")
+    sandbox.add_fault("500", times=1, method="GET")
     lost = labelled(by_conversation, "twitter:1")
     work()
     assert fresh(lost).state == State.FAILED

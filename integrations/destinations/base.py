@@ -319,6 +319,10 @@ class Destination(Protocol):
         """What bears our external id, if anything does. Raises Failure."""
         ...
 
+    def find_comment(self, line: Line, number: str, external_id: str, credentials: Credentials) -> Receipt | None:
+        """The comment that bears our external id on the ticket with this number, if it is there. Raises Failure."""
+        ...
+
     def ticket_status(self, line: Line, number: str, credentials: Credentials) -> str:
         """new, open, pending, hold, solved, closed; "" when the ticket is gone. Raises Failure."""
         ...

@@ -134,6 +134,9 @@ class Zendesk:
     def find(self, line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
         return client.look_up(line, external_id, credentials)
 
+    def find_comment(self, line: Line, number: str, external_id: str, credentials: Credentials) -> Receipt | None:
+        return comments.find(line, number, external_id, credentials)
+
     def ticket_status(self, line: Line, number: str, credentials: Credentials) -> str:
         news = client.read_ticket(line, number, credentials)
         return "" if news.is_deleted else news.status

@@ -67,7 +67,7 @@ def _after_key_conflict(
         "Zendesk knows this try's key with another content, and no ticket with our external id is there.",
         conflict.detail,
         permanent=True,
-        is_uncertain=True,
+        look_up_next=True,
         status=400,
         remedy="Use “rebuild” to send it as a new ticket.",
         cause="The key of the try is known to Zendesk with another content",

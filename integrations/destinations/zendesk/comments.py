@@ -20,10 +20,11 @@ LIMIT_SECONDS = 15.0
 
 def append(line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
     """Adds the comment once. Raises Failure; `is_closed` where the ticket takes no change any more."""
-    if outgoing.look_up_first and is_there(line, outgoing, credentials):
-        return Receipt(outgoing.target, ticket_url(line).format(outgoing.target), "already_there")
+    target = outgoing.target
+    if outgoing.look_up_first and (found := find(line, target, outgoing.external_id, credentials)):
+        return found
     headers = {**signed(credentials), "Content-Type": "application/json"}
-    path = f"/api/v2/tickets/{outgoing.target}.json"
+    path = f"/api/v2/tickets/{target}.json"
     try:
         body = outgoing.request.encode()
         reply = line.call("PUT", path, headers=headers, body=body, budget="updates", keep_reply=False)
@@ -35,9 +36,9 @@ def append(line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
         raise NotItsTurn(reply.retry_after() or LIMIT_SECONDS)
     if not 200 <= reply.status < 300:
         raise _refused(line, reply)
-    line.exchanges[-1]["reply"] = f"ticket {outgoing.target} was changed"
+    line.exchanges[-1]["reply"] = f"ticket {target} was changed"
     warning = reply.headers.get("x-zendesk-api-warn", "")[:500]
-    return Receipt(outgoing.target, ticket_url(line).format(outgoing.target), "appended", warning)
+    return Receipt(target, ticket_url(line).format(target), "appended", warning)
 
 
 def _refused(line: Line, reply: Reply) -> Failure:
@@ -52,9 +53,15 @@ def _refused(line: Line, reply: Reply) -> Failure:
     return failure
 
 
-def is_there(line: Line, outgoing: Outgoing, credentials: Credentials) -> bool:
-    """Whether a comment with our reference is on the ticket. Raises Failure, with the look-up still to be made."""
-    path = f"/api/v2/tickets/{outgoing.target}/comments.json?page[size]=100"
+def find(line: Line, number: str, external_id: str, credentials: Credentials) -> Receipt | None:
+    """The comment with our reference on this ticket, if it is there. Raises Failure, the look-up still to be made."""
+    if not _is_there(line, number, external_id, credentials):
+        return None
+    return Receipt(number, ticket_url(line).format(number), "already_there")
+
+
+def _is_there(line: Line, number: str, external_id: str, credentials: Credentials) -> bool:
+    path = f"/api/v2/tickets/{number}/comments.json?page[size]=100"
     try:
         for _ in range(MOST_PAGES):
             reply = line.call("GET", path, headers=signed(credentials), keep_reply=False)
@@ -63,7 +70,7 @@ def is_there(line: Line, outgoing: Outgoing, credentials: Credentials) -> bool:
             if not 200 <= reply.status < 300:
                 raise _refused(line, reply)
             content = reply.json_object()
-            if any(outgoing.external_id in text for text in _texts(content)):
+            if any(external_id in text for text in _texts(content)):
                 line.exchanges[-1]["reply"] = "the comment is there"
                 return True
             line.exchanges[-1]["reply"] = "the comment is not on this page"
