@@ -17,7 +17,7 @@ from django.utils import timezone
 from integrations.destinations.zendesk import ZENDESK
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT
 from integrations.encryption import Secret, UnreadableSecret
-from integrations.http import AddressRefused, checked_origin
+from integrations.http import AddressRefused, checked_origin, origin_of
 from integrations.models import Company, Connection, Installation, Mapping, Subscription
 from integrations.models.configuration import new_bearer_token
 from integrations.sources.khoros.token import expiry
@@ -140,13 +140,22 @@ def _differs(configured: Company | Subscription | Connection) -> bool:
     if isinstance(configured, Subscription):
         return settings.SEED["bearer_token"] not in ("", configured.bearer_token.reveal())
     wanted: dict[str, Any] = _zendesk_secrets() | _sign_in()
-    if not all(wanted.values()):
+    if not all(wanted.values()) or not _goes_where_the_environment_says(configured):
         return False
     if _sign_in()["sign_in"] == "api_token" and configured.settings.get("sign_in") != "api_token":
         # Somebody moved on to OAuth here: the environment's API token is the past, and nothing to go back to.
         return False
     stored = configured.settings | read_secrets(configured)
     return any(stored.get(name) != value for name, value in wanted.items())
+
+
+def _goes_where_the_environment_says(connection: Connection) -> bool:
+    """The environment's secret is meant for the environment's address, and sent to no other."""
+    try:
+        address = checked_origin(settings.SEED["zendesk_url"])
+    except AddressRefused:
+        return False
+    return origin_of(address) == origin_of(ZENDESK.origin(connection.settings))
 
 
 def take_from_environment(configured: Company | Subscription | Connection) -> None:

@@ -58,16 +58,22 @@ class Consent:
     connection_id: int
     user_id: int
     began: str
+    origin: str = ""
 
     def fits(self, state: str, user_id: int | None) -> bool:
         is_same = secrets.compare_digest(self.state.encode(), state.encode()) and self.user_id == user_id
         return is_same and database_time.now() - datetime.fromisoformat(self.began) < CONSENT_WITHIN
 
+    def is_still_at(self, connection: Connection) -> bool:
+        """Whether the connection goes where the person consented: no other address is told the code."""
+        return self.origin == DESTINATIONS[connection.kind].origin(connection.settings)
+
 
 def begin_consent(connection: Connection, user_id: int) -> tuple[Consent, str]:
     """What to keep in the session, and the address at the account to go to. Raises NoPublicAddress."""
-    consent = Consent(secrets.token_urlsafe(32), connection.pk, user_id, database_time.now().isoformat())
     destination = DESTINATIONS[connection.kind]
+    began, origin = database_time.now().isoformat(), destination.origin(connection.settings)
+    consent = Consent(secrets.token_urlsafe(32), connection.pk, user_id, began, origin)
     return consent, destination.authorization_url(connection.settings, consent_address(), consent.state)
 
 

@@ -19,14 +19,18 @@ from integrations.conditions import BadExpression, compile_expression
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import MappingFields
 from integrations.encryption import Secret, UnreadableSecret
+from integrations.http import origin_of
 from integrations.models import Company, Connection, Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED, new_bearer_token
 from integrations.sources.khoros.events import OF_ALL, kind_of
 from integrations.sources.khoros.token import expiry
-from integrations.stored_secrets import change_secrets, forget_tokens, read_secrets
+from integrations.stored_secrets import change_secrets, forget_secrets, forget_tokens, read_secrets
 
 SHORTEST_BEARER_TOKEN = 16
 KEEP = "Leave empty to keep what is stored."
+ADDRESS_CHANGED = (
+    "The address changed: enter it again, stored secrets are only sent to the address they were entered for."
+)
 
 
 class CompanyForm(forms.ModelForm):
@@ -174,6 +178,8 @@ class ConnectionForm(forms.ModelForm):
     """The part of a connection that every kind shares. `destination` is set on the class made for a kind."""
 
     destination: Destination
+    # Whether what was entered leads to another origin than the one that the stored secrets were entered for.
+    goes_elsewhere = False
 
     class Meta:
         model = Connection
@@ -198,7 +204,10 @@ class ConnectionForm(forms.ModelForm):
 
     @property
     def stored_secrets(self) -> set[str]:
-        """Names of the secrets that are stored and readable: the only ones an empty field may keep."""
+        """Names of the secrets that an empty field may keep: stored, readable, and entered for this address."""
+        return set() if self.goes_elsewhere else self._readable_secrets()
+
+    def _readable_secrets(self) -> set[str]:
         try:
             return {name for name, value in read_secrets(self.instance).items() if value}
         except UnreadableSecret:
@@ -206,20 +215,41 @@ class ConnectionForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         super().clean()
-        return self.destination.connection_form.clean(self) or {}
+        self.goes_elsewhere = self._leaves_its_origin()
+        not_entered = {name for name in self.destination.connection_form.SECRETS if not self.cleaned_data.get(name)}
+        cleaned = self.destination.connection_form.clean(self) or {}
+        if self.goes_elsewhere:
+            self._ask_anew(not_entered & self._readable_secrets())
+        return cleaned
+
+    def _leaves_its_origin(self) -> bool:
+        if self.instance.pk is None or self.errors.keys() & self.destination.connection_form.base_fields.keys():
+            return False
+        stored, entered = (self.destination.origin(found) for found in (self.instance.settings, self._entered()))
+        return origin_of(stored) != origin_of(entered)
+
+    def _entered(self) -> dict[str, Any]:
+        """The settings, without the secrets."""
+        own = self.destination.connection_form
+        return {name: self.cleaned_data[name] for name in own.base_fields if name not in own.SECRETS}
+
+    def _ask_anew(self, names: set[str]) -> None:
+        """The destination found out what is missing; that it is stored, but not for this address, is said here."""
+        for name in names & self.errors.keys():
+            del self.errors[name]
+            self.add_error(name, ADDRESS_CHANGED)
 
     def save(self, commit: bool = True) -> Connection:
-        fields = self.destination.connection_form.base_fields
-        secret_names = self.destination.connection_form.SECRETS
         self.instance.kind = self.destination.kind
         before = self.instance.settings
-        self.instance.settings = {name: self.cleaned_data[name] for name in fields if name not in secret_names}
-        self.goes_elsewhere = self.destination.origin(before) != self.destination.origin(self.instance.settings)
-        secrets = {name: self.cleaned_data[name] for name in secret_names}
+        self.instance.settings = self._entered()
+        if self.goes_elsewhere:
+            forget_secrets(self.instance)
+        secrets = {name: self.cleaned_data[name] for name in self.destination.connection_form.SECRETS}
         assumed = self.destination.connection_form.ASSUMED
-        self.signs_in_otherwise = change_secrets(self.instance, secrets) or _filled(before, assumed) != _filled(
-            self.instance.settings, assumed
-        )
+        has_other_secrets = change_secrets(self.instance, secrets)
+        has_other_settings = _filled(before, assumed) != _filled(self.instance.settings, assumed)
+        self.signs_in_otherwise = self.goes_elsewhere or has_other_secrets or has_other_settings
         if self.signs_in_otherwise:
             forget_tokens(self.instance)
         return super().save(commit)

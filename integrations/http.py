@@ -27,10 +27,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    LocationParseError,
     NameResolutionError,
     NewConnectionError,
     SSLError,
 )
+from urllib3.util import parse_url
 
 from integrations.post import storable
 
@@ -38,6 +40,7 @@ CONNECT_SECONDS = 10.0
 ANSWER_CAP_BYTES = 2 * 1024 * 1024
 KEPT_BYTES = 2048
 LONGEST_WAIT_SECONDS = 15 * 60.0
+DEFAULT_PORTS = {"https": 443, "http": 80}
 USER_AGENT = "Casebridge/0.1"
 MASK = "[removed]"
 
@@ -180,7 +183,17 @@ def checked_origin(address: str) -> str:
     for literal in _literal_addresses(host):
         refuse_private(literal)
     shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port and port != DEFAULT_PORTS.get(parts.scheme) else "")
+
+
+def origin_of(address: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port as a call takes them: the same for one origin, however it is written."""
+    try:
+        parts = parse_url(address)
+    except LocationParseError:
+        return "", address, None
+    scheme = parts.scheme or ""
+    return scheme, (parts.host or "").rstrip("."), parts.port or DEFAULT_PORTS.get(scheme)
 
 
 def _literal_addresses(host: str) -> list[str]:

@@ -27,6 +27,12 @@ def change_secrets(connection: Connection, changes: Mapping[str, str]) -> bool:
     return True
 
 
+def forget_secrets(connection: Connection) -> None:
+    """Forgets (unsaved) all that was entered and fetched for the address that the connection leaves."""
+    connection.secrets = Secret("")
+    forget_tokens(connection)
+
+
 # Written by whoever signs in, and by a person only together with another sign-in: a page that writes back what it read
 # a moment ago would bring a dead pair of tokens to life again.
 TOKEN_COLUMNS = ("access_token", "access_token_expires_at", "refresh_token", "renewing_until", "granted_scope")

@@ -15,6 +15,7 @@ from integrations.models import Connection, Delivery, Installation, Mapping, Not
 from integrations.redis_client import client as redis_client
 from sandbox.server import running_sandbox
 from tests import making
+from tests.other_host import OtherHost, running_other_host
 from tests.stand_in import StandIn
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -33,6 +34,12 @@ def sandbox(shared_sandbox: StandIn, settings: Any) -> StandIn:
     shared_sandbox.change_settings(rate_limit=0, index_limit=0)
     settings.KHOROS_API_URL = shared_sandbox.url
     return shared_sandbox
+
+
+@pytest.fixture
+def other_host() -> Iterator[OtherHost]:
+    with running_other_host() as host:
+        yield host
 
 
 @pytest.fixture(autouse=True)

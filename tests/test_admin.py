@@ -180,7 +180,8 @@ def test_addresses_that_must_not_be_called_are_refused_beside_the_field(
 
 def test_a_public_address_is_taken_without_its_path(admin: Client, connection: Connection, settings: Any) -> None:
     settings.OUTBOUND_ALLOW_PRIVATE = False
-    save(admin, f"connection/{connection.pk}/change/", address="https://example.zendesk.com/agent/dashboard")
+    address = "https://example.zendesk.com/agent/dashboard"
+    save(admin, f"connection/{connection.pk}/change/", address=address, api_token="entered-anew")
     connection.refresh_from_db()
     assert connection.settings["address"] == "https://example.zendesk.com"
 
@@ -279,6 +280,7 @@ def test_the_environments_other_secret_is_told_and_can_be_taken(
     Connection.objects.update(from_environment=True)
     settings.SEED = settings.SEED | {
         "api_token": "new-khoros-token",
+        "zendesk_url": connection.settings["address"],
         "zendesk_email": "agent@example.com",
         "zendesk_token": "new-zendesk-token",
     }
@@ -290,6 +292,21 @@ def test_the_environments_other_secret_is_told_and_can_be_taken(
         assert "holds another secret" not in page(admin, path)
     assert Company.objects.get().api_token.reveal() == "new-khoros-token"
     assert read_secrets(Connection.objects.get()) == {"api_token": "new-zendesk-token"}
+
+
+@pytest.mark.parametrize("address", ["https://example.zendesk.com", "", "not an address"])
+def test_the_environments_secret_is_not_taken_for_another_address_than_the_environments(
+    admin: Client, connection: Connection, settings: Any, address: str
+) -> None:
+    Connection.objects.update(from_environment=True)
+    settings.SEED = settings.SEED | {
+        "zendesk_url": address,
+        "zendesk_email": "agent@example.com",
+        "zendesk_token": "new-zendesk-token",
+    }
+    assert "holds another secret" not in page(admin, f"connection/{connection.pk}/change/")
+    assert "for another address" in act(admin, "connection", "take_secret_from_environment", connection)
+    assert read_secrets(Connection.objects.get()) == {"api_token": "sandbox-zendesk-token"}
 
 
 # --- The log ---------------------------------------------------------------------------------------------------------

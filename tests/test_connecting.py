@@ -1,5 +1,6 @@
 """Signing in to Zendesk: three ways, tested, renewed by one of many, replaced, and moved from API token to OAuth."""
 
+import base64
 import json
 import os
 import subprocess
@@ -14,9 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import urllib3
+from django import forms
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection as database
+from django.db import transaction
 from django.db.models.functions import Now
 from django.test import Client
 from django.utils.html import escape
@@ -24,15 +27,18 @@ from django.utils.html import escape
 from integrations import alarms, clock, connecting, connection_test, connections, database_time, routing
 from integrations.credentials import credentials_of, renewed_credentials
 from integrations.database_time import seconds_from_now
-from integrations.destinations.zendesk import ZENDESK, oauth
+from integrations.destinations.base import ConnectionFields
+from integrations.destinations.zendesk import ZENDESK, Zendesk, oauth
 from integrations.destinations.zendesk.checks import scope_checks
 from integrations.encryption import Secret
+from integrations.forms import connection_form_for
 from integrations.http import Failure, Line, Reply
-from integrations.models import Alarm, Connection, Delivery, Mapping
+from integrations.models import Alarm, Attempt, Connection, Delivery, Mapping
 from integrations.stored_secrets import read_secrets
 from tests import making
+from tests.other_host import OtherHost
 from tests.stand_in import StandIn
-from tests.test_admin import BASE, act, page, save
+from tests.test_admin import BASE, act, form_of, page, save
 from tests.zendesk_consent import Account, running_account
 
 State = Delivery.State
@@ -655,6 +661,176 @@ def test_deliveries_wait_while_a_sign_in_is_wrong_and_go_on_when_a_good_one_is_s
     delivery.refresh_from_db()
     assert delivery.state == State.DELIVERED
     assert len(sandbox.tickets()) == 1
+
+
+# --- Another address -------------------------------------------------------------------------------------------------
+
+ASKED_ANEW = "The address changed: enter it again, stored secrets are only sent to the address they were entered for."
+
+
+def to_another_address(admin: Client, connection: Connection, address: str, **changes: str) -> Any:
+    return save(admin, f"connection/{connection.pk}/change/", address=address, **changes)
+
+
+@pytest.mark.parametrize(("way", "secret"), [("api_token", "api_token"), ("oauth_client", "client_secret")])
+def test_another_address_asks_for_the_secrets_anew_and_is_told_none_of_the_stored(
+    admin: Client, sandbox: StandIn, other_host: OtherHost, portal: Any, way: str, secret: str
+) -> None:
+    make = {"api_token": making.connection, "oauth_client": making.oauth_connection}[way]
+    connection = make(sandbox.url)
+    before = Connection.objects.values().get()
+    answer = to_another_address(admin, connection, other_host.url)
+    assert answer.context["adminform"].form.errors == {secret: [ASKED_ANEW]}
+    assert other_host.asked == []
+    after = Connection.objects.values().get()
+    assert (after["settings"], after["secrets"].stored) == (before["settings"], before["secrets"].stored)
+
+
+def test_a_secret_that_was_never_stored_is_asked_for_in_the_usual_words(
+    admin: Client, connection: Connection, other_host: OtherHost
+) -> None:
+    answer = to_another_address(admin, connection, other_host.url, sign_in="oauth_client", client_id="sandbox-client")
+    (error,) = answer.context["adminform"].form.errors["client_secret"]
+    assert error.startswith("Needed to sign in with")
+
+
+def test_what_is_not_entered_anew_for_another_address_is_dropped(
+    admin: Client, sandbox: StandIn, other_host: OtherHost, portal: Any
+) -> None:
+    connection = making.connection(
+        sandbox.url, secrets=Secret.of(json.dumps({"api_token": "old-token", "client_secret": "old-client-secret"})),
+        access_token=Secret.of("old-access"), refresh_token=Secret.of("old-refresh"), granted_scope="read",
+        webhook_id="7", webhook_secret=Secret.of("old-signing-secret"),
+    )  # fmt: skip
+    to_another_address(admin, connection, other_host.url, api_token="new-token")
+    connection.refresh_from_db()
+    assert read_secrets(connection) == {"api_token": "new-token"}
+    assert (bool(connection.access_token), bool(connection.refresh_token)) == (False, False)
+    assert not connection.webhook_secret
+    assert (connection.granted_scope, connection.webhook_id) == ("", "")
+    assert basic("agent@example.com/token:new-token") in other_host.asked[0]
+    for old in ("old-", basic("agent@example.com/token:old-token")):
+        assert old not in "".join(other_host.asked)
+
+
+def basic(pair: str) -> str:
+    return base64.b64encode(pair.encode()).decode()
+
+
+@pytest.mark.parametrize("written", ["HTTP://LOCALHOST:{}/", "http://localhost:{}", "http://localhost.:{}/agent"])
+def test_the_same_address_written_otherwise_keeps_secrets_and_tokens(
+    admin: Client, account: Account, portal: Any, written: str
+) -> None:
+    account.pairs["refresh"] = "access"
+    port = urlsplit(account.url).port
+    connection = consent_connection(
+        account, access_token=Secret.of("access"), refresh_token=Secret.of("refresh"),
+        webhook_secret=Secret.of("signing-secret"),
+    )  # fmt: skip
+    Connection.objects.update(settings=connection.settings | {"address": f"http://localhost:{port}"})
+    answer = to_another_address(admin, connection, written.format(port))
+    assert b"was changed successfully" in answer.content
+    connection.refresh_from_db()
+    assert read_secrets(connection) == {"client_secret": "sandbox-secret"}
+    assert connection.settings["address"] == f"http://localhost:{port}"
+    assert connection.access_token
+    assert connection.refresh_token
+    assert connection.webhook_secret
+
+
+class Plain(ConnectionFields):
+    """A destination's form that asks for nothing itself."""
+
+    site = forms.CharField()
+    key = forms.CharField(required=False)
+
+    SECRETS = ("key",)
+
+
+class Asking(Plain):
+    def clean(self) -> dict[str, Any]:
+        if not self.cleaned_data.get("key") and "key" not in self.stored_secrets:
+            self.add_error("key", "Needed.")
+        return self.cleaned_data
+
+
+class OfAnotherKind(Zendesk):
+    def __init__(self, form: type[Plain]) -> None:
+        self.connection_form = form  # type: ignore[assignment]
+
+    def origin(self, settings: Any) -> str:
+        return f"https://{settings.get('site')}"
+
+
+def form_of_another_kind(form: type[Plain], **entered: str) -> Any:
+    """Of a connection stored for one.example.com."""
+    connection = making.connection("", settings={"site": "one.example.com"}, secrets=Secret.of('{"key": "stored-key"}'))
+    return connection_form_for(OfAnotherKind(form))({"name": "Other", **entered}, instance=connection)
+
+
+def test_every_destinations_secrets_are_kept_from_another_address(portal: Any) -> None:
+    assert form_of_another_kind(Asking, site="two.example.com").errors == {"key": [ASKED_ANEW]}
+    assert form_of_another_kind(Asking, site="ONE.example.com").errors == {}
+    careless = form_of_another_kind(Plain, site="two.example.com")
+    assert careless.is_valid()
+    assert read_secrets(careless.save()) == {}
+
+
+def test_a_try_under_way_while_the_address_changes_tells_the_new_one_nothing_old(
+    admin: Client, sandbox: StandIn, other_host: OtherHost, subscription: Any, work: Any
+) -> None:
+    connection = making.oauth_connection(sandbox.url)
+    old_token = signed_in_by(connection)
+    new_delivery(subscription, connection)
+    sandbox.add_fault("delay", path="/api/v2/tickets", seconds=1.0, times=1)
+    sandbox.add_fault("401", path="/api/v2/tickets", times=1)
+    trying = in_thread(work)
+    wait_for(lambda: Attempt.objects.exists())
+    to_another_address(admin, connection, other_host.url, client_secret="new-secret")
+    trying.join()
+    work()
+    assert "new-secret" in "".join(other_host.asked)
+    for old in (old_token, "sandbox-secret"):
+        assert old not in "".join(other_host.asked)
+    connection.refresh_from_db()
+    assert not connection.access_token
+
+
+def test_a_consent_begun_at_the_old_address_tells_the_new_one_no_code(
+    admin: Client, account: Account, unconnected: Connection, other_host: OtherHost
+) -> None:
+    query = account.consent(begun(admin, unconnected))
+    to_another_address(admin, unconnected, other_host.url, client_secret="new-secret")
+    html = come_back(admin, **query)
+    assert "address changed while you were at Zendesk" in html
+    assert query["code"] not in "".join(other_host.asked)
+
+
+def test_a_form_opened_before_somebody_else_changed_the_address_mixes_nothing(
+    admin: Client, account: Account, consented: Connection, other_host: OtherHost
+) -> None:
+    path = f"{BASE}/connection/{consented.pk}/change/"
+    values = form_of(page(admin, f"connection/{consented.pk}/change/")) | {"name": "Renamed"}
+    answers: list[Any] = []
+    with transaction.atomic():
+        Connection.objects.update(
+            settings=consented.settings | {"address": other_host.url}, secrets=Secret.of('{"client_secret": "new"}'),
+            access_token=Secret.of("token-of-the-other"), refresh_token=Secret.of("refresh-of-the-other"),
+        )  # fmt: skip
+        saving = in_thread(lambda: answers.append(admin.post(path, values)))
+        wait_for(somebody_waits_for_a_lock)
+    saving.join()
+    assert answers[0].context["adminform"].form.errors == {"client_secret": [ASKED_ANEW]}
+    consented.refresh_from_db()
+    assert (consented.settings["address"], read_secrets(consented)) == (other_host.url, {"client_secret": "new"})
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 # --- The end of API tokens, alarms -----------------------------------------------------------------------------------

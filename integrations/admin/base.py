@@ -269,7 +269,11 @@ class ConfigurationAdmin(PortalAdmin):
             taken.append(row.pk)
         note_action(request, self.model, taken, "take_secret_from_environment")
         level = messages.SUCCESS if taken else messages.WARNING
-        words = "The environment's secret is used from now on." if taken else "The environment holds no other secret."
+        words = (
+            "The environment's secret is used from now on."
+            if taken
+            else "Nothing was taken: the environment holds no other secret, or holds it for another address."
+        )
         self.message_user(request, words, level)
         self.after_switching(taken)
         return self.back(request)

@@ -192,7 +192,11 @@ class ConnectingAdmin(ConfigurationAdmin):
             self.message_user(request, words, messages.ERROR)
             return self._to_list()
         connection = self.found(request, consent.connection_id, to_change=True)
-        self._accept(request, connection)
+        if consent.is_still_at(connection):
+            self._accept(request, connection)
+        else:
+            words = "The connection's address changed while you were at Zendesk, so nothing was done. Connect again."
+            self.message_user(request, words, messages.ERROR)
         return self._to_page(connection.pk)
 
     def _accept(self, request: HttpRequest, connection: Connection) -> None:

@@ -56,6 +56,12 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
         "redirect_url_words",
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
+        """Locked while its form is saved: address, secrets and tokens of two people's saves must never mix."""
+        rows: QuerySet[Connection] = super().get_queryset(request)
+        is_saving = request.method == "POST" and transaction.get_connection().in_atomic_block
+        return rows.select_for_update() if is_saving else rows
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj and not self.has_change_permission(request, obj):
             return super().get_form(request, obj, change=change, **kwargs)

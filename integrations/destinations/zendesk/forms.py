@@ -20,7 +20,7 @@ SIGN_IN_CHOICES = [
     ("api_token", "E-mail address and API token (ends on 30 April 2027)"),
 ]
 SCOPE_WORD = re.compile(r"[a-z][a-z_]*(:[a-z_]+)?")
-KEEP = "Leave empty to keep what is stored."
+KEEP = "Leave empty to keep what is stored. For another address, enter it again."
 
 
 class ZendeskConnectionForm(ConnectionFields):
