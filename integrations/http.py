@@ -1,8 +1,9 @@
 """The one way out: every outgoing call of Casebridge is made here.
 
-Promised: https only and no private address, checked on the address really connected to; no redirect is followed; no
-cookie, proxy or .netrc is used; a call ends within its deadline, whatever the other side does; an answer is read up
-to a cap. What cannot be reached becomes a `Failure`; what answered becomes a `Reply`, good or bad.
+Promised: https only and no private address, checked on the address really connected to; a line calls its own origin
+and nothing else; no redirect is followed; no cookie, proxy or .netrc is used; a call ends within its deadline, whatever
+the other side does; an answer is read up to a cap. What cannot be reached becomes a `Failure`; what answered becomes a
+`Reply`, good or bad.
 `OUTBOUND_ALLOW_PRIVATE` opens http, loopback and private addresses for the sandbox and for tests.
 """
 
@@ -41,6 +42,8 @@ ANSWER_CAP_BYTES = 2 * 1024 * 1024
 KEPT_BYTES = 2048
 LONGEST_WAIT_SECONDS = 15 * 60.0
 DEFAULT_PORTS = {"https": 443, "http": 80}
+# What has no place in a path: readers of addresses differ on it, and one of them may end the host's name elsewhere.
+OUT_OF_PLACE = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")
 USER_AGENT = "Casebridge/0.1"
 MASK = "[removed]"
 
@@ -194,6 +197,21 @@ def origin_of(address: str) -> tuple[str, str, int | None]:
         return "", address, None
     scheme = parts.scheme or ""
     return scheme, (parts.host or "").rstrip("."), parts.port or DEFAULT_PORTS.get(scheme)
+
+
+def is_path(path: str) -> bool:
+    """Whether this, put behind an origin, is called there."""
+    return path.startswith("/") and not path.startswith("//") and not OUT_OF_PLACE.search(path)
+
+
+def path_within(origin: str, address: str) -> str:
+    """The path of an address that an answer names, or the path it names; "" where it leads away from the origin."""
+    if is_path(address):
+        return address
+    if OUT_OF_PLACE.search(address) or origin_of(address) != origin_of(origin):
+        return ""
+    path = parse_url(address).request_uri
+    return path if is_path(path) else ""
 
 
 def _literal_addresses(host: str) -> list[str]:
@@ -371,6 +389,7 @@ class Line:
 
         `keep_reply`: whether the beginning of the answer is noted for the log. `cap_bytes`: how much is read of it.
         """
+        self._refuse_to_leave(path)
         self.turn(budget)
         self.secrets = (*self.secrets, *_credentials_in(headers))
         exchange = self._begin(method, path, headers, body)
@@ -385,6 +404,17 @@ class Line:
         self._note(exchange, reply, keep_reply)
         self.heard(budget, reply)
         return reply
+
+    def _refuse_to_leave(self, path: str) -> None:
+        """A path may come out of an answer. Whatever it holds, nobody but the line's own origin hears from us."""
+        if is_path(path) and origin_of(self.origin + path) == origin_of(self.origin):
+            return
+        raise Failure(
+            f"A call to {self.name} was stopped, as it would have led away from its address. Nothing was sent.",
+            self.without_secrets(path)[:200],
+            permanent=True,
+            remedy="Report this to whoever runs Casebridge.",
+        )
 
     def _begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> dict[str, Any]:
         shown = {name: MASK if name.lower() == "authorization" else value for name, value in headers.items()}

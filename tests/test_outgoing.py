@@ -9,6 +9,7 @@ import pytest
 
 from integrations import http
 from integrations.http import AddressRefused, Failure, Line, checked_origin, refuse_private
+from tests.other_host import OtherHost
 from tests.stand_in import StandIn
 
 
@@ -76,10 +77,59 @@ def test_a_name_is_checked_on_the_address_it_leads_to(
         (" example.zendesk.com/ ", "https://example.zendesk.com"),
         ("https://EXAMPLE.zendesk.com/api/v2?x#y", "https://example.zendesk.com"),
         ("https://example.zendesk.com:8443/", "https://example.zendesk.com:8443"),
+        ("https://example.zendesk.com:443/", "https://example.zendesk.com"),
     ],
 )
 def test_an_address_is_kept_as_scheme_and_host(strict: None, written: str, origin: str) -> None:
     assert checked_origin(written) == origin
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "@{other}/x",
+        ".{other}/x",
+        ":443@{other}/x",
+        "//{other}/x",
+        "\\@{other}/x",
+        "/\\{other}/x",
+        "\\\\{other}/x",
+        "http://{other}/x",
+        "{own}/x",
+        "/\t/{other}/x",
+        "\t//{other}/x",
+        "/x\r\nHost: {other}",
+        "/x y",
+        "/x\u2028y",
+        "/x\x00",
+        "/x\x85",
+        "/x\n",
+        "x",
+        "?page=2",
+        "#@{other}/x",
+        "",
+    ],
+)
+def test_a_path_that_is_none_is_not_called(sandbox: StandIn, other_host: OtherHost, path: str) -> None:
+    line = Line(sandbox.url, 5, name="Zendesk")
+    hostile = path.format(other=other_host.address, own=sandbox.url)
+    with pytest.raises(Failure, match="Nothing was sent") as caught:
+        line.call("GET", hostile, headers={"Authorization": "Basic secret"})
+    assert (caught.value.permanent, caught.value.is_uncertain, line.exchanges) == (True, False, [])
+    assert (other_host.asked, sandbox.calls()) == ([], [])
+
+
+@pytest.mark.parametrize("origin", ["http:/", "http://[::1"])
+def test_a_good_path_behind_a_broken_origin_is_not_called(other_host: OtherHost, origin: str) -> None:
+    """Together they would be another host's address, or none."""
+    with pytest.raises(Failure, match="Nothing was sent"):
+        Line(origin, 5).call("GET", f"/{other_host.address}/x", headers={"Authorization": "Basic secret"})
+    assert other_host.asked == []
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v2/users.json?page[size]=2&x=%5B1%5D#part", "/a/@b:c//d", "/ü"])
+def test_a_path_is_called_as_it_is(sandbox: StandIn, path: str) -> None:
+    Line(sandbox.url, 5).call("GET", path, headers={})
 
 
 def test_a_redirect_is_an_answer_and_not_followed(sandbox: StandIn) -> None:

@@ -5,11 +5,11 @@ idempotency key is documented for updates: after a try whose outcome is unknown 
 """
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.client import signed, ticket_url
+from integrations.destinations.zendesk.paging import next_page
 from integrations.http import Failure, Line, NotItsTurn, Reply
 
 # A ticket takes 5,000 comments.
@@ -95,18 +95,3 @@ def _texts(content: dict[str, Any]) -> list[str]:
         if isinstance(comment, dict)
         for name in ("plain_body", "body")
     ]
-
-
-def next_page(line: Line, content: dict[str, Any]) -> str:
-    """The path of a list's next page, by either way of paging; "" at its end or where it leads elsewhere."""
-    meta, links = content.get("meta"), content.get("links")
-    if isinstance(meta, dict) and meta.get("has_more") is False:
-        return ""
-    address = (links.get("next") if isinstance(links, dict) else None) or content.get("next_page")
-    if not isinstance(address, str):
-        return ""
-    parts = urlsplit(address)
-    own = urlsplit(line.origin)
-    if parts.netloc and parts.netloc != own.netloc:
-        return ""
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path

@@ -11,7 +11,7 @@ from typing import Any
 from integrations.destinations.base import Credentials, JobItem, JobNews
 from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.client import signed
-from integrations.destinations.zendesk.comments import next_page
+from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
 from integrations.http import Failure, Line
 
 MANY_PATH = "/api/v2/tickets/create_many.json"
@@ -73,7 +73,10 @@ def are_under_way(line: Line, known: set[str], credentials: Credentials) -> bool
             return None
         if any(_is_unknown_and_runs(job, known) for job in found if isinstance(job, dict)):
             return True
-        path = next_page(line, content)
+        try:
+            path = next_page(line, content)
+        except LeadsElsewhere:
+            return None
         if not path:
             return False
     return None

@@ -7,13 +7,13 @@ API reference, Ticketing: Groups, Brands, Ticket Forms, Ticket Fields, Custom Ti
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from integrations.destinations.base import Credentials
 from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.client import signed
 from integrations.destinations.zendesk.custom_fields import is_literal, why_unfit
 from integrations.destinations.zendesk.names import LIST_OF, entry_of
+from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
 from integrations.http import Failure, Line, Reply
 from integrations.post import storable
 
@@ -41,7 +41,7 @@ def read_lists(line: Line, credentials: Credentials) -> tuple[dict[str, Any], di
     for name, (path, key, words, short) in LISTS.items():
         try:
             entries, is_whole = _read_whole(line, credentials, path, key)
-        except Unreadable as unreadable:
+        except (Unreadable, LeadsElsewhere) as unreadable:
             problems[name] = f"The {words} could not be read: {unreadable}"
             continue
         except Failure as failure:
@@ -83,14 +83,14 @@ def _read_whole(line: Line, credentials: Credentials, path: str, key: str) -> tu
     """All entries of a list, page by page, and whether that is the whole list."""
     entries: list[Any] = []
     seen: set[str] = set()
-    following: str | None = path
-    while following is not None and following not in seen:
+    following = path
+    while following and following not in seen:
         if len(seen) == MOST_PAGES:
             return entries, False
         seen.add(following)
         reply = line.call("GET", following, headers=signed(credentials), keep_reply=False, cap_bytes=PAGE_CAP_BYTES)
         entries += _entries(reply, key)
-        following = _next_path(line.origin, reply)
+        following = next_page(line, reply.json_object())
     return entries, True
 
 
@@ -101,22 +101,6 @@ def _entries(reply: Reply, key: str) -> list[Any]:
     if reply.is_cut or not isinstance(found, list):
         raise Unreadable("Zendesk's answer is not such a list.")
     return found
-
-
-def _next_path(origin: str, reply: Reply) -> str | None:
-    """The path of the next page: by cursor where the answer has one, else by number. Another host is never called."""
-    content = reply.json_object()
-    meta, links = content.get("meta"), content.get("links")
-    if isinstance(meta, dict):
-        address = links.get("next") if meta.get("has_more") is True and isinstance(links, dict) else None
-    else:
-        address = content.get("next_page")
-    if not isinstance(address, str) or not address:
-        return None
-    parts, ours = urlsplit(address), urlsplit(origin)
-    if (parts.scheme, parts.netloc) not in ((ours.scheme, ours.netloc), ("", "")) or not parts.path.startswith("/"):
-        raise Unreadable("Zendesk's answer names a next page at another address, which is not called.")
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 # --- Short forms -----------------------------------------------------------------------------------------------------

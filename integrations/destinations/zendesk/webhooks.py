@@ -7,10 +7,11 @@ request limits of its own, so its calls draw on a budget of their own.
 import json
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from integrations.destinations.base import Credentials, Webhook
 from integrations.destinations.zendesk import answers, client, oauth
+from integrations.destinations.zendesk.paging import next_page
 from integrations.destinations.zendesk.ticket_news import PUBLIC_TEST_SECRET
 from integrations.http import Failure, Line, Reply
 
@@ -69,22 +70,10 @@ def _listed(line: Line, credentials: Credentials) -> Iterator[dict[str, Any]]:
         content = _accepted(_call(line, "GET", path, credentials))
         rows = content.get("webhooks")
         yield from (row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
-        following = _next_path(content, line.origin)
+        following = next_page(line, content)
         if not following or following == path:
             return
         path = following
-
-
-def _next_path(content: dict[str, Any], origin: str) -> str:
-    """Path and query of links.next. Where it leads to another host, nothing: credentials stay with the account."""
-    links = content.get("links")
-    raw = links.get("next") if isinstance(links, dict) else None
-    if not isinstance(raw, str) or not raw:
-        return ""
-    parts = urlsplit(raw)
-    if parts.netloc and parts.netloc != urlsplit(origin).netloc:
-        return ""
-    return f"{parts.path}?{parts.query}" if parts.path.startswith(PATH) else ""
 
 
 def _calls(row: dict[str, Any], endpoint: str) -> bool:
