@@ -172,6 +172,27 @@ def test_credentials_inside_a_crm_error_are_masked_before_storing(push: Any) -> 
     assert b'"X-Id": ["7"]' in body
 
 
+@pytest.mark.parametrize(
+    ("left", "kept"),
+    [
+        (b'"token": "crm-secret', b'"token": "'),
+        (b'"token": "crm \\"secret\\" crm-secret", "id": 7', b'"id": 7'),
+        (b'"token" : [ "crm-secret", "crm-secret" ], "id": 7', b'"id": 7'),
+        (b'"token": crm-secret crm-secret, "id": 7', b'"id": 7'),
+        (b'"token": 12, "x_api-key_of": "crm-secret", "id": 7', b'"id": 7'),
+        (b'"token": {"id": 7, "password": "crm-secret"}', b'"id": 7'),
+        (b'"body": "{\\"password\\": \\"crm \\\\\\" crm-secret\\", \\"id\\": 7', b'\\"id\\": 7'),
+        (b'"token":"crm-secret","token":"crm-secret\\\\","id":"7"', b'"id":"7"'),
+        (b'"Cookie": ["a=crm-secret"', b'"Cookie": ["'),
+    ],
+)
+def test_credentials_are_masked_by_their_look_where_the_body_is_no_json(push: Any, left: bytes, kept: bytes) -> None:
+    push(b'{"eventName": "error-custom-crm", ' + left)
+    body = bytes(Notification.objects.get().body)
+    assert b"crm-secret" not in body
+    assert kept in body
+
+
 def test_an_unreadable_stored_token_is_told_as_503(push: Any, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = ["another key of at least thirty-two characters"]
     assert push().status_code == 503

@@ -489,7 +489,7 @@ def _problems(details: Any) -> Iterator[tuple[str, str, str]]:
 def excerpt(reply: Reply) -> str:
     """What to show of a body that is no JSON error: never a page's mark-up."""
     if reply.looks_like_html:
-        title = re.search(r"<title[^>]*>([^<]{1,200})", reply.text[:20_000], re.IGNORECASE)
+        title = re.search(r"<title[^<>]*+>([^<]{1,200})", reply.text[:20_000], re.IGNORECASE)
         return f"A web page titled “{' '.join(title[1].split())}”" if title else "A web page"
     return " ".join(reply.text[:500].split())
 

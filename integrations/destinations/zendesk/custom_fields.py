@@ -15,7 +15,10 @@ from integrations.destinations.zendesk.text import disarmed
 from integrations.templating import PLACEHOLDER, Value, render
 
 LONGEST_FIELD = 5_000
-NUMBERS = {"integer": re.compile(r"[+-]?[0-9]+"), "decimal": re.compile(r"[+-]?[0-9]*[.,]?[0-9]+")}
+NUMBERS = {
+    "integer": re.compile(r"[+-]?[0-9]+"),
+    "decimal": re.compile(r"[+-]?(?:[0-9]++(?:[.,][0-9]+)?|[.,][0-9]+)"),
+}
 
 
 def fitting_custom_fields(

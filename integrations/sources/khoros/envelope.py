@@ -24,10 +24,12 @@ SECRET_NAME = re.compile(
 )
 SECRET_PARAMETER = re.compile(r"((?:^|[?&;])([^=&;#?\s]{1,100})=)[^&;#\s]*")
 MASK = "[removed by Casebridge]"
-SECRET_LOOK = re.compile(
-    rb'("[\w-]{0,60}(?:authorization|cookie|token|secret|password|api[-_]?key)[\w-]{0,60}"\s*:\s*\[?\s*")[^"]*"',
-    re.IGNORECASE,
-)
+# A name in quotes, its colon, and where a list begins; in JSON inside a text, backslashes stand before the quotes.
+# Possessive throughout, so that no hostile body makes them read anything twice.
+NAME_LOOK = re.compile(rb'"([^"\\]{1,200}+)\\*+"\s*+:\s*+(\[\s*+)?+')
+OPENING = re.compile(rb'(\\*+)"')
+UNQUOTED = re.compile(rb"[^\s\[{,\]}][^,\]}\r\n]*+")
+LIST_GOES_ON = re.compile(rb"\s*+,?+\s*+")
 
 
 # Our own test notifications bear such an eventUuid; only who knows the bearer token can send one.
@@ -63,7 +65,46 @@ def _kept_though_unreadable(body: bytes) -> bytes:
 
 
 def _masked_by_look(text: bytes) -> bytes:
-    return SECRET_LOOK.sub(rb"\1" + MASK.encode() + b'"', text)
+    """Values after a name that tells of a secret, masked without reading the text as JSON: quoted, bare, cut off."""
+    pieces, kept, position = [], 0, 0
+    while found := NAME_LOOK.search(text, position):
+        position = found.end()
+        if not SECRET_NAME.search(found[1].decode("latin-1")):
+            continue
+        begins, position = position, (_end_of_list if found[2] else _end_of_value)(text, position)
+        if position > begins:
+            pieces += [text[kept:begins], f'"{MASK}"'.encode()]
+            kept = position
+    return b"".join([*pieces, text[kept:]])
+
+
+def _end_of_list(text: bytes, begins: int) -> int:
+    """Behind the last of the single values that a list begins with."""
+    position = last = begins
+    while (ends := _end_of_value(text, position)) > position:
+        further = LIST_GOES_ON.match(text, ends)
+        position, last = further.end() if further else ends, ends
+    return last
+
+
+def _end_of_value(text: bytes, begins: int) -> int:
+    """Behind its closing quote, or at the end of the text where that is missing.
+
+    `begins` itself where no single value stands: an object has names of its own inside.
+    """
+    opening = OPENING.match(text, begins)
+    if opening is None:
+        bare = UNQUOTED.match(text, begins)
+        return bare.end() if bare else begins
+    depth, position = len(opening[1]), opening.end()
+    while (quote := text.find(b'"', position)) >= 0:
+        inside = text[position:quote]
+        backslashes = len(inside) - len(inside.rstrip(b"\\"))
+        # Escaped n times over, a closing quote has 2**n - 1 backslashes before it, and pairs of escaped ones besides.
+        if (backslashes - depth) % (2 * (depth + 1)) == 0:
+            return quote + 1
+        position = quote + 1
+    return len(text)
 
 
 def _tells_of_a_crm_call(body: bytes) -> bool:
@@ -136,9 +177,10 @@ def _masked(value: Any) -> Any:
 def _masked_json(text: str) -> str:
     """JSON inside a text, as the body of the call may be."""
     try:
-        return json.dumps(_masked(json.loads(text)))
+        # As written: each \\u would double its backslash at every level of text inside text.
+        return json.dumps(_masked(json.loads(text)), ensure_ascii=False)
     except (ValueError, RecursionError):
-        return _masked_by_look(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+        return _masked_by_look(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
 
 
 def _masked_parameter(found: re.Match[str]) -> str:
