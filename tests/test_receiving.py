@@ -16,6 +16,7 @@ from integrations.models import Notification, Subscription
 from integrations.queueing import ROUTE
 from portal.celery import app
 from tests import making
+from tests.limits import within
 
 State = Notification.State
 
@@ -119,6 +120,38 @@ def test_any_content_type_and_character_set_that_parses_is_read(push: Any) -> No
         body = json.dumps(content, ensure_ascii=False).encode(charset)
         assert push(body, content_type=f"text/plain; charset={charset}").status_code == 200
     assert set(Notification.objects.values_list("state", flat=True)) == {State.RECEIVED}
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "punycode",
+        "rot13",
+        "zip",
+        "idna",
+        "hex",
+        "base64",
+        "unicode_escape",
+        "utf-7",
+        "undefined",
+        "nonsense",
+        "x" * 300,
+    ],
+)
+def test_a_character_set_that_is_none_is_named_in_the_reason(push: Any, charset: str) -> None:
+    body = b'{"eventName": "\xff", "text": "' + b"-a" * 100_000 + b'"}'
+    with within(10):
+        answer = push(body, content_type=f"application/json; charset={charset}")
+    stored = Notification.objects.get(pk=answer.json()["id"])
+    assert (answer.status_code, stored.state, bytes(stored.body)) == (200, State.UNREADABLE, body)
+    assert f"character set “{charset[:40]}”" in stored.reason
+
+
+@pytest.mark.parametrize("charset", ["Shift-JIS", "EUC-JP", "gb18030", "big5", "UTF-16LE", "utf_32"])
+def test_the_usual_character_sets_are_read_however_they_are_written(push: Any, charset: str) -> None:
+    body = json.dumps(making.notification(making.item(text="日本")), ensure_ascii=False).encode(charset)
+    push(body, content_type=f'application/json; charset="{charset}"')
+    assert Notification.objects.get().state == State.RECEIVED
 
 
 def test_a_subscription_that_is_off_keeps_what_arrives_as_unmatched(push: Any, queued: Any) -> None:

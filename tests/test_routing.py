@@ -8,6 +8,7 @@ import pytest
 from integrations import routing
 from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
 from tests import making
+from tests.limits import within
 
 State = Notification.State
 
@@ -127,6 +128,20 @@ def test_a_declared_character_set_is_used_again_when_routing(mapping: Mapping) -
     )
     routing.route(notification.pk)
     assert "日本語" in Delivery.objects.get().request
+
+
+def test_a_character_set_that_is_none_is_not_tried_when_routing(mapping: Mapping) -> None:
+    notification = Notification.objects.create(
+        subscription=mapping.subscription,
+        event_key="k",
+        body=b'{"eventName": "\xff", "text": "' + b"-a" * 100_000 + b'"}',
+        headers={"Content-Type": "application/json; charset=punycode"},
+    )
+    with within(10):
+        routing.route(notification.pk)
+    notification.refresh_from_db()
+    assert notification.state == State.UNREADABLE
+    assert "“punycode”" in notification.reason
 
 
 def test_a_notification_that_cannot_be_stored_away_is_unreadable_and_not_met_for_ever(mapping: Mapping) -> None:

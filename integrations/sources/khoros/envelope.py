@@ -4,6 +4,7 @@ The envelope of the documented label-applied example: companyId, eventName, crea
 eventUuid, type, data. `uuid` is called `subscriptionUuid` in the rule-applied example; nothing here depends on it.
 """
 
+import encodings.aliases
 import hashlib
 import json
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from encodings import normalize_encoding
 from typing import Any
 
 from integrations.post import Unreadable, storable
@@ -31,6 +33,18 @@ OPENING = re.compile(rb'(\\*+)"')
 UNQUOTED = re.compile(rb"[^\s\[{,\]}][^,\]}\r\n]*+")
 LIST_GOES_ON = re.compile(rb"\s*+,?+\s*+")
 
+# The character sets that text comes in. Python knows further codecs: some take quadratic time, some are no character
+# sets at all.
+CHARSETS = {
+    "ascii", "big5", "big5hkscs", "cp932", "cp949", "cp950", "euc_jp", "euc_kr", "gb18030", "gb2312", "gbk", "johab",
+    "koi8_r", "koi8_u", "latin_1", "mac_cyrillic", "mac_greek", "mac_latin2", "mac_roman", "mac_turkish", "shift_jis",
+    "tis_620", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le", "utf_8", "utf_8_sig",
+    *(f"cp{number}" for number in (874, *range(1250, 1259))),
+    *(f"iso8859_{part}" for part in range(1, 17) if part != 12),
+}  # fmt: skip
+CODECS = {name: name for name in CHARSETS} | {
+    alias: codec for alias, codec in encodings.aliases.aliases.items() if codec in CHARSETS
+}
 
 # Our own test notifications bear such an eventUuid; only who knows the bearer token can send one.
 SELF_TEST_MARK = "casebridge-self-test-"
@@ -129,10 +143,22 @@ def _read_json(body: bytes, charset: str) -> Any:
         pass
     except ValueError as error:
         raise Unreadable(f"The body is not JSON: {error}.") from None
+    codec = _codec(charset) if charset else "latin-1"
+    if not codec:
+        raise Unreadable(f"The body is not UTF-8, and its character set “{storable(charset[:40])}” is not read here.")
     try:
-        return json.loads(body.decode(charset or "latin-1"))
-    except (ValueError, LookupError) as error:
+        return json.loads(body.decode(codec))
+    except ValueError as error:
         raise Unreadable(f"The body is neither UTF-8 nor JSON in its declared character set: {error}.") from None
+
+
+def _codec(charset: str) -> str:
+    """The name of the codec for a character set; empty for one that is not read here.
+
+    Unknown names are never looked up: each would be remembered for good.
+    """
+    name = normalize_encoding(charset.strip().lower()) if charset.isascii() else ""
+    return CODECS.get(name, "")
 
 
 def _kind(value: Any) -> str:
