@@ -7,6 +7,7 @@ the first and only counted; the queue has no part in the answer.
 import hashlib
 import hmac
 import json
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -51,11 +52,12 @@ def authenticate(address: str, authorization: str) -> Feed | None:
     """
     scheme, _, given = authorization.strip().partition(" ")
     given = given.strip() if scheme.casefold() == "bearer" else ""
-    feed, was_remembered = _feed_at(address)
+    wanted = _parsed(address)
+    feed, was_remembered = _feed_at(wanted)
     if not _accepts(feed, given) and was_remembered:
         # The token may have been changed a moment ago.
-        _remembered.pop(address, None)
-        feed, _ = _feed_at(address)
+        _forget(wanted)
+        feed, _ = _feed_at(wanted)
     return feed if _accepts(feed, given) else None
 
 
@@ -65,26 +67,49 @@ def _accepts(feed: Feed | None, given: str) -> bool:
 
 
 # Reading and decrypting a subscription costs as much as storing a notification, so each process remembers one for a
-# moment. Only what exists is remembered; what is switched off is looked at again when routing.
+# moment. Only what exists is remembered; what is switched off is looked at again when routing. By its uuid, as one
+# address can be written in many ways.
 REMEMBERED_SECONDS = 1.0
-_remembered: dict[str, tuple[float, Feed]] = {}
+MOST_REMEMBERED = 1000
+_remembered: dict[uuid.UUID, tuple[float, Feed]] = {}
+_remembering = threading.Lock()
 
 
-def _feed_at(address: str) -> tuple[Feed | None, bool]:
+def _parsed(address: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(address)
+    except ValueError:
+        return None
+
+
+def _feed_at(wanted: uuid.UUID | None) -> tuple[Feed | None, bool]:
     """The feed, and whether it was remembered instead of read."""
-    until, feed = _remembered.get(address, (0.0, None))
+    if wanted is None:
+        return None, False
+    until, feed = _remembered.get(wanted, (0.0, None))
     if feed is not None and until > time.monotonic():
         return feed, True
-    _remembered.pop(address, None)
-    try:
-        subscription = Subscription.objects.filter(uuid=uuid.UUID(address)).order_by().first()
-    except ValueError:
-        return None, False
+    _forget(wanted)
+    subscription = Subscription.objects.filter(uuid=wanted).order_by().first()
     if subscription is None:
         return None, False
     feed = Feed(subscription.pk, subscription.is_active, tuple(_accepted_tokens(subscription)))
-    _remembered[address] = (time.monotonic() + REMEMBERED_SECONDS, feed)
+    _remember(wanted, feed)
     return feed, False
+
+
+def _remember(wanted: uuid.UUID, feed: Feed) -> None:
+    with _remembering:
+        _remembered.pop(wanted, None)
+        _remembered[wanted] = (time.monotonic() + REMEMBERED_SECONDS, feed)
+        while len(_remembered) > MOST_REMEMBERED:
+            del _remembered[next(iter(_remembered))]
+
+
+def _forget(wanted: uuid.UUID | None) -> None:
+    with _remembering:
+        if wanted is not None:
+            _remembered.pop(wanted, None)
 
 
 def _accepted_tokens(subscription: Subscription) -> list[str]:

@@ -257,3 +257,24 @@ def test_a_feed_is_remembered_for_a_moment_and_never_a_stranger(push: Any, monke
     intake._remembered.clear()
     push()
     assert Notification.objects.filter(state=State.UNMATCHED).count() == 1
+
+
+def test_however_an_address_is_written_its_feed_is_remembered_once(
+    push: Any, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 60.0)
+    intake._remembered.clear()
+    address = str(subscription.uuid)
+    for written in (address, address.upper(), address.replace("-", ""), f"{{{address}}}", f"urn:uuid:{address}"):
+        assert push(address=written).status_code == 200
+    assert len(intake._remembered) == 1
+
+
+def test_only_so_many_feeds_are_remembered_and_the_oldest_go(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 60.0)
+    monkeypatch.setattr(intake, "MOST_REMEMBERED", 3)
+    intake._remembered.clear()
+    feeds = [making.subscription(label=f"Label {number}") for number in range(5)]
+    for feed in feeds:
+        assert push(address=str(feed.uuid)).status_code == 200
+    assert list(intake._remembered) == [feed.uuid for feed in feeds[2:]]
