@@ -14,6 +14,9 @@ PLACEHOLDER = re.compile(r"\{\{\s*([a-z_]+)\s*((?:\|[^{}|]*)*)\}\}")
 ALMOST = re.compile(r"(?<!\{)\{\s*([A-Za-z_][\w.]*)\s*\}(?!\})")
 SMALL_NUMBER = re.compile(r"[0-9]{1,6}")
 LONGEST_OUTPUT = 200_000
+# So many times the longest output: more than any template needs, and an end to what a hostile one can ask for.
+MOST_READ_BY_FILTERS = 10
+LONGEST_QUOTED = 60
 
 # name -> what it stands for; the words of the help text.
 PLACEHOLDERS = {
@@ -74,6 +77,7 @@ FILTERS: dict[str, tuple[Callable[[str, str], str], bool, str]] = {
     "default": (lambda value, argument: value or argument, True, "text to use when there is none"),
     "date": (lambda value, argument: _date(value, argument) if value else "", True, "a time as %d.%m.%Y %H:%M"),
 }
+READ_ALL = {"oneline", "upper", "lower"}
 
 
 def check_template(template: str) -> None:
@@ -88,17 +92,22 @@ def check_template(template: str) -> None:
             "them all."
         )
     if almost := ALMOST.search(template):
-        name = almost[1]
+        name = almost[1][:LONGEST_QUOTED]
         hint = f"Write {{{{ {name} }}}}" if name in PLACEHOLDERS else f"There is no placeholder “{name}”"
-        raise TemplateError(f"“{almost[0]}” would be sent as it stands. {hint}; placeholders have two braces.")
+        raise TemplateError(
+            f"“{almost[0][:LONGEST_QUOTED]}” would be sent as it stands. {hint}; placeholders have two braces."
+        )
 
 
 def _check_placeholder(name: str, filters: list[tuple[str, str | None]]) -> None:
     if name not in PLACEHOLDERS:
-        raise TemplateError(f"There is no placeholder “{name}”. The known ones are: {', '.join(PLACEHOLDERS)}.")
+        raise TemplateError(
+            f"There is no placeholder “{name[:LONGEST_QUOTED]}”. The known ones are: {', '.join(PLACEHOLDERS)}."
+        )
     for filter_name, argument in filters:
         if filter_name not in FILTERS:
-            raise TemplateError(f"There is no filter “{filter_name}”. The known ones are: {', '.join(FILTERS)}.")
+            quoted = filter_name[:LONGEST_QUOTED]
+            raise TemplateError(f"There is no filter “{quoted}”. The known ones are: {', '.join(FILTERS)}.")
         if FILTERS[filter_name][1] and argument is None:
             raise TemplateError(
                 f"The filter “{filter_name}” needs an argument, like {{{{ {name}|{filter_name}:80 }}}}."
@@ -117,31 +126,63 @@ def _filters_of(raw: str) -> list[tuple[str, str | None]]:
     return filters
 
 
-def render(template: str, values: Mapping[str, Value]) -> str:
-    """The template with every placeholder replaced once. Expects a template that `check_template` accepts.
+def render(template: str, values: Mapping[str, Value], most: int = LONGEST_OUTPUT) -> str:
+    """The template with every placeholder replaced once, `most` characters of it at most.
 
-    Raises TemplateError otherwise: a stored template may have been made for another version's placeholders.
+    Expects a template that `check_template` accepts. Raises TemplateError otherwise: a stored template may have been
+    made for another version's placeholders.
     """
     check_template(template)
-    lines = [line for raw in template.splitlines() if (line := _render_line(raw, values)) is not None]
-    return "\n".join(lines)[:LONGEST_OUTPUT]
+    rendering = _Rendering(values, most)
+    lines: list[str] = []
+    for raw in template.splitlines():
+        if rendering.is_full:
+            break
+        if (line := rendering.line(raw)) is not None:
+            lines.append(line)
+    return "\n".join(lines)[:most]
 
 
-def _render_line(line: str, values: Mapping[str, Value]) -> str | None:
-    inserted: list[str] = []
-    room = LONGEST_OUTPUT
+class _Rendering:
+    """What all placeholders of one output may still insert together, and what their filters may still read."""
 
-    def replace(found: re.Match[str]) -> str:
-        nonlocal room
-        text = _plain(values.get(found[1]))[:room]
-        room -= len(text)
-        for name, argument in _filters_of(found[2]):
-            text = FILTERS[name][0](text, argument or "")
-        inserted.append(text)
+    def __init__(self, values: Mapping[str, Value], most: int) -> None:
+        self._values = values
+        self._most = most
+        self._room = most
+        self._readable = MOST_READ_BY_FILTERS * most
+
+    @property
+    def is_full(self) -> bool:
+        return self._room <= 0
+
+    def line(self, raw: str) -> str | None:
+        """None where all its placeholders are empty."""
+        inserted: list[str] = []
+
+        def replace(found: re.Match[str]) -> str:
+            inserted.append(self._inserted(found[1], _filters_of(found[2])))
+            return inserted[-1]
+
+        rendered = PLACEHOLDER.sub(replace, raw)
+        return None if inserted and not any(inserted) else rendered
+
+    def _inserted(self, name: str, filters: list[tuple[str, str | None]]) -> str:
+        if self.is_full:
+            return ""
+        text = _plain(self._values.get(name))[: self._most]
+        for filter_name, argument in filters:
+            text = self._filtered(text, filter_name, argument or "")
+        text = text[: self._room]
+        self._room -= len(text)
         return text
 
-    rendered = PLACEHOLDER.sub(replace, line)
-    return None if inserted and not any(inserted) else rendered
+    def _filtered(self, text: str, name: str, argument: str) -> str:
+        """Filters that read the whole text share what may be read; a letter may become several."""
+        if name in READ_ALL:
+            text = text[: self._readable]
+            self._readable -= len(text)
+        return FILTERS[name][0](text, argument)[: self._most]
 
 
 def _plain(value: Value) -> str:

@@ -1,6 +1,7 @@
 """From a post and a mapping's settings to the ticket's bytes."""
 
 import json
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from integrations.destinations.base import Context
 from integrations.destinations.zendesk import ticket
 from integrations.post import Post
-from integrations.templating import TemplateError, Value, check_template, render
+from integrations.templating import LONGEST_OUTPUT, TemplateError, Value, check_template, render
+from tests.limits import within
 
 CONTEXT = Context(
     label="CreateCase",
@@ -169,3 +171,59 @@ def test_filters_do_what_their_help_says(template: str, rendered: str) -> None:
 def test_templates_that_cannot_be_rendered_are_refused(template: str) -> None:
     with pytest.raises(TemplateError):
         check_template(template)
+
+
+LONG = "ß é\n" * (LONGEST_OUTPUT // 4)
+
+
+def peak_of(template: str, text: str) -> tuple[int, str]:
+    """Bytes at the most, and the output."""
+    tracemalloc.start()
+    try:
+        output = render(template, {"text": text})
+        return tracemalloc.get_traced_memory()[1], output
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("line", ["{{ text }}\n", "{{ text }}", "{{ text|upper }}\n", "{{ text|lower|upper }} x\n"])
+def test_all_lines_of_a_template_share_one_bound(line: str) -> None:
+    peak, output = peak_of(line * 300, LONG)
+    assert len(output) == LONGEST_OUTPUT
+    assert peak < 30 * LONGEST_OUTPUT
+
+
+@pytest.mark.parametrize("line", ["{{ text|oneline|short:1 }}", "{{ text" + "|oneline" * 2400 + " }}"])
+def test_filters_read_no_more_than_a_bound_however_often_they_are_named(line: str) -> None:
+    template = "\n".join([line] * (19_800 // len(line)))
+    with within(5):
+        assert len(render(template, {"text": "é " * (LONGEST_OUTPUT // 2)})) <= LONGEST_OUTPUT
+
+
+def test_a_long_text_leaves_room_for_what_is_cut_short() -> None:
+    values: dict[str, Value] = {"text": LONG, "author": "Ann"}
+    assert render("{{ text|oneline|short:8 }} {{ text|short:2 }} {{ author }}", values) == "ß é ß é… ß… Ann"
+
+
+def test_what_is_behind_the_bound_is_left_out_and_what_is_before_it_stays() -> None:
+    output = render("first\n{{ text }}\nlast {{ author }}", {"text": "x" * LONGEST_OUTPUT, "author": "Ann"})
+    assert output.startswith("first\nxxx")
+    assert "last" not in output
+
+
+def test_many_tags_of_a_long_text_stay_short() -> None:
+    with within(5):
+        tags = built({"tags": [f"{{{{ text }}}}{number}" for number in range(200)]}, text="ab!" * 70_000)["tags"]
+    assert all(len(tag) <= 80 for tag in tags)
+
+
+def test_custom_fields_that_are_too_long_together_are_left_out_with_a_remark() -> None:
+    settings = {"custom_fields": [{"id": number, "value": "{{ text }}"} for number in range(1, 1800)]}
+    settings["custom_fields"].insert(0, {"id": 9999, "value": ["{{ text }}"] * 1800})
+    settings["custom_fields"].append({"id": 8888, "value": True})
+    with within(20):
+        whole = built(settings, text=LONG)
+        remarks = ticket.remarks(post(text=LONG), CONTEXT, settings)
+    assert sum(len(str(field["value"])) for field in whole["custom_fields"]) <= 500_100
+    assert {1, 8888} <= {field["id"] for field in whole["custom_fields"]}
+    assert "The custom field 9999 was left out: all fields together would be longer than 500,000 characters." in remarks

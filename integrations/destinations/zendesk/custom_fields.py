@@ -15,6 +15,8 @@ from integrations.destinations.zendesk.text import disarmed
 from integrations.templating import PLACEHOLDER, Value, render
 
 LONGEST_FIELD = 5_000
+# Of all fields of a ticket together.
+LONGEST_TOGETHER = 500_000
 NUMBERS = {
     "integer": re.compile(r"[+-]?[0-9]+"),
     "decimal": re.compile(r"[+-]?(?:[0-9]++(?:[.,][0-9]+)?|[.,][0-9]+)"),
@@ -28,14 +30,19 @@ def fitting_custom_fields(
 
     Raises templating.TemplateError.
     """
-    fitting, remarks = [], []
+    fitting, remarks, room = [], [], LONGEST_TOGETHER
     for field in fields:
         value = rendered(field["value"], values)
         kind = str(field.get("type") or "")
-        if kind and (why := why_unfit(value, kind, str(field.get("regexp") or ""))):
+        length = _length(value)
+        why = why_unfit(value, kind, str(field.get("regexp") or "")) if kind else ""
+        if length > room:
+            why = f"all fields together would be longer than {LONGEST_TOGETHER:,} characters"
+        if why:
             title = (titles or {}).get(int(field["id"]), str(field["id"]))
             remarks.append(f"The custom field {title} was left out: {why}.")
         else:
+            room -= length
             fitting.append({"id": int(field["id"]), "value": _as_sent(value, kind)})
     return fitting, remarks
 
@@ -46,7 +53,11 @@ def rendered(value: Any, values: Mapping[str, Value]) -> Any:
         return [rendered(item, values) for item in value]
     if isinstance(value, bool):
         return value
-    return disarmed(render(str(value), values))[:LONGEST_FIELD]
+    return disarmed(render(str(value), values, LONGEST_FIELD))[:LONGEST_FIELD]
+
+
+def _length(value: Any) -> int:
+    return 0 if isinstance(value, bool) else len(value) if isinstance(value, str) else sum(map(len, value))
 
 
 def why_unfit(value: Any, kind: str, regexp: str = "") -> str:

@@ -21,6 +21,8 @@ from integrations.templating import Value, render
 LONGEST_SUBJECT = 150
 LONGEST_COMMENT_BYTES = 60_000
 LONGEST_TAG = 80
+# What a tag is made of: it shrinks where blanks and signs become one underscore.
+LONGEST_RAW_TAG = 1000
 LONGEST_EXTERNAL_ID = 250
 TEST_SUBJECT = "[Test] "
 TEST_TAG = "casebridge_test"
@@ -203,7 +205,7 @@ def cut_comment(text: str, where_the_whole_is: str) -> str:
 
 
 def _tags(templates: list[str], values: Mapping[str, Value]) -> list[str]:
-    tags = (normalised_tag(render(template, values)) for template in templates)
+    tags = (normalised_tag(render(template, values, LONGEST_RAW_TAG)) for template in templates)
     return list(dict.fromkeys(tag for tag in tags if tag))
 
 
