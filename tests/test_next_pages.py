@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from integrations.destinations.base import Credentials, Outgoing
+from integrations.destinations.base import Credentials
 from integrations.destinations.zendesk import comments, jobs, schema, webhooks
 from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
 from integrations.http import Failure, Line
@@ -87,9 +87,8 @@ LEADING_AWAY = ["@{}/x", "//{}/x", "http://{}/x", ":443@{}/x", "\\@{}/x"]
 
 
 def read_comments(line: Line) -> None:
-    outgoing = Outgoing("{}", "external", "key", action="append", target="1")
     with pytest.raises(LeadsElsewhere) as told:
-        comments.is_there(line, outgoing, SIGNED_IN)
+        comments.find(line, "1", "external", SIGNED_IN)
     assert told.value.look_up_next
 
 
