@@ -345,6 +345,31 @@ def test_a_refused_sign_in_pauses_until_a_person_acts(
     assert sweep()["deliver"] == []
 
 
+@pytest.mark.parametrize("is_oauth", [False, True])
+def test_a_redirect_pauses_the_connection_until_its_address_is_corrected(
+    sandbox: StandIn, mapping: Mapping, work: Work, is_oauth: bool
+) -> None:
+    if is_oauth:
+        use_oauth(mapping, sandbox)
+    rows = [new_delivery(mapping), new_delivery(mapping)]
+    sandbox.add_fault("redirect", headers={"Location": "https://renamed.zendesk.com/"})
+    work()
+    work()
+    connection = Connection.objects.get(pk=mapping.connection_id)
+    assert (connection.paused_at is None, connection.paused_until) == (False, None)
+    assert "https://renamed.zendesk.com/" in connection.pause_reason
+    assert "Correct the address of the connection" in connection.pause_reason
+    for row in rows:
+        row.refresh_from_db()
+        assert (row.state, row.tries) == (State.PENDING, 0)
+    assert len(sandbox.calls()) == 1
+
+    sandbox.clear_faults()
+    pausing.resume(Connection.objects.all())
+    work()
+    assert len(tickets(sandbox)) == 2
+
+
 def test_oauth_fetches_one_token_for_many_tickets(sandbox: StandIn, mapping: Mapping, work: Work) -> None:
     use_oauth(mapping, sandbox)
     for _ in range(3):

@@ -88,11 +88,31 @@ def test_every_other_4xx_is_a_definite_refusal(status: int, body: bytes) -> None
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed_and_names_the_settings(status: int) -> None:
-    failure = meaning(reply(status, location="https://elsewhere.example.com/"))
-    assert failure.permanent
-    assert "Correct the address" in failure.told
-    assert "elsewhere.example.com" in failure.detail
+def test_a_redirect_is_a_wrong_address_and_pauses_the_connection(status: int) -> None:
+    failure = meaning(reply(status, b"<html>moved</html>", location="https://elsewhere.example.com/"))
+    assert (failure.permanent, failure.pauses, failure.pause_seconds) == (True, True, None)
+    assert f"({status}, to https://elsewhere.example.com/)" in failure.words
+    assert "Correct the address of the connection, then resume it." in failure.told
+    assert failure.remedy_at == "connection"
+
+
+def test_a_redirect_that_names_no_address_is_put_into_words_all_the_same() -> None:
+    assert "(302)" in meaning(reply(302)).words
+
+
+@pytest.mark.parametrize("read", [answers.read_token_failure, answers.read_refresh_failure])
+def test_a_redirected_token_request_is_a_wrong_address(read: Any) -> None:
+    failure = read(reply(301, b"You are being redirected", location="https://elsewhere.example.com/"))
+    assert (failure.permanent, failure.pauses) == (True, True)
+    assert "https://elsewhere.example.com/" in failure.words
+    assert "OAuth client" not in failure.told
+
+
+def test_a_redirected_code_is_a_wrong_address_and_no_wrong_redirect_url() -> None:
+    answer = reply(302, b"You are being redirected", location="https://elsewhere.example.com/")
+    failure = answers.read_code_failure(answer, "https://portal.example.com/consent/")
+    assert "https://elsewhere.example.com/" in failure.words
+    assert "redirect URL" not in failure.told
 
 
 @pytest.mark.parametrize("status", [408, 425, 409])

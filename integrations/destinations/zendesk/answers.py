@@ -16,6 +16,7 @@ from integrations.http import LONGEST_WAIT_SECONDS, Failure, Reply
 LONGEST_DETAIL = 1500
 LONGEST_NUMBER = 19  # ids are 64-bit integers
 LONGEST_CAUSE = 250
+LONGEST_ADDRESS = 200
 # Limits that are documented as so many a minute: look-ups by external id, changes of tickets.
 LIMITS_A_MINUTE = {"look-up", "updates"}
 LONGEST_MINUTE_SECONDS = 75
@@ -124,15 +125,8 @@ def failure(reply: Reply) -> Failure:
 
 
 def _by_status(reply: Reply) -> Failure:
-    if 300 <= reply.status < 400:
-        where = reply.headers.get("location", "")[:200]
-        return Failure(
-            "Zendesk answered that its address has changed, and sign-in data is not sent after a redirect.",
-            f"Redirect ({reply.status}) to {where}" if where else "",
-            permanent=True,
-            remedy="Correct the address of the connection, then retry.",
-            remedy_at="connection",
-        )
+    if is_redirect(reply):
+        return _elsewhere(reply)
     if reply.status == 401:
         return _unauthorized(reply)
     if reply.status == 403:
@@ -157,6 +151,23 @@ def _by_status(reply: Reply) -> Failure:
     if reply.status == 422:
         return _invalid(reply)
     return _other_refusal(reply)
+
+
+def is_redirect(reply: Reply) -> bool:
+    return 300 <= reply.status < 400
+
+
+def _elsewhere(reply: Reply) -> Failure:
+    where = reply.headers.get("location", "")[:LONGEST_ADDRESS]
+    told = f"{reply.status}, to {where}" if where else f"{reply.status}"
+    return Failure(
+        f"Zendesk answers that it is to be found elsewhere ({told}): the connection's address is wrong or was changed. "
+        "Sign-in data is not sent after a redirect.",
+        permanent=True,
+        pauses=True,
+        remedy="Correct the address of the connection, then resume it.",
+        remedy_at="connection",
+    )
 
 
 def _unauthorized(reply: Reply) -> Failure:
@@ -373,7 +384,8 @@ def read_token_failure(reply: Reply) -> Failure:
         found = failure(reply)
         found.is_uncertain = False
         return found
-    if reply.status == 404 and "no help desk at" in reply.text[:5000].lower():
+    is_wrong_address = reply.status == 404 and "no help desk at" in reply.text[:5000].lower()
+    if is_wrong_address or is_redirect(reply):
         return failure(reply)
     if error_code(reply) == "invalid_scope":
         return Failure(
@@ -415,7 +427,7 @@ def read_refresh_failure(reply: Reply) -> Failure:
 def read_code_failure(reply: Reply, redirect_uri: str) -> Failure:
     """What it means when Zendesk does not take the code that its own page just handed out."""
     own = own_words(reply)
-    if reply.status < 500 and "redirect" in own.lower():
+    if 400 <= reply.status < 500 and "redirect" in own.lower():
         words = (
             f"Zendesk knows another redirect address for this OAuth client. Enter {redirect_uri} as its redirect URL "
             "in Zendesk's Admin Center, then connect again."
