@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from integrations import connection_test, connections, database_time
@@ -116,11 +117,32 @@ def accept_code(connection: Connection, code: str) -> None:
 
 def resume_if_an_answer_paused(connection: Connection) -> bool:
     """A person's pause is that person's to end."""
-    paused = Connection.objects.filter(pk=connection.pk, paused_at__isnull=False, paused_by="")
+    return _resume(Connection.objects.filter(pk=connection.pk, paused_at__isnull=False, paused_by=""))
+
+
+def _resume(paused: QuerySet[Connection]) -> bool:
     if not paused.exists():
         return False
     connections.resume(paused)
     return True
+
+
+# --- Testing ---------------------------------------------------------------------------------------------------------
+
+
+def test_and_resume(connection: Connection) -> tuple[list[Check], bool]:
+    """Tests what is stored. When all is well, a pause that waits for a person is over, and True is told.
+
+    Only a pause that an answer began, and only of the sign-in that was tested: it may have been changed meanwhile.
+    """
+    checks = connection_test.carry_out(connection)
+    if connection.paused_at is None or not connection_test.is_good(checks):
+        return checks, False
+    paused = Connection.objects.filter(
+        pk=connection.pk, paused_at=connection.paused_at, paused_until__isnull=True, paused_by="",
+        settings=connection.settings, secrets=connection.secrets,
+    )  # fmt: skip
+    return checks, _resume(paused)
 
 
 # --- From an API token to an OAuth client ----------------------------------------------------------------------------

@@ -35,8 +35,12 @@ def carry_out(connection: Connection) -> list[Check]:
     note_last(connection, heard)
     checks += clock_checks(connection.clock_ahead_seconds)
     keep(connection, checks)
-    log.info("connection tested", connection_id=connection.pk, is_good=all(check.ok is not False for check in checks))
+    log.info("connection tested", connection_id=connection.pk, is_good=is_good(checks))
     return checks
+
+
+def is_good(checks: list[Check]) -> bool:
+    return all(check.ok is not False for check in checks)
 
 
 def keep(connection: Connection, checks: list[Check]) -> None:
@@ -104,7 +108,7 @@ class Trial:
 
     @property
     def is_good(self) -> bool:
-        return all(check.ok is not False for check in self.checks)
+        return is_good(self.checks)
 
 
 def try_out(destination: Destination, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> Trial:

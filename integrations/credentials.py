@@ -88,14 +88,17 @@ def _readable_secrets(connection: Connection) -> dict[str, str]:
 
 
 def unreadable(connection: Connection) -> Failure:
-    words = f"The secrets of the connection “{connection.name}” {UnreadableSecret.words} on the connection's page."
+    words = (
+        f"The secrets of the connection “{connection.name}” {UnreadableSecret.words} on the connection's page and "
+        "save: it resumes when the test passes."
+    )
     return Failure(words, permanent=True, pauses=True)
 
 
 def not_connected(connection: Connection) -> Failure:
     words = (
         f"Nobody has consented in Zendesk for the connection “{connection.name}” yet, or the consent has ended. Open "
-        "its page and press “Connect to Zendesk”; it goes on by itself after that."
+        "its page and press “Connect to Zendesk”: it resumes after that."
     )
     return Failure(words, permanent=True, pauses=True)
 

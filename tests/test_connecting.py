@@ -612,7 +612,8 @@ def test_a_stored_connection_without_scopes_keeps_its_token_when_it_is_saved(adm
     connection = making.oauth_connection(sandbox.url)
     assert "scopes" not in connection.settings
     before = signed_in_by(connection)
-    Connection.objects.update(paused_at=Now(), pause_reason="An answer's reason")
+    until = seconds_from_now(600)
+    Connection.objects.update(paused_at=Now(), paused_until=until, pause_reason="An answer's reason")
     save(admin, f"connection/{connection.pk}/change/", name="Renamed")
     connection.refresh_from_db()
     assert connection.settings["scopes"] == "read write"
@@ -661,6 +662,93 @@ def test_deliveries_wait_while_a_sign_in_is_wrong_and_go_on_when_a_good_one_is_s
     delivery.refresh_from_db()
     assert delivery.state == State.DELIVERED
     assert len(sandbox.tickets()) == 1
+
+
+# --- A pause ends when a test passes ---------------------------------------------------------------------------------
+
+RESUMED = "The test passed, so the connection was resumed: what waited goes on now."
+REFUSED = "Zendesk did not accept the sign-in (401)."
+
+
+def press_test(admin: Client, connection: Connection) -> str:
+    return act(admin, "connection", "test_connection", connection, _from_page="1")
+
+
+def save_as_it_is(admin: Client, connection: Connection) -> str:
+    return str(save(admin, f"connection/{connection.pk}/change/").content.decode())
+
+
+@pytest.mark.parametrize("way", [press_test, save_as_it_is])
+def test_a_test_that_passes_ends_a_pause_that_an_answer_began(
+    admin: Client, connection: Connection, subscription: Any, sandbox: StandIn, work: Any, way: Any
+) -> None:
+    new_delivery(subscription, connection)
+    sandbox.change_oauth(api_tokens=False)
+    work()
+    connection.refresh_from_db()
+    assert "it resumes when the test passes" in connection.pause_reason
+    assert RESUMED not in way(admin, connection)
+    connection.refresh_from_db()
+    assert connection.paused_at
+    sandbox.change_oauth(api_tokens=True)
+    assert RESUMED in way(admin, connection)
+    connection.refresh_from_db()
+    assert (connection.paused_at, connection.pause_reason) == (None, "")
+    work()
+    assert len(sandbox.tickets()) == 1
+    assert LogEntry.objects.filter(object_id=str(connection.pk), change_message__contains="its test passed").exists()
+
+
+@pytest.mark.parametrize("way", [press_test, save_as_it_is])
+def test_a_test_that_passes_leaves_a_persons_pause_and_a_timed_one(
+    admin: Client, connection: Connection, way: Any
+) -> None:
+    rows = Connection.objects.all()
+    for seconds, by in ((None, "someone"), (600, "")):
+        connections.pause(rows, "A reason", seconds, by=by)
+        assert RESUMED not in way(admin, connection)
+        connection.refresh_from_db()
+        assert connection.is_paused(database_time.now())
+        connections.resume(rows)
+
+
+def test_a_sign_in_changed_during_its_test_is_not_resumed_by_it(
+    account: Account, consented: Connection, sandbox: StandIn
+) -> None:
+    connections.pause(Connection.objects.all(), REFUSED, None)
+    consented.refresh_from_db()
+    sandbox.add_fault("delay", path="/api/v2/groups", seconds=1.0, times=1)
+    found: list[Any] = []
+    testing = in_thread(lambda: found.append(connecting.test_and_resume(consented)))
+    wait_for(lambda: any("groups" in call.path for call in sandbox.calls()) or bool(account.refreshes()))
+    Connection.objects.update(secrets=Secret.of(json.dumps({"client_secret": "another"})))
+    testing.join()
+    ((checks, is_resumed),) = found
+    assert not is_resumed
+    assert checks
+    assert Connection.objects.get().paused_at
+
+
+def test_the_words_of_a_pause_carry_the_button_that_ends_it(admin: Client, connection: Connection) -> None:
+    connections.pause(Connection.objects.all(), REFUSED, None)
+    html = page(admin, f"connection/{connection.pk}/change/")
+    notice = html.partition(REFUSED)[2].partition("</div>")[0]
+    assert '<input type="hidden" name="action" value="resume">' in notice
+    assert "goes on when a test of it passes" in html
+    assert "Open it and press “Resume”" in page(admin, "connection/")
+    act(admin, "connection", "resume", connection, _from_page="1")
+    connection.refresh_from_db()
+    assert connection.paused_at is None
+
+
+def test_someone_who_may_only_look_reads_of_a_pause_without_the_button(client: Client, connection: Connection) -> None:
+    connections.pause(Connection.objects.all(), REFUSED, None)
+    looker = User.objects.create_user("looker", password="a long password", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_connection"))
+    client.force_login(looker)
+    html = page(client, f"connection/{connection.pk}/change/")
+    assert REFUSED in html
+    assert 'value="resume"' not in html
 
 
 # --- Another address -------------------------------------------------------------------------------------------------

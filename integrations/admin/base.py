@@ -85,8 +85,8 @@ class PortalAdmin(ModelAdmin):
     change_form_outer_before_template: str | None = "admin/integrations/notices.html"
     change_form_outer_after_template: str | None = "admin/integrations/buttons.html"
 
-    def notices(self, request: HttpRequest, obj: Any) -> list[tuple[str, str]]:
-        """("warning" or "info" or "error", sentence) to show on the page of an object."""
+    def notices(self, request: HttpRequest, obj: Any) -> Sequence[tuple[str, ...]]:
+        """("warning" or "info" or "error", sentence) to show on the page of an object; a third names its button."""
         return []
 
     def buttons(self, request: HttpRequest, obj: Any) -> list[str]:
@@ -120,7 +120,7 @@ class PortalAdmin(ModelAdmin):
             allowed = self.get_actions(request)
             offered = [name for name in self.buttons(request, obj) if name in allowed]
             context |= {
-                "notices": self.notices(request, obj),
+                "notices": [_with_button(notice, allowed) for notice in self.notices(request, obj)],
                 "page_buttons": [(name, allowed[name][2]) for name in offered],
                 "actions_url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
                 "page_links": self.links(request, obj),
@@ -156,6 +156,12 @@ class PortalAdmin(ModelAdmin):
             if field is not None and hasattr(field.widget, name):
                 setattr(field.widget, name, False)
         return field
+
+
+def _with_button(notice: tuple[str, ...], allowed: dict[str, Any]) -> tuple[str, str, tuple[str, str] | None]:
+    """The notice with its action as (name, words), where there is one that this person may use."""
+    level, sentence, *action = notice
+    return level, sentence, next(((name, allowed[name][2]) for name in action if name in allowed), None)
 
 
 def themed(form_class: type[forms.BaseForm]) -> None:

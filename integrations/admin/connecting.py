@@ -14,7 +14,7 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 
-from integrations import connecting, connection_test, telling
+from integrations import connecting, telling
 from integrations.addresses import NoPublicAddress
 from integrations.admin.base import ConfigurationAdmin, note_action, themed
 from integrations.connecting import Consent, NotConnected
@@ -134,7 +134,12 @@ class ConnectingAdmin(ConfigurationAdmin):
         transaction.on_commit(test, robust=True)
 
     def _test(self, request: HttpRequest, connection: Connection) -> None:
-        self._tell(request, connection_test.carry_out(connection))
+        checks, is_resumed = connecting.test_and_resume(connection)
+        self._tell(request, checks)
+        if is_resumed:
+            note_action(request, Connection, [connection.pk], "Resumed, as its test passed")
+            words = "The test passed, so the connection was resumed: what waited goes on now."
+            self.message_user(request, words, messages.SUCCESS)
 
     def _tell(self, request: HttpRequest, checks: list[Check]) -> None:
         """What is well in one message, what is not in one each."""

@@ -149,7 +149,8 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     @admin.display(description="Why it is paused")
     def pause_words(self, connection: Connection) -> str:
         if connection.is_paused(database_time.now()):
-            return telling.beginning(connection.pause_reason, 140)
+            hint = "" if connection.paused_until else " Open it and press “Resume”, or tick it and choose that action."
+            return f"{telling.beginning(connection.pause_reason, 140)}{hint}"
         return telling.beginning(connection.breaker_reason, 140) or "–"
 
     @admin.display(description="Health")
@@ -160,9 +161,16 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
             if connection.breaker_opened_at is not None:
                 return "Not reached: see the breaker below."
             return "Not connected yet." if self._lacks_consent(connection) else "Sending."
-        until = connection.paused_until
-        ends = f"goes on by itself at {telling.moment(until)}" if until else "waits for a person to resume it"
+        ends = self._end_of_pause(connection)
         return f"Paused since {telling.moment(connection.paused_at)}; {ends}. {connection.pause_reason}"
+
+    @staticmethod
+    def _end_of_pause(connection: Connection) -> str:
+        if connection.paused_until:
+            return f"goes on by itself at {telling.moment(connection.paused_until)}"
+        if connection.paused_by:
+            return "waits for a person to resume it"
+        return "goes on when a test of it passes, or when a person resumes it"
 
     @admin.display(description="Settings")
     def settings_words(self, connection: Connection) -> str:
@@ -172,15 +180,15 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     def secrets_words(self, connection: Connection) -> str:
         return self.secret_words(connection.secrets, connection)
 
-    def notices(self, request: HttpRequest, obj: Connection) -> list[tuple[str, str]]:
-        found = self.environment_notices(obj)
+    def notices(self, request: HttpRequest, obj: Connection) -> list[tuple[str, ...]]:
+        found: list[tuple[str, ...]] = [*self.environment_notices(obj)]
         if obj.secrets and not obj.secrets.is_readable:
             found.append(("error", f"The stored secrets {UnreadableSecret.words}."))
         if obj.is_active and obj.is_paused(database_time.now()):
-            found.append(("error", self.health_words(obj)))
+            found.append(("error", self.health_words(obj), "resume"))
         elif obj.is_active and obj.breaker_opened_at is not None:
             found.append(("error", f"Breaker: {self.breaker_words(obj)}"))
-        return found + self.sign_in_notices(obj)
+        return [*found, *self.sign_in_notices(obj)]
 
     def buttons(self, request: HttpRequest, obj: Connection) -> list[str]:
         paused = obj.is_paused(database_time.now())

@@ -178,8 +178,8 @@ def _unauthorized(reply: Reply) -> Failure:
             permanent=True,
             pauses=True,
             renew_token=True,
-            remedy="Enter valid credentials on the connection, or connect to Zendesk again there; it resumes by itself "
-            "after that.",
+            remedy="Enter valid credentials on the connection and save: it resumes when the test passes. Where a "
+            "person consented, connect to Zendesk again there: it resumes after that.",
             remedy_at="connection",
         )
     return Failure(
@@ -188,7 +188,7 @@ def _unauthorized(reply: Reply) -> Failure:
         permanent=True,
         pauses=True,
         renew_token=True,
-        remedy="Enter valid credentials on the connection; it resumes by itself when they are saved.",
+        remedy="Enter valid credentials on the connection and save: it resumes when the test passes.",
         remedy_at="connection",
     )
 
@@ -199,8 +199,8 @@ def _forbidden(reply: Reply) -> Failure:
             "The connection's token lacks a scope (403).",
             permanent=True,
             pauses=True,
-            remedy="Enter the scopes read write on the connection and save; its test tells which scope is missing. "
-            "Then press “Resume”.",
+            remedy="Enter the scopes read write on the connection and save: it resumes when the test passes, and the "
+            "test tells which scope is missing. Where a person consented, connect to Zendesk again after that.",
             remedy_at="connection",
         )
     return Failure(
@@ -217,7 +217,8 @@ def _not_found(reply: Reply) -> Failure:
             "There is no Zendesk account at this address (404): the subdomain is wrong or the account is gone.",
             permanent=True,
             pauses=True,
-            remedy="Correct the address of the connection, then resume it.",
+            remedy="Correct the address on the connection, enter its secrets again and save: it resumes when the test "
+            "passes.",
             remedy_at="connection",
         )
     if error_code(reply) == "RecordNotFound":
@@ -390,7 +391,7 @@ def read_token_failure(reply: Reply) -> Failure:
     if error_code(reply) == "invalid_scope":
         return Failure(
             f"Zendesk does not grant the scopes asked for (answer {reply.status}). Correct the scopes on the "
-            "connection, usually read write; it resumes by itself when they are saved.",
+            "connection, usually read write, and save: it resumes when the test passes.",
             own_words(reply),
             permanent=True,
             pauses=True,
@@ -403,7 +404,7 @@ def read_token_failure(reply: Reply) -> Failure:
         permanent=True,
         pauses=True,
         status=reply.status,
-        remedy="Correct it on the connection; it resumes by itself when it is saved.",
+        remedy="Correct it on the connection and save: it resumes when the test passes.",
         remedy_at="connection",
         cause="The OAuth client is not accepted",
     )
@@ -416,7 +417,7 @@ def read_refresh_failure(reply: Reply) -> Failure:
     return Failure(
         f"Zendesk no longer accepts the consent given for this connection (answer {reply.status}): it was revoked "
         "there, was not used for too long, or its last renewal was lost. Connect to Zendesk again, with the button on "
-        "the connection's page; it goes on by itself after that.",
+        "the connection's page: it resumes after that.",
         own_words(reply),
         permanent=True,
         pauses=True,
