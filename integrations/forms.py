@@ -27,6 +27,8 @@ from integrations.sources.khoros.token import expiry
 from integrations.stored_secrets import change_secrets, forget_secrets, forget_tokens, read_secrets
 
 SHORTEST_BEARER_TOKEN = 16
+# Further back than a few thousand years there is no date to compare with.
+LONGEST_TIMES = {"silence_hours": 8784, "ticket_target_minutes": 527_040, "solve_target_minutes": 527_040}
 KEEP = "Leave empty to keep what is stored."
 ADDRESS_CHANGED = (
     "The address changed: enter it again, stored secrets are only sent to the address they were entered for."
@@ -48,13 +50,13 @@ class CompanyForm(forms.ModelForm):
 
     def clean_initiatives(self) -> str:
         numbers = [part.strip() for part in self.cleaned_data["initiatives"].split(",") if part.strip()]
-        if not all(number.isdigit() for number in numbers):
+        if not all(number.isascii() and number.isdigit() for number in numbers):
             raise ValidationError("Enter numbers separated by commas, for example 5, 17.")
         return ", ".join(numbers)
 
     def clean_company_id(self) -> str:
         company_id: str = self.cleaned_data["company_id"].strip()
-        if not company_id.isdigit():
+        if not (company_id.isascii() and company_id.isdigit()):
             raise ValidationError("A company id has digits only, for example 24606.")
         return company_id
 
@@ -113,6 +115,9 @@ class SubscriptionForm(forms.ModelForm):
         elif match == Subscription.Match.EXPRESSION:
             self._check_expression(label)
         self._check_version(cleaned)
+        for name, most in LONGEST_TIMES.items():
+            if (cleaned.get(name) or 0) > most:
+                self.add_error(name, f"Enter {most:,} or less: a year at most.")
         if cleaned.get("silence_alarm") == Subscription.Silence.HOURS and not cleaned.get("silence_hours"):
             self.add_error("silence_hours", "Enter the number of hours, at least 1.")
         return cleaned
@@ -127,7 +132,7 @@ class SubscriptionForm(forms.ModelForm):
         """Khoros runs the expression (probably with Java's engine), so it is checked with Python's, which is close."""
         try:
             re.compile(expression)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             self.add_error("label", f"This is not a regular expression: {error}.")
 
     @property

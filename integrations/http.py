@@ -174,8 +174,8 @@ def checked_origin(address: str) -> str:
 
     A name is not resolved here: one that leads to a private address is refused when connecting.
     """
-    parts = urlsplit(address.strip() if "://" in address else f"https://{address.strip()}")
     try:
+        parts = urlsplit(address.strip() if "://" in address else f"https://{address.strip()}")
         host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         raise AddressRefused("This is not an address. Enter it like https://example.zendesk.com.") from None

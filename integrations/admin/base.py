@@ -44,6 +44,7 @@ THEMED_WIDGETS: list[tuple[type[forms.Widget], type[forms.Widget]]] = [
 ]
 
 
+LONGEST_NUMBER = 19
 LARGE_COLUMNS = {"body", "headers", "outcome", "summary", "request", "search_text", "listed", "labels"}
 ENVIRONMENT_DIFFERS = (
     "The environment holds another secret (or sign-in) than the one stored here. The stored one is used. Press "
@@ -102,7 +103,10 @@ class PortalAdmin(ModelAdmin):
         return {}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """No row holds a NUL, and the database takes none in a question either."""
+        """No row holds a NUL, and the database takes none in a question either. Rows are chosen by their numbers."""
+        chosen = request.POST.getlist("_selected_action")
+        if not all(number.isascii() and number.isdigit() and len(number) < LONGEST_NUMBER for number in chosen):
+            return HttpResponseRedirect(request.get_full_path())
         if any("\x00" in value for values in request.GET.lists() for value in values[1]):
             return HttpResponseRedirect(request.path)
         return super().changelist_view(request, extra_context)

@@ -19,6 +19,7 @@ from integrations.admin.base import ReadOnlyAdmin
 from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFilter, TicketStatusFilter, TimeFilter
 from integrations.models import Attempt, Delivery, Notification
 from integrations.notes import is_note
+from integrations.post import storable
 
 COLOURS = {
     "delivered": "success",
@@ -228,7 +229,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if not mapping.isdecimal() or len(mapping) > 18 or request.POST.get("do") not in acts:
             return
         act, sentence = acts[request.POST["do"]]
-        chosen = causes.of_cause(request.POST.get("cause", ""), int(mapping))
+        chosen = causes.of_cause(storable(request.POST.get("cause", "")), int(mapping))
         self.told(request, act(chosen), sentence, Delivery.objects.all(), request.POST["do"])
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:

@@ -61,9 +61,9 @@ class MappingEditing(HoldingAdmin):
         if self._may_edit(request, obj):
             context["controls"] = self._controls(request, obj)
             context["schema"] = self.schema_words(request, obj)
-            connection_id = self.connection_id(request, obj)
-            if request.method == "GET" and connection_id is not None:
-                account_schema.wish_if_old(connection_id)
+            connection = _row(Connection, self.connection_id(request, obj))
+            if request.method == "GET" and connection is not None:
+                account_schema.wish_if_old(connection.pk)
         return super().changeform_view(request, object_id, form_url, context)
 
     def _may_edit(self, request: HttpRequest, obj: Mapping | None) -> bool:

@@ -13,6 +13,7 @@ from unfold.decorators import display
 from integrations import incidents, telling
 from integrations.admin.base import ConfigurationAdmin, ReadOnlyAdmin, note_action
 from integrations.models import BulkJob, Incident, Mapping
+from integrations.post import storable
 
 
 class HoldingAdmin(ConfigurationAdmin):
@@ -41,7 +42,7 @@ class HoldingAdmin(ConfigurationAdmin):
             "open_incident": Incident.objects.filter(mapping=mapping, ended_at__isnull=True).first(),
         }
         if request.method == "POST":
-            typed = {name: request.POST.get(name, "").strip() for name in ("uuid", "title", "text")}
+            typed = {name: storable(request.POST.get(name, "")).strip() for name in ("uuid", "title", "text")}
             context |= typed
             try:
                 incident = self._hold(mapping, typed, request.user.get_username())

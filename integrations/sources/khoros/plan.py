@@ -272,7 +272,7 @@ def searches(query: str, text: str) -> bool | None:
     """Whether the query is found in the text; None when this engine cannot run it (look-around, back-references)."""
     try:
         return re2.compile(query, options=_OPTIONS).search(text) is not None
-    except re2.error:
+    except (re2.error, UnicodeEncodeError):
         return None
 
 
