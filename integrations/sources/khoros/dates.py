@@ -14,6 +14,7 @@ ZONE_HOURS = {
     "PST": -8, "PDT": -7, "AKST": -9, "AKDT": -8, "HST": -10, "BST": 1, "CET": 1, "CEST": 2,
 }  # fmt: skip
 JAVA_DATE = re.compile(r"^[A-Z][a-z]{2} ([A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2}) (\S+) (\d{4})$")
+MINUTES_OF_A_DAY = 24 * 60
 FIRST_MILLISECONDS = 10**11  # smaller numbers are seconds: 10**11 s lie in the year 5138, 10**11 ms in 1973
 
 
@@ -66,4 +67,6 @@ def _zone(name: str) -> timezone | None:
     if offset is None:
         return None
     minutes = int(offset[2]) * 60 + int(offset[3])
+    if minutes >= MINUTES_OF_A_DAY:
+        return None
     return timezone(timedelta(minutes=minutes if offset[1] == "+" else -minutes))

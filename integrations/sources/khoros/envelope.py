@@ -64,7 +64,7 @@ class Envelope:
 def open_envelope(body: bytes, charset: str = "") -> Envelope:
     """Never raises: a body that is no JSON object has `unreadable_because` and the key of its raw bytes."""
     try:
-        with _too_deep_is_unreadable():
+        with too_deep_is_unreadable():
             envelope = read_json_object(body, charset)
             name = storable(str(envelope.get("eventName") or ""))[:100]
             happened_at = read_time(envelope.get("createdDate"))
@@ -129,7 +129,7 @@ def read_json_object(body: bytes, charset: str = "") -> dict[str, Any]:
     """The body as a JSON object, whatever Content-Type it came with. Raises Unreadable."""
     if not body.strip():
         raise Unreadable("The body is empty.")
-    with _too_deep_is_unreadable():
+    with too_deep_is_unreadable():
         found = _read_json(body, charset)
     if not isinstance(found, dict):
         raise Unreadable(f"The body is JSON, but {_kind(found)} where an object was expected.")
@@ -172,7 +172,7 @@ def is_self_test(key: str) -> bool:
 def event_key(envelope: dict[str, Any]) -> str:
     """What makes two calls the same happening: Khoros' eventUuid, else the canonical content."""
     event_uuid = envelope.get("eventUuid")
-    if isinstance(event_uuid, str | int) and str(event_uuid).strip():
+    if isinstance(event_uuid, str | int) and not isinstance(event_uuid, bool) and str(event_uuid).strip():
         key = storable(str(event_uuid).strip())
         return f"uuid:{key}" if len(key) <= LONGEST_EVENT_UUID else f"uuid-hash:{_sha256(key)}"
     content = [envelope.get("eventName"), envelope.get("companyId"), envelope.get("data")]
@@ -214,7 +214,8 @@ def _masked_parameter(found: re.Match[str]) -> str:
 
 
 @contextmanager
-def _too_deep_is_unreadable() -> Iterator[None]:
+def too_deep_is_unreadable() -> Iterator[None]:
+    """Around everything that follows the nesting of a body: what could just be read may be too deep to be written."""
     try:
         yield
     except RecursionError:

@@ -30,10 +30,10 @@ TEXT_NAMES = ("text", "caption", "videoTitle", "title", "description", "message"
 
 def messages_in(data: dict[str, Any]) -> list[dict[str, Any]]:
     """The messages of an event: `data` itself, `data.message`, `data.messages[]` or `data.items[]`."""
-    if data.get("sfEntityType") in MESSAGE_TYPES or isinstance(data.get("content"), dict):
+    if as_text(data.get("sfEntityType")) in MESSAGE_TYPES or isinstance(data.get("content"), dict):
         return [data]
     inner = [*as_list(data.get("message")), *as_list(data.get("messages"))]
-    items = [row for row in as_list(data.get("items")) if as_object(row).get("sfEntityType") in MESSAGE_TYPES]
+    items = [row for row in as_list(data.get("items")) if as_text(as_object(row).get("sfEntityType")) in MESSAGE_TYPES]
     return [row for row in (*inner, *items) if isinstance(row, dict)]
 
 

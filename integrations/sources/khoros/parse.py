@@ -13,7 +13,7 @@ from typing import Any
 from integrations.post import Event, Post, Unreadable
 from integrations.sources.khoros.alerts import alert
 from integrations.sources.khoros.dates import read_time
-from integrations.sources.khoros.envelope import read_json_object
+from integrations.sources.khoros.envelope import read_json_object, too_deep_is_unreadable
 from integrations.sources.khoros.messages import message_post, messages_in
 from integrations.sources.khoros.values import (
     as_count,
@@ -26,6 +26,8 @@ from integrations.sources.khoros.values import (
 )
 
 LONGEST_ID = 250
+LONGEST_FACT = 1000
+RULE_FACTS = (("rule_name", "ruleName"), ("rule_id", "ruleId"))
 ENVELOPE = {"companyId", "eventName", "createdDate", "uuid", "subscriptionUuid", "eventUuid", "type", "version"}
 LABEL_APPLIED = "stream-item-label-applied"
 
@@ -36,6 +38,11 @@ def parse(body: bytes, charset: str = "", *, feed_event: str = "") -> Event:
     `feed_event` is what the feed is for: some of the vendor's examples show the data without the envelope.
     """
     envelope = read_json_object(body, charset)
+    with too_deep_is_unreadable():
+        return _event(envelope, feed_event)
+
+
+def _event(envelope: dict[str, Any], feed_event: str) -> Event:
     data = _data(envelope)
     name = as_text(envelope.get("eventName")) or feed_event
     happened_at = read_time(envelope.get("createdDate"))
@@ -90,7 +97,7 @@ def _stream_items(data: dict[str, Any]) -> tuple[Post, ...]:
         raise Unreadable("The notification's items are not a list.")
     labels = read_labels(data.get("labels"))
     rule = as_object(data.get("ruleMatched"))
-    facts = (("rule_name", as_text(rule.get("ruleName"))), ("rule_id", as_text(rule.get("ruleId"))))
+    facts = tuple((name, as_text(rule.get(key))[:LONGEST_FACT]) for name, key in RULE_FACTS)
     posts: dict[str, Post] = {}
     for item in items:
         if not isinstance(item, dict):

@@ -12,6 +12,8 @@ from typing import Any
 from integrations.sources.khoros.envelope import Envelope, open_envelope
 
 WRAPPERS = ("event", "notification", "payload", "envelope", "body", "content", "value", "data")
+DEEPEST = 50
+TOO_DEEP = "[left out by Casebridge: nested too deeply]"
 ENVELOPE_NAMES = {"eventName", "eventUuid", "data"}
 # The more of these an object has, the more it looks like an envelope.
 OUTER_NAMES = {"eventName", "eventUuid", "data", "companyId", "createdDate", "subscriptionUuid", "type"}
@@ -19,6 +21,13 @@ OUTER_NAMES = {"eventName", "eventUuid", "data", "companyId", "createdDate", "su
 
 def pulled(row: Any, event_name: str) -> Envelope:
     """Never raises: a row that is no event becomes an unreadable envelope. `event_name` is the feed's own."""
+    try:
+        return _pulled(row, event_name)
+    except RecursionError:
+        return _pulled(_without_its_depth(row, DEEPEST), event_name)
+
+
+def _pulled(row: Any, event_name: str) -> Envelope:
     event = _as_event(row)
     if event is None:
         body = row if isinstance(row, str) else json.dumps(row)
@@ -28,6 +37,17 @@ def pulled(row: Any, event_name: str) -> Envelope:
     if not event.get("eventName"):
         event = {"eventName": event_name, **event} | {"eventName": event_name}
     return open_envelope(json.dumps(event).encode())
+
+
+def _without_its_depth(value: Any, levels: int) -> Any:
+    """The value down to so many levels: one that could just be read may be too deep to be written again."""
+    if not isinstance(value, dict | list):
+        return value
+    if levels == 0:
+        return TOO_DEEP
+    if isinstance(value, list):
+        return [_without_its_depth(inner, levels - 1) for inner in value]
+    return {name: _without_its_depth(inner, levels - 1) for name, inner in value.items()}
 
 
 def _as_event(row: Any) -> dict[str, Any] | None:

@@ -5,6 +5,11 @@ from typing import Any
 
 from integrations.post import storable
 
+LARGEST_COUNT = 2**63 - 1
+# All posts of a notification share its labels: without a bound, thousands of each would multiply.
+MOST_LABELS = 100
+LONGEST_LABEL = 250
+
 
 def as_text(raw: Any) -> str:
     if isinstance(raw, str):
@@ -29,10 +34,15 @@ def web_address(raw: Any) -> str:
 
 
 def as_count(raw: Any) -> int | None:
-    try:
-        return int(str(raw).replace(",", "").strip()) if not isinstance(raw, bool | None) else None
-    except ValueError:
+    """A whole number that a column holds, or None."""
+    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
         return None
+    try:
+        count = int(raw.replace(",", "")) if isinstance(raw, str) else int(raw)
+    except (ValueError, OverflowError):
+        return None
+    is_whole = isinstance(raw, str) or count == raw
+    return count if is_whole and 0 <= count <= LARGEST_COUNT else None
 
 
 def read_labels(raw: Any) -> tuple[str, ...]:
@@ -43,8 +53,8 @@ def read_labels(raw: Any) -> tuple[str, ...]:
         raw = [raw]
     if not isinstance(raw, list):
         return ()
-    names = (_label_name(entry).strip() for entry in raw)
-    return tuple(dict.fromkeys(name for name in names if name))
+    names = (_label_name(entry).strip()[:LONGEST_LABEL] for entry in raw)
+    return tuple(dict.fromkeys(name for name in names if name))[:MOST_LABELS]
 
 
 def _label_name(entry: Any) -> str:
