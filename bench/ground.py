@@ -47,8 +47,8 @@ class Ground:
         self._ports.add(taken)
         return taken
 
-    def say(self, words: str) -> None:
-        print(f"   {words}", flush=True)
+    def say(self, message: str) -> None:
+        print(f"   {message}", flush=True)
 
     @contextlib.contextmanager
     def portal(self, zendesk: str, **environment: str) -> Iterator["Portal"]:
@@ -162,13 +162,13 @@ class Portal:
 
     def start_worker(self) -> Started:
         """Waits until it takes messages: its first heartbeat is in the database."""
-        self.execute("UPDATE integrations_installation SET worker_heard_at = NULL")
+        self.execute("UPDATE integrations_installation SET worker_seen_at = NULL")
         [worker] = self.start("worker")
         self.wait_for_worker(worker)
         return worker
 
     def wait_for_worker(self, worker: Started) -> None:
-        heard = "SELECT count(worker_heard_at) FROM integrations_installation"
+        heard = "SELECT count(worker_seen_at) FROM integrations_installation"
         wait_until(lambda: self.number(heard) == 1, START_SECONDS, "the worker", worker)
 
     def end(self) -> None:

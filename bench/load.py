@@ -78,10 +78,10 @@ def median(outcomes: list[Outcome]) -> Outcome:
     )
 
 
-class Line(asyncio.Protocol):
+class Client(asyncio.Protocol):
     """One connection: sends a request, reads its answer to the end, tells `answered` the status (0: none came)."""
 
-    def __init__(self, answered: Callable[["Line", int], None], lost: Callable[["Line"], None]) -> None:
+    def __init__(self, answered: Callable[["Client", int], None], lost: Callable[["Client"], None]) -> None:
         self.answered = answered
         self.lost = lost
         self.began = 0.0
@@ -132,7 +132,7 @@ class Run:
     errors: int = 0
     sent: int = 0
     open_requests: int = 0
-    idle: deque[Line] = field(default_factory=deque)
+    idle: deque[Client] = field(default_factory=deque)
     due: deque[float] = field(default_factory=deque)
     began: float = 0.0
     counted_from: float = 0.0
@@ -185,7 +185,7 @@ class Run:
         loop = asyncio.get_running_loop()
         try:
             _, line = await loop.create_connection(
-                lambda: Line(self._answered, self._lost), "127.0.0.1", self.target.port
+                lambda: Client(self._answered, self._lost), "127.0.0.1", self.target.port
             )
         except OSError:
             self.errors += 1
@@ -198,23 +198,23 @@ class Run:
             loop = asyncio.get_running_loop()
             loop.call_later(PAUSE_AFTER_LOSS_SECONDS, lambda: loop.create_task(self._connect()))
 
-    def _next(self, line: Line) -> None:
+    def _next(self, line: Client) -> None:
         if not self._is_done():
             self._send(line, time.perf_counter())
 
-    def _take_due(self, line: Line) -> None:
+    def _take_due(self, line: Client) -> None:
         if self.due:
             self._send(line, self.due.popleft())
         else:
             self.idle.append(line)
 
-    def _send(self, line: Line, began: float) -> None:
+    def _send(self, line: Client, began: float) -> None:
         number = self.sent
         self.sent += 1
         self.open_requests += 1
         line.send(self._head + notification.body(self.run_number, number), began, number)
 
-    def _answered(self, line: Line, status: int) -> None:
+    def _answered(self, line: Client, status: int) -> None:
         moment = time.perf_counter()
         self.open_requests -= 1
         number, line.number = line.number, -1
@@ -230,7 +230,7 @@ class Run:
         else:
             self._next(line)
 
-    def _lost(self, line: Line) -> None:
+    def _lost(self, line: Client) -> None:
         if line in self.idle:
             self.idle.remove(line)
         if line.number >= 0 and not self.is_over:

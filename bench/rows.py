@@ -15,7 +15,7 @@ from bench import notification
 def set_up(zendesk: str) -> dict[str, str]:
     """A company, a subscription, a connection to this address and a mapping; where to send notifications."""
     from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT
-    from integrations.encryption import Secret
+    from integrations.infra.encryption import Secret
     from integrations.models import Company, Connection, Mapping, Subscription
     from integrations.models.configuration import new_bearer_token
 
@@ -47,9 +47,9 @@ def make_second_mapping() -> None:
 
 def make_deliveries(count: int) -> None:
     """Notifications stored and routed as always, and workers called as a sweep would."""
+    from integrations.infra.queue import MOST_WAKES, publisher, wake_workers
     from integrations.models import Notification, Subscription
-    from integrations.queueing import MOST_CALLS, call_workers, publisher
-    from integrations.routing import route
+    from integrations.routing.route import route_notification
 
     subscription, run = Subscription.objects.get(), random.randrange(10**9)
     rows = [
@@ -63,10 +63,10 @@ def make_deliveries(count: int) -> None:
     ]
     made = Counter[int]()
     for row in Notification.objects.bulk_create(rows, 500):
-        made.update(route(row.pk))
+        made.update(route_notification(row.pk))
     assert made.total() == count
     for connection_id in made:
-        call_workers(connection_id, count=MOST_CALLS)
+        wake_workers(connection_id, count=MOST_WAKES)
     publisher().waiting.join()
 
 

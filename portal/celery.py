@@ -63,11 +63,11 @@ def let_workers_wait_for_a_database_connection(**_kwargs: Any) -> None:
 @worker_ready.connect
 def begin(**_kwargs: Any) -> None:
     """What became due while no worker ran does not wait for beat; and whoever delivers says that it is alive."""
-    app.send_task("integrations.tasks.sweep", queue="control")
+    app.send_task("integrations.jobs.sweep", queue="control")
     if "deliver" in app.amqp.queues.consume_from:
-        from integrations.health import say_that_the_worker_is_alive
+        from integrations.installation.health import send_heartbeats
 
-        threading.Thread(target=say_that_the_worker_is_alive, name="heartbeat", daemon=True).start()
+        threading.Thread(target=send_heartbeats, name="heartbeat", daemon=True).start()
 
 
 @app.on_configure.connect
@@ -80,12 +80,12 @@ def configure(**_kwargs: Any) -> None:
     configuration["task_queues"] = [Queue(name, Exchange(name), routing_key=name) for name in names]
     configuration["beat_schedule"] = {
         "sweep": {
-            "task": "integrations.tasks.sweep",
+            "task": "integrations.jobs.sweep",
             "schedule": settings.SWEEP_SECONDS,
             "options": {"expires": settings.SWEEP_SECONDS * 2, "queue": "control"},
         },
         "watch": {
-            "task": "integrations.tasks.watch",
+            "task": "integrations.jobs.watch",
             "schedule": settings.WATCH_SECONDS,
             "options": {"expires": settings.WATCH_SECONDS * 2, "queue": "control"},
         },
@@ -93,4 +93,4 @@ def configure(**_kwargs: Any) -> None:
     app.conf.update(configuration)
 
 
-app.autodiscover_tasks(["integrations"])
+app.autodiscover_tasks(["integrations.jobs"])

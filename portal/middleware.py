@@ -30,9 +30,9 @@ class HealthMiddleware:
 
     @staticmethod
     def _ready(*, is_full: bool) -> JsonResponse:
-        from integrations.health import OK, checks
+        from integrations.installation.health import OK, health_checks
 
-        found = checks()
+        found = health_checks()
         needed = found if is_full else {"database": found["database"]}
         is_ready = all(state == OK for state in needed.values())
         degraded = [name for name, state in found.items() if state != OK]

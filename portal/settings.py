@@ -97,7 +97,7 @@ if any(len(key) < 32 for key in ENCRYPTION_KEYS):
 # --- Addresses -------------------------------------------------------------------------------------------------------
 
 # Where Khoros reaches us. LOCAL_URL is where `make run` listens: it serves when nothing else is known and Khoros'
-# stand-in is on this machine too (integrations.subscriptions decides).
+# stand-in is on this machine too (integrations.installation decides).
 HEROKU_DOMAIN = env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", "").strip()
 HEROKU_APP_NAME = env.str("HEROKU_APP_NAME", "").strip()
 LOCAL_URL = origin("LOCAL_URL", env.str("LOCAL_URL", "").strip())
@@ -142,7 +142,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.middleware.ContentSecurityPolicyMiddleware",
-    "integrations.middleware.PublicAddressMiddleware",
+    "integrations.installation.middleware.PublicAddressMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "portal.middleware.PagesCommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -232,9 +232,9 @@ CELERY = {
     },
     "task_default_queue": "deliver",
     "task_routes": {
-        "integrations.tasks.route": {"queue": "intake"},
-        "integrations.tasks.deliver": {"queue": "deliver"},
-        "integrations.tasks.*": {"queue": "control"},
+        "integrations.jobs.route": {"queue": "intake"},
+        "integrations.jobs.deliver": {"queue": "deliver"},
+        "integrations.jobs.*": {"queue": "control"},
     },
     # Apart, so that a long line of deliveries holds up neither new notifications nor the sweep. The process of beat
     # works on the first and the last of them too (see Procfile), and so do they when every delivery hangs.
@@ -274,7 +274,7 @@ EMAIL_TIMEOUT = 10
 # How often feeds are counted and alarms looked for.
 WATCH_SECONDS = number("WATCH_SECONDS", 60, least=1)
 
-# --- The 2017 example's variables (see integrations.bootstrap) -------------------------------------------------------
+# --- The 2017 example's variables (see integrations.operations.first_setup) ----------------------------------------
 
 SEED = {
     "api_token": first_of("SPREDFAST_API_TOKEN"),
@@ -360,7 +360,7 @@ UNFOLD = {
     "ENVIRONMENT": lambda _request: ["Sandbox", "warning"] if SANDBOX_URL else None,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
-    "DASHBOARD_CALLBACK": "integrations.admin.dashboard.overview",
+    "DASHBOARD_CALLBACK": "integrations.admin.overview.overview",
     "STYLES": [lambda _request: static("casebridge.css")],
     "SIDEBAR": {
         "show_search": False,
@@ -387,7 +387,7 @@ UNFOLD = {
                         "title": "Alarms",
                         "icon": "notifications_active",
                         "link": reverse_lazy("admin:integrations_alarm_changelist"),
-                        "badge": "integrations.admin.dashboard.open_alarm_count",
+                        "badge": "integrations.admin.overview.open_alarm_count",
                     },
                     {
                         "title": "Failures by cause",
@@ -397,12 +397,12 @@ UNFOLD = {
                     {
                         "title": "Incidents",
                         "icon": "flood",
-                        "link": reverse_lazy("admin:integrations_incident_changelist"),
+                        "link": reverse_lazy("admin:integrations_floodhold_changelist"),
                     },
                     {
                         "title": "Bulk jobs",
                         "icon": "stacks",
-                        "link": reverse_lazy("admin:integrations_bulkjob_changelist"),
+                        "link": reverse_lazy("admin:integrations_batch_changelist"),
                     },
                 ],
             },

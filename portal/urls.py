@@ -4,13 +4,14 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from integrations.views import khoros_webhook, zendesk_webhook
+from integrations.intake.views import khoros_webhook
+from integrations.outcomes.views import account_webhook
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("webhooks/khoros/<str:address>", khoros_webhook, name="khoros-webhook"),
     path("webhooks/khoros/<str:address>/", khoros_webhook),
-    path("webhooks/zendesk/<str:address>", zendesk_webhook, name="zendesk-webhook"),
-    path("webhooks/zendesk/<str:address>/", zendesk_webhook),
+    path("webhooks/zendesk/<str:address>", account_webhook, name="zendesk-webhook"),
+    path("webhooks/zendesk/<str:address>/", account_webhook),
     path("admin/", admin.site.urls),
 ]

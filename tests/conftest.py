@@ -10,9 +10,12 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import Client
 
-from integrations import delivery, intake, queueing, routing
+from integrations.delivery.deliver import deliver_next
+from integrations.infra import queue
+from integrations.infra.redis import redis_client as redis_client
+from integrations.intake import receive
 from integrations.models import Connection, Delivery, Installation, Mapping, Notification, Subscription
-from integrations.redis_client import client as redis_client
+from integrations.routing.route import route_notification
 from sandbox.server import running_sandbox
 from tests import making
 from tests.other_host import OtherHost, running_other_host
@@ -45,14 +48,14 @@ def other_host() -> Iterator[OtherHost]:
 @pytest.fixture(autouse=True)
 def an_empty_redis() -> None:
     """Each process of a parallel run has a Redis database of its own (see pytest_configure)."""
-    queueing.publisher().waiting.join()
+    queue.publisher().waiting.join()
     redis_client().flushdb()
 
 
 @pytest.fixture(autouse=True)
 def feeds_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests change a subscription and call at once; what remembering means has a test of its own."""
-    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -100,7 +103,7 @@ def queued() -> Callable[[], list[tuple[str, Any]]]:
     """What lies in the real queues, no worker running here: (task, its argument)."""
 
     def messages() -> list[tuple[str, Any]]:
-        queueing.publisher().waiting.join()
+        queue.publisher().waiting.join()
         lists = [redis_client().lrange(name, 0, -1) for name in ("intake", "deliver", "control")]
         return [_read(raw) for messages in lists for raw in reversed(messages)]
 
@@ -119,10 +122,10 @@ def work() -> Callable[[], None]:
 
     def until_nothing_is_due() -> None:
         for notification in Notification.objects.filter(state=Notification.State.RECEIVED):
-            routing.route(notification.pk)
+            route_notification(notification.pk)
         for connection_id in Connection.objects.values_list("pk", flat=True):
-            for _ in range(Delivery.objects.filter(delivery.waiting() | delivery.abandoned()).count()):
-                delivery.deliver_next(connection_id)
+            for _ in range((Delivery.objects.waiting() | Delivery.objects.abandoned()).count()):
+                deliver_next(connection_id)
 
     return until_nothing_is_due
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT
-from integrations.encryption import Secret
+from integrations.infra.encryption import Secret
 from integrations.models import Company, Connection, Mapping, Notification, Subscription
 
 BEARER_TOKEN = "the-token-that-khoros-sends-back"

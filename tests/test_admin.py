@@ -12,10 +12,12 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 
-from integrations import connections, routing
-from integrations.encryption import Secret
+from integrations.connections.account import pause_unreadable
+from integrations.flow.pause import pause_connections
+from integrations.infra.encryption import Secret
 from integrations.models import Attempt, Company, Connection, Delivery, Mapping, Notification, Subscription
-from integrations.stored_secrets import read_secrets
+from integrations.routing.route import route_notification
+from integrations.sign_in.secrets import read_secrets
 from tests import making
 from tests.stand_in import StandIn
 
@@ -25,7 +27,7 @@ State = Delivery.State
 
 def new_delivery(mapping: Mapping, **fields: Any) -> Delivery:
     notification = making.stored(mapping.subscription, making.notification(making.item(**fields)))
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     return Delivery.objects.get(notification=notification)
 
 
@@ -109,7 +111,7 @@ def test_staff_set_up_a_whole_way_from_label_to_ticket(admin: Client, sandbox: S
     assert mapping.settings["custom_fields"] == [{"id": 360001, "value": "{{ author }}"}, {"id": 360003, "value": True}]
     assert mapping.settings["comment_public"] is True
     assert read_secrets(Connection.objects.get()) == {"api_token": "sandbox-zendesk-token"}
-    assert ("integrations.tasks.register", Subscription.objects.get().pk) in queued()
+    assert ("integrations.jobs.check_subscription", Subscription.objects.get().pk) in queued()
 
 
 def test_opening_and_saving_a_mapping_changes_nothing(admin: Client, mapping: Mapping) -> None:
@@ -126,7 +128,7 @@ def test_opening_and_saving_a_mapping_changes_nothing(admin: Client, mapping: Ma
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "words"),
+    ("field", "value", "message"),
     [
         ("subject", "{{ nonsense }}", "There is no placeholder “nonsense”"),
         ("comment", "{{ text", "is not a placeholder"),
@@ -142,13 +144,13 @@ def test_opening_and_saving_a_mapping_changes_nothing(admin: Client, mapping: Ma
     ],
 )
 def test_wrong_input_in_a_mapping_is_refused_beside_the_field(
-    admin: Client, mapping: Mapping, field: str, value: str, words: str
+    admin: Client, mapping: Mapping, field: str, value: str, message: str
 ) -> None:
     answer = save(admin, f"mapping/{mapping.pk}/change/", **{field: value})
     errors = answer.context["adminform"].form.errors
     assert list(errors) == [field]
-    assert words in str(errors[field])
-    assert escape(words) in answer.content.decode()
+    assert message in str(errors[field])
+    assert escape(message) in answer.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ def test_changing_the_way_to_sign_in_asks_for_what_it_needs(admin: Client, conne
 def test_new_credentials_resume_a_connection_that_a_401_had_paused(
     admin: Client, connection: Connection, queued: Any
 ) -> None:
-    connections.pause(Connection.objects.all(), "refused", None)
+    pause_connections(Connection.objects.all(), "refused", None)
     save(admin, f"connection/{connection.pk}/change/", api_token="new")
     connection.refresh_from_db()
     assert connection.paused_at is None
@@ -242,7 +244,7 @@ def test_pages_open_with_the_wrong_encryption_key_and_say_what_to_do(
     ):
         html = page(admin, path)
         assert path == "connection/" or "cannot be read with the present key: enter it again" in html
-    connections.pause_what_cannot_be_read()
+    pause_unreadable()
     assert "cannot be read" in page(admin, "connection/")
     save(admin, f"connection/{mapping.connection_id}/change/", api_token="entered again")
     assert read_secrets(Connection.objects.get()) == {"api_token": "entered again"}
@@ -552,7 +554,7 @@ def test_pause_keeps_deliveries_waiting_and_resume_ends_every_pause(
     assert not sandbox.calls()
     assert "Paused by operator" in page(admin, f"connection/{mapping.connection_id}/change/")
     act(admin, "connection", "resume", mapping.connection)
-    connections.pause(Connection.objects.all(), "limit", 900, limited=True)
+    pause_connections(Connection.objects.all(), "limit", 900, limited=True)
     act(admin, "connection", "resume", mapping.connection)
     work()
     assert len(sandbox.tickets()) == 1
@@ -646,7 +648,7 @@ def test_saving_a_page_leaves_alone_what_workers_wrote_meanwhile(
     admin: Client, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = form_of(page(admin, f"connection/{connection.pk}/change/"))
-    connections.pause(Connection.objects.all(), "limit", 900, limited=True)
+    pause_connections(Connection.objects.all(), "limit", 900, limited=True)
     admin.post(f"{BASE}/connection/{connection.pk}/change/", values | {"name": "Renamed"})
     connection.refresh_from_db()
     assert (connection.name, connection.pause_reason) == ("Renamed", "limit")

@@ -13,9 +13,9 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrations import routing
+from integrations.domain.post import FACTS, Post, Unreadable
 from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
-from integrations.post import FACTS, Post, Unreadable
+from integrations.routing.route import route_notification
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.envelope import Envelope, open_envelope
 from integrations.sources.khoros.events import EVENTS
@@ -240,7 +240,7 @@ def odd_bodies() -> Iterator[bytes]:
         yield as_body(content)
 
 
-def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_words(feeds: list[Mapping], admin: Client) -> None:
+def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_text(feeds: list[Mapping], admin: Client) -> None:
     for number, body in enumerate(odd_bodies()):
         envelope = open_envelope(body)
         notification = Notification.objects.create(
@@ -251,7 +251,7 @@ def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_words(feeds: list
             happened_at=envelope.happened_at,
             source="caught_up",
         )
-        routing.route(notification.pk)
+        route_notification(notification.pk)
         notification.refresh_from_db()
         assert notification.state in ("routed", "unmatched", "unreadable")
         assert "Casebridge failed" not in notification.reason
@@ -267,7 +267,7 @@ def test_an_entity_type_that_is_no_text_is_read_as_a_post(feeds: list[Mapping], 
     notification = making.stored(
         feeds[0].subscription, making.notification(making.item("twitter:1", sfEntityType=odd), sfEntityType=odd)
     )
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     notification.refresh_from_db()
     assert notification.state == Notification.State.ROUTED
 
@@ -294,11 +294,11 @@ def test_a_count_is_a_whole_number_that_a_column_holds() -> None:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=mutated())
-def test_any_payload_at_all_ends_in_words(feeds: list[Mapping], body: bytes) -> None:
+def test_any_payload_at_all_ends_in_text(feeds: list[Mapping], body: bytes) -> None:
     envelope = open_envelope(body)
     key = f"{Notification.objects.count()}"
     notification = Notification.objects.create(subscription=feeds[0].subscription, event_key=key, body=envelope.body)
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     notification.refresh_from_db()
     assert notification.state in ("routed", "unmatched", "unreadable")
     assert "Casebridge failed" not in notification.reason

@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations import cases, delivery, repair, requesters, routing
+from integrations.delivery.cases import earlier_under_way
+from integrations.delivery.claim import claim
+from integrations.delivery.deliver import deliver_next
+from integrations.delivery.record import begin_attempt
+from integrations.delivery.requesters import intake_user_text
+from integrations.delivery.send import send
+from integrations.infra.redis import redis_client as redis_client
 from integrations.models import Attempt, Connection, Delivery, Mapping, Requester
-from integrations.redis_client import client as redis_client
+from integrations.recovery.actions import rebuild
+from integrations.routing.route import route_notification
 from tests import making
 from tests.stand_in import StandIn
 
@@ -28,7 +35,7 @@ def labelled(mapping: Mapping, entity_id: str = "", **fields: Any) -> Delivery:
     """A labelled post, routed; a post of its own unless the test says what it belongs to."""
     alone = {"inReplyTo": None, "parentPost": None, "repostedFrom": None}
     notification = making.stored(mapping.subscription, making.notification(making.item(entity_id, **alone | fields)))
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     return Delivery.objects.get(notification=notification)
 
 
@@ -97,17 +104,17 @@ def test_two_posts_of_a_case_sent_at_the_same_moment_make_one_ticket_in_whatever
     first = labelled(by_conversation, "twitter:1")
     second = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
     Delivery.objects.filter(pk=first.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1), state="cancelled")
-    assert delivery.claim(Connection.objects.get()) is not None
+    assert claim(Connection.objects.get()) is not None
     Delivery.objects.filter(pk=first.pk).update(next_attempt_at=timezone.now(), state="pending")
     assert fresh(second).state == State.SENDING
-    assert cases.earlier_under_way(fresh(first)) is not None
+    assert earlier_under_way(fresh(first)) is not None
 
 
 def test_a_reply_waits_for_the_post_it_answers_and_says_so(by_conversation: Mapping, sandbox: StandIn) -> None:
     first = labelled(by_conversation, "twitter:1")
     Delivery.objects.filter(pk=first.pk).update(next_attempt_at=timezone.now() + timedelta(seconds=30))
     reply = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
-    assert delivery.deliver_next(reply.connection_id)
+    assert deliver_next(reply.connection_id)
     reply = fresh(reply)
     assert (reply.state, reply.attempt_count, sandbox.tickets()) == (State.PENDING, 0, [])
     assert "Waits for the earlier post twitter:1" in reply.decision
@@ -117,10 +124,10 @@ def test_a_reply_waits_for_the_post_it_answers_and_says_so(by_conversation: Mapp
 
 def test_a_live_reply_pulls_the_post_it_waits_for_out_of_the_bulk_lane(by_conversation: Mapping) -> None:
     first = labelled(by_conversation, "twitter:1")
-    Delivery.objects.filter(pk=first.pk).update(lane=Delivery.Lane.BULK)
+    Delivery.objects.filter(pk=first.pk).update(priority=Delivery.Priority.BULK)
     reply = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
-    assert cases.earlier_under_way(reply) is not None
-    assert fresh(first).lane == Delivery.Lane.LIVE
+    assert earlier_under_way(reply) is not None
+    assert fresh(first).priority == Delivery.Priority.LIVE
 
 
 def test_a_closed_ticket_gets_a_follow_up(sandbox: StandIn, by_conversation: Mapping, work: Work) -> None:
@@ -159,9 +166,9 @@ def test_a_ticket_closed_between_the_look_and_the_comment_gets_a_follow_up_at_on
     assert "closed" in Attempt.objects.filter(delivery=reply).order_by("number")[0].meaning
 
 
-@pytest.mark.parametrize(("change", "words"), [("solved", "is solved already"), ("deleted", "was deleted")])
+@pytest.mark.parametrize(("change", "message"), [("solved", "is solved already"), ("deleted", "was deleted")])
 def test_a_solved_or_deleted_ticket_gives_way_to_a_new_one(
-    sandbox: StandIn, by_conversation: Mapping, work: Work, change: str, words: str
+    sandbox: StandIn, by_conversation: Mapping, work: Work, change: str, message: str
 ) -> None:
     first = labelled(by_conversation, "twitter:1")
     work()
@@ -175,7 +182,7 @@ def test_a_solved_or_deleted_ticket_gives_way_to_a_new_one(
     reply = fresh(reply)
     assert (reply.action, reply.ticket_number) != (Action.CREATE, str(number))
     assert reply.state == State.DELIVERED
-    assert words in reply.decision
+    assert message in reply.decision
 
 
 def test_a_comment_whose_answer_was_lost_is_not_added_twice(
@@ -200,10 +207,10 @@ def test_a_comment_whose_process_died_is_looked_for_before_it_is_added(
     first = labelled(by_conversation, "twitter:1")
     work()
     reply = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
-    this_try = delivery.claim(Connection.objects.get())
-    assert this_try is not None
-    delivery.begin_attempt(this_try)
-    delivery.send(this_try)
+    claimed = claim(Connection.objects.get())
+    assert claimed is not None
+    begin_attempt(claimed)
+    send(claimed)
     Delivery.objects.filter(pk=reply.pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
     work()
     assert fresh(reply).result == "already_there"
@@ -219,7 +226,7 @@ def test_rebuilding_a_failed_comment_decides_about_its_case_again(
     reply = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
     work()
     assert fresh(reply).state == State.FAILED
-    repair.rebuild(Delivery.objects.filter(pk=reply.pk))
+    rebuild(Delivery.objects.filter(pk=reply.pk))
     work()
     assert (fresh(reply).result, fresh(reply).ticket_number) == ("appended", fresh(first).ticket_number)
 
@@ -235,7 +242,7 @@ def test_rebuilding_what_may_have_been_made_finds_it_before_the_case_is_decided(
     assert fresh(lost).state == State.FAILED
     labelled(by_conversation, "twitter:2", parentPost="twitter:1")
     work()
-    repair.rebuild(Delivery.objects.filter(pk=lost.pk))
+    rebuild(Delivery.objects.filter(pk=lost.pk))
     work()
     lost = fresh(lost)
     assert (lost.action, lost.result) == (Action.CREATE, "found")
@@ -280,16 +287,16 @@ def test_a_fixed_intake_user_is_the_requester(sandbox: StandIn, mapping: Mapping
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("number", "message"),
     [("9003", "The intake user is Social intake (9003)."), ("999", "has no user 999"), ("", "No intake")],
 )
 def test_saving_a_mapping_tells_whether_its_intake_user_is_there(
-    sandbox: StandIn, mapping: Mapping, number: str, words: str
+    sandbox: StandIn, mapping: Mapping, number: str, message: str
 ) -> None:
     choose(mapping, requester="author", intake_user=number)
-    found = requesters.intake_words(mapping)
+    found = intake_user_text(mapping)
     assert found is not None
-    assert words in found[1]
+    assert message in found[1]
     assert found[0] is (number == "9003")
 
 
@@ -356,11 +363,11 @@ def test_new_users_are_made_five_a_minute_at_most_and_the_rest_waits_without_a_t
     now = int(redis_client().time()[0]) * 1000
     redis_client().zadd(key, {str(number): now for number in range(5)})
     row = labelled(by_author, authorId="77")
-    assert delivery.deliver_next(row.connection_id)
+    assert deliver_next(row.connection_id)
     row = fresh(row)
     assert (row.state, row.attempt_count, sandbox.tickets()) == (State.PENDING, 0, [])
     Delivery.objects.update(created_at=timezone.now() - timedelta(minutes=6), next_attempt_at=timezone.now())
-    assert delivery.deliver_next(row.connection_id)
+    assert deliver_next(row.connection_id)
     assert sandbox.tickets()[0]["requester"]["id"] == 9003
     assert "left no room" in fresh(row).remarks
 

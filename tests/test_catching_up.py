@@ -12,10 +12,14 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from integrations import catch_up, repair, subscriptions
 from integrations.models import CatchUp, Delivery, Mapping, Notification, Subscription
+from integrations.recovery.reroute import fetch_missing
 from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.pull import pulled
+from integrations.subscriptions import catch_up
+from integrations.subscriptions.catch_up import _claim, catch_ups_due, request_catch_up, run_catch_up
+from integrations.subscriptions.registration import check_subscription
+from integrations.subscriptions.requests import request_check
 from tests import making
 from tests.stand_in import StandIn
 
@@ -26,8 +30,8 @@ Mode, State, Source = CatchUp.Mode, CatchUp.State, Notification.Source
 def feed(sandbox: StandIn, mapping: Mapping, settings: Any) -> Subscription:
     """A registered feed that Khoros cannot reach: everything has to be fetched."""
     settings.PUBLIC_URL = "http://127.0.0.1:9"
-    subscriptions.wish([mapping.subscription.pk])
-    subscriptions.register(mapping.subscription.pk)
+    request_check([mapping.subscription.pk])
+    check_subscription(mapping.subscription.pk)
     sandbox.change_settings(push=False)
     mapping.subscription.refresh_from_db()
     return mapping.subscription
@@ -39,7 +43,7 @@ def happen(sandbox: StandIn, count: int) -> None:
 
 def run(feed: Subscription) -> CatchUp:
     Subscription.objects.update(next_catch_up_at=timezone.now())
-    catch_up.catch_up(feed.pk)
+    run_catch_up(feed.pk)
     last = CatchUp.objects.order_by("-pk").first()
     assert last is not None
     return last
@@ -194,17 +198,17 @@ def test_a_wrapped_event_has_the_key_of_the_bare_one(wrapper: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("500", "Trouble"), ("html_200", "web page"), ("404", "does not know"), ("586", "586")]
+    ("kind", "message"), [("500", "Trouble"), ("html_200", "web page"), ("404", "does not know"), ("586", "586")]
 )
 def test_a_failing_list_is_told_and_read_again_later(
-    sandbox: StandIn, feed: Subscription, kind: str, words: str
+    sandbox: StandIn, feed: Subscription, kind: str, message: str
 ) -> None:
     happen(sandbox, 2)
     fault = {"status": 404, "body": {}} if kind == "404" else {}
     sandbox.add_fault("answer" if kind == "404" else kind, api="khoros", path="/v2/events/data/", **fault)
     failed = run(feed)
     assert failed.state == State.FAILED
-    assert words in failed.words
+    assert message in failed.message
     feed.refresh_from_db()
     assert feed.failed_catch_ups == 1
     assert feed.next_catch_up_at is not None
@@ -219,14 +223,14 @@ def test_a_run_that_died_is_taken_up_again_and_what_it_kept_stays(sandbox: Stand
     CatchUp.objects.create(subscription=feed, mode=Mode.WHOLE, state=State.RUNNING)
     Subscription.objects.update(catching_up_until=timezone.now() - timedelta(seconds=1))
     assert run(feed).state == State.DONE
-    assert "ended in the middle" in CatchUp.objects.filter(state=State.FAILED).order_by("-pk")[0].words
+    assert "ended in the middle" in CatchUp.objects.filter(state=State.FAILED).order_by("-pk")[0].message
     assert Notification.objects.count() == 350
 
 
 def test_two_workers_do_not_read_the_same_list_at_once(sandbox: StandIn, feed: Subscription) -> None:
     Subscription.objects.update(next_catch_up_at=timezone.now())
-    assert catch_up._claim(feed.pk) is not None
-    catch_up.catch_up(feed.pk)
+    assert _claim(feed.pk) is not None
+    run_catch_up(feed.pk)
     assert not CatchUp.objects.exists()
 
 
@@ -236,14 +240,14 @@ def test_a_comparison_keeps_what_is_missing_until_somebody_fetches_it(
     sandbox.change_settings(pull_consumes=True)
     Subscription.objects.update(receives_by=Subscription.Receives.PUSH)
     happen(sandbox, 3)
-    catch_up.ask(feed, Mode.COMPARE, "olga")
+    request_catch_up(feed, Mode.COMPARE, "olga")
     compared = run(feed)
-    assert (compared.asked_by, compared.read, compared.missing, compared.new) == ("olga", 3, 3, 0)
+    assert (compared.requested_by, compared.read, compared.missing, compared.new) == ("olga", 3, 3, 0)
     work()
     assert not sandbox.tickets()
     late = json.loads(bytes(Notification.objects.filter(state="missed")[0].body))
     push(late)
-    repair.fetch_missing(feed)
+    fetch_missing(feed)
     work()
     assert len(sandbox.tickets()) == 3
     feed.refresh_from_db()
@@ -255,8 +259,8 @@ def test_events_of_the_one_being_replaced_are_read_before_it_is_retired(
 ) -> None:
     sandbox.change_settings(resubscribe="second")
     Subscription.objects.update(label="CreateCas")
-    subscriptions.wish([feed.pk], "olga")
-    subscriptions.register(feed.pk)
+    request_check([feed.pk], "olga")
+    check_subscription(feed.pk)
     assert len(sandbox.subscriptions()) == 2
     old = feed.khoros_uuid
     new = Subscription.objects.get().khoros_uuid
@@ -265,11 +269,11 @@ def test_events_of_the_one_being_replaced_are_read_before_it_is_retired(
     sandbox.control("POST", f"subscriptions/{new}", {"status": "ACTIVE"})
     Subscription.objects.update(replaced_at=timezone.now() - timedelta(minutes=5))
     for _ in range(2):
-        subscriptions.wish([feed.pk])
-        subscriptions.register(feed.pk)
+        request_check([feed.pk])
+        check_subscription(feed.pk)
     assert len(sandbox.subscriptions()) == 2
     run(feed)
-    subscriptions.register(feed.pk)
+    check_subscription(feed.pk)
     assert [row["uuid"] for row in sandbox.subscriptions()] == [new] != [old]
     work()
     assert len(sandbox.tickets()) == 3
@@ -287,8 +291,8 @@ def test_where_events_cannot_be_read_the_older_one_is_retired_all_the_same_after
         Subscription.objects.filter(replaced_at__isnull=False).update(
             replaced_at=timezone.now() - timedelta(hours=hours)
         )
-        subscriptions.wish([feed.pk], "olga")
-        subscriptions.register(feed.pk)
+        request_check([feed.pk], "olga")
+        check_subscription(feed.pk)
         assert len(sandbox.subscriptions()) == (1 if hours > 1 else 2)
 
 
@@ -296,12 +300,12 @@ def test_after_a_downtime_everything_is_read(sandbox: StandIn, feed: Subscriptio
     run(feed)
     Subscription.objects.update(catch_up_order="newest", read_whole_at=timezone.now())
     assert run(feed).mode == Mode.RECENT
-    CatchUp.objects.update(heard_at=timezone.now() - timedelta(hours=2))
+    CatchUp.objects.update(progressed_at=timezone.now() - timedelta(hours=2))
     assert run(feed).mode == Mode.WHOLE
 
 
 def test_a_feed_that_is_off_or_only_pushed_is_not_fetched(sandbox: StandIn, feed: Subscription) -> None:
-    due = Subscription.objects.filter(catch_up.due())
+    due = Subscription.objects.filter(catch_ups_due())
     assert due.exists()
     Subscription.objects.update(receives_by=Subscription.Receives.PUSH)
     assert not due.exists()
@@ -325,7 +329,7 @@ def test_where_events_are_fetched_anyway_a_comparison_keeps_nothing_waiting(
     sandbox: StandIn, feed: Subscription, work: Any
 ) -> None:
     happen(sandbox, 2)
-    catch_up.ask(feed, Mode.COMPARE, "olga")
+    request_catch_up(feed, Mode.COMPARE, "olga")
     assert run(feed).missing == 2
     run(feed)
     work()
@@ -363,7 +367,7 @@ def test_a_list_of_lines_is_read_and_one_that_is_no_json_is_a_failure(sandbox: S
     sandbox.add_fault("answer", api="khoros", status=200, body="Coming Soon", path=path, times=1)
     failed = run(feed)
     assert failed.state == State.FAILED
-    assert "could not be read" in failed.words
+    assert "could not be read" in failed.message
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"data": []}', '{"data": null, "total": 0}'])
@@ -431,12 +435,12 @@ def end_the_connection_that_waits() -> None:
 def test_where_khoros_offers_no_list_of_events_nothing_waits_for_it(sandbox: StandIn, feed: Subscription) -> None:
     sandbox.change_settings(resubscribe="second", pull=False)
     Subscription.objects.update(label="Create")
-    subscriptions.wish([feed.pk], "olga")
-    subscriptions.register(feed.pk)
+    request_check([feed.pk], "olga")
+    check_subscription(feed.pk)
     Subscription.objects.update(replaced_at=timezone.now() - timedelta(minutes=5))
-    subscriptions.wish([feed.pk])
-    subscriptions.register(feed.pk)
+    request_check([feed.pk])
+    check_subscription(feed.pk)
     assert len(sandbox.subscriptions()) == 2
-    catch_up.catch_up(feed.pk)
-    subscriptions.register(feed.pk)
+    run_catch_up(feed.pk)
+    check_subscription(feed.pk)
     assert len(sandbox.subscriptions()) == 1

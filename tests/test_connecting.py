@@ -24,17 +24,26 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.utils.html import escape
 
-from integrations import alarms, clock, connecting, connection_test, connections, database_time, routing
-from integrations.credentials import credentials_of, renewed_credentials
-from integrations.database_time import seconds_from_now
+from integrations.admin.forms import connection_form_for
+from integrations.connections.check import check_and_resume, check_connection
+from integrations.connections.clock_skew import record_clock_skew, skew_text
+from integrations.connections.oauth_migration import move_to_oauth
 from integrations.destinations.base import ConnectionFields
 from integrations.destinations.zendesk import ZENDESK, Zendesk, oauth
 from integrations.destinations.zendesk.checks import scope_checks
-from integrations.encryption import Secret
-from integrations.forms import connection_form_for
-from integrations.http import Failure, Line, Reply
+from integrations.flow.pause import pause_connections, resume_connections
+from integrations.infra import database_clock
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.encryption import Secret
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
 from integrations.models import Alarm, Attempt, Connection, Delivery, Mapping
-from integrations.stored_secrets import read_secrets
+from integrations.operations.alarms import update_alarms
+from integrations.routing.route import route_notification
+from integrations.sign_in.credentials import credentials_of, renewed_credentials
+from integrations.sign_in.expiry import countdown
+from integrations.sign_in.secrets import read_secrets
 from tests import making
 from tests.other_host import OtherHost
 from tests.stand_in import StandIn
@@ -67,20 +76,20 @@ def consent_connection(account: Account, **fields: Any) -> Connection:
     return Connection.objects.get(pk=made.pk)
 
 
-def line_to(connection: Connection, seconds: float = 30.0) -> Line:
-    return Line(connection.settings["address"], seconds, name="Zendesk")
+def http_to(connection: Connection, seconds: float = 30.0) -> HttpClient:
+    return HttpClient(connection.settings["address"], seconds, name="Zendesk")
 
 
 def new_delivery(subscription: Any, connection: Connection) -> Delivery:
     mapping = Mapping.objects.filter(connection=connection).first() or making.mapping(subscription, connection)
     notification = making.stored(mapping.subscription)
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     return Delivery.objects.get(notification=notification)
 
 
-def signed_in_by(connection: Connection, line: Line | None = None) -> str:
+def signed_in_by(connection: Connection, http: HttpClient | None = None) -> str:
     fresh = Connection.objects.get(pk=connection.pk)
-    return credentials_of(fresh, ZENDESK, line or line_to(fresh)).access_token
+    return credentials_of(fresh, ZENDESK, http or http_to(fresh)).access_token
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
@@ -94,7 +103,7 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
 
 
 def words_of(checks: list[Any], ok: bool | None) -> str:
-    return " ".join(check.words for check in checks if check.ok is ok)
+    return " ".join(check.message for check in checks if check.ok is ok)
 
 
 # --- Renewing --------------------------------------------------------------------------------------------------------
@@ -109,7 +118,7 @@ def test_a_consent_is_renewed_and_both_tokens_are_replaced(account: Account, con
     (asked,) = account.refreshes()
     assert (asked["expires_in"], asked["refresh_token_expires_in"]) == (172_800, 7_776_000)
     assert consented.access_token_expires_at is not None
-    lives = consented.access_token_expires_at - database_time.now()
+    lives = consented.access_token_expires_at - database_clock.now()
     assert timedelta(seconds=172_700) < lives <= timedelta(seconds=172_800)
 
 
@@ -126,12 +135,12 @@ def test_of_many_threads_one_renews_and_all_get_the_new_token(account: Account, 
 
 SIGN_IN = """
 import django; django.setup()
-from integrations.credentials import credentials_of
 from integrations.destinations.zendesk import ZENDESK
-from integrations.http import Line
+from integrations.infra.http.client import HttpClient
 from integrations.models import Connection
+from integrations.sign_in import credentials_of
 connection = Connection.objects.get(pk={pk})
-print(credentials_of(connection, ZENDESK, Line(connection.settings["address"], 30.0)).access_token)
+print(credentials_of(connection, ZENDESK, HttpClient(connection.settings["address"], 30.0)).access_token)
 """
 
 
@@ -150,7 +159,7 @@ def test_of_several_processes_one_renews_and_all_get_the_new_token(account: Acco
 def test_who_waits_too_long_for_the_one_that_renews_is_delayed_and_pauses_nothing(consented: Connection) -> None:
     Connection.objects.update(renewing_until=seconds_from_now(50))
     with pytest.raises(Failure) as told:
-        signed_in_by(consented, line_to(consented, seconds=0.4))
+        signed_in_by(consented, http_to(consented, seconds=0.4))
     assert (told.value.permanent, told.value.pauses, told.value.retry_after) == (False, False, 10.0)
 
 
@@ -253,13 +262,13 @@ def test_tokens_of_another_sign_in_are_not_sent_to_the_old_address(account: Acco
     found = Connection.objects.get(pk=consented.pk)
     Connection.objects.update(settings=found.settings | {"address": "https://other.example.com"})
     with pytest.raises(Failure, match="changed while this try was under way") as told:
-        credentials_of(found, ZENDESK, line_to(found))
+        credentials_of(found, ZENDESK, http_to(found))
     assert not told.value.pauses
 
 
 def test_the_end_of_a_token_is_reckoned_by_the_databases_clock(sandbox: StandIn, portal: Any) -> None:
     connection = making.oauth_connection(sandbox.url)
-    credentials_of(connection, ZENDESK, line_to(connection))
+    credentials_of(connection, ZENDESK, http_to(connection))
     Connection.objects.update(access_token_expires_at=seconds_from_now(61))
     signed_in_by(connection)
     Connection.objects.update(access_token_expires_at=seconds_from_now(30))
@@ -269,9 +278,9 @@ def test_the_end_of_a_token_is_reckoned_by_the_databases_clock(sandbox: StandIn,
 
 def test_a_refused_client_token_is_replaced_by_another(sandbox: StandIn, portal: Any) -> None:
     connection = making.oauth_connection(sandbox.url)
-    line = line_to(connection)
-    first = credentials_of(connection, ZENDESK, line)
-    second = renewed_credentials(connection, ZENDESK, line, first)
+    http = http_to(connection)
+    first = credentials_of(connection, ZENDESK, http)
+    second = renewed_credentials(connection, ZENDESK, http, first)
     connection.refresh_from_db()
     assert first.access_token != second.access_token == connection.access_token.reveal()
     assert connection.granted_scope == "read write"
@@ -336,7 +345,7 @@ def test_a_state_serves_once(admin: Client, account: Account, unconnected: Conne
 def test_a_state_serves_ten_minutes(admin: Client, account: Account, unconnected: Connection) -> None:
     query = account.consent(begun(admin, unconnected))
     session = admin.session
-    began = database_time.now() - timedelta(minutes=10, seconds=1)
+    began = database_clock.now() - timedelta(minutes=10, seconds=1)
     session["consent"] = session["consent"] | {"began": began.isoformat()}
     session.save()
     assert "belongs to no connecting" in come_back(admin, **query)
@@ -373,7 +382,7 @@ def test_a_stranger_who_comes_back_is_sent_to_the_login_without_the_code(
     assert "secret-code" not in answer.headers["Location"]
 
 
-def test_what_zendesk_refuses_is_told_in_words(admin: Client, account: Account, unconnected: Connection) -> None:
+def test_what_zendesk_refuses_is_told_in_text(admin: Client, account: Account, unconnected: Connection) -> None:
     denied = account.consent(begun(admin, unconnected)) | {"error": "access_denied"}
     assert "Access was denied in Zendesk" in come_back(admin, **denied)
     expired = account.consent(begun(admin, unconnected))
@@ -408,7 +417,7 @@ def test_from_another_host_name_the_person_is_told_where_to_go(
 
 
 def test_a_persons_pause_outlasts_connecting(admin: Client, account: Account, unconnected: Connection) -> None:
-    connections.pause(Connection.objects.all(), "A person's reason", None, by="someone")
+    pause_connections(Connection.objects.all(), "A person's reason", None, by="someone")
     html = come_back(admin, **account.consent(begun(admin, unconnected)))
     assert "someone paused the connection: resume it" in html
     unconnected.refresh_from_db()
@@ -476,7 +485,7 @@ def answer_me(sandbox: StandIn, **user: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "words"),
+    ("user", "message"),
     [
         ({"id": None, "name": "Anonymous user", "role": "end-user"}, "The sign-in was not accepted"),
         ({"role": "end-user"}, "“Ann” is no agent in Zendesk"),
@@ -484,12 +493,12 @@ def answer_me(sandbox: StandIn, **user: Any) -> None:
     ],
 )
 def test_who_may_not_work_there_is_told(
-    sandbox: StandIn, connection: Connection, user: dict[str, Any], words: str
+    sandbox: StandIn, connection: Connection, user: dict[str, Any], message: str
 ) -> None:
     answer_me(sandbox, **user)
-    (check,) = connection_test.carry_out(connection)
+    (check,) = check_connection(connection)
     assert check.ok is False
-    assert words in check.words
+    assert message in check.message
     connection.refresh_from_db()
     assert "TOK" not in json.dumps(connection.checks)
 
@@ -497,14 +506,14 @@ def test_who_may_not_work_there_is_told(
 def test_a_wrong_api_token_is_told_though_zendesk_answers_200(sandbox: StandIn, connection: Connection) -> None:
     connection.secrets = Secret.of(json.dumps({"api_token": "wrong"}))
     connection.save()
-    (check,) = connection_test.carry_out(connection)
-    assert "The sign-in was not accepted" in check.words
+    (check,) = check_connection(connection)
+    assert "The sign-in was not accepted" in check.message
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_real_call_that_is_refused_is_told(sandbox: StandIn, connection: Connection, status: int) -> None:
     sandbox.add_fault(str(status), path="/api/v2/groups")
-    checks = connection_test.carry_out(connection)
+    checks = check_connection(connection)
     assert f"({status})" in words_of(checks, ok=False)
 
 
@@ -519,7 +528,7 @@ def test_a_misspelt_scope_is_named_with_what_it_is_needed_for() -> None:
 
 def test_a_scope_that_zendesk_did_not_grant_is_told(account: Account, consented: Connection) -> None:
     account.scope = "read"
-    checks = connection_test.carry_out(consented)
+    checks = check_connection(consented)
     assert "lacks the scope write or tickets:write, needed for creating tickets" in words_of(checks, ok=False)
 
 
@@ -548,26 +557,26 @@ def test_a_new_connection_is_tested_when_it_is_saved(admin: Client, sandbox: Sta
 
 def test_a_wrong_client_secret_is_told_although_a_token_is_kept(sandbox: StandIn, portal: Any) -> None:
     connection = making.oauth_connection(sandbox.url)
-    credentials_of(connection, ZENDESK, line_to(connection))
+    credentials_of(connection, ZENDESK, http_to(connection))
     plain = Secret.of(json.dumps({"client_secret": "wrong"}))
     Connection.objects.update(secrets=plain)
-    (check,) = connection_test.carry_out(Connection.objects.get())
-    assert "did not accept the OAuth client" in check.words
+    (check,) = check_connection(Connection.objects.get())
+    assert "did not accept the OAuth client" in check.message
 
 
 def test_a_revoked_access_token_is_renewed_by_the_test(account: Account, consented: Connection) -> None:
     Connection.objects.update(access_token_expires_at=seconds_from_now(3600))
     account.expire_access()
-    checks = connection_test.carry_out(Connection.objects.get())
+    checks = check_connection(Connection.objects.get())
     assert words_of(checks, ok=False) == ""
     assert "Signed in as" in words_of(checks, ok=True)
 
 
 def test_the_clock_of_the_account_is_noted_and_told(account: Account, consented: Connection) -> None:
-    account.seconds_ahead = (database_time.now() - date_of(account)).total_seconds() + 7200
-    checks = connection_test.carry_out(consented)
+    account.seconds_ahead = (database_clock.now() - date_of(account)).total_seconds() + 7200
+    checks = check_connection(consented)
     consented.refresh_from_db()
-    assert abs(consented.clock_ahead_seconds - 7200) < 5
+    assert abs(consented.clock_skew_seconds - 7200) < 5
     assert "seconds ahead of the portal's database" in words_of(checks, ok=None)
 
 
@@ -580,20 +589,20 @@ def date_of(account: Account) -> Any:
 
 def test_a_clock_that_moved_little_is_not_written_again(connection: Connection) -> None:
     def reply(ahead: float) -> Reply:
-        return Reply(200, {"date": format_datetime(database_time.now() + timedelta(seconds=ahead))}, b"")
+        return Reply(200, {"date": format_datetime(database_clock.now() + timedelta(seconds=ahead))}, b"")
 
-    clock.note_clock(connection, reply(100))
+    record_clock_skew(connection, reply(100))
     connection.refresh_from_db()
-    assert abs(connection.clock_ahead_seconds - 100) <= 2
-    before = connection.clock_ahead_seconds
-    clock.note_clock(connection, reply(120))
-    clock.note_clock(connection, Reply(200, {"date": "no date"}, b""))
-    clock.note_clock(connection, Reply(200, {}, b""))
+    assert abs(connection.clock_skew_seconds - 100) <= 2
+    before = connection.clock_skew_seconds
+    record_clock_skew(connection, reply(120))
+    record_clock_skew(connection, Reply(200, {"date": "no date"}, b""))
+    record_clock_skew(connection, Reply(200, {}, b""))
     connection.refresh_from_db()
-    assert connection.clock_ahead_seconds == before
-    assert "100 seconds ahead of" in clock.words(100)
-    assert "behind" in clock.words(-61)
-    assert clock.words(60) == ""
+    assert connection.clock_skew_seconds == before
+    assert "100 seconds ahead of" in skew_text(100)
+    assert "behind" in skew_text(-61)
+    assert skew_text(60) == ""
 
 
 # --- What a person saves ---------------------------------------------------------------------------------------------
@@ -705,21 +714,21 @@ def test_a_test_that_passes_leaves_a_persons_pause_and_a_timed_one(
 ) -> None:
     rows = Connection.objects.all()
     for seconds, by in ((None, "someone"), (600, "")):
-        connections.pause(rows, "A reason", seconds, by=by)
+        pause_connections(rows, "A reason", seconds, by=by)
         assert RESUMED not in way(admin, connection)
         connection.refresh_from_db()
-        assert connection.is_paused(database_time.now())
-        connections.resume(rows)
+        assert connection.is_paused(database_clock.now())
+        resume_connections(rows)
 
 
 def test_a_sign_in_changed_during_its_test_is_not_resumed_by_it(
     account: Account, consented: Connection, sandbox: StandIn
 ) -> None:
-    connections.pause(Connection.objects.all(), REFUSED, None)
+    pause_connections(Connection.objects.all(), REFUSED, None)
     consented.refresh_from_db()
     sandbox.add_fault("delay", path="/api/v2/groups", seconds=1.0, times=1)
     found: list[Any] = []
-    testing = in_thread(lambda: found.append(connecting.test_and_resume(consented)))
+    testing = in_thread(lambda: found.append(check_and_resume(consented)))
     wait_for(lambda: any("groups" in call.path for call in sandbox.calls()) or bool(account.refreshes()))
     Connection.objects.update(secrets=Secret.of(json.dumps({"client_secret": "another"})))
     testing.join()
@@ -730,7 +739,7 @@ def test_a_sign_in_changed_during_its_test_is_not_resumed_by_it(
 
 
 def test_the_words_of_a_pause_carry_the_button_that_ends_it(admin: Client, connection: Connection) -> None:
-    connections.pause(Connection.objects.all(), REFUSED, None)
+    pause_connections(Connection.objects.all(), REFUSED, None)
     html = page(admin, f"connection/{connection.pk}/change/")
     notice = html.partition(REFUSED)[2].partition("</div>")[0]
     assert '<input type="hidden" name="action" value="resume">' in notice
@@ -742,7 +751,7 @@ def test_the_words_of_a_pause_carry_the_button_that_ends_it(admin: Client, conne
 
 
 def test_someone_who_may_only_look_reads_of_a_pause_without_the_button(client: Client, connection: Connection) -> None:
-    connections.pause(Connection.objects.all(), REFUSED, None)
+    pause_connections(Connection.objects.all(), REFUSED, None)
     looker = User.objects.create_user("looker", password="a long password", is_staff=True)
     looker.user_permissions.add(Permission.objects.get(codename="view_connection"))
     client.force_login(looker)
@@ -774,7 +783,7 @@ def test_another_address_asks_for_the_secrets_anew_and_is_told_none_of_the_store
     assert (after["settings"], after["secrets"].stored) == (before["settings"], before["secrets"].stored)
 
 
-def test_a_secret_that_was_never_stored_is_asked_for_in_the_usual_words(
+def test_a_secret_that_was_never_stored_is_asked_for_in_the_usual_text(
     admin: Client, connection: Connection, other_host: OtherHost
 ) -> None:
     answer = to_another_address(admin, connection, other_host.url, sign_in="oauth_client", client_id="sandbox-client")
@@ -925,7 +934,7 @@ def somebody_waits_for_a_lock() -> bool:
 
 
 @pytest.mark.parametrize(
-    ("today", "words"),
+    ("today", "message"),
     [
         (date(2027, 1, 30), "API token: 90 days until 30 April 2027, when they stop working"),
         (date(2027, 4, 29), "API token: 1 day until 30 April 2027, when they stop working"),
@@ -933,18 +942,18 @@ def somebody_waits_for_a_lock() -> bool:
         (date(2027, 5, 1), "API tokens no longer work since 30 April 2027"),
     ],
 )
-def test_the_days_to_the_end_of_api_tokens_are_counted(today: date, words: str) -> None:
-    assert connecting.countdown(oauth.API_TOKENS_END, today) == words
+def test_the_days_to_the_end_of_api_tokens_are_counted(today: date, message: str) -> None:
+    assert countdown(oauth.API_TOKENS_END, today) == message
 
 
 def test_the_countdown_is_on_the_page_and_in_the_list(admin: Client, connection: Connection) -> None:
-    left = (oauth.API_TOKENS_END - database_time.now().date()).days
+    left = (oauth.API_TOKENS_END - database_clock.now().date()).days
     for path in ("connection/", f"connection/{connection.pk}/change/"):
         assert (f"{left} days until 30 April 2027" in page(admin, path)) or left < 2
 
 
 def ends_in(days: int) -> date:
-    return database_time.now().date() + timedelta(days=days)
+    return database_clock.now().date() + timedelta(days=days)
 
 
 def test_the_end_of_api_tokens_raises_an_alarm_from_ninety_days_before(
@@ -952,30 +961,30 @@ def test_the_end_of_api_tokens_raises_an_alarm_from_ninety_days_before(
 ) -> None:
     for days, count in ((91, 0), (90, 1), (-1, 1)):
         monkeypatch.setattr(oauth, "API_TOKENS_END", ends_in(days))
-        alarms.watch()
+        update_alarms()
         assert Alarm.objects.filter(kind="token_end", ended_at=None, connection=connection).count() == count
     alarm = Alarm.objects.get()
-    assert "no longer work" in alarm.words
+    assert "no longer work" in alarm.message
     assert f"/connection/{connection.pk}/change/" in page(admin, f"alarm/{alarm.pk}/change/")
     Connection.objects.update(settings={**connection.settings, "sign_in": "oauth_client"})
-    alarms.watch()
+    update_alarms()
     alarm.refresh_from_db()
     assert alarm.ended_at is not None
 
 
 def test_a_connection_that_waits_for_a_person_raises_an_alarm_that_ends_with_resuming(connection: Connection) -> None:
     rows = Connection.objects.all()
-    connections.pause(rows, "A limit was met", 600, limited=True)
-    alarms.watch()
+    pause_connections(rows, "A limit was met", 600, limited=True)
+    update_alarms()
     assert not Alarm.objects.exists()
-    connections.pause(rows, "Zendesk did not accept the sign-in (401). Enter valid credentials.", None)
-    alarms.watch()
+    pause_connections(rows, "Zendesk did not accept the sign-in (401). Enter valid credentials.", None)
+    update_alarms()
     alarm = Alarm.objects.get()
     assert (alarm.kind, alarm.connection) == ("connection", connection)
-    assert "Enter valid credentials" in alarm.words
-    connections.resume(rows)
-    connections.pause(rows, "Paused by someone.", None, by="someone")
-    alarms.watch()
+    assert "Enter valid credentials" in alarm.message
+    resume_connections(rows)
+    pause_connections(rows, "Paused by someone.", None, by="someone")
+    update_alarms()
     alarm.refresh_from_db()
     assert alarm.ended_at is not None
     assert Alarm.objects.count() == 1
@@ -1019,7 +1028,7 @@ def test_the_move_is_tested_then_made_and_deliveries_go_on(
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"client_secret": "wrong"}, "did not accept the OAuth client"),
         ({"scopes": "reed"}, "needed for creating tickets"),
@@ -1027,13 +1036,13 @@ def test_the_move_is_tested_then_made_and_deliveries_go_on(
     ],
 )
 def test_a_move_that_does_not_pass_changes_nothing(
-    admin: Client, connection: Connection, changes: dict[str, str], words: str, account: Account
+    admin: Client, connection: Connection, changes: dict[str, str], message: str, account: Account
 ) -> None:
     before = Connection.objects.filter(pk=connection.pk).values().get()
     html = move(admin, connection, **changes)
     after = Connection.objects.filter(pk=connection.pk).values().get()
     assert "Nothing was changed" in html
-    assert words in html
+    assert message in html
     assert {name: str(getattr(value, "stored", value)) for name, value in before.items()} == {
         name: str(getattr(value, "stored", value)) for name, value in after.items()
     }
@@ -1046,7 +1055,7 @@ def test_a_move_under_which_somebody_saved_another_sign_in_changes_nothing(sandb
     found = Connection.objects.get(pk=connection.pk)
     other = Secret.of(json.dumps({"api_token": "another"}))
     Connection.objects.update(secrets=other)
-    trial, is_moved = connecting.move_to_oauth(found, **GOOD_CLIENT)
+    trial, is_moved = move_to_oauth(found, **GOOD_CLIENT)
     assert not is_moved
     assert "changed by somebody" in words_of(trial.checks, ok=False)
     assert read_secrets(Connection.objects.get()) == {"api_token": "another"}
@@ -1062,8 +1071,8 @@ def test_someone_who_may_only_look_sees_the_findings_and_no_buttons(client: Clie
     html = page(client, f"connection/{consented.pk}/change/")
     assert "The last test" in html
     assert "/connection/consent/" in html
-    for words in ("Connect to Zendesk again", "Test connection", "Move to OAuth"):
-        assert words not in html
+    for message in ("Connect to Zendesk again", "Test connection", "Move to OAuth"):
+        assert message not in html
     for path in (f"connection/{consented.pk}/consent/", f"connection/{consented.pk}/move/"):
         assert client.get(f"{BASE}/{path}").status_code == 403
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from integrations.conditions import BadExpression, compile_expression, why_not
+from integrations.delivery.retry import next_step
 from integrations.destinations.base import Budget
-from integrations.http import Failure, NotItsTurn
-from integrations.pace import hear, hold_ms, interval_ms, take_turn
-from integrations.post import Post
-from integrations.retry import limit_pause_seconds, next_step
+from integrations.domain.expressions import BadExpression, compile_expression
+from integrations.domain.post import Post
+from integrations.flow.pause import limit_pause_seconds
+from integrations.flow.rate_limit import hold_ms, interval_ms, learn_limits, take_permit
+from integrations.infra.http.failure import Failure, NoPermit
+from integrations.mapping.conditions import unmet_condition
 
 POST = Post(
     post_id="twitter:1",
@@ -51,21 +53,23 @@ POST = Post(
     ],
 )
 def test_conditions_hold_together(conditions: dict[str, Any], holds: bool) -> None:
-    assert (why_not(conditions, POST) == "") is holds
+    assert (unmet_condition(conditions, POST) == "") is holds
 
 
 def test_labels_count_only_where_the_payload_has_some() -> None:
-    assert why_not({"labels": ["VIP"]}, Post(post_id="x:1", network="x", native_id="1")) == ""
+    assert unmet_condition({"labels": ["VIP"]}, Post(post_id="x:1", network="x", native_id="1")) == ""
 
 
 def test_an_unknown_number_of_followers_meets_no_limit() -> None:
     nobody = Post(post_id="x:1", network="x", native_id="1")
-    assert "unknown number" in why_not({"followers_at_least": 1}, nobody)
+    assert "unknown number" in unmet_condition({"followers_at_least": 1}, nobody)
 
 
 def test_expressions_take_no_time_that_grows_with_the_text() -> None:
     began = time.monotonic()
-    why_not({"text_matches": "(a+)+$"}, Post(post_id="x:1", network="x", native_id="1", text="a" * 50_000 + "b"))
+    unmet_condition(
+        {"text_matches": "(a+)+$"}, Post(post_id="x:1", network="x", native_id="1", text="a" * 50_000 + "b")
+    )
     assert time.monotonic() - began < 5
     with pytest.raises(BadExpression):
         compile_expression(r"(a)\1")
@@ -112,18 +116,18 @@ def test_the_pace_spreads_turns_over_the_limit_and_over_what_is_left() -> None:
 
 
 def test_turns_are_shared_and_come_one_after_another() -> None:
-    take_turn(1, "account", 0.0)
-    hear(1, "account", [Budget(6000, None, None)])
+    take_permit(1, "account", 0.0)
+    learn_limits(1, "account", [Budget(6000, None, None)])
     began = time.monotonic()
     for _ in range(11):
-        take_turn(1, "account", 1.0)
+        take_permit(1, "account", 1.0)
     assert time.monotonic() - began > 0.09
-    take_turn(2, "account", 0.0)
+    take_permit(2, "account", 0.0)
 
 
 def test_a_turn_too_far_off_is_not_taken() -> None:
-    hear(1, "account", [Budget(700, 0, 40)])
+    learn_limits(1, "account", [Budget(700, 0, 40)])
     for _ in range(2):
-        with pytest.raises(NotItsTurn) as caught:
-            take_turn(1, "account", 1.0)
+        with pytest.raises(NoPermit) as caught:
+            take_permit(1, "account", 1.0)
         assert 39 < caught.value.seconds <= 40

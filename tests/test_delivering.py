@@ -15,15 +15,20 @@ from django.db import connections as databases
 from django.db.models import F
 from django.utils import timezone
 
-from integrations import connections as pausing
-from integrations import delivery as delivering
-from integrations import repair, routing, tasks
-from integrations.encryption import Secret
-from integrations.http import Failure
+from integrations.delivery.claim import claim
+from integrations.delivery.record import begin_attempt, record_result
+from integrations.delivery.send import hold_permits, send
+from integrations.flow.pause import pause_connections, resume_connections
+from integrations.infra import queue
+from integrations.infra.encryption import Secret
+from integrations.infra.http.failure import Failure
+from integrations.infra.queue import MOST_WAKES
+from integrations.infra.redis import redis_client
+from integrations.jobs import tasks
+from integrations.jobs.sweep import find_due_work
 from integrations.models import Attempt, Connection, Delivery, Mapping
-from integrations.queueing import MOST_CALLS
-from integrations.redis_client import client
-from integrations.sweep import sweep
+from integrations.recovery.actions import cancel, rebuild, retry_now
+from integrations.routing.route import route_notification
 from portal import logs
 from tests import making
 from tests.stand_in import StandIn
@@ -39,7 +44,7 @@ def delivery(mapping: Mapping) -> Delivery:
 
 def new_delivery(mapping: Mapping, **fields: Any) -> Delivery:
     notification = making.stored(mapping.subscription, making.notification(making.item(**fields)))
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     return Delivery.objects.get(notification=notification)
 
 
@@ -139,7 +144,7 @@ def test_a_death_between_look_up_and_create_looks_up_again(sandbox: StandIn, del
     work()
     sandbox.age_keys(3 * 3600)
     make_due(key_used_at=timezone.now() - timedelta(minutes=111))
-    assert delivering.claim(delivery.connection) is not None
+    assert claim(delivery.connection) is not None
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
     work()
     assert len(tickets(sandbox)) == 1
@@ -148,11 +153,11 @@ def test_a_death_between_look_up_and_create_looks_up_again(sandbox: StandIn, del
 def test_a_process_that_died_after_the_ticket_was_made_makes_no_second(
     sandbox: StandIn, delivery: Delivery, work: Work
 ) -> None:
-    this_try = delivering.claim(delivery.connection)
-    assert this_try is not None
-    delivering.take_the_turns(this_try)
-    delivering.begin_attempt(this_try)
-    delivering.send(this_try)
+    claimed = claim(delivery.connection)
+    assert claimed is not None
+    hold_permits(claimed)
+    begin_attempt(claimed)
+    send(claimed)
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
     work()
     delivery.refresh_from_db()
@@ -168,7 +173,7 @@ def test_only_one_of_many_at_once_wins_the_claim(delivery: Delivery) -> None:
 
     def try_to_claim() -> None:
         start.wait()
-        if (claimed := delivering.claim(delivery.connection)) is not None:
+        if (claimed := claim(delivery.connection)) is not None:
             won.append(claimed)
         databases.close_all()
 
@@ -181,26 +186,26 @@ def test_only_one_of_many_at_once_wins_the_claim(delivery: Delivery) -> None:
 
 
 def test_a_result_that_comes_after_the_lease_was_taken_over_is_kept_if_it_is_a_ticket(delivery: Delivery) -> None:
-    late = delivering.claim(delivery.connection)
+    late = claim(delivery.connection)
     assert late is not None
-    delivering.take_the_turns(late)
-    delivering.begin_attempt(late)
-    receipt = delivering.send(late)
+    hold_permits(late)
+    begin_attempt(late)
+    receipt = send(late)
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    assert delivering.claim(delivery.connection) is not None
-    delivering.record_receipt(late, receipt)  # type: ignore[arg-type]
+    assert claim(delivery.connection) is not None
+    record_result(late, receipt)
     delivery.refresh_from_db()
     assert delivery.state == State.DELIVERED
 
 
 def test_a_late_failure_does_not_disturb_whoever_took_over(sandbox: StandIn, delivery: Delivery) -> None:
-    late = delivering.claim(delivery.connection)
+    late = claim(delivery.connection)
     assert late is not None
-    delivering.begin_attempt(late)
+    begin_attempt(late)
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    taken_over = delivering.claim(delivery.connection)
+    taken_over = claim(delivery.connection)
     assert taken_over is not None
-    delivering.record_failure(late, Failure("too late"))
+    record_result(late, Failure("too late"))
     delivery.refresh_from_db()
     assert (delivery.state, delivery.claim) == (State.SENDING, taken_over.claim)
 
@@ -342,7 +347,7 @@ def test_a_refused_sign_in_pauses_until_a_person_acts(
         row.refresh_from_db()
         assert (row.state, row.tries) == (State.PENDING, 0)
     assert len(creates(sandbox)) == 1
-    assert sweep()["deliver"] == []
+    assert find_due_work().deliveries == []
 
 
 @pytest.mark.parametrize("is_oauth", [False, True])
@@ -365,7 +370,7 @@ def test_a_redirect_pauses_the_connection_until_its_address_is_corrected(
     assert len(sandbox.calls()) == 1
 
     sandbox.clear_faults()
-    pausing.resume(Connection.objects.all())
+    resume_connections(Connection.objects.all())
     work()
     assert len(tickets(sandbox)) == 2
 
@@ -494,30 +499,30 @@ def test_a_backlog_needs_few_messages_and_each_sweep_adds_one_at_most(
     for _ in range(3):
         tasks.sweep()
     messages = [argument for task, argument in queued() if task.endswith("deliver")]
-    assert messages == [mapping.connection_id] * (MOST_CALLS + 3)
+    assert messages == [mapping.connection_id] * (MOST_WAKES + 3)
 
 
 def test_messages_that_were_lost_with_redis_are_sent_anew(
     delivery: Delivery, queued: Callable[[], list[tuple[str, Any]]]
 ) -> None:
     tasks.sweep()
-    assert [task for task, _ in queued()].count("integrations.tasks.deliver") == 1
-    client().delete("deliver")
+    assert [task for task, _ in queued()].count("integrations.jobs.deliver") == 1
+    redis_client().delete("deliver")
     tasks.sweep()
-    assert [task for task, _ in queued()].count("integrations.tasks.deliver") == 1
+    assert [task for task, _ in queued()].count("integrations.jobs.deliver") == 1
 
 
 def test_the_sweep_takes_up_what_a_dead_process_held(delivery: Delivery) -> None:
-    assert delivering.claim(delivery.connection) is not None
-    assert sweep()["deliver"] == []
+    assert claim(delivery.connection) is not None
+    assert find_due_work().deliveries == []
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    assert sweep()["deliver"] == [(delivery.connection_id, 1)]
+    assert find_due_work().deliveries == [(delivery.connection_id, 1)]
 
 
 def test_the_sweep_finds_notifications_whose_routing_was_lost(mapping: Mapping) -> None:
     old = making.stored(mapping.subscription, received_at=timezone.now() - timedelta(minutes=1))
     making.stored(mapping.subscription)
-    assert sweep()["route"] == [old.pk]
+    assert find_due_work().rows[queue.ROUTE] == [old.pk]
 
 
 # --- Hostile and unlucky answers -------------------------------------------------------------------------------------
@@ -542,7 +547,7 @@ def test_a_look_up_that_fails_leaves_open_whether_there_is_a_ticket(
     delivery.refresh_from_db()
     assert (delivery.is_uncertain, delivery.look_up_next) == (True, True)
     Connection.objects.update(paused_at=None, paused_until=None)
-    repair.retry_now(Delivery.objects.all())
+    retry_now(Delivery.objects.all())
     work()
     delivery.refresh_from_db()
     assert (delivery.state, delivery.result, len(tickets(sandbox))) == (State.DELIVERED, "found", 1)
@@ -637,20 +642,20 @@ def _formatter_of(configuration: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_401_of_the_old_credentials_does_not_pause_the_new_ones(delivery: Delivery, connection: Connection) -> None:
-    under_the_old = delivering.claim(delivery.connection)
+    under_the_old = claim(delivery.connection)
     assert under_the_old is not None
-    delivering.begin_attempt(under_the_old)
+    begin_attempt(under_the_old)
     connection.secrets = Secret.of(json.dumps({"api_token": "new"}))
     connection.save()
-    delivering.record_failure(under_the_old, Failure("refused", permanent=True, pauses=True))
+    record_result(under_the_old, Failure("refused", permanent=True, pauses=True))
     connection.refresh_from_db()
     assert connection.paused_at is None
 
 
 def test_a_persons_pause_outlasts_a_limit(delivery: Delivery, connection: Connection) -> None:
-    pausing.pause(Connection.objects.all(), "by a person", None, by="ann")
-    pausing.pause(Connection.objects.all(), "limit", 5, limited=True)
-    pausing.pause(Connection.objects.all(), "401", None)
+    pause_connections(Connection.objects.all(), "by a person", None, by="ann")
+    pause_connections(Connection.objects.all(), "limit", 5, limited=True)
+    pause_connections(Connection.objects.all(), "401", None)
     connection.refresh_from_db()
     assert (connection.pause_reason, connection.paused_by, connection.paused_until) == ("by a person", "ann", None)
 
@@ -658,7 +663,7 @@ def test_a_persons_pause_outlasts_a_limit(delivery: Delivery, connection: Connec
 def test_a_try_that_kills_its_process_is_given_up_in_the_end(delivery: Delivery, work: Work, settings: Any) -> None:
     settings.DELIVERY_RETRY_DELAYS = (1.0,)
     for _ in range(2):
-        assert delivering.claim(delivery.connection) is not None
+        assert claim(delivery.connection) is not None
         Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
     work()
     delivery.refresh_from_db()
@@ -667,10 +672,10 @@ def test_a_try_that_kills_its_process_is_given_up_in_the_end(delivery: Delivery,
 
 
 def test_what_a_dead_process_holds_can_be_cancelled(delivery: Delivery) -> None:
-    assert delivering.claim(delivery.connection) is not None
-    assert repair.cancel(Delivery.objects.all()).changed == []
+    assert claim(delivery.connection) is not None
+    assert cancel(Delivery.objects.all()).changed == []
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    assert repair.cancel(Delivery.objects.all()).changed == [delivery.pk]
+    assert cancel(Delivery.objects.all()).changed == [delivery.pk]
     delivery.refresh_from_db()
     assert (delivery.state, delivery.is_uncertain) == (State.CANCELLED, True)
 
@@ -682,7 +687,7 @@ def test_rebuild_does_not_move_an_uncertain_ticket_to_another_account(
     work()
     mapping.connection = making.connection(sandbox.url, name="Another")
     mapping.save()
-    done = repair.rebuild(Delivery.objects.all())
+    done = rebuild(Delivery.objects.all())
     assert done.changed == []
     assert "may have made a ticket" in done.remarks[0]
 
@@ -695,5 +700,5 @@ def test_the_request_of_an_earlier_attempt_is_kept_when_it_is_rebuilt(
     first = Delivery.objects.get().request
     mapping.settings["priority"] = "high"
     mapping.save()
-    repair.rebuild(Delivery.objects.all())
+    rebuild(Delivery.objects.all())
     assert Attempt.objects.get().request == first != Delivery.objects.get().request

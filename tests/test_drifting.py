@@ -13,9 +13,18 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from integrations import catch_up, companies, intake, subscriptions
+from integrations.companies.registered import pause_other, retire_forgotten
+from integrations.intake import receive
 from integrations.models import Change, Company, Delivery, Installation, Mapping, Notification, Subscription
 from integrations.models.configuration import new_bearer_token
+from integrations.subscriptions.catch_up import run_catch_up
+from integrations.subscriptions.registration import check_subscription, checks_due, desired_state_of
+from integrations.subscriptions.requests import (
+    change_bearer_token,
+    delete_subscription,
+    notice_new_address,
+    request_check,
+)
 from tests import making
 from tests.stand_in import StandIn
 
@@ -28,8 +37,8 @@ def an_address(settings: Any) -> None:
 
 
 def check(subscription: Subscription, by: str = "") -> Subscription:
-    subscriptions.wish([subscription.pk], by)
-    subscriptions.register(subscription.pk)
+    request_check([subscription.pk], by)
+    check_subscription(subscription.pk)
     subscription.refresh_from_db()
     return subscription
 
@@ -80,11 +89,11 @@ def test_a_feed_that_does_not_repair_itself_shows_its_drift_and_waits_for_a_clic
     sandbox: StandIn, subscription: Subscription, drift: str
 ) -> None:
     uuid = check(subscription).khoros_uuid
-    Subscription.objects.update(repairs_itself=False)
+    Subscription.objects.update(auto_repair=False)
     DRIFTS[drift](sandbox, uuid)
     before = sandbox.subscriptions()
     assert check(subscription).registration == Registration.DRIFTED
-    assert subscription.drift[0]["words"]
+    assert subscription.drift[0]["message"]
     assert subscription.drift[0]["remedy"]
     assert sandbox.subscriptions() == before
     check(subscription, by="olga")
@@ -110,7 +119,7 @@ def test_a_change_here_is_registered_anew_with_an_overlap(
     elif what == "address":
         settings.PUBLIC_URL = "http://127.0.0.1:9000"
     else:
-        subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+        change_bearer_token(subscription, "the-new-token-of-this-feed")
     check(subscription)
     standing = {row["uuid"] for row in sandbox.subscriptions()}
     assert standing == ({first} if mode == "update" else {first, subscription.khoros_uuid})
@@ -119,7 +128,7 @@ def test_a_change_here_is_registered_anew_with_an_overlap(
     end_the_overlap()
     check(subscription)
     (listed,) = sandbox.control("GET", "subscriptions")["subscriptions"]
-    wanted = subscriptions.wanted_of(subscription)
+    wanted = desired_state_of(subscription)
     assert (listed["query"], listed["notificationUri"]) == (wanted.query, wanted.address)
     assert listed["status"] == "ACTIVE"
     posts = [call for call in sandbox.calls("khoros") if call.method == "POST"]
@@ -133,8 +142,8 @@ def test_during_the_overlap_old_and_new_token_are_accepted_and_no_post_is_double
     subscription = mapping.subscription
     sandbox.change_settings(resubscribe="second")
     check(subscription)
-    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
-    subscriptions.change_bearer_token(subscription, "and-yet-another-new-token")
+    change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "and-yet-another-new-token")
     check(subscription)
     item = making.item("twitter:1")
     for token in (making.BEARER_TOKEN, "the-new-token-of-this-feed", "and-yet-another-new-token"):
@@ -150,7 +159,7 @@ def test_earlier_tokens_end_a_day_after_khoros_was_seen_to_use_the_new_one(
 ) -> None:
     check(subscription)
     sandbox.add_fault("500", api="khoros")
-    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-feed")
     assert check(subscription).registration == Registration.UNREACHABLE
     assert subscription.previous_token_accepted_until is None
     sandbox.clear_faults()
@@ -172,7 +181,7 @@ def test_a_process_killed_during_a_call_leaves_one_feed_with_the_new_token(
     """The stand-in goes on with the call that the dead process made: what was asked for happens at Khoros."""
     sandbox.change_settings(resubscribe=mode, list_shows_token=False)
     check(subscription)
-    subscriptions.change_bearer_token(subscription, new_bearer_token())
+    change_bearer_token(subscription, new_bearer_token())
     kill_during(sandbox, subscription, method, settings.PUBLIC_URL)
     finish_after_the_death(subscription)
     (listed,) = sandbox.subscriptions()
@@ -186,7 +195,7 @@ def test_a_process_killed_while_it_retires_the_older_one_leaves_the_new_one(
 ) -> None:
     sandbox.change_settings(resubscribe="second", list_shows_token=False)
     check(subscription)
-    subscriptions.change_bearer_token(subscription, new_bearer_token())
+    change_bearer_token(subscription, new_bearer_token())
     new = check(subscription).khoros_uuid
     end_the_overlap()
     kill_during(sandbox, subscription, "DELETE", settings.PUBLIC_URL)
@@ -198,8 +207,8 @@ def kill_during(sandbox: StandIn, subscription: Subscription, method: str, publi
     """Checks the feed in a process of its own, and kills it with -9 in the middle of its first such call."""
     sandbox.control("DELETE", "requests")
     sandbox.add_fault("delay", api="khoros", seconds=1.5, times=1, method=method, path="/v2/events/subscription")
-    subscriptions.wish([subscription.pk])
-    code = f"from integrations import subscriptions; subscriptions.register({subscription.pk})"
+    request_check([subscription.pk])
+    code = f"from integrations.subscriptions import check_subscription; check_subscription({subscription.pk})"
     process = subprocess.Popen([sys.executable, "manage.py", "shell", "-c", code], env=environment(sandbox, public_url))
     wait_until(lambda: any(call.method == method and "whoami" not in call.path for call in sandbox.calls("khoros")))
     process.send_signal(signal.SIGKILL)
@@ -229,7 +238,7 @@ def finish_after_the_death(subscription: Subscription) -> None:
         end_the_overlap()
 
 
-def test_a_refused_status_is_told_in_words(sandbox: StandIn, subscription: Subscription) -> None:
+def test_a_refused_status_is_told_in_text(sandbox: StandIn, subscription: Subscription) -> None:
     uuid = check(subscription).khoros_uuid
     changed_at_khoros(sandbox, uuid, status="DISABLED")
     sandbox.change_settings(refuse_status_changes=True)
@@ -238,7 +247,7 @@ def test_a_refused_status_is_told_in_words(sandbox: StandIn, subscription: Subsc
     last = Change.objects.order_by("-pk").first()
     assert last is not None
     assert not last.is_done
-    assert "refuses" in last.words
+    assert "refuses" in last.message
 
 
 @pytest.mark.parametrize(
@@ -269,8 +278,8 @@ def test_deleting_here_retires_there_and_keeps_the_history(
     check(subscription)
     push()
     sandbox.add_fault("500", api="khoros")
-    subscriptions.delete(subscription, by="olga")
-    subscriptions.register(subscription.pk)
+    delete_subscription(subscription, by="olga")
+    check_subscription(subscription.pk)
     assert len(sandbox.subscriptions()) == 1
     sandbox.clear_faults()
     assert check(subscription).registration == Registration.RETIRED
@@ -299,7 +308,7 @@ def test_a_foreign_one_is_paused_only_when_asked_for(sandbox: StandIn, subscript
     old = {"externalId": "send-to-zendesk", "eventName": "stream-item-label-applied", "query": "CreateCase"}
     uuid = sandbox.control("POST", "subscriptions", old)["uuid"]
     check(subscription)
-    companies.pause_other(subscription.company, uuid, "olga", subscription)
+    pause_other(subscription.company, uuid, "olga", subscription)
     assert next(row for row in sandbox.subscriptions() if row["uuid"] == uuid)["status"] == "PAUSED"
     change = Change.objects.get(action="pause_other")
     assert (change.by, change.is_done) == ("olga", True)
@@ -313,8 +322,8 @@ def test_only_what_bears_our_mark_and_is_known_no_more_can_be_retired(
     uuid = sandbox.control("POST", "subscriptions", forgotten)["uuid"]
     for wrong in (subscription.khoros_uuid, "unknown"):
         with pytest.raises(LookupError):
-            companies.retire_forgotten(subscription.company, wrong, "olga")
-    companies.retire_forgotten(subscription.company, uuid, "olga")
+            retire_forgotten(subscription.company, wrong, "olga")
+    retire_forgotten(subscription.company, uuid, "olga")
     assert [row["uuid"] for row in sandbox.subscriptions()] == [subscription.khoros_uuid]
 
 
@@ -326,7 +335,7 @@ def test_version_1_registers_once_and_says_what_it_cannot_do(sandbox: StandIn, s
     posts = [call for call in sandbox.calls("khoros") if call.method == "POST"]
     assert [call.path for call in posts] == ["/v1/events/company/42/subscription"]
     assert '"companyId": 42' in posts[0].body
-    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-feed")
     check(subscription)
     assert len([call for call in sandbox.calls("khoros") if call.method == "POST"]) == 2
 
@@ -348,7 +357,7 @@ def test_a_post_whose_answer_says_nothing_is_not_made_again_where_the_list_tells
 ) -> None:
     sandbox.change_settings(resubscribe="second", list_shows_token=False)
     check(subscription)
-    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-feed")
     sandbox.add_fault(fault, api="khoros", method="POST", times=1)
     for _ in range(3):
         check(subscription)
@@ -365,7 +374,7 @@ def test_a_post_that_may_have_updated_in_place_is_made_once_more(sandbox: StandI
     """Without tokens in the list nothing else tells whether it was made."""
     sandbox.change_settings(resubscribe="update", list_shows_token=False)
     check(subscription)
-    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-feed")
     sandbox.add_fault("hang_up_after", api="khoros", method="POST", times=1)
     for _ in range(3):
         check(subscription)
@@ -418,7 +427,7 @@ def test_switching_off_during_an_overlap_does_not_make_the_older_one_the_feed(
 ) -> None:
     sandbox.change_settings(resubscribe="second", list_shows_token=False)
     first = check(subscription).khoros_uuid
-    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-feed")
     second = check(subscription).khoros_uuid
     for is_active in (False, True):
         Subscription.objects.update(is_active=is_active)
@@ -438,7 +447,7 @@ def test_a_copy_that_somebody_made_is_retired_only_after_its_events_were_read(
     sandbox.control("POST", "events/bulk", {"count": 3, "label": "CreateCase"})
     assert check(subscription).registration == Registration.REGISTERED
     assert len(sandbox.subscriptions()) == 2
-    catch_up.catch_up(subscription.pk)
+    run_catch_up(subscription.pk)
     assert Notification.objects.count() == 6
     check(subscription)
     assert [row["uuid"] for row in sandbox.subscriptions()] == [uuid] != [copy]
@@ -447,9 +456,9 @@ def test_a_copy_that_somebody_made_is_retired_only_after_its_events_were_read(
 def test_a_new_token_is_accepted_at_once_by_a_process_that_remembers_the_old_one(
     sandbox: StandIn, subscription: Subscription, push: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 60.0)
+    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 60.0)
     assert push().status_code == 200
-    subscriptions.change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-feed")
     assert push(token="the-new-token-of-this-feed").status_code == 200
     assert push(token="a-wrong-token").status_code == 401
 
@@ -460,7 +469,7 @@ def test_a_token_in_use_outlives_many_changes_while_khoros_is_out_of_reach(
     check(subscription)
     sandbox.add_fault("500", api="khoros")
     for _ in range(12):
-        subscriptions.change_bearer_token(subscription, new_bearer_token())
+        change_bearer_token(subscription, new_bearer_token())
         check(subscription)
     assert push(token=making.BEARER_TOKEN).status_code == 200
 
@@ -478,15 +487,15 @@ def test_a_new_public_address_is_noticed_before_the_next_regular_check(
     sandbox: StandIn, subscription: Subscription, settings: Any
 ) -> None:
     check(subscription)
-    subscriptions.notice_a_new_address()
-    due = Subscription.objects.filter(subscriptions.due())
+    notice_new_address()
+    due = Subscription.objects.filter(checks_due())
     assert not due.exists()
     settings.PUBLIC_URL = "http://127.0.0.1:9000"
-    subscriptions.notice_a_new_address()
+    notice_new_address()
     assert due.exists()
-    subscriptions.register(subscription.pk)
+    check_subscription(subscription.pk)
     assert sandbox.subscriptions()[0]["notificationUri"].startswith("http://127.0.0.1:9000/")
-    subscriptions.notice_a_new_address()
+    notice_new_address()
     assert not due.exists()
 
 

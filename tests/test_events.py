@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from integrations import preview, routing
-from integrations.conditions import why_not
 from integrations.destinations.base import Context, placeholder_values
+from integrations.domain.post import FACTS, Event, Post
+from integrations.domain.templating import PLACEHOLDERS
+from integrations.mapping.conditions import unmet_condition
+from integrations.mapping.preview import example_preview
 from integrations.models import Connection, Delivery, Notification
-from integrations.post import FACTS, Event, Post
+from integrations.routing.route import route_notification
 from integrations.sources.khoros.events import EVENTS, OF_ALL, kind_of
 from integrations.sources.khoros.examples import example
 from integrations.sources.khoros.parse import parse
-from integrations.templating import PLACEHOLDERS
 from tests import making
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -46,10 +47,10 @@ def test_each_event_becomes_a_ticket_with_the_usual_mapping(connection: Connecti
     subscription = making.subscription(event_name=name, match="everything", label="")
     mapping = making.mapping(subscription, connection)
     stored = making.stored(subscription, example(name, at=NOW) | {"eventUuid": "1"})
-    routing.route(stored.pk)
+    route_notification(stored.pk)
     delivery_id = Delivery.objects.get(notification=stored).pk
     assert Delivery.objects.get(pk=delivery_id).state == "pending"
-    shown = preview.example_ticket(mapping)
+    shown = example_preview(mapping)
     assert "problem" not in shown
     assert dict(shown["rows"])["Subject"]
 
@@ -94,8 +95,8 @@ def test_a_message_for_several_channels_counts_for_the_networks_of_its_links() -
     (post,) = read("message-published", message(service="MULTI_CHANNEL", publicationResults=results)).posts
     assert (post.network, post.all_networks) == ("facebook", ("facebook", "multi_channel"))
     assert post.link == "https://www.facebook.com/1/posts/2"
-    assert not why_not({"networks": ["facebook"]}, post)
-    assert why_not({"networks": ["instagram"]}, post)
+    assert not unmet_condition({"networks": ["facebook"]}, post)
+    assert unmet_condition({"networks": ["instagram"]}, post)
 
 
 def test_the_documented_multi_channel_shape_is_read() -> None:
@@ -117,12 +118,12 @@ def test_a_natively_scheduled_facebook_post_is_recognised() -> None:
     data = message(scheduledPublishDate=1616018541000, content={"text": "Soon"})
     (post,) = read("message-sent-to-network", data).posts
     assert (post.fact("is_native"), post.fact("scheduled_at")) == ("yes", "2021-03-17 22:02:21 UTC")
-    assert not why_not({"networks": ["Facebook"]}, post)
+    assert not unmet_condition({"networks": ["Facebook"]}, post)
     assert read("message-published", data).posts[0].fact("is_native") == ""
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("credential-auth", "was connected"),
         ("credential-reauth", "connected again"),
@@ -130,7 +131,7 @@ def test_a_natively_scheduled_facebook_post_is_recognised() -> None:
         ("credential-delete", "was removed"),
     ],
 )
-def test_credential_events_say_what_happened_and_not_success(name: str, words: str) -> None:
+def test_credential_events_say_what_happened_and_not_success(name: str, message: str) -> None:
     data = {
         "service": "instagram",
         "serviceId": "673",
@@ -140,10 +141,10 @@ def test_credential_events_say_what_happened_and_not_success(name: str, words: s
     }
     (post,) = read(name, data).posts
     assert (post.kind, post.network, post.author) == ("alert", "instagram", "will.i.am")
-    assert words in post.text
+    assert message in post.text
     assert "success" not in post.text
     assert post.posted_at == datetime(2018, 3, 14, 0, 31, 58, tzinfo=UTC)
-    assert not why_not({"accounts": ["will.i.am"], "networks": ["instagram"]}, post)
+    assert not unmet_condition({"accounts": ["will.i.am"], "networks": ["instagram"]}, post)
 
 
 def test_one_happening_told_twice_is_one_alert_and_a_later_one_another() -> None:
@@ -169,7 +170,7 @@ def test_a_conversation_that_passes_to_a_bot_is_read_with_and_without_its_name(w
     assert (post.fact("control_type"), post.fact("customer_id"), post.network) == ("reset", "17", "twitter")
     assert "waits" not in post.text
     assert "until the customer writes" in post.text
-    assert not why_not({"operations": ["reset"]}, post)
+    assert not unmet_condition({"operations": ["reset"]}, post)
 
 
 def test_an_error_of_the_customer_system_tells_all_but_its_secrets(push: Any, mapping: Any) -> None:
@@ -211,7 +212,7 @@ def test_the_inner_object_alone_is_read_as_the_feeds_event(connection: Connectio
     making.mapping(subscription, connection)
     inner = {"service": "instagram", "serviceId": "1", "name": "brand", "when": 1520987518000, "message": "success"}
     stored = making.stored(subscription, inner)
-    assert sum(routing.route(stored.pk).values()) == 1
+    assert sum(route_notification(stored.pk).values()) == 1
     assert "lost its connection" in Delivery.objects.get().text
 
 
@@ -219,12 +220,12 @@ def test_a_rule_can_be_asked_for_by_name_and_inserted() -> None:
     event = parse(json.dumps(example("rule-applied", at=NOW)).encode())
     (post,) = event.posts
     assert post.fact("rule_name") == "Example rule"
-    assert not why_not({"rules": ["example RULE"]}, post)
-    assert "the rule is “Example rule, 17”" in why_not({"rules": ["else"]}, post)
+    assert not unmet_condition({"rules": ["example RULE"]}, post)
+    assert "the rule is “Example rule, 17”" in unmet_condition({"rules": ["else"]}, post)
     assert post.details == "Rule: Example rule\nId of the rule: 17"
 
 
-def test_every_fact_has_its_words() -> None:
+def test_every_fact_has_its_text() -> None:
     assert set(FACTS) <= set(PLACEHOLDERS)
     assert Post(post_id="a:1", network="a", native_id="1", facts=(("media", "x"),)).details == "Media: x"
 

@@ -13,9 +13,16 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 
-from integrations import alarms, catch_up, companies, label_tester, subscriptions, tasks
-from integrations.models import Alarm, CatchUp, Company, Installation, Mapping, Notification, SelfTest, Subscription
+from integrations.companies.check import check_company
+from integrations.companies.labels import refresh_labels
+from integrations.jobs import tasks
+from integrations.models import Alarm, CatchUp, Company, Installation, Mapping, Notification, Probe, Subscription
+from integrations.operations.alarms import update_alarms
 from integrations.sources.khoros import token
+from integrations.subscriptions.catch_up import run_catch_up
+from integrations.subscriptions.query_preview import match_verdicts
+from integrations.subscriptions.registration import check_subscription
+from integrations.subscriptions.requests import request_check
 from tests import making
 from tests.stand_in import StandIn
 from tests.test_admin import BASE, act, form_of, page
@@ -30,13 +37,13 @@ def an_address(settings: Any) -> None:
 
 @pytest.fixture
 def feed(sandbox: StandIn, mapping: Mapping) -> Subscription:
-    Installation.objects.update(worker_heard_at=timezone.now())
+    Installation.objects.update(worker_seen_at=timezone.now())
     return check(mapping.subscription)
 
 
 def check(subscription: Subscription) -> Subscription:
-    subscriptions.wish([subscription.pk])
-    subscriptions.register(subscription.pk)
+    request_check([subscription.pk])
+    check_subscription(subscription.pk)
     subscription.refresh_from_db()
     return subscription
 
@@ -58,7 +65,7 @@ def test_test_connection_says_who_the_token_is_what_it_sees_and_when_it_ends(adm
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "message"),
     [
         ({"kind": "html_200"}, "web page"),
         ({"kind": "developer_inactive"}, "Developer Inactive"),
@@ -76,11 +83,11 @@ def test_test_connection_says_who_the_token_is_what_it_sees_and_when_it_ends(adm
         ),
     ],
 )  # fmt: skip
-def test_every_documented_failure_is_told_in_words(
-    admin: Client, feed: Subscription, sandbox: StandIn, fault: dict[str, Any], words: str
+def test_every_documented_failure_is_told_in_text(
+    admin: Client, feed: Subscription, sandbox: StandIn, fault: dict[str, Any], message: str
 ) -> None:
     sandbox.add_fault(fault.pop("kind"), api="khoros", **fault)
-    assert escape(words) in act(admin, "company", "test_connection", feed.company)
+    assert escape(message) in act(admin, "company", "test_connection", feed.company)
 
 
 def test_a_token_tells_its_own_end_where_it_can_be_read(admin: Client, feed: Subscription) -> None:
@@ -90,7 +97,7 @@ def test_a_token_tells_its_own_end_where_it_can_be_read(admin: Client, feed: Sub
     html = page(admin, f"company/{feed.company_id}/change/")
     assert f"{ends:%Y-%m-%d}, in 39 days (as the token itself says)" in html
     assert "Make a new one in Khoros Marketing" in html
-    alarms.watch()
+    update_alarms()
     assert Alarm.objects.get().kind == "token"
 
 
@@ -149,8 +156,8 @@ def test_labels_are_read_cached_and_offered_and_a_failure_keeps_the_old_ones(
 def test_one_page_answers_whether_the_feed_is_healthy(admin: Client, feed: Subscription, push: Any) -> None:
     push()
     html = page(admin, f"subscription/{feed.pk}/change/")
-    for words in ("Healthy", "Wanted", "At Khoros", "Last push", "Last fetching", "Last match", "Silence alarm"):
-        assert words in html
+    for message in ("Healthy", "Wanted", "At Khoros", "Last push", "Last fetching", "Last match", "Silence alarm"):
+        assert message in html
     assert feed.khoros_uuid in html
     assert "New bearer token" in html
 
@@ -158,16 +165,16 @@ def test_one_page_answers_whether_the_feed_is_healthy(admin: Client, feed: Subsc
 def test_drift_is_shown_with_what_will_be_done_and_repaired_by_a_click(
     admin: Client, feed: Subscription, sandbox: StandIn
 ) -> None:
-    Subscription.objects.update(repairs_itself=False)
+    Subscription.objects.update(auto_repair=False)
     sandbox.control("POST", f"subscriptions/{feed.khoros_uuid}", {"query": "Else"})
     check(feed)
-    alarms.watch()
+    update_alarms()
     html = page(admin, f"subscription/{feed.pk}/change/")
     assert "Needs attention" in html
     assert "Khoros filters by another query" in html
     assert "It is registered again with what is set here" in html
     act(admin, "subscription", "repair_now", feed)
-    subscriptions.register(feed.pk)
+    check_subscription(feed.pk)
     assert sandbox.subscriptions()[0]["query"] == "CreateCase"
     assert "operator" in page(admin, f"subscription/{feed.pk}/change/")
 
@@ -175,7 +182,7 @@ def test_drift_is_shown_with_what_will_be_done_and_repaired_by_a_click(
 def test_rotating_the_token_is_one_button(admin: Client, feed: Subscription, sandbox: StandIn, push: Any) -> None:
     before = feed.bearer_token.reveal()
     act(admin, "subscription", "rotate_token", feed)
-    subscriptions.register(feed.pk)
+    check_subscription(feed.pk)
     feed.refresh_from_db()
     after = feed.bearer_token.reveal()
     assert after != before
@@ -186,7 +193,7 @@ def test_rotating_the_token_is_one_button(admin: Client, feed: Subscription, san
 def test_switching_off_and_on_pauses_and_resumes_at_khoros(admin: Client, feed: Subscription, sandbox: StandIn) -> None:
     for action, status in (("switch_off", "PAUSED"), ("switch_on", "ACTIVE")):
         act(admin, "subscription", action, feed)
-        subscriptions.register(feed.pk)
+        check_subscription(feed.pk)
         assert sandbox.subscriptions()[0]["status"] == status
 
 
@@ -198,7 +205,7 @@ def test_deleting_asks_first_retires_at_khoros_and_keeps_the_history(
     assert "What was received stays in the log" in page(admin, path)
     assert sandbox.subscriptions()
     admin.post(f"{BASE}/{path}", {"post": "yes"})
-    subscriptions.register(feed.pk)
+    check_subscription(feed.pk)
     assert not sandbox.subscriptions()
     assert Notification.objects.count() == 1
     assert ">CreateCase<" not in page(admin, "subscription/").partition("result_list")[2]
@@ -211,13 +218,13 @@ def test_saving_asks_khoros_in_the_name_of_the_person(admin: Client, feed: Subsc
     assert form["receives_by"] == "both"
     admin.post(f"{BASE}/subscription/{feed.pk}/change/", form | {"label": "VIP", "silence_hours": "12"})
     feed.refresh_from_db()
-    assert (feed.label, feed.silence_hours, feed.asked_by) == ("VIP", 12, "operator")
-    subscriptions.register(feed.pk)
+    assert (feed.label, feed.silence_hours, feed.requested_by) == ("VIP", 12, "operator")
+    check_subscription(feed.pk)
     assert sandbox.subscriptions()[0]["query"] == "VIP"
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "message"),
     [
         ({"silence_alarm": "hours", "silence_hours": ""}, "Enter the number of hours"),
         ({"match": "expression", "label": "(["}, "not a regular expression"),
@@ -225,12 +232,12 @@ def test_saving_asks_khoros_in_the_name_of_the_person(admin: Client, feed: Subsc
     ],
 )
 def test_wrong_input_is_refused_beside_its_field(
-    admin: Client, feed: Subscription, fields: dict[str, str], words: str
+    admin: Client, feed: Subscription, fields: dict[str, str], message: str
 ) -> None:
     form = form_of(page(admin, f"subscription/{feed.pk}/change/"))
     answer = admin.post(f"{BASE}/subscription/{feed.pk}/change/", form | fields)
-    assert answer.status_code == (200 if words else 302)
-    assert escape(words) in answer.content.decode()
+    assert answer.status_code == (200 if message else 302)
+    assert escape(message) in answer.content.decode()
 
 
 def test_version_1_takes_only_feeds_that_are_pushed(admin: Client, feed: Subscription) -> None:
@@ -241,7 +248,7 @@ def test_version_1_takes_only_feeds_that_are_pushed(admin: Client, feed: Subscri
 
 
 def test_a_label_that_khoros_does_not_have_is_taken_with_a_warning(admin: Client, feed: Subscription) -> None:
-    companies.refresh_labels(feed.company)
+    refresh_labels(feed.company)
     form = form_of(page(admin, f"subscription/{feed.pk}/change/"))
     answer = admin.post(f"{BASE}/subscription/{feed.pk}/change/", form | {"label": "CreateCas"}, follow=True)
     assert "have no label “CreateCas”" in answer.content.decode()
@@ -266,12 +273,12 @@ def test_a_label_that_khoros_does_not_have_is_taken_with_a_warning(admin: Client
 def test_the_tester_tells_each_plausible_way_of_comparing(
     match: str, label: str, tried: str, outcome: list[bool | None]
 ) -> None:
-    found = [verdict.matches for verdict in label_tester.verdicts(match, label, tried)]
+    found = [verdict.matches for verdict in match_verdicts(match, label, tried)]
     assert found == outcome if match != "everything" else found[0] is True
 
 
 def test_the_tester_is_a_page_that_changes_nothing(admin: Client, feed: Subscription) -> None:
-    html = page(admin, f"subscription/{feed.pk}/label-tester/?match=label&label=Case&tried=CreateCase")
+    html = page(admin, f"subscription/{feed.pk}/query-preview/?match=label&label=Case&tried=CreateCase")
     assert "what Casebridge assumes" in html
     assert "does not match" in html
     feed.refresh_from_db()
@@ -293,29 +300,29 @@ def test_reconciliation_counts_what_came_and_fetches_what_is_missing(
     path = f"subscription/{feed.pk}/reconciliation/"
     admin.post(f"{BASE}/{path}", {"compare": "1"})
     assert "waits for a worker" in page(admin, path)
-    catch_up.catch_up(feed.pk)
+    run_catch_up(feed.pk)
     html = page(admin, path)
     assert "<b>3</b> missing" in html
     assert "Last compared" in html
     admin.post(f"{BASE}/{path}", {"fetch": "1"})
-    catch_up.catch_up(feed.pk)
+    run_catch_up(feed.pk)
     work()
     html = page(admin, path)
     assert "<b>0</b> missing" in html
-    counts = {words: number for number, words in _counts(html)}
+    counts = {message: number for number, message in _counts(html)}
     assert counts == {
         "received by push": 2, "caught up": 3, "repeats, counted": 0, "notifications routed": 4,
         "unmatched: no mapping took them": 1, "unreadable": 0, "waiting to be routed": 0, "posts ticketed": 4,
         "posts failed": 0, "posts on their way": 0, "posts cancelled": 0,
     }  # fmt: skip
-    assert CatchUp.objects.filter(asked_by="operator").count() == 2
+    assert CatchUp.objects.filter(requested_by="operator").count() == 2
     yesterday = (timezone.now() - timedelta(days=1)).date()
     html = page(admin, f"{path}?begins={yesterday}&ends={yesterday}")
     assert {number for number, _ in _counts(html)} == {0}
 
 
 def _counts(html: str) -> list[tuple[int, str]]:
-    return [(int(n), words) for n, words in re.findall(r'class="cb-count">(\d+)</td><td>([^<]*)', html)]
+    return [(int(n), message) for n, message in re.findall(r'class="cb-count">(\d+)</td><td>([^<]*)', html)]
 
 
 @pytest.mark.parametrize(
@@ -327,21 +334,21 @@ def _counts(html: str) -> list[tuple[int, str]]:
         "begins=2020-01-01&ends=2026-01-01",
     ],
 )
-def test_odd_periods_are_refused_in_words(admin: Client, feed: Subscription, query: str) -> None:
+def test_odd_periods_are_refused_in_text(admin: Client, feed: Subscription, query: str) -> None:
     assert "cb-trouble" in page(admin, f"subscription/{feed.pk}/reconciliation/?{query}")
 
 
 def test_the_self_test_page_sends_one_and_shows_its_path(admin: Client, feed: Subscription) -> None:
-    path = f"subscription/{feed.pk}/self-test/"
+    path = f"subscription/{feed.pk}/probe/"
     admin.post(f"{BASE}/{path}", {})
-    test = SelfTest.objects.get()
-    assert (test.asked_by, test.makes_tickets) == ("operator", False)
+    test = Probe.objects.get()
+    assert (test.requested_by, test.makes_tickets) == ("operator", False)
     assert "A worker sends it in a moment" in page(admin, path)
 
 
 def test_without_a_public_address_the_self_test_says_so(admin: Client, feed: Subscription, settings: Any) -> None:
     settings.PUBLIC_URL, settings.KHOROS_API_URL = "", "https://api.spredfast.com"
-    answer = admin.post(f"{BASE}/subscription/{feed.pk}/self-test/", {}, follow=True)
+    answer = admin.post(f"{BASE}/subscription/{feed.pk}/probe/", {}, follow=True)
     assert "PUBLIC_URL is not set" in answer.content.decode()
 
 
@@ -350,14 +357,14 @@ def test_without_a_public_address_the_self_test_says_so(admin: Client, feed: Sub
 
 def test_open_alarms_stand_on_the_overview_and_can_be_marked_as_seen(admin: Client, feed: Subscription) -> None:
     Subscription.objects.update(registration="refused", khoros_message="No.", failed_checks=2)
-    alarms.watch()
+    update_alarms()
     alarm = Alarm.objects.get()
     html = admin.get("/admin/").content.decode()
     assert "Registration refused" in html
     assert "ALERT_EMAILS" in html
-    act(admin, "alarm", "mark_seen", alarm)
+    act(admin, "alarm", "acknowledge", alarm)
     assert "seen by operator" in admin.get("/admin/").content.decode()
-    assert LogEntry.objects.filter(change_message="Mark seen").exists()
+    assert LogEntry.objects.filter(change_message="Acknowledge").exists()
 
 
 def test_who_may_only_look_sees_pages_without_buttons_and_changes_nothing(
@@ -371,13 +378,13 @@ def test_who_may_only_look_sees_pages_without_buttons_and_changes_nothing(
         "uuid"
     ]
     check(feed)
-    for name in ("change", "reconciliation", "self-test", "label-tester"):
+    for name in ("change", "reconciliation", "probe", "query-preview"):
         html = page(client, f"subscription/{feed.pk}/{name}/")
         assert 'name="fetch"' not in html
         assert "Send a self-test" not in html
         assert "Pause it at Khoros …" not in html
     assert "Test connection</button>" not in page(client, f"company/{feed.company_id}/change/")
-    for path in (f"subscription/{feed.pk}/reconciliation/", f"subscription/{feed.pk}/self-test/",
+    for path in (f"subscription/{feed.pk}/reconciliation/", f"subscription/{feed.pk}/probe/",
                  f"company/{feed.company_id}/at-khoros/{uuid}/pause/", f"subscription/{feed.pk}/delete/"):  # fmt: skip
         assert client.post(f"{BASE}/{path}", {"post": "yes", "fetch": "1"}).status_code == 403
     assert {row["status"] for row in sandbox.subscriptions()} == {"ACTIVE"}
@@ -417,15 +424,15 @@ def test_a_new_company_is_asked_for_its_labels_so_that_the_first_feed_can_choose
         form | {"name": "Brand", "company_id": "42", "api_version": "v2", "new_api_token": "sandbox-khoros-token"},
     )
     company = Company.objects.get()
-    assert ("integrations.tasks.company", company.pk) in queued()
-    tasks.company(company.pk)
+    assert ("integrations.jobs.read_company", company.pk) in queued()
+    tasks.read_company(company.pk)
     assert '<option value="CreateCase">' in page(admin, "subscription/add/")
     assert "John Doe" in page(admin, f"company/{company.pk}/change/")
 
 
 def test_who_am_i_is_asked_with_a_closing_slash_too(feed: Subscription, sandbox: StandIn) -> None:
     sandbox.add_fault("answer", api="khoros", status=404, body={}, path="/v2/whoami", times=1)
-    assert companies.test_connection(feed.company)[0].is_good
+    assert check_company(feed.company)[0].is_good
     assert [call.path for call in sandbox.calls("khoros") if "whoami" in call.path][-2:] == [
         "/v2/whoami",
         "/v2/whoami/",
@@ -435,7 +442,7 @@ def test_who_am_i_is_asked_with_a_closing_slash_too(feed: Subscription, sandbox:
 def test_a_feed_by_version_1_is_healthy_and_says_what_is_assumed(
     admin: Client, sandbox: StandIn, mapping: Mapping
 ) -> None:
-    Installation.objects.update(worker_heard_at=timezone.now())
+    Installation.objects.update(worker_seen_at=timezone.now())
     Company.objects.update(api_version="v1")
     Subscription.objects.update(receives_by="push")
     html = page(admin, f"subscription/{check(mapping.subscription).pk}/change/")

@@ -8,13 +8,21 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from integrations import bulk, causes, pace, repair, routing
-from integrations import delivery as delivering
+from integrations.delivery.batch_results import follow_batch
+from integrations.delivery.claim import claim
+from integrations.delivery.deliver import deliver_next
+from integrations.delivery.final_lookup import give_up_dead_tries
+from integrations.delivery.record import begin_attempt
+from integrations.delivery.send import hold_permits, send
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Budget, Credentials, Outgoing, Receipt
 from integrations.destinations.zendesk import Zendesk
-from integrations.http import Line
-from integrations.models import Attempt, BulkJob, Connection, Delivery, Mapping
+from integrations.flow.rate_limit import learn_limits
+from integrations.infra.http.client import HttpClient
+from integrations.models import Attempt, Batch, Connection, Delivery, Mapping
+from integrations.recovery.actions import retry_now
+from integrations.recovery.failure_groups import failure_groups
+from integrations.routing.route import route_notification
 from tests import making
 from tests.stand_in import StandIn
 
@@ -36,7 +44,7 @@ def two_tries(settings: Any) -> None:
 def labelled(mapping: Mapping, count: int = 1, **fields: Any) -> list[Delivery]:
     items = [making.item(**fields) for _ in range(count)]
     notification = making.stored(mapping.subscription, making.notification(*items))
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     return list(Delivery.objects.filter(notification=notification).order_by("next_attempt_at", "pk"))
 
 
@@ -114,7 +122,7 @@ def test_where_nothing_is_found_the_failure_says_that_zendesk_was_asked(
     assert "may exist" not in html
 
     sandbox.clear_faults()
-    repair.retry_now(Delivery.objects.all())
+    retry_now(Delivery.objects.all())
     work()
     delivery.refresh_from_db()
     assert (delivery.state, delivery.result, len(sandbox.tickets())) == (State.DELIVERED, "created", 1)
@@ -145,9 +153,9 @@ def test_where_nobody_could_look_the_page_says_that_a_ticket_may_exist(
         "“Retry now” looks there first and will not create a second ticket",
     ]
     html = admin.get(f"/admin/integrations/delivery/{delivery.pk}/change/").content.decode()
-    for words in told:
-        assert words in delivery.last_error
-        assert html.count(words) >= 2
+    for message in told:
+        assert message in delivery.last_error
+        assert html.count(message) >= 2
 
     sandbox.clear_faults()
     Connection.objects.update(paused_at=None, paused_until=None)
@@ -161,7 +169,7 @@ def test_where_nobody_could_look_the_page_says_that_a_ticket_may_exist(
 
 def test_a_last_look_waits_for_its_turn_as_any_other(sandbox: StandIn, delivery: Delivery, work: Work) -> None:
     lose_the_first_answer(sandbox)
-    pace.hear(delivery.connection_id, "look-up", [Budget(None, 0, 600.0)])
+    learn_limits(delivery.connection_id, "look-up", [Budget(None, 0, 600.0)])
     try_until_it_ends(work)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.is_uncertain) == (State.FAILED, True)
@@ -194,9 +202,9 @@ def test_failures_with_one_cause_stay_together_whatever_the_look_found(
     sandbox.add_fault("500", method="POST")
     sandbox.add_fault("500", method="GET", times=1)
     try_until_it_ends(work)
-    (cause,) = causes.causes()
+    (cause,) = failure_groups()
     assert cause.count == 3
-    assert "khoros:" not in cause.words
+    assert "khoros:" not in cause.message
     assert Delivery.objects.filter(is_uncertain=True).count() == 1
 
 
@@ -204,12 +212,12 @@ def test_failures_with_one_cause_stay_together_whatever_the_look_found(
 
 
 def die(delivery: Delivery, *, after_sending: bool) -> None:
-    this_try = delivering.claim(delivery.connection)
-    assert this_try is not None
-    delivering.take_the_turns(this_try)
-    delivering.begin_attempt(this_try)
+    claimed = claim(delivery.connection)
+    assert claimed is not None
+    hold_permits(claimed)
+    begin_attempt(claimed)
     if after_sending:
-        delivering.send(this_try)
+        send(claimed)
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
 
 
@@ -254,12 +262,12 @@ def test_a_last_look_leaves_an_open_breaker_to_its_probe(sandbox: StandIn, deliv
         die(delivery, after_sending=False)
     sandbox.control("DELETE", "requests")
     connection = Connection.objects.get()
-    taken = delivering.claim(connection)
+    taken = claim(connection)
     assert taken is not None
     later = timezone.now() + timedelta(minutes=1)
     Connection.objects.update(breaker_opened_at=timezone.now(), breaker_probe_at=later)
     taken.delivery.connection.refresh_from_db()
-    delivering.give_up(taken)
+    give_up_dead_tries(taken)
     delivery.refresh_from_db()
     assert delivery.state == State.PENDING
     assert not sandbox.calls()
@@ -300,9 +308,9 @@ def test_a_comment_that_nobody_could_look_for_names_the_ticket_it_may_be_on(
     reply.refresh_from_db()
     assert (reply.state, reply.is_uncertain, reply.look_up_next) == (State.FAILED, True, True)
     html = admin.get(f"/admin/integrations/delivery/{reply.pk}/change/").content.decode()
-    words = f"A comment may exist in Zendesk, on ticket {number}, although none is recorded here"
-    assert words in html
-    assert words in reply.last_error
+    message = f"A comment may exist in Zendesk, on ticket {number}, although none is recorded here"
+    assert message in html
+    assert message in reply.last_error
 
 
 def test_a_comment_that_is_not_there_is_known_not_to_be(
@@ -319,11 +327,11 @@ def test_a_comment_that_is_not_there_is_known_not_to_be(
 # --- Sent together ---------------------------------------------------------------------------------------------------
 
 
-def follow_until_ended(job: BulkJob) -> None:
+def follow_until_ended(job: Batch) -> None:
     for _ in range(100):
         a_while_ago = timezone.now() - timedelta(minutes=30)
-        BulkJob.objects.update(next_poll_at=a_while_ago, polling_until=None, started_at=a_while_ago)
-        bulk.follow(job.pk)
+        Batch.objects.update(next_poll_at=a_while_ago, polling_until=None, started_at=a_while_ago)
+        follow_batch(job.pk)
         job.refresh_from_db()
         if job.finished_at:
             return
@@ -333,20 +341,20 @@ def test_what_was_sent_together_and_fails_in_the_end_says_that_a_ticket_may_exis
     sandbox: StandIn, mapping: Mapping, work: Work
 ) -> None:
     labelled(mapping, 12)
-    Connection.objects.update(surge_since=timezone.now())
+    Connection.objects.update(backlog_since=timezone.now())
     sandbox.add_fault("hang_up_after", path="/api/v2/tickets/create_many.json", times=1)
-    delivering.deliver_next(mapping.connection_id)
-    follow_until_ended(BulkJob.objects.get())
+    deliver_next(mapping.connection_id)
+    follow_until_ended(Batch.objects.get())
     assert len(sandbox.tickets()) == 12
     sandbox.add_fault("500", path=TICKETS)
-    Connection.objects.update(surge_since=None)
+    Connection.objects.update(backlog_since=None)
     try_until_it_ends(work)
     failed = Delivery.objects.filter(state=State.FAILED, is_uncertain=True, look_up_next=True)
     assert failed.count() == 12
     assert all("A ticket may exist in Zendesk" in row.last_error for row in failed)
 
     sandbox.clear_faults()
-    repair.retry_now(Delivery.objects.all())
+    retry_now(Delivery.objects.all())
     work()
     assert Delivery.objects.filter(state=State.DELIVERED, result="found").count() == len(sandbox.tickets()) == 12
 
@@ -360,10 +368,10 @@ def test_a_destinations_defect_in_looking_leaves_the_outcome_unknown(
     class Trial(Zendesk):
         title = "Trial"
 
-        def send(self, line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+        def send(self, http: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
             raise ValueError("a defect")
 
-        def find(self, line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
+        def find(self, http: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
             return Receipt("7" * 77, "", "found")
 
     monkeypatch.setitem(DESTINATIONS, "zendesk", Trial())

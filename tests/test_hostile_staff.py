@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils.html import escape
 
-from integrations import account_schema
+from integrations.connections.lists import read_account_lists
 from integrations.models import AccountSchema, Mapping
 from tests.limits import within
 from tests.stand_in import StandIn
@@ -61,7 +61,7 @@ BUTTONS = {"_continue", "_addanother", "_save", "_saveasnew", "paste", "set_up",
 def world(admin: Client, mapping: Mapping, sandbox: StandIn) -> dict[str, Any]:
     """A whole way with a delivery on it, and the account's lists read: numbers for the addresses of pages."""
     delivery = new_delivery(mapping)
-    assert account_schema.read(mapping.connection_id)
+    assert read_account_lists(mapping.connection_id)
     return {
         "company": mapping.subscription.company_id,
         "subscription": mapping.subscription_id,
@@ -89,8 +89,8 @@ def refused(answer: Any) -> set[str]:
     shown = answer.context.get("adminform") or answer.context.get("form")
     errors = getattr(shown, "form", shown).errors
     html = answer.content.decode()
-    for words in (str(words) for found in errors.values() for words in found):
-        assert escape(words) in html
+    for message in (str(message) for found in errors.values() for message in found):
+        assert escape(message) in html
     return set(errors)
 
 

@@ -16,14 +16,33 @@ from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
-from integrations import alarms, breaker, bulk, causes, delivery, incidents, pace, repair, routing, surge, tasks
+from integrations.delivery.batch import _may_still_be_sent, claim_batch
+from integrations.delivery.batch_results import follow_batch
+from integrations.delivery.claim import claim
+from integrations.delivery.deliver import deliver_next
+from integrations.delivery.flood_hold import NotHeld, hold_flood
 from integrations.destinations.base import Budget
-from integrations.models import Alarm, Attempt, BulkJob, Connection, Delivery, Incident, Mapping
-from integrations.redis_client import client as redis_client
+from integrations.flow.backlog import backlog_text, update_backlogs
+from integrations.flow.circuit_breaker import OPENS_AFTER
+from integrations.flow.rate_limit import (
+    account_limit,
+    calls_per_minute,
+    forget_limits,
+    learn_limits,
+    put_permit_back,
+    take_permit,
+)
+from integrations.infra.redis import redis_client as redis_client
+from integrations.jobs.tasks import deliver, watch
+from integrations.models import Alarm, Attempt, Batch, Connection, Delivery, FloodHold, Mapping
+from integrations.operations.alarms import update_alarms
+from integrations.recovery.actions import retry_now
+from integrations.recovery.failure_groups import failure_groups
+from integrations.routing.route import route_notification
 from tests import making
 from tests.stand_in import StandIn
 
-State, Lane = Delivery.State, Delivery.Lane
+State, Lane = Delivery.State, Delivery.Priority
 Work = Callable[[], None]
 LIMIT = [Budget(60_000, 60_000, 60.0)]
 
@@ -31,7 +50,7 @@ LIMIT = [Budget(60_000, 60_000, 60.0)]
 def labelled(mapping: Mapping, count: int = 1, **fields: Any) -> list[Delivery]:
     items = [making.item(**fields) for _ in range(count)]
     notification = making.stored(mapping.subscription, making.notification(*items))
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     return list(Delivery.objects.filter(notification=notification).order_by("next_attempt_at", "pk"))
 
 
@@ -52,19 +71,19 @@ def move(**fields: Any) -> None:
 
 def test_live_goes_before_retries_and_retries_before_replays(sandbox: StandIn, mapping: Mapping) -> None:
     (replay,), (retry,), (live,) = labelled(mapping), labelled(mapping), labelled(mapping)
-    Delivery.objects.filter(pk=replay.pk).update(lane=Lane.BULK)
-    Delivery.objects.filter(pk=retry.pk).update(lane=Lane.RETRY)
+    Delivery.objects.filter(pk=replay.pk).update(priority=Lane.BULK)
+    Delivery.objects.filter(pk=retry.pk).update(priority=Lane.RETRY)
     for _ in range(3):
-        assert delivery.deliver_next(mapping.connection_id)
+        assert deliver_next(mapping.connection_id)
     assert creates(sandbox) == [live.external_id, retry.external_id, replay.external_id]
 
 
 def test_a_live_post_overtakes_a_replay_that_is_under_way(sandbox: StandIn, mapping: Mapping) -> None:
     replays = labelled(mapping, 5)
-    Delivery.objects.update(lane=Lane.BULK)
-    delivery.deliver_next(mapping.connection_id)
+    Delivery.objects.update(priority=Lane.BULK)
+    deliver_next(mapping.connection_id)
     (live,) = labelled(mapping)
-    delivery.deliver_next(mapping.connection_id)
+    deliver_next(mapping.connection_id)
     assert creates(sandbox)[1] == live.external_id
     assert Delivery.objects.filter(pk__in=[row.pk for row in replays], state=State.PENDING).count() == 4
 
@@ -74,7 +93,7 @@ def test_a_failed_try_goes_on_as_a_retry(sandbox: StandIn, mapping: Mapping, wor
     sandbox.add_fault("500", times=1)
     work()
     row.refresh_from_db()
-    assert (row.state, row.lane) == (State.PENDING, Lane.RETRY)
+    assert (row.state, row.priority) == (State.PENDING, Lane.RETRY)
 
 
 def test_a_few_retried_by_hand_are_retries_and_many_are_a_replay_with_its_honest_end(
@@ -83,37 +102,37 @@ def test_a_few_retried_by_hand_are_retries_and_many_are_a_replay_with_its_honest
     rows = labelled(mapping, 30)
     Delivery.objects.update(state=State.FAILED, last_error="x", next_attempt_at=None)
     few = Delivery.objects.filter(pk__in=[row.pk for row in rows[:3]])
-    repair.retry_now(few)
-    assert set(few.values_list("lane", flat=True)) == {Lane.RETRY}
-    pace.hear(mapping.connection_id, "account", [Budget(60, 60, 60.0)])
-    done = repair.retry_now(Delivery.objects.filter(state=State.FAILED))
-    assert set(Delivery.objects.filter(pk__in=done.changed).values_list("lane", flat=True)) == {Lane.BULK}
+    retry_now(few)
+    assert set(few.values_list("priority", flat=True)) == {Lane.RETRY}
+    learn_limits(mapping.connection_id, "account", [Budget(60, 60, 60.0)])
+    done = retry_now(Delivery.objects.filter(state=State.FAILED))
+    assert set(Delivery.objects.filter(pk__in=done.changed).values_list("priority", flat=True)) == {Lane.BULK}
     assert "Done at about" in " ".join(done.remarks)
 
 
 def test_what_was_fetched_long_after_it_happened_goes_behind_what_happens_now(mapping: Mapping) -> None:
     long_ago = timezone.now() - timedelta(hours=2)
     notification = making.stored(mapping.subscription, source="caught_up", happened_at=long_ago)
-    routing.route(notification.pk)
-    assert Delivery.objects.get().lane == Lane.BULK
+    route_notification(notification.pk)
+    assert Delivery.objects.get().priority == Lane.BULK
 
 
 def test_live_that_comes_in_faster_than_the_limit_makes_the_end_of_a_replay_unknown(mapping: Mapping) -> None:
     labelled(mapping, 200)
-    Delivery.objects.filter(pk__in=Delivery.objects.values("pk")[:50]).update(lane=Lane.BULK)
-    pace.hear(mapping.connection_id, "account", [Budget(10, 10, 60.0)])
-    words = surge.words(mapping.connection)
-    assert "what is not live does not move" in words
-    assert "50 bulk" in words
+    Delivery.objects.filter(pk__in=Delivery.objects.values("pk")[:50]).update(priority=Lane.BULK)
+    learn_limits(mapping.connection_id, "account", [Budget(10, 10, 60.0)])
+    message = backlog_text(mapping.connection)
+    assert "what is not live does not move" in message
+    assert "50 bulk" in message
 
 
 # --- The limit -------------------------------------------------------------------------------------------------------
 
 
 def test_the_share_of_the_limit_sets_the_pace(mapping: Mapping) -> None:
-    pace.hear(mapping.connection_id, "account", [Budget(600, 600, 60.0)], 50)
-    assert pace.calls_per_minute(mapping.connection_id) == pytest.approx(297, rel=0.02)
-    assert pace.told_limit(mapping.connection_id) == 600
+    learn_limits(mapping.connection_id, "account", [Budget(600, 600, 60.0)], 50)
+    assert calls_per_minute(mapping.connection_id) == pytest.approx(297, rel=0.02)
+    assert account_limit(mapping.connection_id) == 600
 
 
 @pytest.mark.parametrize("spelling", ["new", "old", "x", "shouting", "all"])
@@ -123,27 +142,27 @@ def test_the_limit_is_heard_whatever_its_spelling(
     sandbox.change_settings(rate_limit=120, rate_headers=spelling)
     labelled(mapping)
     work()
-    assert pace.calls_per_minute(mapping.connection_id) == pytest.approx(119, rel=0.05)
+    assert calls_per_minute(mapping.connection_id) == pytest.approx(119, rel=0.05)
 
 
 def test_a_turn_that_is_far_off_frees_the_worker_and_calls_one_back(
     sandbox: StandIn, mapping: Mapping, queued: Callable[[], list[tuple[str, Any]]]
 ) -> None:
     labelled(mapping, 3)
-    pace.hear(mapping.connection_id, "account", [Budget(10, 10, 60.0)])
-    tasks.deliver(mapping.connection_id)
+    learn_limits(mapping.connection_id, "account", [Budget(10, 10, 60.0)])
+    deliver(mapping.connection_id)
     assert len(sandbox.tickets()) == 1
-    tasks.deliver(mapping.connection_id)
+    deliver(mapping.connection_id)
     assert len(sandbox.tickets()) == 1
     assert Delivery.objects.filter(state=State.PENDING, attempt_count=0).count() == 2
 
 
 def test_a_turn_without_work_is_given_back(mapping: Mapping) -> None:
-    pace.hear(mapping.connection_id, "account", [Budget(60, 60, 60.0)])
+    learn_limits(mapping.connection_id, "account", [Budget(60, 60, 60.0)])
     for _ in range(3):
-        assert not delivery.deliver_next(mapping.connection_id)
-        assert pace.take_turn(mapping.connection_id, "account", 0.2) < 0.2
-        pace.give_back(mapping.connection_id, "account")
+        assert not deliver_next(mapping.connection_id)
+        assert take_permit(mapping.connection_id, "account", 0.2) < 0.2
+        put_permit_back(mapping.connection_id, "account")
 
 
 # --- The breaker -----------------------------------------------------------------------------------------------------
@@ -163,17 +182,17 @@ def test_the_breaker_opens_probes_with_one_and_closes(
     rows = labelled(mapping, 8)
     work()
     connection = Connection.objects.get()
-    assert connection.transport_failures == breaker.OPENS_AFTER
+    assert connection.transport_failures == OPENS_AFTER
     assert connection.breaker_opened_at is not None
     assert Delivery.objects.filter(attempt_count=0, tries=0).count() == 3
-    alarms.watch()
+    update_alarms()
     assert Alarm.objects.get(kind="breaker").connection_id == connection.pk
 
     Connection.objects.update(breaker_probe_at=timezone.now() - timedelta(seconds=1))
     move()
     work()
     connection.refresh_from_db()
-    assert connection.transport_failures == breaker.OPENS_AFTER + 1
+    assert connection.transport_failures == OPENS_AFTER + 1
     assert connection.breaker_probe_at is not None
     assert connection.breaker_probe_at > timezone.now() + timedelta(seconds=15)
 
@@ -185,7 +204,7 @@ def test_the_breaker_opens_probes_with_one_and_closes(
     assert Connection.objects.get().breaker_opened_at is None
     work()
     assert Delivery.objects.filter(state=State.DELIVERED).count() == len(rows)
-    alarms.watch()
+    update_alarms()
     assert Alarm.objects.get(kind="breaker").ended_at is not None
 
 
@@ -221,40 +240,40 @@ def test_a_refusal_is_an_answer_and_opens_no_breaker(sandbox: StandIn, mapping: 
 def flooded(sandbox: StandIn, mapping: Mapping) -> list[Delivery]:
     """130 posts wait, and the account takes ten calls a minute."""
     rows = labelled(mapping, 130)
-    pace.hear(mapping.connection_id, "account", [Budget(10, 10, 60.0)])
-    surge.decide()
-    pace.forget(mapping.connection_id)
+    learn_limits(mapping.connection_id, "account", [Budget(10, 10, 60.0)])
+    update_backlogs()
+    forget_limits(mapping.connection_id)
     return rows
 
 
-def follow_until_ended(job: BulkJob) -> BulkJob:
+def follow_until_ended(job: Batch) -> Batch:
     until = time.monotonic() + 15
     while job.finished_at is None and time.monotonic() < until:
-        BulkJob.objects.filter(pk=job.pk).update(next_poll_at=timezone.now() - timedelta(seconds=1), polling_until=None)
-        bulk.follow(job.pk)
+        Batch.objects.filter(pk=job.pk).update(next_poll_at=timezone.now() - timedelta(seconds=1), polling_until=None)
+        follow_batch(job.pk)
         job.refresh_from_db()
     return job
 
 
 def test_a_surge_begins_when_more_waits_than_the_limit_clears_and_ends_when_it_is_over(mapping: Mapping) -> None:
     labelled(mapping, 60)
-    pace.hear(mapping.connection_id, "account", [Budget(10, 10, 60.0)])
-    surge.decide()
-    assert Connection.objects.get().surge_since is not None
-    Delivery.objects.filter(pk__in=Delivery.objects.values("pk")[:55]).update(lane=Lane.BULK)
-    surge.decide()
-    assert Connection.objects.get().surge_since is None
-    Connection.objects.update(surge_minutes=0)
-    move(lane=Lane.LIVE)
-    surge.decide()
-    assert Connection.objects.get().surge_since is None
+    learn_limits(mapping.connection_id, "account", [Budget(10, 10, 60.0)])
+    update_backlogs()
+    assert Connection.objects.get().backlog_since is not None
+    Delivery.objects.filter(pk__in=Delivery.objects.values("pk")[:55]).update(priority=Lane.BULK)
+    update_backlogs()
+    assert Connection.objects.get().backlog_since is None
+    Connection.objects.update(backlog_minutes=0)
+    move(priority=Lane.LIVE)
+    update_backlogs()
+    assert Connection.objects.get().backlog_since is None
 
 
 def test_a_hundred_tickets_go_in_one_call_and_each_result_is_recorded(
     sandbox: StandIn, flooded: list[Delivery]
 ) -> None:
-    assert delivery.deliver_next(flooded[0].connection_id)
-    job = BulkJob.objects.get()
+    assert deliver_next(flooded[0].connection_id)
+    job = Batch.objects.get()
     assert (job.state, len(job.delivery_ids)) == ("running", 100)
     job = follow_until_ended(job)
     assert (job.state, job.made, job.failed) == ("done", 100, 0)
@@ -271,11 +290,11 @@ def test_what_a_job_refuses_is_sent_alone_to_learn_why(sandbox: StandIn, flooded
     spoilt = json.loads(bad.request)
     spoilt["ticket"]["priority"] = "enormous"
     Delivery.objects.filter(pk=bad.pk).update(request=json.dumps(spoilt))
-    delivery.deliver_next(bad.connection_id)
-    job = follow_until_ended(BulkJob.objects.get())
+    deliver_next(bad.connection_id)
+    job = follow_until_ended(Batch.objects.get())
     assert (job.made, job.failed) == (99, 1)
     bad.refresh_from_db()
-    assert (bad.state, bad.lane) == (State.PENDING, Lane.RETRY)
+    assert (bad.state, bad.priority) == (State.PENDING, Lane.RETRY)
     work()
     bad.refresh_from_db()
     assert bad.state == State.FAILED
@@ -286,8 +305,8 @@ def test_what_a_job_refuses_is_sent_alone_to_learn_why(sandbox: StandIn, flooded
 def test_a_job_whose_status_is_refused_is_given_up_and_looked_up(
     sandbox: StandIn, flooded: list[Delivery], work: Work
 ) -> None:
-    delivery.deliver_next(flooded[0].connection_id)
-    job = BulkJob.objects.get()
+    deliver_next(flooded[0].connection_id)
+    job = Batch.objects.get()
     until = time.monotonic() + 10
     while len(sandbox.tickets()) < 100 and time.monotonic() < until:
         time.sleep(0.05)
@@ -295,7 +314,7 @@ def test_a_job_whose_status_is_refused_is_given_up_and_looked_up(
     path = f"/api/v2/job_statuses/{job.number}.json"
     sandbox.add_fault("answer", status=403, body=refused, method="GET", path=path)
     assert follow_until_ended(job).state == "unknown"
-    Connection.objects.update(surge_since=None)
+    Connection.objects.update(backlog_since=None)
     work()
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 130
     assert len(sandbox.tickets()) == 130
@@ -305,30 +324,30 @@ def test_a_dead_access_token_is_renewed_while_a_job_is_followed(sandbox: StandIn
     mapping.connection = making.oauth_connection(sandbox.url, name="OAuth")
     mapping.save()
     labelled(mapping, 20)
-    Connection.objects.update(surge_since=timezone.now())
-    delivery.deliver_next(mapping.connection_id)
+    Connection.objects.update(backlog_since=timezone.now())
+    deliver_next(mapping.connection_id)
     sandbox.revoke_tokens()
-    assert follow_until_ended(BulkJob.objects.get()).state == "done"
+    assert follow_until_ended(Batch.objects.get()).state == "done"
     assert Connection.objects.get(pk=mapping.connection_id).paused_at is None
 
 
 def test_a_call_that_stalled_is_not_made_any_more(sandbox: StandIn, flooded: list[Delivery], work: Work) -> None:
     connection = Connection.objects.get()
-    job = bulk.claim_many(connection)
+    job = claim_batch(connection)
     assert job is not None
-    BulkJob.objects.update(started_at=timezone.now() - timedelta(minutes=1))
-    assert not bulk._may_still_be_sent(job)
+    Batch.objects.update(started_at=timezone.now() - timedelta(minutes=1))
+    assert not _may_still_be_sent(job)
 
 
 def test_a_full_queue_of_jobs_lets_deliveries_go_one_by_one(sandbox: StandIn, flooded: list[Delivery]) -> None:
     body = {"error": "TooManyJobs", "description": "Too many jobs"}
     sandbox.add_fault("answer", status=429, body=body, path="/api/v2/tickets/create_many.json", times=1)
-    delivery.deliver_next(flooded[0].connection_id)
+    deliver_next(flooded[0].connection_id)
     connection = Connection.objects.get()
-    assert BulkJob.objects.get().state == "refused"
-    assert connection.bulk_wait_until is not None
+    assert Batch.objects.get().state == "refused"
+    assert connection.batch_wait_until is not None
     assert connection.paused_at is None
-    delivery.deliver_next(flooded[0].connection_id)
+    deliver_next(flooded[0].connection_id)
     assert len(sandbox.tickets()) == 1
 
 
@@ -337,10 +356,10 @@ def test_a_job_that_dies_half_way_is_looked_up_ticket_by_ticket(
     sandbox: StandIn, flooded: list[Delivery], work: Work, death: str
 ) -> None:
     sandbox.change_settings(job_dies_after=40, job_death=death)
-    delivery.deliver_next(flooded[0].connection_id)
-    job = follow_until_ended(BulkJob.objects.get())
+    deliver_next(flooded[0].connection_id)
+    job = follow_until_ended(Batch.objects.get())
     assert job.state == "done"
-    Connection.objects.update(surge_since=None)
+    Connection.objects.update(backlog_since=None)
     work()
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 130
     assert len({ticket["external_id"] for ticket in sandbox.tickets()}) == len(sandbox.tickets()) == 130
@@ -352,14 +371,14 @@ def test_a_lost_answer_to_a_call_for_many_makes_no_ticket_twice(
 ) -> None:
     settings.DELIVERY_LEASE_SECONDS = 3
     sandbox.add_fault("hang_up_after", path="/api/v2/tickets/create_many.json", times=1)
-    delivery.deliver_next(flooded[0].connection_id)
-    job = BulkJob.objects.get()
+    deliver_next(flooded[0].connection_id)
+    job = Batch.objects.get()
     assert (job.state, job.number) == ("sending", "")
-    assert delivery.claim(Connection.objects.get()) is not None  # of the thirty that were not in the call
-    BulkJob.objects.update(started_at=timezone.now() - timedelta(seconds=10))
+    assert claim(Connection.objects.get()) is not None  # of the thirty that were not in the call
+    Batch.objects.update(started_at=timezone.now() - timedelta(seconds=10))
     job = follow_until_ended(job)
     assert job.state == "unknown"
-    Connection.objects.update(surge_since=None)
+    Connection.objects.update(backlog_since=None)
     Delivery.objects.filter(state=State.SENDING).update(claimed_until=timezone.now() - timedelta(seconds=1))
     work()
     assert len({ticket["external_id"] for ticket in sandbox.tickets()}) == len(sandbox.tickets()) == 130
@@ -369,23 +388,25 @@ def test_a_lost_answer_to_a_call_for_many_makes_no_ticket_twice(
 def test_while_a_job_may_still_run_its_deliveries_are_not_taken_over(sandbox: StandIn, flooded: list[Delivery]) -> None:
     sandbox.change_settings(job_seconds_per_ticket=0.02)
     sandbox.add_fault("hang_up_after", path="/api/v2/tickets/create_many.json", times=1)
-    delivery.deliver_next(flooded[0].connection_id)
+    deliver_next(flooded[0].connection_id)
     Delivery.objects.filter(state=State.SENDING).update(claimed_until=timezone.now() - timedelta(seconds=1))
-    Delivery.objects.filter(state=State.PENDING).update(lane=Lane.BULK, next_attempt_at=timezone.now() + timedelta(1))
-    BulkJob.objects.update(
+    Delivery.objects.filter(state=State.PENDING).update(
+        priority=Lane.BULK, next_attempt_at=timezone.now() + timedelta(1)
+    )
+    Batch.objects.update(
         started_at=timezone.now() - timedelta(minutes=2), next_poll_at=timezone.now() - timedelta(seconds=1)
     )
-    bulk.follow(BulkJob.objects.get().pk)
-    assert BulkJob.objects.get().state == "sending"
-    assert delivery.claim(Connection.objects.get()) is None
+    follow_batch(Batch.objects.get().pk)
+    assert Batch.objects.get().state == "sending"
+    assert claim(Connection.objects.get()) is None
 
 
 SENDS_MANY = """
 import django
 django.setup()
-from integrations import bulk
+from integrations.delivery.batch import deliver_batch
 from integrations.models import Connection
-bulk.deliver_many(Connection.objects.get())
+deliver_batch(Connection.objects.get())
 """
 
 
@@ -410,13 +431,13 @@ def test_a_process_killed_between_the_call_and_its_result_leaves_one_ticket_for_
     sending.kill()
     assert sending.wait() == -signal.SIGKILL
     assert len(sandbox.jobs()) == 1
-    assert BulkJob.objects.get().state == "sending"
+    assert Batch.objects.get().state == "sending"
     assert Delivery.objects.filter(state=State.SENDING, look_up_next=True).count() == 100
-    BulkJob.objects.update(
+    Batch.objects.update(
         started_at=timezone.now() - timedelta(minutes=2), next_poll_at=timezone.now() - timedelta(seconds=1)
     )
-    assert follow_until_ended(BulkJob.objects.get()).state == "unknown"
-    Connection.objects.update(surge_since=None)
+    assert follow_until_ended(Batch.objects.get()).state == "unknown"
+    Connection.objects.update(backlog_since=None)
     work()
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 130
     assert len({ticket["external_id"] for ticket in sandbox.tickets()}) == len(sandbox.tickets()) == 130
@@ -426,9 +447,9 @@ def test_what_asks_for_a_case_or_an_author_is_not_sent_together(sandbox: StandIn
     mapping.settings |= {"case": "author"}
     mapping.save()
     labelled(mapping, 30)
-    Connection.objects.update(surge_since=timezone.now())
-    delivery.deliver_next(mapping.connection_id)
-    assert not BulkJob.objects.exists()
+    Connection.objects.update(backlog_since=timezone.now())
+    deliver_next(mapping.connection_id)
+    assert not Batch.objects.exists()
 
 
 # --- A flood held ----------------------------------------------------------------------------------------------------
@@ -438,20 +459,20 @@ def test_a_flood_is_told_held_after_a_yes_and_released_without_loss(
     sandbox: StandIn, mapping: Mapping, work: Work, admin: Client
 ) -> None:
     labelled(mapping, 60)
-    pace.hear(mapping.connection_id, "account", [Budget(5, 5, 60.0)])
-    alarms.watch()
-    assert "60 posts wait" in Alarm.objects.get(kind="flood").words
-    pace.forget(mapping.connection_id)
+    learn_limits(mapping.connection_id, "account", [Budget(5, 5, 60.0)])
+    update_alarms()
+    assert "60 posts wait" in Alarm.objects.get(kind="flood").message
+    forget_limits(mapping.connection_id)
     page = f"/admin/integrations/mapping/{mapping.pk}/hold/"
     html = admin.get(page).content.decode()
     assert "<b>60</b> posts wait" in html
     assert not sandbox.tickets()
-    form = {"uuid": str(Incident._meta.get_field("uuid").get_default()), "title": "Outage", "text": "One thing"}
+    form = {"uuid": str(FloodHold._meta.get_field("uuid").get_default()), "title": "Outage", "text": "One thing"}
     assert admin.post(page, form).status_code == 302
     (ticket,) = sandbox.tickets()
     assert (ticket["subject"], ticket["type"]) == ("Outage", "problem")
     assert Delivery.objects.filter(state=State.HELD).count() == 60
-    alarms.watch()
+    update_alarms()
     assert Alarm.objects.get(kind="flood").ended_at is not None
 
     labelled(mapping, 3)
@@ -459,10 +480,10 @@ def test_a_flood_is_told_held_after_a_yes_and_released_without_loss(
     assert Delivery.objects.filter(state=State.HELD).count() == 63
     assert len(sandbox.tickets()) == 1
 
-    incident = Incident.objects.get()
-    press = {"action": "release", "_selected_action": incident.pk, "_from_page": "1"}
-    admin.post("/admin/integrations/incident/", press)
-    assert set(Delivery.objects.values_list("state", "lane")) == {(State.PENDING, Lane.BULK)}
+    flood_hold = FloodHold.objects.get()
+    press = {"action": "release", "_selected_action": flood_hold.pk, "_from_page": "1"}
+    admin.post("/admin/integrations/floodhold/", press)
+    assert set(Delivery.objects.values_list("state", "priority")) == {(State.PENDING, Lane.BULK)}
     work()
     assert len(sandbox.tickets()) == 64
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 63
@@ -498,11 +519,11 @@ def test_a_defect_in_the_note_costs_no_receipt(sandbox: StandIn, mapping: Mappin
 
 def test_what_is_routed_at_the_moment_of_release_is_not_forgotten(mapping: Mapping, sandbox: StandIn) -> None:
     (row,) = labelled(mapping)
-    over = Incident.objects.create(
+    over = FloodHold.objects.create(
         mapping=mapping, opened_by="a", ticket_number="1", ended_at=timezone.now(), ending="released"
     )
-    Delivery.objects.update(state=State.HELD, incident=over, next_attempt_at=None)
-    tasks.watch()
+    Delivery.objects.update(state=State.HELD, flood_hold=over, next_attempt_at=None)
+    watch()
     row.refresh_from_db()
     assert row.state == State.PENDING
 
@@ -529,10 +550,10 @@ def test_failures_group_by_cause_and_are_rebuilt_together_once_it_is_mended(
     sandbox.control("POST", "schema/options", {"field": 360002, "remove": "vip"})
     labelled(mapping, 5)
     work()
-    (cause,) = causes.causes()
+    (cause,) = failure_groups()
     assert cause.count == 5
-    assert "The option “vip” of the field" in cause.words
-    assert "no longer exists" in cause.words
+    assert "The option “vip” of the field" in cause.message
+    assert "no longer exists" in cause.message
     page = "/admin/integrations/delivery/causes/"
     html = admin.get(page).content.decode()
     assert "5 deliveries: The option “vip” of the field" in html
@@ -540,10 +561,10 @@ def test_failures_group_by_cause_and_are_rebuilt_together_once_it_is_mended(
 
     mapping.settings |= {"custom_fields": [{"id": 360002, "value": "standard"}]}
     mapping.save()
-    admin.post(page, {"cause": cause.words, "mapping": mapping.pk, "do": "rebuild"})
+    admin.post(page, {"cause": cause.message, "mapping": mapping.pk, "do": "rebuild"})
     work()
     assert len(sandbox.tickets()) == 5
-    assert causes.causes() == []
+    assert failure_groups() == []
 
 
 def test_a_failed_delivery_links_to_where_its_cause_is_mended_and_quotes_zendesk(
@@ -579,17 +600,17 @@ def test_two_connections_keep_their_own_pace(sandbox: StandIn, mapping: Mapping,
 
     with running_sandbox(tmp_path) as other:
         second = making.connection(other.url, name="Second")
-        pace.hear(mapping.connection_id, "account", [Budget(60, 60, 60.0)])
-        pace.hear(second.pk, "account", LIMIT)
-        assert pace.take_turn(second.pk, "account", 1.0) < 0.01
-        assert pace.take_turn(mapping.connection_id, "account", 1.0) < 0.01
-        assert pace.take_turn(second.pk, "account", 1.0) < 0.05
+        learn_limits(mapping.connection_id, "account", [Budget(60, 60, 60.0)])
+        learn_limits(second.pk, "account", LIMIT)
+        assert take_permit(second.pk, "account", 1.0) < 0.01
+        assert take_permit(mapping.connection_id, "account", 1.0) < 0.01
+        assert take_permit(second.pk, "account", 1.0) < 0.05
         Delivery.objects.update(tries=F("tries"))
     assert redis_client().hget(f"casebridge:pace:{second.pk}:account", "interval") == "1"
 
 
 def test_incidents_of_a_mapping_are_open_once(mapping: Mapping, sandbox: StandIn) -> None:
-    incidents.hold(mapping, "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f", "Outage", "One thing", "ann")
-    with pytest.raises(incidents.NotHeld, match="open on this mapping already"):
-        incidents.hold(mapping, "6f2f8a35-3b3f-4a2c-9c2e-1f1f1f1f1f1f", "Outage", "One thing", "ann")
+    hold_flood(mapping, "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f", "Outage", "One thing", "ann")
+    with pytest.raises(NotHeld, match="open on this mapping already"):
+        hold_flood(mapping, "6f2f8a35-3b3f-4a2c-9c2e-1f1f1f1f1f1f", "Outage", "One thing", "ann")
     assert len(sandbox.tickets()) == 1

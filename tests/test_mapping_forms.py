@@ -11,13 +11,17 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
-from integrations import account_schema, alarms, connections
+from integrations.connections.lists import next_night, read_account_lists
 from integrations.destinations.base import Credentials
 from integrations.destinations.zendesk import schema
 from integrations.destinations.zendesk.custom_fields import fitting_custom_fields
-from integrations.http import Failure, Line
+from integrations.flow.pause import pause_connections, resume_connections
+from integrations.infra import queue
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.jobs.sweep import find_due_work
 from integrations.models import AccountSchema, Alarm, Connection, Delivery, Mapping, Subscription
-from integrations.sweep import sweep
+from integrations.operations.alarms import update_alarms
 from tests import making
 from tests.stand_in import StandIn
 from tests.test_admin import form_of, new_delivery, page, save
@@ -28,12 +32,12 @@ CREDENTIALS = Credentials({"email": "agent@example.com"}, {"api_token": "sandbox
 @pytest.fixture
 def known(connection: Connection) -> Connection:
     """The connection with its account's lists read."""
-    assert account_schema.read(connection.pk)
+    assert read_account_lists(connection.pk)
     return connection
 
 
 def lists_at(sandbox: StandIn) -> tuple[dict[str, Any], dict[str, str]]:
-    return schema.read_lists(Line(sandbox.url, 20), CREDENTIALS)
+    return schema.read_lists(HttpClient(sandbox.url, 20), CREDENTIALS)
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
@@ -95,11 +99,11 @@ def test_deleted_groups_and_odd_entries_are_left_out(sandbox: StandIn) -> None:
 
 def test_a_refused_sign_in_is_no_empty_account(sandbox: StandIn) -> None:
     with pytest.raises(Failure, match="did not accept the sign-in"):
-        schema.read_lists(Line(sandbox.url, 20), Credentials({"email": "x@example.com"}, {"api_token": "wrong"}))
+        schema.read_lists(HttpClient(sandbox.url, 20), Credentials({"email": "x@example.com"}, {"api_token": "wrong"}))
 
 
 def test_reading_stores_the_lists_and_comes_again_the_next_night(connection: Connection) -> None:
-    assert account_schema.read(connection.pk)
+    assert read_account_lists(connection.pk)
     kept = AccountSchema.objects.get()
     assert kept.read_at is not None
     assert kept.next_read_at is not None
@@ -108,19 +112,19 @@ def test_reading_stores_the_lists_and_comes_again_the_next_night(connection: Con
 
 
 def test_the_next_night_is_the_one_to_come() -> None:
-    assert account_schema.next_night(datetime(2026, 5, 1, 2, 0, tzinfo=UTC)).date().day == 1
-    assert account_schema.next_night(datetime(2026, 5, 1, 3, 0, tzinfo=UTC)).date().day == 2
+    assert next_night(datetime(2026, 5, 1, 2, 0, tzinfo=UTC)).date().day == 1
+    assert next_night(datetime(2026, 5, 1, 3, 0, tzinfo=UTC)).date().day == 2
 
 
 def test_a_list_that_cannot_be_read_keeps_its_earlier_content(sandbox: StandIn, known: Connection) -> None:
     sandbox.change_settings(offers_forms=False)
-    assert account_schema.read(known.pk)
+    assert read_account_lists(known.pk)
     kept = AccountSchema.objects.get()
     assert [form["id"] for form in kept.lists["forms"]] == [301, 302]
     assert "ticket forms" in kept.problems["forms"]
     assert kept.next_read_at is not None
     assert kept.next_read_at - timezone.now() < timedelta(hours=2, minutes=15)
-    account_schema.read(known.pk)
+    read_account_lists(known.pk)
     settled = AccountSchema.objects.get()
     assert settled.next_read_at is not None
     assert settled.next_read_at.hour == 3
@@ -129,7 +133,7 @@ def test_a_list_that_cannot_be_read_keeps_its_earlier_content(sandbox: StandIn, 
 def test_a_failure_keeps_everything_and_is_tried_again_in_ten_minutes(sandbox: StandIn, known: Connection) -> None:
     before = AccountSchema.objects.get()
     sandbox.add_fault("answer", status=401, body="{}")
-    assert account_schema.read(known.pk)
+    assert read_account_lists(known.pk)
     kept = AccountSchema.objects.annotate(now=Now()).get()
     assert (kept.lists, kept.read_at) == (before.lists, before.read_at)
     assert "did not accept the sign-in" in kept.problems["account"]
@@ -141,44 +145,44 @@ def test_another_accounts_lists_are_forgotten(known: Connection, sandbox: StandI
     other = sandbox.url.replace("127.0.0.1", "localhost")
     Connection.objects.update(settings=known.settings | {"address": other})
     sandbox.change_settings(offers_forms=False)
-    account_schema.read(known.pk)
+    read_account_lists(known.pk)
     assert "forms" not in AccountSchema.objects.get().lists
 
 
 def test_an_oauth_token_that_was_revoked_is_renewed_once(sandbox: StandIn, portal: Any) -> None:
     connection = making.oauth_connection(sandbox.url)
-    account_schema.read(connection.pk)
+    read_account_lists(connection.pk)
     sandbox.revoke_tokens()
-    account_schema.read(connection.pk)
+    read_account_lists(connection.pk)
     assert "account" not in AccountSchema.objects.get().problems
 
 
 def test_paused_connections_are_not_called_and_one_process_reads_at_a_time(
     sandbox: StandIn, connection: Connection
 ) -> None:
-    connections.pause(Connection.objects.all(), "Paused.", None)
-    assert not account_schema.read(connection.pk)
-    connections.resume(Connection.objects.all())
+    pause_connections(Connection.objects.all(), "Paused.", None)
+    assert not read_account_lists(connection.pk)
+    resume_connections(Connection.objects.all())
     AccountSchema.objects.create(connection=connection, reading_until=timezone.now() + timedelta(hours=3))
-    assert not account_schema.read(connection.pk)
+    assert not read_account_lists(connection.pk)
     assert sandbox.calls() == []
 
 
 def test_the_sweep_finds_what_is_due(connection: Connection) -> None:
-    assert sweep()["schema"] == [connection.pk]
-    account_schema.read(connection.pk)
-    assert sweep()["schema"] == []
+    assert find_due_work().rows[queue.READ_LISTS] == [connection.pk]
+    read_account_lists(connection.pk)
+    assert find_due_work().rows[queue.READ_LISTS] == []
     AccountSchema.objects.update(next_read_at=Now())
-    assert sweep()["schema"] == [connection.pk]
+    assert find_due_work().rows[queue.READ_LISTS] == [connection.pk]
 
 
 def test_saving_a_connection_and_opening_a_mapping_ask_for_a_reading(
     admin: Client, mapping: Mapping, queued: Any
 ) -> None:
-    asked = ("integrations.tasks.read_schema", mapping.connection_id)
+    asked = ("integrations.jobs.read_lists", mapping.connection_id)
     page(admin, f"mapping/{mapping.pk}/change/")
     assert queued().count(asked) == 1
-    account_schema.read(mapping.connection_id)
+    read_account_lists(mapping.connection_id)
     page(admin, f"mapping/{mapping.pk}/change/")
     assert queued().count(asked) == 1
     save(admin, f"connection/{mapping.connection_id}/change/")
@@ -270,7 +274,7 @@ def test_fields_stored_without_their_type_load_into_their_inputs(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "message"),
     [
         ("field_360005", "tomorrow", "is not a date like 2026-04-16"),
         ("field_360006", "many", "is not a whole number"),
@@ -283,10 +287,10 @@ def test_fields_stored_without_their_type_load_into_their_inputs(
     ],
 )
 def test_what_does_not_fit_is_refused_beside_its_input(
-    admin: Client, mapping: Mapping, known: Connection, name: str, value: str, words: str
+    admin: Client, mapping: Mapping, known: Connection, name: str, value: str, message: str
 ) -> None:
     answer = save(admin, f"mapping/{mapping.pk}/change/", **{name: value})
-    assert words in answer.content.decode()
+    assert message in answer.content.decode()
     mapping.refresh_from_db()
     assert "custom_fields" not in mapping.settings
 
@@ -295,7 +299,7 @@ def test_an_expression_that_cannot_be_checked_here_says_so(
     admin: Client, mapping: Mapping, sandbox: StandIn, connection: Connection
 ) -> None:
     sandbox.change_schema("fields", 360008, regexp_for_validation="(?=.*[0-9]).+")
-    account_schema.read(connection.pk)
+    read_account_lists(connection.pk)
     assert "It cannot be checked here" in page(admin, f"mapping/{mapping.pk}/change/")
     assert b"was changed successfully" in save(admin, f"mapping/{mapping.pk}/change/", field_360008="abc").content
 
@@ -304,7 +308,7 @@ def test_a_page_opened_before_the_lists_were_read_loses_nothing(
     admin: Client, mapping: Mapping, connection: Connection
 ) -> None:
     opened = form_of(page(admin, f"mapping/{mapping.pk}/change/"))
-    account_schema.read(connection.pk)
+    read_account_lists(connection.pk)
     admin.post(f"/admin/integrations/mapping/{mapping.pk}/change/", opened | {"custom_fields": "360001 = {{ author }}"})
     mapping.refresh_from_db()
     assert mapping.settings["custom_fields"] == [{"id": 360001, "value": "{{ author }}", "type": "text"}]
@@ -317,11 +321,11 @@ def test_a_field_that_vanished_while_the_page_was_open_is_kept_and_told(
     sandbox.control(
         "POST", "schema", {"fields": [field for field in sandbox.schema()["fields"] if field["id"] != 360001]}
     )
-    account_schema.read(known.pk)
+    read_account_lists(known.pk)
     admin.post(f"/admin/integrations/mapping/{mapping.pk}/change/", opened)
     mapping.refresh_from_db()
     assert mapping.settings["custom_fields"] == [{"id": 360001, "value": "{{ author }}"}]
-    assert "is not in Zendesk's lists any more" in mapping.warnings[0]["words"]
+    assert "is not in Zendesk's lists any more" in mapping.warnings[0]["message"]
 
 
 def test_refreshing_reads_now_and_keeps_what_was_typed(
@@ -404,7 +408,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
         ({"group_id": "1"}, None),
         ({"group_id": "2"}, "The group 2 is not in Zendesk's lists any more"),
@@ -422,10 +426,10 @@ LISTS = {
         ({"custom_fields": [{"id": 99, "value": "x"}]}, "The custom field 99 is not in"),
     ],
 )
-def test_what_no_longer_fits_is_said(settings: dict[str, Any], words: str | None) -> None:
-    found = [entry["words"] for entry in schema.misfits(settings, LISTS)]
-    assert len(found) == (0 if words is None else 1)
-    assert words is None or words in found[0]
+def test_what_no_longer_fits_is_said(settings: dict[str, Any], message: str | None) -> None:
+    found = [entry["message"] for entry in schema.misfits(settings, LISTS)]
+    assert len(found) == (0 if message is None else 1)
+    assert message is None or message in found[0]
     assert schema.misfits(settings, {}) == []
 
 
@@ -435,29 +439,29 @@ def test_after_every_reading_mappings_are_checked_shown_and_mailed(
     settings.ALERT_EMAILS = ["team@example.com"]
     save(admin, f"mapping/{mapping.pk}/change/", group_id="102")
     sandbox.change_schema("groups", 102, deleted=True)
-    account_schema.read(known.pk)
-    words = "The group 102 is not in Zendesk"
-    assert words in page(admin, f"mapping/{mapping.pk}/change/")
+    read_account_lists(known.pk)
+    message = "The group 102 is not in Zendesk"
+    assert message in page(admin, f"mapping/{mapping.pk}/change/")
     assert "1 to correct" in page(admin, "mapping/")
-    alarms.watch()
+    update_alarms()
     alarm = Alarm.objects.get()
     assert (alarm.kind, alarm.mapping) == (Alarm.Kind.MAPPING, mapping)
-    assert words in admin.get("/admin/").content.decode()
+    assert message in admin.get("/admin/").content.decode()
     assert mapping.name in page(admin, f"alarm/{alarm.pk}/change/")
     assert f"/admin/integrations/mapping/{mapping.pk}/change/" in str(mail.outbox[0].body)
     save(admin, f"mapping/{mapping.pk}/change/", group_id="101")
-    alarms.watch()
+    update_alarms()
     assert Alarm.objects.get().ended_at is not None
 
 
 def test_a_switched_off_mapping_raises_no_alarm(mapping: Mapping) -> None:
-    Mapping.objects.update(warnings=[{"field": "group_id", "words": "Gone."}], is_active=False)
-    alarms.watch()
+    Mapping.objects.update(warnings=[{"field": "group_id", "message": "Gone."}], is_active=False)
+    update_alarms()
     assert not Alarm.objects.exists()
 
 
 def test_alarms_about_a_connection_have_their_links(admin: Client, connection: Connection) -> None:
-    alarm = Alarm.objects.create(kind=Alarm.Kind.CONNECTION, words="Paused.", connection=connection)
+    alarm = Alarm.objects.create(kind=Alarm.Kind.CONNECTION, message="Paused.", connection=connection)
     assert f"/admin/integrations/connection/{connection.pk}/change/" in page(admin, f"alarm/{alarm.pk}/change/")
 
 

@@ -9,7 +9,8 @@ import pytest
 from integrations.destinations.base import Credentials
 from integrations.destinations.zendesk import comments, jobs, schema, webhooks
 from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
-from integrations.http import Failure, Line
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
 from tests.other_host import OtherHost
 from tests.stand_in import StandIn
 
@@ -43,10 +44,10 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("address", HOSTILE)
-def test_a_next_page_elsewhere_is_told_in_words(address: str) -> None:
+def test_a_next_page_elsewhere_is_told_in_text(address: str) -> None:
     for content in ({"next_page": address}, {"links": {"next": address}, "meta": {"has_more": True}}):
         with pytest.raises(LeadsElsewhere, match="another address") as told:
-            next_page(Line(ACCOUNT, 5), content)
+            next_page(HttpClient(ACCOUNT, 5), content)
         assert told.value.permanent
         assert told.value.remedy_at == "connection"
 
@@ -60,8 +61,8 @@ def test_a_next_page_elsewhere_is_told_in_words(address: str) -> None:
     ],
 )
 def test_a_next_page_of_the_account_is_followed_by_its_path(address: str, path: str) -> None:
-    assert next_page(Line(ACCOUNT, 5), {"next_page": address}) == path
-    assert next_page(Line(ACCOUNT, 5), {"links": {"next": address}, "meta": {"has_more": True}}) == path
+    assert next_page(HttpClient(ACCOUNT, 5), {"next_page": address}) == path
+    assert next_page(HttpClient(ACCOUNT, 5), {"links": {"next": address}, "meta": {"has_more": True}}) == path
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_next_page_of_the_account_is_followed_by_its_path(address: str, path: 
     ],
 )
 def test_a_list_that_names_no_next_page_is_at_its_end(content: dict[str, Any]) -> None:
-    assert next_page(Line(ACCOUNT, 5), content) == ""
+    assert next_page(HttpClient(ACCOUNT, 5), content) == ""
 
 
 # --- Over sockets ----------------------------------------------------------------------------------------------------
@@ -86,29 +87,29 @@ SIGNED_IN = Credentials({"email": "agent@example.com"}, {"api_token": "sandbox-z
 LEADING_AWAY = ["@{}/x", "//{}/x", "http://{}/x", ":443@{}/x", "\\@{}/x"]
 
 
-def read_comments(line: Line) -> None:
+def read_comments(http: HttpClient) -> None:
     with pytest.raises(LeadsElsewhere) as told:
-        comments.find(line, "1", "external", SIGNED_IN)
+        comments.find(http, "1", "external", SIGNED_IN)
     assert told.value.look_up_next
 
 
-def read_jobs(line: Line) -> None:
-    assert jobs.are_under_way(line, set(), SIGNED_IN) is None
+def read_jobs(http: HttpClient) -> None:
+    assert jobs.are_under_way(http, set(), SIGNED_IN) is None
 
 
-def read_schema(line: Line) -> None:
-    lists, problems = schema.read_lists(line, SIGNED_IN)
+def read_schema(http: HttpClient) -> None:
+    lists, problems = schema.read_lists(http, SIGNED_IN)
     assert "another address" in problems["groups"]
     assert "groups" not in lists
     assert "brands" in lists
 
 
-def read_webhooks(line: Line) -> None:
+def read_webhooks(http: HttpClient) -> None:
     with pytest.raises(Failure, match="another address"):
-        webhooks.set_up(line, "Casebridge", "https://portal.example.com/", SIGNED_IN)
+        webhooks.set_up(http, "Casebridge", "https://portal.example.com/", SIGNED_IN)
 
 
-READERS: list[tuple[str, str, Callable[[Line], None]]] = [
+READERS: list[tuple[str, str, Callable[[HttpClient], None]]] = [
     ("/api/v2/tickets/1/comments.json", "comments", read_comments),
     ("/api/v2/job_statuses.json", "job_statuses", read_jobs),
     ("/api/v2/groups/assignable.json", "groups", read_schema),
@@ -119,10 +120,10 @@ READERS: list[tuple[str, str, Callable[[Line], None]]] = [
 @pytest.mark.parametrize("address", LEADING_AWAY)
 @pytest.mark.parametrize(("path", "name", "read"), READERS)
 def test_no_list_leads_our_sign_in_to_another_host(
-    sandbox: StandIn, other_host: OtherHost, path: str, name: str, read: Callable[[Line], None], address: str
+    sandbox: StandIn, other_host: OtherHost, path: str, name: str, read: Callable[[HttpClient], None], address: str
 ) -> None:
     body = json.dumps({name: [], "next_page": address.format(other_host.address)})
     sandbox.add_fault("answer", status=200, body=body, path=path, times=1)
-    read(Line(sandbox.url, 10, name="Zendesk"))
+    read(HttpClient(sandbox.url, 10, name="Zendesk"))
     assert other_host.asked == []
     assert [call.path for call in sandbox.calls() if call.method != "GET"] == []

@@ -15,10 +15,15 @@ from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
 
-from integrations import alarms, outcomes, response_clock, sweep, tasks, ticket_events, webhook_setup
+from integrations.admin.text.log import response_time_text
 from integrations.destinations.base import TicketNews
 from integrations.destinations.zendesk import ticket_news
-from integrations.encryption import Secret
+from integrations.infra import queue
+from integrations.infra.encryption import Secret
+from integrations.infra.redis import redis_client as redis_client
+from integrations.infra.text import span_text
+from integrations.jobs.sweep import find_due_work
+from integrations.jobs.tasks import apply_ticket_event, poll_tickets, watch
 from integrations.models import (
     AccountSchema,
     Alarm,
@@ -29,7 +34,12 @@ from integrations.models import (
     Subscription,
     TicketEvent,
 )
-from integrations.redis_client import client as redis_client
+from integrations.operations.alarms import update_alarms
+from integrations.outcomes.events import apply_event, forget_old_events
+from integrations.outcomes.polling import _take, accounts_to_poll, begin_polling
+from integrations.outcomes.response_times import target_rows
+from integrations.outcomes.status import record_news
+from integrations.outcomes.webhook import AccountWebhook
 from tests import making
 from tests.stand_in import StandIn
 
@@ -122,7 +132,7 @@ def known(row: Delivery) -> tuple[str, str, datetime | None]:
 
 def apply_all() -> None:
     for event_id in TicketEvent.objects.filter(applied_at=None).values_list("pk", flat=True):
-        ticket_events.apply(event_id)
+        apply_event(event_id)
 
 
 # --- Signatures and bodies -------------------------------------------------------------------------------------------
@@ -202,12 +212,12 @@ def test_a_signed_event_is_stored_answered_and_applied(
     assert answer.status_code == 200
     stored = TicketEvent.objects.get()
     assert answer.json() == {"id": stored.pk, "repeat": False}
-    assert ("integrations.tasks.apply_ticket_event", stored.pk) in queued()
-    tasks.apply_ticket_event(stored.pk)
+    assert ("integrations.jobs.apply_ticket_event", stored.pk) in queued()
+    apply_ticket_event(stored.pk)
     assert known(ticket) == ("solved", "agent 77", at(5))
     stored.refresh_from_db()
-    assert stored.words == "Ticket 501 of 1 delivery: solved."
-    assert Connection.objects.get().webhook_heard_at is not None
+    assert stored.message == "Ticket 501 of 1 delivery: solved."
+    assert Connection.objects.get().webhook_called_at is not None
 
 
 def test_the_same_event_twice_is_stored_once_and_counted(call: Callable[..., Any], ticket: Delivery) -> None:
@@ -255,7 +265,7 @@ def test_without_a_stored_secret_or_with_the_public_one_nothing_is_accepted(
 
 
 def test_fresh_is_meant_by_the_account_s_clock(call: Callable[..., Any], ticket: Delivery) -> None:
-    Connection.objects.update(clock_ahead_seconds=7200)
+    Connection.objects.update(clock_skew_seconds=7200)
     assert call(ticket.connection, event()).status_code == 401
     assert call(ticket.connection, event(), age=-7200).status_code == 200
 
@@ -263,7 +273,7 @@ def test_fresh_is_meant_by_the_account_s_clock(call: Callable[..., Any], ticket:
 def test_a_body_that_is_not_needed_is_kept_and_answered_well(call: Callable[..., Any], ticket: Delivery) -> None:
     assert call(ticket.connection, b"\xff not json").status_code == 200
     apply_all()
-    assert TicketEvent.objects.get().words == "Not needed: it tells nothing of a ticket."
+    assert TicketEvent.objects.get().message == "Not needed: it tells nothing of a ticket."
 
 
 def test_what_is_too_large_or_no_post_is_refused(
@@ -295,11 +305,11 @@ def test_an_event_that_is_faster_than_our_own_record_waits_for_it(
     stored = TicketEvent.objects.get()
     assert stored.applied_at is None
     TicketEvent.objects.update(received_at=timezone.now() - timedelta(seconds=5))
-    assert sweep.sweep()["apply"] == [stored.pk]
+    assert find_due_work().rows[queue.APPLY_TICKET_EVENT] == [stored.pk]
     late = delivered(mapping, "900")
     apply_all()
     assert known(late)[0] == "open"
-    assert sweep.sweep()["apply"] == []
+    assert find_due_work().rows[queue.APPLY_TICKET_EVENT] == []
 
 
 def test_an_event_of_a_ticket_that_is_not_ours_does_not_wait(call: Callable[..., Any], ticket: Delivery) -> None:
@@ -308,7 +318,7 @@ def test_an_event_of_a_ticket_that_is_not_ours_does_not_wait(call: Callable[...,
     apply_all()
     TicketEvent.objects.filter(applied_at=None).update(received_at=timezone.now() - timedelta(minutes=11))
     apply_all()
-    assert list(TicketEvent.objects.order_by("pk").values_list("words", flat=True)) == [
+    assert list(TicketEvent.objects.order_by("pk").values_list("message", flat=True)) == [
         "Not needed: ticket 900 was not made by Casebridge.",
         "Not needed: no delivery here became ticket 901.",
     ]
@@ -321,7 +331,7 @@ def test_events_are_forgotten_after_thirty_days(call: Callable[..., Any], ticket
     TicketEvent.objects.filter(pk=TicketEvent.objects.earliest("pk").pk).update(
         received_at=timezone.now() - timedelta(days=31)
     )
-    ticket_events.forget_old()
+    forget_old_events()
     assert TicketEvent.objects.count() == 1
 
 
@@ -340,19 +350,19 @@ def test_in_every_order_and_however_often_the_outcome_is_the_same(ticket: Delive
     for order in itertools.permutations(STORY):
         Delivery.objects.update(ticket_status="", ticket_assignee="", ticket_changed_at=None, solved_at=None)
         for told in (*order, *order[:2]):
-            outcomes.record_news(ticket.connection_id, told)
+            record_news(ticket.connection_id, told)
         assert known(ticket) == ("closed", "agent 8", at(5))
         assert ticket.ticket_changed_at == at(20)
 
 
 def test_a_ticket_that_is_reopened_keeps_its_first_solve(ticket: Delivery) -> None:
     for told in STORY[:3]:
-        outcomes.record_news(ticket.connection_id, told)
+        record_news(ticket.connection_id, told)
     assert known(ticket) == ("open", "agent 8", at(5))
 
 
 def test_closed_without_a_solve_counts_as_solved(ticket: Delivery) -> None:
-    outcomes.record_news(ticket.connection_id, news("closed", 20))
+    record_news(ticket.connection_id, news("closed", 20))
     assert known(ticket) == ("closed", "", at(20))
 
 
@@ -360,7 +370,7 @@ def test_news_concern_every_delivery_of_the_ticket_and_no_other_connection(ticke
     beside = delivered(ticket.mapping)
     other = making.connection(sandbox.url, name="Another account")
     elsewhere = delivered(making.mapping(ticket.mapping.subscription, other))
-    assert outcomes.record_news(ticket.connection_id, news("pending", 3)) == 2
+    assert record_news(ticket.connection_id, news("pending", 3)) == 2
     assert [known(row)[0] for row in (ticket, beside, elsewhere)] == ["pending", "pending", ""]
 
 
@@ -368,7 +378,7 @@ def test_assignees_are_named_as_the_account_s_list_has_them(ticket: Delivery) ->
     AccountSchema.objects.create(connection=ticket.connection, lists={"agents": [{"id": 77, "name": "Ann Agent"}]})
     names = []
     for minute, assignee in enumerate(("77", "78", "", None)):
-        outcomes.record_news(ticket.connection_id, news("open", minute, assignee_id=assignee))
+        record_news(ticket.connection_id, news("open", minute, assignee_id=assignee))
         names.append(known(ticket)[1])
     assert names == ["Ann Agent", "agent 78", "", ""]
 
@@ -378,19 +388,19 @@ def test_a_deleted_ticket_is_told_and_may_come_back(ticket: Delivery, call: Call
     call(ticket.connection, deleted)
     apply_all()
     assert known(ticket)[0] == "deleted"
-    assert ticket.next_look_at is None
+    assert ticket.next_poll_at is None
     call(ticket.connection, event("undeleted", status="open") | {"time": written(at(10))})
     apply_all()
     assert known(ticket)[0] == "open"
-    assert ticket.next_look_at is not None
+    assert ticket.next_poll_at is not None
 
 
 def test_news_without_status_or_time_make_the_ticket_due_for_a_look(ticket: Delivery, call: Callable[..., Any]) -> None:
     call(ticket.connection, {"ticket_id": "501", "status": "Warten"})
     apply_all()
     assert known(ticket)[0] == ""
-    assert ticket.next_look_at is not None
-    assert outcomes.to_look_at() == [ticket.connection_id]
+    assert ticket.next_poll_at is not None
+    assert accounts_to_poll() == [ticket.connection_id]
 
 
 def test_a_time_far_in_the_future_does_not_keep_out_what_comes_after(
@@ -399,7 +409,7 @@ def test_a_time_far_in_the_future_does_not_keep_out_what_comes_after(
     call(ticket.connection, event(status="solved", updated_at="2999-01-01T00:00:00Z"))
     apply_all()
     assert known(ticket)[0] == ""
-    assert ticket.next_look_at is not None
+    assert ticket.next_poll_at is not None
 
 
 # --- Looking ---------------------------------------------------------------------------------------------------------
@@ -410,21 +420,21 @@ def made(mapping: Mapping, sandbox: StandIn, work: Callable[[], None]) -> Delive
     """A ticket that exists in the sandbox, due for a look."""
     making.stored(mapping.subscription)
     work()
-    Delivery.objects.update(next_look_at=timezone.now())
+    Delivery.objects.update(next_poll_at=timezone.now())
     return Delivery.objects.get()
 
 
 def test_a_look_brings_status_and_assignee(made: Delivery, sandbox: StandIn) -> None:
     changed = sandbox.change_ticket(int(made.ticket_number), status="solved")
-    assert sweep.sweep()["look"] == [made.connection_id]
-    tasks.look_at_tickets(made.connection_id)
+    assert find_due_work().rows[queue.POLL_TICKETS] == [made.connection_id]
+    poll_tickets(made.connection_id)
     made.refresh_from_db()
     assert made.ticket_status == "solved"
     assert made.solved_at is not None
     assert changed
     (read,) = [call for call in sandbox.calls() if call.method == "GET"]
     assert read.path == f"/api/v2/tickets/show_many.json?ids={made.ticket_number}"
-    assert sweep.sweep()["look"] == []
+    assert find_due_work().rows[queue.POLL_TICKETS] == []
 
 
 @pytest.mark.parametrize(
@@ -444,42 +454,42 @@ def test_the_older_a_ticket_the_more_seldom_it_is_looked_at(
     now = timezone.now()
     Delivery.objects.update(delivered_at=now - age)
     if webhook_heard:
-        Connection.objects.update(webhook_secret=Secret.of(SECRET), webhook_heard_at=now - webhook_heard)
-    outcomes.look_at_tickets(made.connection_id)
+        Connection.objects.update(webhook_secret=Secret.of(SECRET), webhook_called_at=now - webhook_heard)
+    poll_tickets(made.connection_id)
     made.refresh_from_db()
     if expected is None:
-        assert made.next_look_at is None
+        assert made.next_poll_at is None
     else:
-        assert made.next_look_at is not None
-        assert abs(made.next_look_at - now - expected) < timedelta(seconds=30)
+        assert made.next_poll_at is not None
+        assert abs(made.next_poll_at - now - expected) < timedelta(seconds=30)
 
 
 def test_a_closed_ticket_is_not_looked_at_again(made: Delivery, sandbox: StandIn) -> None:
     sandbox.change_ticket(int(made.ticket_number), status="closed")
-    outcomes.look_at_tickets(made.connection_id)
+    poll_tickets(made.connection_id)
     made.refresh_from_db()
-    assert (made.ticket_status, made.next_look_at) == ("closed", None)
+    assert (made.ticket_status, made.next_poll_at) == ("closed", None)
 
 
 def test_a_ticket_that_is_gone_is_marked_deleted_after_it_was_asked_for_alone(made: Delivery, sandbox: StandIn) -> None:
     sandbox.delete_ticket(int(made.ticket_number))
-    outcomes.look_at_tickets(made.connection_id)
+    poll_tickets(made.connection_id)
     made.refresh_from_db()
-    assert (made.ticket_status, made.next_look_at) == ("deleted", None)
+    assert (made.ticket_status, made.next_poll_at) == ("deleted", None)
     assert sandbox.calls()[-1].path == f"/api/v2/tickets/{made.ticket_number}.json"
 
 
 def test_an_account_that_is_gone_deletes_no_ticket(made: Delivery, sandbox: StandIn) -> None:
     sandbox.add_fault("answer", path="/api/v2/tickets/show_many", status=200, body='{"tickets": []}')
     sandbox.add_fault("404", path=f"/api/v2/tickets/{made.ticket_number}")
-    outcomes.look_at_tickets(made.connection_id)
+    poll_tickets(made.connection_id)
     made.refresh_from_db()
     assert made.ticket_status == ""
-    assert made.next_look_at is not None
+    assert made.next_poll_at is not None
     assert "Looking at tickets failed" in Connection.objects.get().webhook_problem
     sandbox.clear_faults()
-    Delivery.objects.update(next_look_at=timezone.now())
-    outcomes.look_at_tickets(made.connection_id)
+    Delivery.objects.update(next_poll_at=timezone.now())
+    poll_tickets(made.connection_id)
     assert Connection.objects.get().webhook_problem == ""
 
 
@@ -487,36 +497,36 @@ def test_a_hundred_are_asked_for_in_one_call_and_ten_calls_are_the_most(mapping:
     notification = making.stored(mapping.subscription)
     due = timezone.now() - timedelta(minutes=1)
     for number in range(120):
-        delivered(mapping, str(90_000 + number), notification=notification, next_look_at=due)
-    outcomes.look_at_tickets(mapping.connection_id)
+        delivered(mapping, str(90_000 + number), notification=notification, next_poll_at=due)
+    poll_tickets(mapping.connection_id)
     calls = [call.path for call in sandbox.calls()]
     assert len(calls) == 10
     assert len(calls[0].split(",")) == 100
     # None of them exists: nine were asked for alone, and the rest is due for the next run.
     assert Delivery.objects.filter(ticket_status="deleted").count() == 9
-    assert outcomes.to_look_at() == [mapping.connection_id]
+    assert accounts_to_poll() == [mapping.connection_id]
 
 
 def test_paused_connections_are_left_alone(made: Delivery, sandbox: StandIn) -> None:
     Connection.objects.update(paused_at=timezone.now(), pause_reason="because")
     before = len(sandbox.calls())
-    assert outcomes.to_look_at() == []
-    outcomes.look_at_tickets(made.connection_id)
+    assert accounts_to_poll() == []
+    poll_tickets(made.connection_id)
     assert len(sandbox.calls()) == before
 
 
 def test_a_limit_that_a_look_meets_pauses_the_connection(made: Delivery, sandbox: StandIn) -> None:
     sandbox.add_fault("429", path="/api/v2/tickets/show_many", retry_after="30")
-    outcomes.look_at_tickets(made.connection_id)
+    poll_tickets(made.connection_id)
     assert Connection.objects.get().paused_until is not None
     made.refresh_from_db()
-    assert made.next_look_at is not None
-    assert made.next_look_at > timezone.now()
+    assert made.next_poll_at is not None
+    assert made.next_poll_at > timezone.now()
 
 
 def test_a_refused_sign_in_pauses_the_connection_and_says_so(made: Delivery, sandbox: StandIn) -> None:
     sandbox.add_fault("401", path="/api/v2/tickets/show_many")
-    outcomes.look_at_tickets(made.connection_id)
+    poll_tickets(made.connection_id)
     connection = Connection.objects.get()
     assert (connection.paused_at is not None, connection.paused_until) == (True, None)
     assert "did not accept the sign-in (401)" in connection.webhook_problem
@@ -526,25 +536,25 @@ def test_a_refused_access_token_is_renewed_and_the_look_repeated(made: Delivery,
     Delivery.objects.update(connection=making.oauth_connection(sandbox.url, name="OAuth"))
     made.refresh_from_db()
     sandbox.add_fault("401", path="/api/v2/tickets/show_many", times=1)
-    outcomes.look_at_tickets(made.connection_id)
+    poll_tickets(made.connection_id)
     made.refresh_from_db()
     assert made.ticket_status == "new"
 
 
 def test_two_workers_do_not_take_the_same_tickets(made: Delivery) -> None:
-    assert len(outcomes._take(made.connection_id)) == 1
-    assert outcomes._take(made.connection_id) == {}
+    assert len(_take(made.connection_id)) == 1
+    assert _take(made.connection_id) == {}
 
 
 def test_without_a_turn_soon_the_look_is_put_off_quietly(made: Delivery, sandbox: StandIn) -> None:
     now = int(redis_client().time()[0])
     redis_client().hset(f"casebridge:pace:{made.connection_id}:account", "hold", str((now + 120) * 1000))
     before = len(sandbox.calls())
-    outcomes.look_at_tickets(made.connection_id)
+    poll_tickets(made.connection_id)
     assert len(sandbox.calls()) == before
     made.refresh_from_db()
-    assert made.next_look_at is not None
-    assert made.next_look_at > timezone.now() + timedelta(seconds=60)
+    assert made.next_poll_at is not None
+    assert made.next_poll_at > timezone.now() + timedelta(seconds=60)
     assert Connection.objects.get().webhook_problem == ""
 
 
@@ -555,11 +565,11 @@ def test_older_tickets_are_taken_up_once(mapping: Mapping) -> None:
         "known": delivered(mapping, "3", ticket_status="open"),
         "waiting": delivered(mapping, "", state="failed", last_error="x", delivered_at=None),
     }
-    outcomes.begin_to_look()
-    assert set(Delivery.objects.exclude(next_look_at=None)) == {rows["young"]}
-    Delivery.objects.update(next_look_at=None)
-    outcomes.begin_to_look()
-    assert not Delivery.objects.exclude(next_look_at=None).exists()
+    begin_polling()
+    assert set(Delivery.objects.exclude(next_poll_at=None)) == {rows["young"]}
+    Delivery.objects.update(next_poll_at=None)
+    begin_polling()
+    assert not Delivery.objects.exclude(next_poll_at=None).exists()
 
 
 # --- Setting up ------------------------------------------------------------------------------------------------------
@@ -617,7 +627,7 @@ def test_the_whole_way_from_one_click_to_the_status_of_a_change_in_zendesk(
 ) -> None:
     settings.PUBLIC_URL = live_server.url
     for _ in range(2):  # the second time finds what the first one made
-        webhook_setup.set_up(made.connection)
+        AccountWebhook(made.connection).set_up()
     (there,) = sandbox.control("GET", "webhooks")["webhooks"]
     assert there["endpoint"] == f"{live_server.url}/webhooks/zendesk/{made.connection.uuid}"
     sandbox.change_ticket(int(made.ticket_number), status="solved")
@@ -627,7 +637,7 @@ def test_the_whole_way_from_one_click_to_the_status_of_a_change_in_zendesk(
     apply_all()
     assert known(made)[0] == "solved"
     assert made.solved_at is not None
-    webhook_setup.remove(Connection.objects.get())
+    AccountWebhook(Connection.objects.get()).remove()
     assert sandbox.control("GET", "webhooks")["webhooks"] == []
 
 
@@ -639,7 +649,7 @@ def test_a_webhook_with_our_endpoint_is_taken_over_and_put_right(connection: Con
     answers(zendesk, "GET", "/api/v2/webhooks", {"webhooks": [foreign], "links": {"next": following}}, times=1)
     answers(zendesk, "GET", "/api/v2/webhooks", {"webhooks": [ours], "links": {}}, times=1)
     answers(zendesk, "PATCH", "/api/v2/webhooks/01OURS", {}, 204)
-    webhook_setup.set_up(connection)
+    AccountWebhook(connection).set_up()
     connection.refresh_from_db()
     assert connection.webhook_id == "01OURS"
     calls = [(call.method, call.path) for call in zendesk.calls()]
@@ -658,7 +668,7 @@ def test_where_the_scopes_are_narrow_a_token_for_webhooks_alone_is_asked_for(
     answers(zendesk, "GET", "/api/v2/webhooks/01/signing_secret", SIGNING_SECRET)
     answers(zendesk, "GET", "/api/v2/webhooks", {"webhooks": [{"id": "01", "endpoint": endpoint(connection)}]})
     answers(zendesk, "PATCH", "/api/v2/webhooks/01", {})
-    webhook_setup.set_up(connection)
+    AccountWebhook(connection).set_up()
     scopes = [json.loads(call.body)["scope"] for call in zendesk.calls() if call.path == "/oauth/tokens"]
     assert scopes[-1] == "webhooks:read webhooks:write"
     assert Connection.objects.get(pk=connection.pk).webhook_id == "01"
@@ -708,10 +718,10 @@ def test_without_a_public_address_the_page_says_why(admin: Client, connection: C
 def test_looking_now_asks_for_the_newest_tickets(
     admin: Client, made: Delivery, zendesk: StandIn, queued: Callable[[], Any]
 ) -> None:
-    Delivery.objects.update(next_look_at=None)
+    Delivery.objects.update(next_poll_at=None)
     assert "Zendesk is asked about 1 ticket, closed ones left out" in press(admin, made.connection, "look")
-    assert ("integrations.tasks.look_at_tickets", made.connection_id) in queued()
-    assert outcomes.to_look_at() == [made.connection_id]
+    assert ("integrations.jobs.poll_tickets", made.connection_id) in queued()
+    assert accounts_to_poll() == [made.connection_id]
 
 
 def test_who_may_only_look_sees_the_page_without_buttons(
@@ -747,26 +757,26 @@ def press(client: Client, connection: Connection, button: str, **values: str) ->
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "message"),
     [(-5, "0 s"), (59, "59 s"), (180, "3 min"), (3600, "1 h"), (18_600, "5 h 10 min"), (187_200, "2 d 4 h")],
 )
-def test_spans_are_told_in_two_units_at_most(seconds: int, words: str) -> None:
-    assert response_clock.span(timedelta(seconds=seconds)) == words
+def test_spans_are_told_in_two_units_at_most(seconds: int, message: str) -> None:
+    assert span_text(timedelta(seconds=seconds)) == message
 
 
 def test_the_clock_runs_from_the_post_to_the_first_solve(ticket: Delivery) -> None:
     ticket.posted_at, ticket.delivered_at, ticket.ticket_status = at(0), at(3), "open"
-    assert response_clock.clock(ticket, at(9)) == "ticket after 3 min, not solved yet"
+    assert response_time_text(ticket, at(9)) == "ticket after 3 min, not solved yet"
     ticket.solved_at = at(310)
-    assert response_clock.clock(ticket, at(9)) == "ticket after 3 min, solved after 5 h 10 min"
+    assert response_time_text(ticket, at(9)) == "ticket after 3 min, solved after 5 h 10 min"
     ticket.state, ticket.delivered_at = "failed", None
-    assert response_clock.clock(ticket, at(9)) == "no ticket yet, 9 min after the post"
+    assert response_time_text(ticket, at(9)) == "no ticket yet, 9 min after the post"
     ticket.posted_at = None
-    assert "does not tell when" in response_clock.clock(ticket, at(9))
+    assert "does not tell when" in response_time_text(ticket, at(9))
 
 
 def test_the_delivery_s_page_and_the_list_tell_what_became_of_it(admin: Client, ticket: Delivery) -> None:
-    outcomes.record_news(ticket.connection_id, news("open", 1, assignee_id="77"))
+    record_news(ticket.connection_id, news("open", 1, assignee_id="77"))
     log = "/admin/integrations/delivery/"
     assert "open, agent 77" in admin.get(log).content.decode()
     assert "open, agent 77" in admin.get(f"{log}?ticket=open").content.decode()
@@ -812,7 +822,7 @@ def test_the_overview_tells_the_oldest_post_and_how_targets_are_met(admin: Clien
             ticket_status="solved" if solved_at else "open",
             solved_at=solved_at,
         )
-    found = response_clock.targets(Subscription.objects.get(), now)
+    found = target_rows(Subscription.objects.get(), now)
     assert [(row["target"], row["waiting"], row["late"]) for row in found] == [
         ("a ticket within 15 min", "1", "2 of 3"),
         ("solved within 1 d", "1", "1 of 2"),
@@ -828,22 +838,22 @@ def test_a_missed_target_raises_an_alarm_that_ends_when_it_is_met(targeted: Mapp
     late = delivered(
         targeted, "", state="failed", last_error="x", delivered_at=None, posted_at=now - timedelta(minutes=20)
     )
-    alarms.watch()
+    update_alarms()
     alarm = Alarm.objects.get(kind="target", ended_at=None)
-    assert "1 post has no ticket within 15 min" in alarm.words
+    assert "1 post has no ticket within 15 min" in alarm.message
     assert alarm.subscription_id == targeted.subscription_id
     Delivery.objects.filter(pk=late.pk).update(state="cancelled")
-    alarms.watch()
+    update_alarms()
     assert not Alarm.objects.filter(kind="target", ended_at=None).exists()
 
 
 def test_unsolved_tickets_raise_the_alarm_only_where_their_status_is_known(targeted: Mapping) -> None:
     unsolved = delivered(targeted, posted_at=timezone.now() - timedelta(days=2))
-    alarms.watch()
+    update_alarms()
     assert not Alarm.objects.filter(kind="target").exists()
     Delivery.objects.filter(pk=unsolved.pk).update(ticket_status="pending")
-    alarms.watch()
-    assert "1 ticket is not solved within 1 d of the post" in Alarm.objects.get(kind="target").words
+    update_alarms()
+    assert "1 ticket is not solved within 1 d of the post" in Alarm.objects.get(kind="target").message
 
 
 def test_targets_are_set_on_the_subscription_s_page(admin: Client, subscription: Subscription) -> None:
@@ -853,7 +863,7 @@ def test_targets_are_set_on_the_subscription_s_page(admin: Client, subscription:
 
 
 def test_watching_begins_to_look_and_the_sweep_finds_it(ticket: Delivery) -> None:
-    tasks.watch()
+    watch()
     ticket.refresh_from_db()
-    assert ticket.next_look_at is not None
-    assert sweep.sweep()["look"] == [ticket.connection_id]
+    assert ticket.next_poll_at is not None
+    assert find_due_work().rows[queue.POLL_TICKETS] == [ticket.connection_id]

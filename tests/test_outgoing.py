@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from integrations import http
-from integrations.http import AddressRefused, Failure, Line, checked_origin, refuse_private
+from integrations.infra.http.addresses import AddressRefused, checked_origin, refuse_private
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.transport import adapter
 from tests.other_host import OtherHost
 from tests.stand_in import StandIn
 
@@ -65,9 +67,9 @@ def test_a_name_is_checked_on_the_address_it_leads_to(
     lie = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: lie)
     with pytest.raises(Failure) as caught:
-        Line("https://innocent.example.com", 5).call("GET", "/", headers={})
+        HttpClient("https://innocent.example.com", 5).call("GET", "/", headers={})
     assert caught.value.pauses
-    assert "127.0.0.1 is a private address" in caught.value.words
+    assert "127.0.0.1 is a private address" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -111,11 +113,11 @@ def test_an_address_is_kept_as_scheme_and_host(strict: None, written: str, origi
     ],
 )
 def test_a_path_that_is_none_is_not_called(sandbox: StandIn, other_host: OtherHost, path: str) -> None:
-    line = Line(sandbox.url, 5, name="Zendesk")
+    http = HttpClient(sandbox.url, 5, name="Zendesk")
     hostile = path.format(other=other_host.address, own=sandbox.url)
     with pytest.raises(Failure, match="Nothing was sent") as caught:
-        line.call("GET", hostile, headers={"Authorization": "Basic secret"})
-    assert (caught.value.permanent, caught.value.is_uncertain, line.exchanges) == (True, False, [])
+        http.call("GET", hostile, headers={"Authorization": "Basic secret"})
+    assert (caught.value.permanent, caught.value.is_uncertain, http.exchanges) == (True, False, [])
     assert (other_host.asked, sandbox.calls()) == ([], [])
 
 
@@ -123,25 +125,25 @@ def test_a_path_that_is_none_is_not_called(sandbox: StandIn, other_host: OtherHo
 def test_a_good_path_behind_a_broken_origin_is_not_called(other_host: OtherHost, origin: str) -> None:
     """Together they would be another host's address, or none."""
     with pytest.raises(Failure, match="Nothing was sent"):
-        Line(origin, 5).call("GET", f"/{other_host.address}/x", headers={"Authorization": "Basic secret"})
+        HttpClient(origin, 5).call("GET", f"/{other_host.address}/x", headers={"Authorization": "Basic secret"})
     assert other_host.asked == []
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v2/users.json?page[size]=2&x=%5B1%5D#part", "/a/@b:c//d", "/ü"])
 def test_a_path_is_called_as_it_is(sandbox: StandIn, path: str) -> None:
-    Line(sandbox.url, 5).call("GET", path, headers={})
+    HttpClient(sandbox.url, 5).call("GET", path, headers={})
 
 
 def test_a_redirect_is_an_answer_and_not_followed(sandbox: StandIn) -> None:
     sandbox.add_fault("redirect", headers={"Location": f"{sandbox.url}/api/v2/users/me.json"})
-    reply = Line(sandbox.url, 5).call("GET", "/api/v2/tickets.json", headers={"Authorization": "Basic secret"})
+    reply = HttpClient(sandbox.url, 5).call("GET", "/api/v2/tickets.json", headers={"Authorization": "Basic secret"})
     assert reply.status == 302
     assert len(sandbox.calls()) == 1
 
 
 def test_an_oversized_answer_is_read_up_to_the_cap(sandbox: StandIn) -> None:
     sandbox.add_fault("oversized", method="GET")
-    reply = Line(sandbox.url, 10).call("GET", "/api/v2/users/me.json", headers={})
+    reply = HttpClient(sandbox.url, 10).call("GET", "/api/v2/users/me.json", headers={})
     assert reply.is_cut
     with pytest.raises(ValueError, match="longer than the cap"):
         reply.json()
@@ -173,30 +175,30 @@ def silent_server() -> Iterator[str]:
 
 
 def test_a_header_that_drips_in_is_cut_off_at_the_deadline(silent_server: str) -> None:
-    line = Line(silent_server, 0.6)
+    http = HttpClient(silent_server, 0.6)
     with pytest.raises(Failure) as caught:
-        line.call("GET", "/", headers={})
+        http.call("GET", "/", headers={})
     assert caught.value.is_uncertain
-    assert "in time" in caught.value.words
-    assert line.exchanges[0]["duration_ms"] < 2000
+    assert "in time" in caught.value.message
+    assert http.exchanges[0]["duration_ms"] < 2000
 
 
 def test_the_calls_of_a_try_share_one_deadline(sandbox: StandIn) -> None:
     sandbox.add_fault("delay", seconds=0.5)
-    line = Line(sandbox.url, 0.8)
-    line.call("GET", "/api/v2/users/me.json", headers={})
+    http = HttpClient(sandbox.url, 0.8)
+    http.call("GET", "/api/v2/users/me.json", headers={})
     with pytest.raises(Failure):
-        line.call("GET", "/api/v2/users/me.json", headers={})
+        http.call("GET", "/api/v2/users/me.json", headers={})
 
 
 def test_nothing_from_the_environment_steers_a_call(sandbox: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert Line(sandbox.url, 5).call("GET", "/api/v2/users/me.json", headers={}).status == 200
+    assert HttpClient(sandbox.url, 5).call("GET", "/api/v2/users/me.json", headers={}).status == 200
 
 
 def test_connections_are_kept_for_the_next_call(sandbox: StandIn) -> None:
     for _ in range(3):
-        Line(sandbox.url, 5).call("GET", "/api/v2/users/me.json", headers={})
-    pool = http._pools.connection_from_url(sandbox.url)
+        HttpClient(sandbox.url, 5).call("GET", "/api/v2/users/me.json", headers={})
+    pool = adapter.poolmanager.connection_from_url(sandbox.url)
     assert pool.num_connections == 1 or pool.num_requests > pool.num_connections

@@ -10,8 +10,11 @@ from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from integrations import account_schema, connections, preview, routing
-from integrations.models import Connection, Delivery, Mapping, Notification, SelfTest, Subscription
+from integrations.connections.lists import read_account_lists
+from integrations.flow.pause import pause_connections
+from integrations.mapping.preview import compare_mappings, preview_choices
+from integrations.models import Connection, Delivery, Mapping, Notification, Probe, Subscription
+from integrations.routing.route import route_notification
 from tests import making
 from tests.stand_in import StandIn
 from tests.test_admin import form_of, page
@@ -44,7 +47,7 @@ def notified(subscription: Subscription, *items: dict[str, Any]) -> Notification
 
 
 def test_the_preview_is_of_what_was_typed_and_saves_nothing(admin: Client, mapping: Mapping) -> None:
-    account_schema.read(mapping.connection_id)
+    read_account_lists(mapping.connection_id)
     refused = press(admin, change_path(mapping), "_preview", field_360006="many")
     assert "is not a whole number" in refused
     typed = form_of(page(admin, change_path(mapping))) | {"subject": "Typed: {{ author }}", "group_id": "101"}
@@ -70,7 +73,7 @@ def test_a_real_notification_can_be_previewed_and_its_refusal_is_said(admin: Cli
 
 
 def test_what_would_be_left_out_is_said(admin: Client, mapping: Mapping) -> None:
-    account_schema.read(mapping.connection_id)
+    read_account_lists(mapping.connection_id)
     shown = press(admin, change_path(mapping), "_preview", field_360006="{{ author }}")
     assert "The custom field “Followers” was left out" in shown
 
@@ -92,7 +95,7 @@ def test_keep_editing_brings_the_form_back_as_it_was_typed(admin: Client, mappin
 
 
 def test_save_from_the_preview_saves_what_was_previewed(admin: Client, mapping: Mapping) -> None:
-    account_schema.read(mapping.connection_id)
+    read_account_lists(mapping.connection_id)
     shown = press(admin, change_path(mapping), "_preview", name="Typed", field_360001="{{ link }}", comment_public="on")
     admin.post(f"{BASE}/{change_path(mapping)}", form_of(shown) | {"_save": "1"})
     mapping.refresh_from_db()
@@ -146,7 +149,7 @@ def test_a_comparison_reads_the_newest_and_no_more_than_asked(mapping: Mapping) 
         notified(mapping.subscription, making.item(f"twitter:{number}"))
     edited = Mapping.objects.get()
     edited.settings |= {"priority": "high"}
-    found = preview.compare(mapping, edited, 4)
+    found = compare_mappings(mapping, edited, 4)
     assert (found.notifications, found.differ) == (4, 4)
     assert [difference.title.split()[0] for difference in found.shown] == [f"twitter:{n}" for n in (5, 4, 3, 2)]
 
@@ -156,7 +159,7 @@ def test_no_more_than_fifty_differences_are_shown(mapping: Mapping) -> None:
         notified(mapping.subscription, *(making.item(f"twitter:{number}0{n}") for n in range(10)))
     edited = Mapping.objects.get()
     edited.settings |= {"priority": "high"}
-    found = preview.compare(mapping, edited, 50)
+    found = compare_mappings(mapping, edited, 50)
     assert (found.differ, len(found.shown), found.hidden) == (60, 50, 10)
 
 
@@ -164,9 +167,9 @@ def test_a_template_that_fails_on_one_side_is_a_difference_and_no_error(mapping:
     notified(mapping.subscription)
     edited = Mapping.objects.get()
     edited.settings |= {"subject": "{{ nonsense }}"}
-    found = preview.compare(mapping, edited, 50)
+    found = compare_mappings(mapping, edited, 50)
     assert found.no_longer == 1
-    assert "could not be rendered" in found.shown[0].words
+    assert "could not be rendered" in found.shown[0].message
 
 
 def test_posts_are_only_for_those_who_may_see_the_log(
@@ -229,7 +232,7 @@ def test_a_test_ticket_of_an_unsaved_mapping_is_noted_at_its_connection(
     assert LogEntry.objects.get(change_message__startswith="test ticket").object_id == str(connection.pk)
 
 
-def test_a_refusal_is_told_with_zendesks_own_words(admin: Client, mapping: Mapping, sandbox: StandIn) -> None:
+def test_a_refusal_is_told_with_zendesks_own_text(admin: Client, mapping: Mapping, sandbox: StandIn) -> None:
     asked = form_of(press(admin, change_path(mapping), "_test", "0", group_id="4711")) | {"_test_now": "0"}
     shown = admin.post(f"{BASE}/{change_path(mapping)}", asked).content.decode()
     assert "Its own words" in shown
@@ -237,7 +240,7 @@ def test_a_refusal_is_told_with_zendesks_own_words(admin: Client, mapping: Mappi
 
 
 def test_nothing_is_sent_through_a_paused_connection(admin: Client, mapping: Mapping, sandbox: StandIn) -> None:
-    connections.pause(Connection.objects.all(), "Paused.", None)
+    pause_connections(Connection.objects.all(), "Paused.", None)
     values = form_of(press(admin, change_path(mapping), "_test", "0")) | {"_test_now": "0"}
     assert "is paused" in admin.post(f"{BASE}/{change_path(mapping)}", values).content.decode()
     assert sandbox.calls() == []
@@ -254,8 +257,8 @@ def test_an_odd_request_creates_nothing_unexpected(
 
 
 def test_self_tests_are_not_offered(mapping: Mapping) -> None:
-    SelfTest.objects.create(subscription=mapping.subscription)
+    Probe.objects.create(subscription=mapping.subscription)
     notified(mapping.subscription)
     Notification.objects.update(source="test")
-    assert preview.choices(mapping.subscription) == [("example", "the example")]
-    routing.route(Notification.objects.get().pk)
+    assert preview_choices(mapping.subscription) == [("example", "the example")]
+    route_notification(Notification.objects.get().pk)

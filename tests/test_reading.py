@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.post import Unreadable
+from integrations.domain.post import Unreadable
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.envelope import open_envelope
 from integrations.sources.khoros.parse import parse

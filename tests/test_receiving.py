@@ -10,10 +10,12 @@ from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
 
-from integrations import intake, queueing
-from integrations.encryption import Secret
+from integrations.infra import queue
+from integrations.infra.encryption import Secret
+from integrations.infra.queue import ROUTE
+from integrations.intake import receive
+from integrations.intake.receive import _remembered
 from integrations.models import Notification, Subscription
-from integrations.queueing import ROUTE
 from portal.celery import app
 from tests import making
 from tests.limits import within
@@ -182,9 +184,9 @@ def test_a_dead_database_is_told_as_503(push: Any) -> None:
 
 def test_a_dead_redis_changes_nothing_in_the_answer(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.conf, "broker_write_url", "redis://127.0.0.1:1/0")
-    monkeypatch.setattr(queueing, "_publisher", queueing.Publisher())
+    monkeypatch.setattr(queue, "_publisher", queue.Publisher())
     assert [push().status_code for _ in range(3)] == [200, 200, 200]
-    queueing.publisher().waiting.join()
+    queue.publisher().waiting.join()
     assert push().status_code == 200
     assert set(Notification.objects.values_list("state", flat=True)) == {State.RECEIVED}
 
@@ -248,13 +250,13 @@ def test_an_unreadable_previous_token_does_not_keep_the_current_one_out(push: An
 
 
 def test_a_feed_is_remembered_for_a_moment_and_never_a_stranger(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 60.0)
+    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 60.0)
     assert push().status_code == 200
     Subscription.objects.update(is_active=False)
     assert push().status_code == 200
     assert push(token="wrong").status_code == 401
     assert set(Notification.objects.values_list("state", flat=True)) == {State.RECEIVED}
-    intake._remembered.clear()
+    _remembered.clear()
     push()
     assert Notification.objects.filter(state=State.UNMATCHED).count() == 1
 
@@ -262,19 +264,19 @@ def test_a_feed_is_remembered_for_a_moment_and_never_a_stranger(push: Any, monke
 def test_however_an_address_is_written_its_feed_is_remembered_once(
     push: Any, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 60.0)
-    intake._remembered.clear()
+    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 60.0)
+    _remembered.clear()
     address = str(subscription.uuid)
     for written in (address, address.upper(), address.replace("-", ""), f"{{{address}}}", f"urn:uuid:{address}"):
         assert push(address=written).status_code == 200
-    assert len(intake._remembered) == 1
+    assert len(_remembered) == 1
 
 
 def test_only_so_many_feeds_are_remembered_and_the_oldest_go(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "REMEMBERED_SECONDS", 60.0)
-    monkeypatch.setattr(intake, "MOST_REMEMBERED", 3)
-    intake._remembered.clear()
+    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 60.0)
+    monkeypatch.setattr(receive, "MOST_REMEMBERED", 3)
+    _remembered.clear()
     feeds = [making.subscription(label=f"Label {number}") for number in range(5)]
     for feed in feeds:
         assert push(address=str(feed.uuid)).status_code == 200
-    assert list(intake._remembered) == [feed.uuid for feed in feeds[2:]]
+    assert list(_remembered) == [feed.uuid for feed in feeds[2:]]

@@ -11,13 +11,19 @@ from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
 
-from integrations import bulk, incidents, recording, repair, routing, trial_ticket
-from integrations import delivery as delivering
+from integrations.delivery import record
+from integrations.delivery.batch import _begin_attempts, claim_batch
+from integrations.delivery.batch_results import record_results
+from integrations.delivery.claim import claim
+from integrations.delivery.flood_hold import NotHeld, hold_flood
+from integrations.delivery.test_ticket import create_test_ticket
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials, JobItem, JobNews, Outgoing, Receipt
 from integrations.destinations.zendesk import Zendesk
-from integrations.http import Line
-from integrations.models import Attempt, BulkJob, Connection, Delivery, Incident, Mapping
+from integrations.infra.http.client import HttpClient
+from integrations.models import Attempt, Batch, Connection, Delivery, FloodHold, Mapping
+from integrations.recovery.actions import retry_now
+from integrations.routing.route import route_notification
 from tests import making
 from tests.stand_in import StandIn
 
@@ -47,12 +53,12 @@ class Trial(Zendesk):
         self.answer = answer
         self.outgoing: list[Outgoing] = []
 
-    def send(self, line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+    def send(self, http: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
         self.outgoing.append(outgoing)
         answer: Receipt = self.answer
         return answer
 
-    def find(self, line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
+    def find(self, http: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
         return None
 
 
@@ -76,16 +82,16 @@ def delivery(mapping: Mapping) -> Delivery:
 def labelled(mapping: Mapping, count: int = 1) -> list[Delivery]:
     items = [making.item() for _ in range(count)]
     notification = making.stored(mapping.subscription, making.notification(*items))
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     return list(Delivery.objects.filter(notification=notification).order_by("next_attempt_at", "pk"))
 
 
-def job_of(rows: list[Delivery]) -> BulkJob:
+def job_of(rows: list[Delivery]) -> Batch:
     """They were handed over together, and the job has not told anything yet."""
-    Connection.objects.update(surge_since=timezone.now())
-    job = bulk.claim_many(Connection.objects.get())
+    Connection.objects.update(backlog_since=timezone.now())
+    job = claim_batch(Connection.objects.get())
     assert job is not None
-    bulk._begin_attempts(job, list(Delivery.objects.filter(pk__in=[row.pk for row in rows])))
+    _begin_attempts(job, list(Delivery.objects.filter(pk__in=[row.pk for row in rows])))
     return job
 
 
@@ -150,7 +156,7 @@ def test_a_person_who_retries_what_could_not_be_recorded_looks_first(
 ) -> None:
     destination = trial(Receipt("7" * 77, ADDRESS, "created"))
     work()
-    repair.retry_now(Delivery.objects.all())
+    retry_now(Delivery.objects.all())
     work()
     first, second = destination.outgoing
     assert (first.look_up_first, second.look_up_first) == (False, True)
@@ -183,13 +189,13 @@ def test_a_jobs_number_that_cannot_be_kept_asks_a_person_and_holds_up_no_other(
 ) -> None:
     job = job_of(labelled(mapping, 12))
     items = tuple(JobItem(index, number="7" * 77 if index == 0 else str(100 + index)) for index in range(12))
-    bulk.record_results(job, JobNews(has_ended=True, words="", items=items))
+    record_results(job, JobNews(has_ended=True, message="", items=items))
     bad = Delivery.objects.get(pk=job.delivery_ids[0])
     assert (bad.state, bad.is_uncertain, bad.look_up_next) == (State.FAILED, True, True)
     assert "its number has 77 characters; 40 can be kept" in bad.last_error
     assert bad.attempts.get().outcome == "given_up"
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 11
-    assert BulkJob.objects.get().made == 11
+    assert Batch.objects.get().made == 11
     work()
     assert not sandbox.tickets()
 
@@ -199,19 +205,19 @@ def test_an_incidents_ticket_that_cannot_be_recorded_holds_nothing_and_says_so(
 ) -> None:
     labelled(mapping, 3)
     trial(Receipt("7" * 77, ADDRESS, "created"))
-    with pytest.raises(incidents.NotHeld, match=r"Nothing is held: .* number has 77 characters") as why:
-        incidents.hold(mapping, "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f", "Outage", "One thing", "ann")
+    with pytest.raises(NotHeld, match=r"Nothing is held: .* number has 77 characters") as why:
+        hold_flood(mapping, "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f", "Outage", "One thing", "ann")
     assert why.value.may_exist
-    assert not Incident.objects.exists()
+    assert not FloodHold.objects.exists()
 
 
-def test_a_test_ticket_whose_answer_cannot_be_kept_is_told_in_words(
+def test_a_test_ticket_whose_answer_cannot_be_kept_is_told_in_text(
     sandbox: StandIn, mapping: Mapping, delivery: Delivery, trial: Callable[[Any], Trial]
 ) -> None:
     trial(Receipt(NUMBER, ADDRESS, "conjured"))
-    result = trial_ticket.create(mapping.connection, delivery.request, "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f")
+    result = create_test_ticket(mapping.connection, delivery.request, "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f")
     assert not result.is_good
-    assert "how it was done is told in an unknown word" in result.words
+    assert "how it was done is told in an unknown word" in result.message
 
 
 # --- Recording that fails --------------------------------------------------------------------------------------------
@@ -233,7 +239,7 @@ def test_a_result_that_the_database_will_not_hold_asks_a_person_and_is_not_sent_
     assert Attempt.objects.get().outcome == "given_up"
     assert len([call for call in sandbox.calls() if call.method == "POST"]) == 1
 
-    repair.retry_now(Delivery.objects.all())
+    retry_now(Delivery.objects.all())
     work()
     delivery.refresh_from_db()
     assert (delivery.state, delivery.result, len(sandbox.tickets())) == (State.DELIVERED, "found", 1)
@@ -243,9 +249,9 @@ def test_calls_that_cannot_be_noted_ask_a_person_and_are_not_made_again(
     sandbox: StandIn, delivery: Delivery, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Noting(Trial):
-        def send(self, line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
-            line.exchanges.append({"reply": "\x00"})
-            return super().send(line, outgoing, credentials)
+        def send(self, http: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+            http.exchanges.append({"reply": "\x00"})
+            return super().send(http, outgoing, credentials)
 
     destination = Noting(Receipt(NUMBER, ADDRESS, "created"))
     monkeypatch.setitem(DESTINATIONS, "zendesk", destination)
@@ -263,7 +269,7 @@ def test_a_jobs_result_that_the_database_will_not_hold_asks_a_person(
     job = job_of(labelled(mapping, 12))
     refuse_to_store("22001", times=1)
     items = tuple(JobItem(index, number=str(100 + index)) for index in range(12))
-    bulk.record_results(job, JobNews(has_ended=True, words="", items=items))
+    record_results(job, JobNews(has_ended=True, message="", items=items))
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 11
     bad = Delivery.objects.exclude(state=State.DELIVERED).get()
     assert (bad.state, bad.is_uncertain, bad.look_up_next) == (State.FAILED, True, True)
@@ -285,7 +291,7 @@ def test_a_database_that_stays_away_leaves_the_ticket_to_be_looked_up_when_the_l
     refuse_to_store: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recording, "STORE_DELAYS", (0.01, 0.01))
+    monkeypatch.setattr(record, "STORE_DELAYS", (0.01, 0.01))
     refuse_to_store("57P01", times=1000)
     with pytest.raises(OperationalError):
         work()
@@ -305,9 +311,9 @@ def test_a_database_that_stays_away_leaves_the_ticket_to_be_looked_up_when_the_l
 def test_whoever_takes_over_a_dead_processs_delivery_looks_first(
     sandbox: StandIn, delivery: Delivery, work: Work
 ) -> None:
-    assert delivering.claim(delivery.connection) is not None
+    assert claim(delivery.connection) is not None
     a_while_passes()
-    taken_over = delivering.claim(delivery.connection)
+    taken_over = claim(delivery.connection)
     assert taken_over is not None
     assert taken_over.look_up_first
     a_while_passes()
@@ -316,8 +322,8 @@ def test_whoever_takes_over_a_dead_processs_delivery_looks_first(
 
 
 def test_a_person_who_retries_a_dead_processs_delivery_looks_first(delivery: Delivery) -> None:
-    assert delivering.claim(delivery.connection) is not None
+    assert claim(delivery.connection) is not None
     a_while_passes()
-    repair.retry_now(Delivery.objects.all())
+    retry_now(Delivery.objects.all())
     delivery.refresh_from_db()
     assert (delivery.state, delivery.look_up_next) == (State.PENDING, True)

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations import subscriptions
-from integrations.encryption import Secret
-from integrations.http import Reply
+from integrations.infra.encryption import Secret
+from integrations.infra.http.reply import Reply
 from integrations.models import Company, Installation, Subscription
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.client import KhorosClient
-from integrations.sources.khoros.plan import Memory, Wanted
+from integrations.sources.khoros.plan import DesiredState, Memory
+from integrations.subscriptions.registration import CheckResult, _claim, _record, check_subscription, checks_due
+from integrations.subscriptions.requests import change_bearer_token, request_check
 from tests import making
 from tests.stand_in import StandIn
 
@@ -22,8 +23,8 @@ Registration = Subscription.Registration
 
 
 def register(subscription: Subscription) -> Subscription:
-    subscriptions.wish([subscription.pk])
-    subscriptions.register(subscription.pk)
+    request_check([subscription.pk])
+    check_subscription(subscription.pk)
     subscription.refresh_from_db()
     return subscription
 
@@ -112,7 +113,7 @@ def test_both_of_khoros_company_ids_are_known(sandbox: StandIn, subscription: Su
 
 
 @pytest.mark.parametrize(
-    ("kind", "words", "state"),
+    ("kind", "message", "state"),
     [
         ("401", "did not accept the API token", Registration.REFUSED),
         ("developer_inactive", "Developer Inactive", Registration.REFUSED),
@@ -123,12 +124,12 @@ def test_both_of_khoros_company_ids_are_known(sandbox: StandIn, subscription: Su
     ],
 )
 def test_a_refusal_is_shown_in_words_and_tried_again(
-    sandbox: StandIn, subscription: Subscription, kind: str, words: str, state: str
+    sandbox: StandIn, subscription: Subscription, kind: str, message: str, state: str
 ) -> None:
     sandbox.add_fault(kind, api="khoros")
     refused = register(subscription)
     assert (refused.registration, refused.failed_checks) == (state, 1)
-    assert words in refused.khoros_message
+    assert message in refused.khoros_message
     assert refused.next_check_at is not None
     sandbox.clear_faults()
     assert register(subscription).registration == Registration.REGISTERED
@@ -151,11 +152,11 @@ def test_without_an_address_that_khoros_reaches_nothing_is_registered_and_a_sent
 ) -> None:
     settings.PUBLIC_URL = ""
     settings.KHOROS_API_URL = "https://api.spredfast.com"
-    for name, words in (("", "PUBLIC_URL is not set"), ("old-app.herokuapp.com", "old-app.herokuapp.com")):
+    for name, message in (("", "PUBLIC_URL is not set"), ("old-app.herokuapp.com", "old-app.herokuapp.com")):
         settings.HEROKU_APP_HOST = name
         refused = register(subscription)
         assert refused.registration == Registration.NOT_POSSIBLE
-        assert words in refused.khoros_message
+        assert message in refused.khoros_message
     assert not sandbox.calls("khoros")
 
 
@@ -173,7 +174,7 @@ def test_a_new_bearer_token_is_registered_and_the_old_one_accepted_for_a_while(
     sandbox: StandIn, subscription: Subscription
 ) -> None:
     register(subscription)
-    subscriptions.change_bearer_token(subscription, "another-token")
+    change_bearer_token(subscription, "another-token")
     register(subscription)
     assert sandbox.subscriptions()[0]["bearerToken"] == "another-token"
     assert subscription.previous_bearer_token.reveal() == making.BEARER_TOKEN
@@ -193,24 +194,24 @@ def test_an_unreadable_token_is_told_and_nothing_is_sent(
 
 
 def test_two_runs_at_once_register_once(sandbox: StandIn, subscription: Subscription) -> None:
-    subscriptions.wish([subscription.pk])
-    assert subscriptions._claim(subscription.pk) is not None
-    subscriptions.register(subscription.pk)
+    request_check([subscription.pk])
+    assert _claim(subscription.pk) is not None
+    check_subscription(subscription.pk)
     assert not sandbox.subscriptions()
 
 
 def test_a_feed_saved_during_a_run_is_checked_again(sandbox: StandIn, subscription: Subscription) -> None:
-    subscriptions.wish([subscription.pk])
-    claimed = subscriptions._claim(subscription.pk)
+    request_check([subscription.pk])
+    claimed = _claim(subscription.pk)
     assert claimed is not None
-    subscriptions.wish([subscription.pk])
-    subscriptions._record(*claimed, subscriptions.Found(Registration.REGISTERED, ""))
-    assert Subscription.objects.filter(subscriptions.due()).exists()
+    request_check([subscription.pk])
+    _record(*claimed, CheckResult(Registration.REGISTERED, ""))
+    assert Subscription.objects.filter(checks_due()).exists()
 
 
 # --- The plan alone --------------------------------------------------------------------------------------------------
 
-WANTED = Wanted(
+WANTED = DesiredState(
     external_id="casebridge-i-s",
     event_name="stream-item-label-applied",
     address="https://portal.example.com/webhooks/khoros/s",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from integrations.destinations.base import Context
 from integrations.destinations.zendesk import ticket
-from integrations.post import Post
-from integrations.templating import LONGEST_OUTPUT, TemplateError, Value, check_template, render
+from integrations.domain.post import Post
+from integrations.domain.templating import LONGEST_OUTPUT, TemplateError, Value, check_template, render
 from tests.limits import within
 
 CONTEXT = Context(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from integrations import routing
 from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
+from integrations.routing.route import route_notification
 from tests import making
 from tests.limits import within
 
@@ -15,7 +15,7 @@ State = Notification.State
 
 def route(subscription: Subscription, content: dict[str, Any] | None = None) -> Notification:
     notification = making.stored(subscription, content)
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     notification.refresh_from_db()
     return notification
 
@@ -38,8 +38,8 @@ def test_each_post_and_mapping_makes_one_delivery_with_its_request_rendered(
 
 def test_routing_twice_makes_nothing_twice(subscription: Subscription, mapping: Mapping) -> None:
     notification = making.stored(subscription)
-    assert sum(routing.route(notification.pk).values()) == 1
-    assert not routing.route(notification.pk)
+    assert sum(route_notification(notification.pk).values()) == 1
+    assert not route_notification(notification.pk)
     assert Delivery.objects.count() == 1
 
 
@@ -126,7 +126,7 @@ def test_a_declared_character_set_is_used_again_when_routing(mapping: Mapping) -
         body=body,
         headers={"Content-Type": "application/json; charset=shift_jis"},
     )
-    routing.route(notification.pk)
+    route_notification(notification.pk)
     assert "日本語" in Delivery.objects.get().request
 
 
@@ -138,7 +138,7 @@ def test_a_character_set_that_is_none_is_not_tried_when_routing(mapping: Mapping
         headers={"Content-Type": "application/json; charset=punycode"},
     )
     with within(10):
-        routing.route(notification.pk)
+        route_notification(notification.pk)
     notification.refresh_from_db()
     assert notification.state == State.UNREADABLE
     assert "“punycode”" in notification.reason

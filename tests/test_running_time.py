@@ -8,11 +8,11 @@ import pytest
 
 from integrations.destinations.zendesk import answers, custom_fields, ticket
 from integrations.destinations.zendesk.text import disarmed
-from integrations.http import Reply
+from integrations.domain.templating import TemplateError, check_template
+from integrations.infra.http.reply import Reply
 from integrations.models import Notification
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.envelope import open_envelope
-from integrations.templating import TemplateError, check_template
 from portal.logs import mask_text
 from tests.limits import within
 

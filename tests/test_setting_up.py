@@ -11,11 +11,11 @@ from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 from django.test import Client
 
-from integrations import redis_client
-from integrations.bootstrap import bootstrap
-from integrations.encryption import Secret, UnreadableSecret
+from integrations.infra import redis
+from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.models import Company, Connection, Installation, Mapping, Subscription
-from integrations.stored_secrets import read_secrets
+from integrations.operations.first_setup import make_first_setup
+from integrations.sign_in.secrets import read_secrets
 from tests import making
 
 SEED = {
@@ -34,7 +34,7 @@ SEED = {
 @pytest.fixture
 def seeded(portal: Installation, settings: Any) -> str:
     settings.SEED = SEED
-    return bootstrap()
+    return make_first_setup()
 
 
 def test_the_2017_variables_make_the_whole_set_up(seeded: str) -> None:
@@ -61,10 +61,10 @@ def test_the_2017_variables_make_the_whole_set_up(seeded: str) -> None:
 def test_it_is_made_once_and_never_again(seeded: str, settings: Any) -> None:
     Mapping.objects.update(name="Changed by staff")
     settings.SEED = SEED | {"label": "Another"}
-    assert "nothing was changed" in bootstrap()
+    assert "nothing was changed" in make_first_setup()
     assert list(Mapping.objects.values_list("name", flat=True)) == ["Changed by staff"]
     Mapping.objects.all().delete()
-    bootstrap()
+    make_first_setup()
     assert not Mapping.objects.exists()
 
 
@@ -75,7 +75,7 @@ def test_an_oauth_client_serves_in_place_of_the_token(portal: Installation, sett
         "zendesk_client_id": "client",
         "zendesk_client_secret": "client-secret",
     }
-    bootstrap()
+    make_first_setup()
     connection = Connection.objects.get()
     assert (connection.settings["sign_in"], connection.settings["client_id"]) == ("oauth_client", "client")
     assert read_secrets(connection) == {"client_secret": "client-secret"}
@@ -83,7 +83,7 @@ def test_an_oauth_client_serves_in_place_of_the_token(portal: Installation, sett
 
 def test_what_is_missing_is_named_and_nothing_is_made(portal: Installation, settings: Any) -> None:
     settings.SEED = SEED | {"label": "", "zendesk_token": ""}
-    sentence = bootstrap()
+    sentence = make_first_setup()
     assert "SPREDFAST_LABEL_NAME" in sentence
     assert "ZENDESK_OAUTH_CLIENT_ID" in sentence
     assert not Company.objects.exists()
@@ -93,13 +93,13 @@ def test_what_is_missing_is_named_and_nothing_is_made(portal: Installation, sett
 def test_an_address_that_may_not_be_called_makes_nothing(portal: Installation, settings: Any) -> None:
     settings.OUTBOUND_ALLOW_PRIVATE = False
     settings.SEED = SEED | {"zendesk_url": "http://127.0.0.1:1"}
-    assert "ZENDESK_API_URL cannot be used" in bootstrap()
+    assert "ZENDESK_API_URL cannot be used" in make_first_setup()
     assert not Company.objects.exists()
 
 
 def test_a_bearer_token_is_made_when_none_was_chosen(portal: Installation, settings: Any) -> None:
     settings.SEED = SEED | {"bearer_token": ""}
-    bootstrap()
+    make_first_setup()
     assert len(Subscription.objects.get().bearer_token.reveal()) >= 40
 
 
@@ -153,7 +153,7 @@ def start(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"),
+    ("environment", "message"),
     [
         ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
         ({"ENCRYPTION_KEY": ""}, "ENCRYPTION_KEY is not set"),
@@ -170,9 +170,9 @@ def start(**environment: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_wrong_variable_stops_the_program_with_a_sentence_that_names_it(
-    environment: dict[str, str], words: str
+    environment: dict[str, str], message: str
 ) -> None:
-    assert words in start(**environment).stderr
+    assert message in start(**environment).stderr
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_health_tells_the_process_and_what_intake_needs(client: Client, portal: 
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["degraded"]) == (200, ["worker"])
     assert client.get("/readyz?full=1").status_code == 503
-    Installation.objects.update(worker_heard_at=Now())
+    Installation.objects.update(worker_seen_at=Now())
     full = client.get("/readyz?full=1")
     assert (full.status_code, full.json()["status"]) == (200, "ok")
 
@@ -202,13 +202,13 @@ def test_health_tells_the_process_and_what_intake_needs(client: Client, portal: 
 def test_a_dead_redis_degrades_and_does_not_stop_intake(
     client: Client, portal: Installation, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Installation.objects.update(worker_heard_at=Now())
+    Installation.objects.update(worker_seen_at=Now())
     monkeypatch.setitem(settings.CELERY, "broker_url", "redis://127.0.0.1:1/0")
-    redis_client.client.cache_clear()
+    redis.redis_client.cache_clear()
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["degraded"]) == (200, ["redis"])
     assert client.get("/readyz?full=1").status_code == 503
-    redis_client.client.cache_clear()
+    redis.redis_client.cache_clear()
 
 
 def test_health_answers_any_host_and_without_https(client: Client, portal: Installation, settings: Any) -> None:

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations import alarms, companies, feed_story, self_test, volume
-from integrations.encryption import Secret
-from integrations.models import Alarm, Company, Delivery, HourlyVolume, Mapping, Notification, SelfTest, Subscription
+from integrations.admin.text.subscription import probe_steps
+from integrations.companies.token import token_end_text
+from integrations.infra.encryption import Secret
+from integrations.models import Alarm, Company, Delivery, HourlyVolume, Mapping, Notification, Probe, Subscription
+from integrations.operations.alarms import update_alarms
+from integrations.subscriptions.probe import request_probe, send_probe
+from integrations.subscriptions.volume import count_volume, daily_volume, expected_volume, hour_of_week, learn
 from tests import making
 from tests.stand_in import StandIn
 
@@ -42,19 +46,19 @@ def test_notifications_are_counted_by_the_hour_and_self_tests_are_not(feed: Subs
         stored = making.stored(feed, source=source)
         Notification.objects.filter(pk=stored.pk).update(received_at=timezone.now() - timedelta(hours=hours))
     for _ in range(3):
-        volume.count()
+        count_volume()
     assert sorted(HourlyVolume.objects.values_list("pushed", "caught_up")) == [(1, 0), (2, 1)]
     feed.refresh_from_db()
     assert feed.last_caught_up_at is not None
-    assert [pushed + caught_up for _, pushed, caught_up in volume.days(feed)][-1] >= 3
-    assert len(volume.days(feed)) == 14
+    assert [pushed + caught_up for _, pushed, caught_up in daily_volume(feed)][-1] >= 3
+    assert len(daily_volume(feed)) == 14
 
 
 def test_what_comes_later_in_a_counted_hour_is_added(feed: Subscription) -> None:
     making.stored(feed)
-    volume.count()
+    count_volume()
     making.stored(feed)
-    volume.count()
+    count_volume()
     assert sum(row.pushed for row in HourlyVolume.objects.all()) == 2
 
 
@@ -62,15 +66,15 @@ def test_the_usual_volume_is_learned_from_two_weeks_of_history(feed: Subscriptio
     now = timezone.now().replace(minute=0, second=0, microsecond=0)
     for hours in range(1, 24 * 13):
         HourlyVolume.objects.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
-    volume.learn(feed)
+    learn(feed)
     feed.refresh_from_db()
     assert feed.usual_volume is None
     for hours in range(24 * 13, 24 * 15):
         HourlyVolume.objects.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
-    volume.learn(feed)
+    learn(feed)
     feed.refresh_from_db()
     assert feed.usual_volume == [2.0] * 168
-    assert volume.expected([2.0] * 168, now, now + timedelta(hours=2, minutes=30)) == pytest.approx(5.0)
+    assert expected_volume([2.0] * 168, now, now + timedelta(hours=2, minutes=30)) == pytest.approx(5.0)
 
 
 # --- Alarms ----------------------------------------------------------------------------------------------------------
@@ -79,15 +83,15 @@ def test_the_usual_volume_is_learned_from_two_weeks_of_history(feed: Subscriptio
 def test_silence_by_hours_raises_one_alarm_that_ends_when_something_comes(feed: Subscription) -> None:
     Subscription.objects.update(silence_alarm="hours", silence_hours=4)
     silent_for(feed, hours=3)
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == []
     silent_for(feed, hours=5)
-    alarms.watch()
-    alarms.watch()
+    update_alarms()
+    update_alarms()
     assert open_alarms() == ["silence"]
-    assert "Silent for 5 hours" in Alarm.objects.get().words
+    assert "Silent for 5 hours" in Alarm.objects.get().message
     silent_for(feed, minutes=1)
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == []
     assert Alarm.objects.get().ended_at is not None
 
@@ -97,38 +101,38 @@ def test_learned_silence_knows_the_quiet_hours(feed: Subscription) -> None:
     busy = [0.0] * 168
     Subscription.objects.update(silence_alarm="learned", usual_volume=busy)
     silent_for(feed, hours=30)
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == []
     for hours in range(3):
-        busy[volume.hour_of_week(now - timedelta(hours=hours))] = 5.0
+        busy[hour_of_week(now - timedelta(hours=hours))] = 5.0
     Subscription.objects.update(usual_volume=busy)
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == ["silence"]
     silent_for(feed, minutes=30)
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == []
 
 
 def test_a_feed_that_is_off_or_has_no_alarm_is_never_silent(feed: Subscription) -> None:
     Subscription.objects.update(silence_alarm="off", silence_hours=1)
     silent_for(feed, days=9)
-    alarms.watch()
+    update_alarms()
     Subscription.objects.update(silence_alarm="hours", is_active=False)
-    alarms.watch()
+    update_alarms()
     assert not Alarm.objects.exists()
 
 
 def test_what_stands_wrong_at_khoros_raises_its_alarm(feed: Subscription) -> None:
     for state, kind in (("refused", "registration"), ("drifted", "drift")):
         Subscription.objects.update(registration=state, khoros_message="Because.", failed_checks=1)
-        alarms.watch()
+        update_alarms()
         if state == "refused":
             assert open_alarms() == []
         Subscription.objects.update(failed_checks=2)
-        alarms.watch()
+        update_alarms()
         assert open_alarms() == [kind]
     Subscription.objects.update(registration="registered", failed_catch_ups=3)
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == ["catch_up"]
 
 
@@ -136,33 +140,33 @@ def test_pushes_that_do_not_arrive_are_noticed_by_what_only_fetching_brought(fee
     now = timezone.now()
     caught_up = making.stored(feed, source="caught_up")
     Subscription.objects.update(last_caught_up_at=now, last_pushed_at=now - timedelta(hours=5))
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == []
     fetched = Notification.objects.filter(pk=caught_up.pk)
     fetched.update(received_at=now - timedelta(minutes=10))
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == ["pushes_lost"]
     fetched.update(repeats=1)
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == []
     fetched.update(repeats=0)
     Subscription.objects.update(last_pushed_at=now - timedelta(minutes=2))
-    alarms.watch()
+    update_alarms()
     assert open_alarms() == []
 
 
 def test_the_api_token_warns_from_sixty_days_before_its_end(feed: Subscription) -> None:
     def enter(days_ago: int) -> None:
         Company.objects.update(token_entered_at=timezone.now() - timedelta(days=days_ago))
-        alarms.watch()
+        update_alarms()
 
     enter(600)
     assert open_alarms() == []
     enter(680)
     assert open_alarms() == ["token"]
     enter(800)
-    assert "has ended" in Alarm.objects.get().words
-    assert "days ago" in companies.token_end_words(Company.objects.get())
+    assert "has ended" in Alarm.objects.get().message
+    assert "days ago" in token_end_text(Company.objects.get())
     Company.objects.update(api_token=Secret.of("new"))
     enter(0)
     assert open_alarms() == []
@@ -190,8 +194,8 @@ class Postman(socketserver.StreamRequestHandler):
             else:
                 self.say("550 refused" if server.refuses and command.startswith(b"RCPT") else "250 ok")
 
-    def say(self, words: str) -> None:
-        self.wfile.write(f"{words}\r\n".encode())
+    def say(self, message: str) -> None:
+        self.wfile.write(f"{message}\r\n".encode())
 
 
 @pytest.fixture
@@ -211,14 +215,14 @@ def test_an_alarm_is_mailed_when_it_is_raised_and_when_it_is_over(feed: Subscrip
     Subscription.objects.update(silence_alarm="hours", silence_hours=1)
     silent_for(feed, hours=2)
     for _ in range(3):
-        alarms.watch()
+        update_alarms()
     (raised,) = mail_server.mails
     assert "Subject: Casebridge: Silence" in raised
     assert "Silent for 2 hours" in raised
     assert f"/admin/integrations/subscription/{feed.pk}/change/" in raised
     silent_for(feed, minutes=1)
     for _ in range(2):
-        alarms.watch()
+        update_alarms()
     assert len(mail_server.mails) == 2
     assert "Subject: Casebridge: over: Silence" in mail_server.mails[1]
 
@@ -227,10 +231,10 @@ def test_a_mail_that_is_refused_is_sent_later_and_the_alarm_stays_visible(feed: 
     mail_server.refuses = True
     Subscription.objects.update(silence_alarm="hours", silence_hours=1)
     silent_for(feed, hours=2)
-    alarms.watch()
+    update_alarms()
     assert "refused" in Alarm.objects.get().mail_problem
     mail_server.refuses = False
-    alarms.watch()
+    update_alarms()
     assert len(mail_server.mails) == 1
     assert Alarm.objects.get().mail_problem == ""
 
@@ -245,15 +249,15 @@ def reachable(live_server: Any, settings: Any, mapping: Mapping) -> Subscription
 
 
 def after_self_test(feed: Subscription, work: Callable[[], None], *, makes_tickets: bool = False) -> dict[str, Any]:
-    test = self_test.ask(feed, makes_tickets=makes_tickets, by="olga")
-    self_test.send(test.pk)
-    self_test.send(test.pk)
+    test = request_probe(feed, makes_tickets=makes_tickets, by="olga")
+    send_probe(test.pk)
+    send_probe(test.pk)
     work()
-    return feed_story.path_of(SelfTest.objects.get(pk=test.pk))
+    return probe_steps(Probe.objects.get(pk=test.pk))
 
 
 def words_of(path: dict[str, Any]) -> str:
-    return "\n".join(f"{step}: {words}" for _, step, words in path["steps"])
+    return "\n".join(f"{step}: {message}" for _, step, message in path["steps"])
 
 
 def test_a_self_test_passes_the_public_address_and_makes_no_ticket(
@@ -282,14 +286,14 @@ def test_a_self_test_says_which_mapping_would_refuse_it(reachable: Subscription,
 
 
 @pytest.mark.parametrize(
-    ("address", "words"),
+    ("address", "message"),
     [("http://127.0.0.1:9", "cannot be reached"), ("sandbox", "404 by something in front of the portal")],
 )
 def test_a_self_test_says_where_it_ended(
-    mapping: Mapping, sandbox: StandIn, settings: Any, work: Any, address: str, words: str
+    mapping: Mapping, sandbox: StandIn, settings: Any, work: Any, address: str, message: str
 ) -> None:
     settings.PUBLIC_URL = sandbox.url if address == "sandbox" else address
     path = after_self_test(mapping.subscription, work)
-    assert words in words_of(path)
+    assert message in words_of(path)
     assert not path["is_open"]
     assert not Notification.objects.exists()

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from integrations.destinations.zendesk import answers
-from integrations.http import Failure, Reply
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
 
 URL = "https://example.zendesk.com/agent/tickets/{}"
 
@@ -44,7 +45,7 @@ def test_the_recorded_limits_set_the_pace(exchange: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "pauses"),
+    ("name", "message", "pauses"),
     [
         ("unauthorized_401", "sign-in", True),
         ("forbidden_scope_403", "lacks a scope", True),
@@ -55,9 +56,9 @@ def test_the_recorded_limits_set_the_pace(exchange: Any) -> None:
         ("record_not_found_404", "does not find a record", False),
     ],
 )
-def test_recorded_refusals_are_put_into_words(exchange: Any, name: str, words: str, pauses: bool) -> None:
+def test_recorded_refusals_are_put_into_text(exchange: Any, name: str, message: str, pauses: bool) -> None:
     failure = meaning(recorded(exchange(name)))
-    assert words in failure.words
+    assert message in failure.message
     assert (failure.pauses, failure.is_uncertain) == (pauses, False)
 
 
@@ -91,28 +92,28 @@ def test_every_other_4xx_is_a_definite_refusal(status: int, body: bytes) -> None
 def test_a_redirect_is_a_wrong_address_and_pauses_the_connection(status: int) -> None:
     failure = meaning(reply(status, b"<html>moved</html>", location="https://elsewhere.example.com/"))
     assert (failure.permanent, failure.pauses, failure.pause_seconds) == (True, True, None)
-    assert f"({status}, to https://elsewhere.example.com/)" in failure.words
-    assert "Correct the address of the connection, then resume it." in failure.told
+    assert f"({status}, to https://elsewhere.example.com/)" in failure.message
+    assert "Correct the address of the connection, then resume it." in failure.full_message
     assert failure.remedy_at == "connection"
 
 
 def test_a_redirect_that_names_no_address_is_put_into_words_all_the_same() -> None:
-    assert "(302)" in meaning(reply(302)).words
+    assert "(302)" in meaning(reply(302)).message
 
 
 @pytest.mark.parametrize("read", [answers.read_token_failure, answers.read_refresh_failure])
 def test_a_redirected_token_request_is_a_wrong_address(read: Any) -> None:
     failure = read(reply(301, b"You are being redirected", location="https://elsewhere.example.com/"))
     assert (failure.permanent, failure.pauses) == (True, True)
-    assert "https://elsewhere.example.com/" in failure.words
-    assert "OAuth client" not in failure.told
+    assert "https://elsewhere.example.com/" in failure.message
+    assert "OAuth client" not in failure.full_message
 
 
 def test_a_redirected_code_is_a_wrong_address_and_no_wrong_redirect_url() -> None:
     answer = reply(302, b"You are being redirected", location="https://elsewhere.example.com/")
     failure = answers.read_code_failure(answer, "https://portal.example.com/consent/")
-    assert "https://elsewhere.example.com/" in failure.words
-    assert "redirect URL" not in failure.told
+    assert "https://elsewhere.example.com/" in failure.message
+    assert "redirect URL" not in failure.full_message
 
 
 @pytest.mark.parametrize("status", [408, 425, 409])
@@ -123,7 +124,7 @@ def test_passing_trouble_among_the_4xx_is_tried_again(status: int) -> None:
 def test_no_help_desk_pauses_the_connection() -> None:
     failure = meaning(reply(404, "No help desk at example.zendesk.com"))
     assert failure.pauses
-    assert "subdomain is wrong" in failure.words
+    assert "subdomain is wrong" in failure.message
 
 
 @pytest.mark.parametrize("body", [b"", b"<html></html>", b"{}", b'{"ticket": {}}', b'{"ticket": {"id": null}}', b"{"])
@@ -143,8 +144,8 @@ def test_every_problem_of_a_422_is_shown_with_its_field() -> None:
     )
     for text in ("base: Subject: too long", "base: Second", "group: Group: is invalid", "odd: text"):
         assert text in failure.detail
-    assert "the group" in failure.words
-    assert "rebuild" in failure.told
+    assert "the group" in failure.message
+    assert "rebuild" in failure.full_message
 
 
 def test_the_four_shapes_of_error_bodies_are_read() -> None:
@@ -152,7 +153,7 @@ def test_the_four_shapes_of_error_bodies_are_read() -> None:
     assert answers.error_code(reply(400, {"error": {"title": "B", "message": "m"}})) == "B"
     assert answers.error_code(reply(400, {"errors": [{"code": "C", "title": "t"}]})) == "C"
     assert answers.error_code(reply(400, "text")) == ""
-    assert "m" in answers.own_words(reply(400, {"error": {"title": "B", "message": "m"}}))
+    assert "m" in answers.own_text(reply(400, {"error": {"title": "B", "message": "m"}}))
 
 
 def test_retry_after_is_read_as_seconds_or_as_a_date_against_the_answers_own_clock() -> None:

@@ -2,9 +2,31 @@
 
 from django.contrib import admin
 
-from integrations.admin import companies, connections, feeds, log, mappings, others, surges, watching
+from integrations.admin import (
+    alarms,
+    batches,
+    companies,
+    connections,
+    flood_holds,
+    khoros_log,
+    log,
+    mappings,
+    people,
+    subscriptions,
+)
 
-__all__ = ["companies", "connections", "feeds", "log", "mappings", "others", "surges", "watching"]
+__all__ = [
+    "alarms",
+    "batches",
+    "companies",
+    "connections",
+    "flood_holds",
+    "khoros_log",
+    "log",
+    "mappings",
+    "people",
+    "subscriptions",
+]
 
 admin.site.site_title = admin.site.site_header = "Casebridge"
 admin.site.index_title = "Overview"

@@ -27,10 +27,10 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from integrations import bootstrap
 from integrations.destinations import DESTINATIONS, Destination
-from integrations.encryption import Secret, UnreadableSecret
-from integrations.repair import Done
+from integrations.infra.encryption import Secret, UnreadableSecret
+from integrations.operations import environment_differs, take_from_environment
+from integrations.recovery import ActionResult
 
 THEMED_WIDGETS: list[tuple[type[forms.Widget], type[forms.Widget]]] = [
     (forms.PasswordInput, UnfoldAdminPasswordWidget),
@@ -133,7 +133,7 @@ class PortalAdmin(ModelAdmin):
         return super().changeform_view(request, object_id, form_url, context)
 
     def told(
-        self, request: HttpRequest, done: Done, sentence: str, rows: QuerySet[Any], action: str
+        self, request: HttpRequest, done: ActionResult, sentence: str, rows: QuerySet[Any], action: str
     ) -> HttpResponse | None:
         """Says what an action did, notes who did it, and goes back to the page whose button was pressed."""
         if done.changed:
@@ -187,8 +187,8 @@ def note_action(request: HttpRequest, model: type[Model], ids: list[int], action
         large = [field.name for field in model._meta.concrete_fields if field.name in LARGE_COLUMNS]
         rows = model._default_manager.filter(pk__in=ids).defer(*large)
         # Names of actions are put as people read them; sentences stay as they are.
-        words = action if " " in action else action.replace("_", " ").capitalize()
-        LogEntry.objects.log_actions(str(request.user.pk), rows, CHANGE, change_message=words)
+        message = action if " " in action else action.replace("_", " ").capitalize()
+        LogEntry.objects.log_actions(str(request.user.pk), rows, CHANGE, change_message=message)
 
 
 class ReadOnlyAdmin(PortalAdmin):
@@ -274,30 +274,30 @@ class ConfigurationAdmin(PortalAdmin):
     @admin.action(description="Take the secret from the environment", permissions=["change_action"])
     def take_secret_from_environment(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         taken = []
-        for row in filter(bootstrap.environment_differs, queryset):
-            bootstrap.take_from_environment(row)
+        for row in filter(environment_differs, queryset):
+            take_from_environment(row)
             taken.append(row.pk)
         note_action(request, self.model, taken, "take_secret_from_environment")
         level = messages.SUCCESS if taken else messages.WARNING
-        words = (
+        message = (
             "The environment's secret is used from now on."
             if taken
             else "Nothing was taken: the environment holds no other secret, or holds it for another address."
         )
-        self.message_user(request, words, level)
+        self.message_user(request, message, level)
         self.after_switching(taken)
         return self.back(request)
 
-    def secret_words(self, secret: Secret, obj: Any) -> str:
+    def secret_text(self, secret: Secret, obj: Any) -> str:
         if not secret:
             return "not set"
-        return "stored (encrypted, never shown)" if secret.is_readable else f"{UnreadableSecret.words}"
+        return "stored (encrypted, never shown)" if secret.is_readable else f"{UnreadableSecret.message}"
 
     def environment_notices(self, obj: Any) -> list[tuple[str, str]]:
-        return [("warning", ENVIRONMENT_DIFFERS)] if bootstrap.environment_differs(obj) else []
+        return [("warning", ENVIRONMENT_DIFFERS)] if environment_differs(obj) else []
 
     def environment_buttons(self, obj: Any) -> list[str]:
-        return ["take_secret_from_environment"] if bootstrap.environment_differs(obj) else []
+        return ["take_secret_from_environment"] if environment_differs(obj) else []
 
     def own_page(self, request: HttpRequest, template: str, obj: Any, title: str, **context: Any) -> HttpResponse:
         """A page of ours about an object, with everything that the admin's frame needs."""

@@ -9,15 +9,26 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from unfold.decorators import display
 
-from integrations import companies, subscriptions, telling
 from integrations.admin.base import ConfigurationAdmin, note_action, themed
-from integrations.companies import NoToken
-from integrations.encryption import UnreadableSecret
-from integrations.forms import CompanyForm
-from integrations.http import Failure
+from integrations.admin.forms import CompanyForm
+from integrations.companies import (
+    NoToken,
+    check_company,
+    is_forgotten,
+    own_prefix,
+    pause_other,
+    refresh_labels,
+    retire_forgotten,
+    token_end_text,
+    token_warning,
+)
+from integrations.infra.encryption import UnreadableSecret
+from integrations.infra.http.failure import Failure
+from integrations.infra.queue import CHECK_SUBSCRIPTION, READ_COMPANY, publish
+from integrations.infra.text import timestamp
 from integrations.models import Company, Subscription
-from integrations.queueing import COMPANY, REGISTER, publish
 from integrations.sources.khoros import plan
+from integrations.subscriptions import request_check
 
 themed(CompanyForm)
 
@@ -31,12 +42,12 @@ V1_NOTICE = (
 
 def check_soon(subscription_ids: list[int], by: str = "") -> None:
     """Asks for a check of these feeds, and queues it once the change is committed."""
-    subscriptions.wish(subscription_ids, by)
+    request_check(subscription_ids, by)
 
     def queue() -> None:
         # The rest is found by the sweep, few at a time.
         for subscription_id in subscription_ids[:PUBLISHED_AT_ONCE]:
-            publish(REGISTER, subscription_id)
+            publish(CHECK_SUBSCRIPTION, subscription_id)
 
     transaction.on_commit(queue, robust=True)
 
@@ -45,12 +56,12 @@ def check_soon(subscription_ids: list[int], by: str = "") -> None:
 class CompanyAdmin(ConfigurationAdmin):
     form = CompanyForm
     owned = ("name", "company_id", "api_version", "initiatives", "api_token", "token_entered_at", "token_expires_at")
-    list_display = ("name", "company_id", "token_label", "token_ends", "checked_at", "warning_words")
+    list_display = ("name", "company_id", "token_label", "token_ends", "checked_at", "warning_text")
     actions = ("test_connection", "refresh_labels", "take_secret_from_environment")
     ordering = ("name",)
     switch = ""
     change_form_outer_after_template = "admin/integrations/company_story.html"
-    readonly_fields = ("token_state", "token_owner_words", "token_ends", "labels_words", "checked_at", "warning_words")
+    readonly_fields = ("token_state", "token_owner_text", "token_ends", "labels_text", "checked_at", "warning_text")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         may_change = obj is None or self.has_change_permission(request, obj)
@@ -58,11 +69,11 @@ class CompanyAdmin(ConfigurationAdmin):
         general = ("name", "company_id", "api_version", *secret)
         if obj is None:
             return ((None, {"fields": general}),)
-        found = ("token_state", "token_owner_words", "token_ends", "checked_at", "warning_words")
+        found = ("token_state", "token_owner_text", "token_ends", "checked_at", "warning_text")
         return (
             (None, {"fields": general}),
             ("The token", {"fields": found}),
-            ("Labels to choose from", {"fields": ("labels_words", "initiatives")}),
+            ("Labels to choose from", {"fields": ("labels_text", "initiatives")}),
         )
 
     def uses(self, obj: Company) -> str:
@@ -71,16 +82,16 @@ class CompanyAdmin(ConfigurationAdmin):
 
     @admin.display(description="Stored API token")
     def token_state(self, company: Company) -> str:
-        return self.secret_words(company.api_token, company)
+        return self.secret_text(company.api_token, company)
 
     @display(description="Token", label={"good": "success", "warning": "warning", "open": "info"})
     def token_label(self, company: Company) -> tuple[str, str]:
-        if company.warning or companies.token_warning(company) or not company.api_token.is_readable:
+        if company.warning or token_warning(company) or not company.api_token.is_readable:
             return "warning", "Needs attention"
         return ("good", "Accepted") if company.checked_at else ("open", "Not tested yet")
 
     @admin.display(description="Speaks for")
-    def token_owner_words(self, company: Company) -> str:
+    def token_owner_text(self, company: Company) -> str:
         if not company.token_owner:
             return "Not known yet: press “Test connection”."
         seen = ", ".join(f"{row['name']} ({row['id']})" for row in company.companies_seen) or "no company"
@@ -88,29 +99,29 @@ class CompanyAdmin(ConfigurationAdmin):
 
     @admin.display(description="The token ends")
     def token_ends(self, company: Company) -> str:
-        return companies.token_end_words(company)
+        return token_end_text(company)
 
     @admin.display(description="Labels")
-    def labels_words(self, company: Company) -> str:
+    def labels_text(self, company: Company) -> str:
         if company.labels_read_at is None:
             return f"Not read yet: press “Refresh labels”. {company.labels_problem}".strip()
         problem = f" The last reading failed: {company.labels_problem}" if company.labels_problem else ""
-        return f"{len(company.labels)}, read {telling.moment(company.labels_read_at)}.{problem}"
+        return f"{len(company.labels)}, read {timestamp(company.labels_read_at)}.{problem}"
 
     @admin.display(description="Khoros says")
-    def warning_words(self, company: Company) -> str:
+    def warning_text(self, company: Company) -> str:
         if company.api_token and not company.api_token.is_readable:
-            return f"the API token {UnreadableSecret.words}"
+            return f"the API token {UnreadableSecret.message}"
         return company.warning or ("the token is accepted" if company.checked_at else "not asked yet")
 
     def notices(self, request: HttpRequest, obj: Company) -> list[tuple[str, str]]:
         found = self.environment_notices(obj)
         if obj.api_token and not obj.api_token.is_readable:
-            found.append(("error", f"The API token {UnreadableSecret.words}."))
+            found.append(("error", f"The API token {UnreadableSecret.message}."))
         if obj.warning:
             found.append(("warning", obj.warning))
-        if words := companies.token_warning(obj):
-            found.append(("warning", words))
+        if message := token_warning(obj):
+            found.append(("warning", message))
         if obj.api_version == Company.ApiVersion.V1:
             found.append(("info", V1_NOTICE))
         return found
@@ -119,7 +130,7 @@ class CompanyAdmin(ConfigurationAdmin):
         return ["test_connection", "refresh_labels", *self.environment_buttons(obj)]
 
     def story(self, request: HttpRequest, obj: Company) -> dict[str, Any]:
-        prefix = companies.own_prefix()
+        prefix = own_prefix()
         feeds = Subscription.objects.filter(company=obj).exclude(
             deleted_at__isnull=False, registration=Subscription.Registration.RETIRED
         )
@@ -128,11 +139,11 @@ class CompanyAdmin(ConfigurationAdmin):
         rows = [_listed(row, prefix, known, obj) for row in obj.listed]
         for row in rows:
             row["button"] = row["button"] if may_change else None
-        return {"listed": rows, "listed_at": telling.moment(obj.listed_at), "is_v1": obj.api_version == "v1"}
+        return {"listed": rows, "listed_at": timestamp(obj.listed_at), "is_v1": obj.api_version == "v1"}
 
     def save_model(self, request: HttpRequest, obj: Company, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        transaction.on_commit(lambda: publish(COMPANY, obj.pk), robust=True)
+        transaction.on_commit(lambda: publish(READ_COMPANY, obj.pk), robust=True)
         check_soon(list(obj.subscriptions.filter(deleted_at__isnull=True).values_list("pk", flat=True)))
 
     def after_switching(self, ids: list[int]) -> None:
@@ -141,17 +152,17 @@ class CompanyAdmin(ConfigurationAdmin):
     @admin.action(description="Test connection", permissions=["change_action"])
     def test_connection(self, request: HttpRequest, queryset: QuerySet[Company]) -> HttpResponse | None:
         for company in queryset:
-            for finding in companies.test_connection(company):
-                self.message_user(request, finding.words, LEVELS[finding.is_good])
+            for finding in check_company(company):
+                self.message_user(request, finding.message, LEVELS[finding.is_good])
         note_action(request, Company, list(queryset.values_list("pk", flat=True)), "test_connection")
         return self.back(request)
 
     @admin.action(description="Refresh labels", permissions=["change_action"])
     def refresh_labels(self, request: HttpRequest, queryset: QuerySet[Company]) -> HttpResponse | None:
         for company in queryset:
-            words = companies.refresh_labels(company)
+            message = refresh_labels(company)
             company.refresh_from_db(fields=["labels_problem"])
-            self.message_user(request, words, messages.ERROR if company.labels_problem else messages.SUCCESS)
+            self.message_user(request, message, messages.ERROR if company.labels_problem else messages.SUCCESS)
         return self.back(request)
 
     # --- What stands at Khoros ---
@@ -170,7 +181,7 @@ class CompanyAdmin(ConfigurationAdmin):
         """Pausing a foreign subscription, or retiring a forgotten one of ours: asked for, then confirmed."""
         company = self.found(request, company_id, to_change=True)
         row = next((row for row in company.listed if row["uuid"] == khoros_uuid), None)
-        if row is not None and (change == "retire") != companies.is_forgotten(row["externalId"]):
+        if row is not None and (change == "retire") != is_forgotten(row["externalId"]):
             row = None
         back = request.GET.get("feed", "")
         is_number = back.isdecimal() and len(back) < 18
@@ -184,7 +195,7 @@ class CompanyAdmin(ConfigurationAdmin):
             "Pause it at Khoros?" if change == "pause" else "Retire it at Khoros?",
             row=row,
             change=change,
-            whose=plan.whose(row["externalId"], companies.own_prefix()) if row else "",
+            whose=plan.whose(row["externalId"], own_prefix()) if row else "",
         )
 
     def _carry_out(
@@ -193,10 +204,10 @@ class CompanyAdmin(ConfigurationAdmin):
         by = request.user.get_username()
         try:
             if change == "pause":
-                words = companies.pause_other(company, khoros_uuid, by, feed)
+                message = pause_other(company, khoros_uuid, by, feed)
             else:
-                words = companies.retire_forgotten(company, khoros_uuid, by)
-            self.message_user(request, words, messages.SUCCESS)
+                message = retire_forgotten(company, khoros_uuid, by)
+            self.message_user(request, message, messages.SUCCESS)
         except (Failure, NoToken, LookupError) as error:
             self.message_user(request, f"Nothing was changed. {error}", messages.ERROR)
         note_action(request, Company, [company.pk], f"{change} {khoros_uuid} at Khoros")
@@ -217,9 +228,9 @@ def _listed(row: dict[str, str], prefix: str, known: dict[str, Subscription], co
         if change and row["uuid"]
         else ""
     )
-    words = {"retire": "Retire it …", "pause": "Pause it …"}.get(change, "")
+    message = {"retire": "Retire it …", "pause": "Pause it …"}.get(change, "")
     return row | {
         "whose": "made here, but known here no more" if forgotten else whose,
         "feed": feed,
-        "button": (address, words) if address else None,
+        "button": (address, message) if address else None,
     }

@@ -8,28 +8,38 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 
-from integrations import account_schema, breaker, connections, database_time, pace, surge, telling
 from integrations.admin.base import as_rows, destination_of_kind, note_action, themed
-from integrations.admin.connecting import ConnectingAdmin
-from integrations.admin.status_page import StatusPageMixin
+from integrations.admin.forms import DEFAULT_KIND, connection_form_for
+from integrations.admin.sign_in import SignInAdmin
+from integrations.admin.ticket_status import StatusPageMixin
+from integrations.connections import forget_account, request_lists
 from integrations.destinations import DESTINATIONS
-from integrations.encryption import UnreadableSecret
-from integrations.forms import DEFAULT_KIND, connection_form_for
+from integrations.flow import (
+    backlog_text,
+    close_circuit,
+    forget_limits,
+    limit_text,
+    pause_connections,
+    resume_connections,
+)
+from integrations.infra import database_clock
+from integrations.infra.encryption import UnreadableSecret
+from integrations.infra.queue import SWEEP, publish
+from integrations.infra.text import shortened, timestamp
 from integrations.models import Connection
-from integrations.queueing import SWEEP, publish
-from integrations.stored_secrets import TOKEN_COLUMNS
+from integrations.sign_in import TOKEN_COLUMNS
 
-PACE_WORDS = ["limit_words", "line_words", "breaker_words"]
+PACE_TEXT = ["limit_text", "line_text", "breaker_text"]
 
 
 @admin.register(Connection)
-class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
-    list_display = ("name", "kind_title", "account", "sign_in_words", "health_label", "pause_words")
+class ConnectionAdmin(StatusPageMixin, SignInAdmin):
+    list_display = ("name", "kind_title", "account", "sign_in_text", "health_label", "pause_text")
     owned = (
         "name",
         "is_active",
         "limit_share",
-        "surge_minutes",
+        "backlog_minutes",
         "look_up_before_create",
         "settings",
         "secrets",
@@ -47,13 +57,13 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     list_filter = ("is_active",)
     ordering = ("name",)
     readonly_fields = (
-        "health_words",
-        "line_words",
-        "limit_words",
-        "breaker_words",
-        "settings_words",
-        "secrets_words",
-        "redirect_url_words",
+        "health_text",
+        "line_text",
+        "limit_text",
+        "breaker_text",
+        "settings_text",
+        "secrets_text",
+        "redirect_url_text",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
@@ -74,15 +84,15 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         destination = destination_of_kind(obj.kind if obj else request.GET.get("kind", DEFAULT_KIND))
         if obj and not self.has_change_permission(request, obj):
-            fields = ["name", "is_active", "health_words", *PACE_WORDS, "settings_words", "secrets_words"]
+            fields = ["name", "is_active", "health_text", *PACE_TEXT, "settings_text", "secrets_text"]
             return ((None, {"fields": [*fields, *self.sign_in_fields(obj)]}),)
         own = list(destination.connection_form.base_fields)
-        general = (None, {"fields": ["name", "is_active", *(["health_words"] if obj else [])]})
+        general = (None, {"fields": ["name", "is_active", *(["health_text"] if obj else [])]})
         account = (
             destination.title,
-            {"fields": [*own, *(["secrets_words"] if obj else []), *self.sign_in_fields(obj)]},
+            {"fields": [*own, *(["secrets_text"] if obj else []), *self.sign_in_fields(obj)]},
         )
-        pace_fields = ["limit_share", "surge_minutes", *(PACE_WORDS if obj else [])]
+        pace_fields = ["limit_share", "backlog_minutes", *(PACE_TEXT if obj else [])]
         return (
             general,
             account,
@@ -95,7 +105,7 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
             (obj.deliveries.exists(), "deliveries went there, and the log points at it"),
             (obj.mappings.exists(), "mappings use it"),
         ]
-        return "; ".join(words for holds, words in found if holds)
+        return "; ".join(message for holds, message in found if holds)
 
     @admin.display(description="Kind")
     def kind_title(self, connection: Connection) -> str:
@@ -106,25 +116,22 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
         return DESTINATIONS[connection.kind].origin(connection.settings)
 
     @admin.display(description="The line")
-    def line_words(self, connection: Connection) -> str:
-        held = " A surge is on: new posts go up to 100 at a time." if connection.surge_since else ""
-        return f"{surge.words(connection)}{held}"
+    def line_text(self, connection: Connection) -> str:
+        held = " A surge is on: new posts go up to 100 at a time." if connection.backlog_since else ""
+        return f"{backlog_text(connection)}{held}"
 
     @admin.display(description="The account's limit")
-    def limit_words(self, connection: Connection) -> str:
-        told, rate = pace.told_limit(connection.pk), pace.calls_per_minute(connection.pk)
-        if told is None or rate is None:
-            return "Not told yet: it is read from the account's answers."
-        return f"{told:,} requests a minute for all integrations; at present Casebridge makes {rate:.0f} at most."
+    def limit_text(self, connection: Connection) -> str:
+        return limit_text(connection)
 
     @admin.display(description="Breaker")
-    def breaker_words(self, connection: Connection) -> str:
+    def breaker_text(self, connection: Connection) -> str:
         if not connection.breaker_enabled:
             return "Switched off: every delivery is tried, also while the account is not reached."
         if connection.breaker_opened_at is None:
             return "Closed."
-        probe = telling.moment(connection.breaker_probe_at)
-        since = telling.moment(connection.breaker_opened_at)
+        probe = timestamp(connection.breaker_probe_at)
+        since = timestamp(connection.breaker_opened_at)
         return (
             f"Open since {since}, after {connection.transport_failures} failures to reach the account in a row. One "
             f"delivery tries again at {probe}; the others wait and use up no try. {connection.breaker_reason}"
@@ -137,9 +144,9 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     def health_label(self, connection: Connection) -> tuple[str, str]:
         if not connection.is_active:
             return "off", "Switched off"
-        if connection.breaker_opened_at and not connection.is_paused(database_time.now()):
+        if connection.breaker_opened_at and not connection.is_paused(database_clock.now()):
             return "broken", "Not reached"
-        if connection.is_paused(database_time.now()):
+        if connection.is_paused(database_clock.now()):
             return "paused", "Paused"
         if self._lacks_consent(connection):
             return "broken", "Not connected yet"
@@ -147,51 +154,51 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
         return ("failed", "Last test failed") if failed else ("open", "Sending")
 
     @admin.display(description="Why it is paused")
-    def pause_words(self, connection: Connection) -> str:
-        if connection.is_paused(database_time.now()):
+    def pause_text(self, connection: Connection) -> str:
+        if connection.is_paused(database_clock.now()):
             hint = "" if connection.paused_until else " Open it and press “Resume”, or tick it and choose that action."
-            return f"{telling.beginning(connection.pause_reason, 140)}{hint}"
-        return telling.beginning(connection.breaker_reason, 140) or "–"
+            return f"{shortened(connection.pause_reason, 140)}{hint}"
+        return shortened(connection.breaker_reason, 140) or "–"
 
     @admin.display(description="Health")
-    def health_words(self, connection: Connection) -> str:
+    def health_text(self, connection: Connection) -> str:
         if not connection.is_active:
             return "Switched off: nothing is sent."
-        if not connection.is_paused(database_time.now()):
+        if not connection.is_paused(database_clock.now()):
             if connection.breaker_opened_at is not None:
                 return "Not reached: see the breaker below."
             return "Not connected yet." if self._lacks_consent(connection) else "Sending."
         ends = self._end_of_pause(connection)
-        return f"Paused since {telling.moment(connection.paused_at)}; {ends}. {connection.pause_reason}"
+        return f"Paused since {timestamp(connection.paused_at)}; {ends}. {connection.pause_reason}"
 
     @staticmethod
     def _end_of_pause(connection: Connection) -> str:
         if connection.paused_until:
-            return f"goes on by itself at {telling.moment(connection.paused_until)}"
+            return f"goes on by itself at {timestamp(connection.paused_until)}"
         if connection.paused_by:
             return "waits for a person to resume it"
         return "goes on when a test of it passes, or when a person resumes it"
 
     @admin.display(description="Settings")
-    def settings_words(self, connection: Connection) -> str:
+    def settings_text(self, connection: Connection) -> str:
         return as_rows(connection.settings)
 
     @admin.display(description="Stored secrets")
-    def secrets_words(self, connection: Connection) -> str:
-        return self.secret_words(connection.secrets, connection)
+    def secrets_text(self, connection: Connection) -> str:
+        return self.secret_text(connection.secrets, connection)
 
     def notices(self, request: HttpRequest, obj: Connection) -> list[tuple[str, ...]]:
         found: list[tuple[str, ...]] = [*self.environment_notices(obj)]
         if obj.secrets and not obj.secrets.is_readable:
-            found.append(("error", f"The stored secrets {UnreadableSecret.words}."))
-        if obj.is_active and obj.is_paused(database_time.now()):
-            found.append(("error", self.health_words(obj), "resume"))
+            found.append(("error", f"The stored secrets {UnreadableSecret.message}."))
+        if obj.is_active and obj.is_paused(database_clock.now()):
+            found.append(("error", self.health_text(obj), "resume"))
         elif obj.is_active and obj.breaker_opened_at is not None:
-            found.append(("error", f"Breaker: {self.breaker_words(obj)}"))
+            found.append(("error", f"Breaker: {self.breaker_text(obj)}"))
         return [*found, *self.sign_in_notices(obj)]
 
     def buttons(self, request: HttpRequest, obj: Connection) -> list[str]:
-        paused = obj.is_paused(database_time.now())
+        paused = obj.is_paused(database_clock.now())
         return [
             "test_connection",
             "resume" if paused else "pause",
@@ -215,17 +222,17 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
             self._resume_after_commit([obj.pk])
             self.message_user(request, "The connection was resumed, to try the new sign-in.", messages.SUCCESS)
         elif change and form.signs_in_otherwise:
-            transaction.on_commit(lambda: pace.forget(obj.pk), robust=True)
+            transaction.on_commit(lambda: forget_limits(obj.pk), robust=True)
         if change and form.goes_elsewhere:
-            connections.forget_account(obj)
+            forget_account(obj)
         transaction.on_commit(lambda: publish(SWEEP), robust=True)
         self.test_after_commit(request, obj.pk)
-        account_schema.wish(obj.pk)
+        request_lists(obj.pk)
 
     @staticmethod
     def _resume_after_commit(ids: list[int]) -> None:
         def resume() -> None:
-            connections.resume(Connection.objects.filter(pk__in=ids))
+            resume_connections(Connection.objects.filter(pk__in=ids))
 
         transaction.on_commit(resume, robust=True)
 
@@ -238,7 +245,7 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     def close_breaker(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
         for connection_id in ids:
-            breaker.close(connection_id)
+            close_circuit(connection_id)
         note_action(request, Connection, ids, "close_breaker")
         self.message_user(request, "The breaker is closed: what waits is tried now.", messages.SUCCESS)
         return self.back(request)
@@ -248,10 +255,10 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
         ids = list(queryset.values_list("pk", flat=True))
         Connection.objects.filter(pk__in=ids).update(breaker_enabled=False)
         for connection_id in ids:
-            breaker.close(connection_id)
+            close_circuit(connection_id)
         note_action(request, Connection, ids, "breaker_off")
-        words = "The breaker is off: every delivery is tried, also while the account is not reached."
-        self.message_user(request, words, messages.WARNING)
+        message = "The breaker is off: every delivery is tried, also while the account is not reached."
+        self.message_user(request, message, messages.WARNING)
         return self.back(request)
 
     @admin.action(description="Switch the breaker on", permissions=["change_action"])
@@ -266,7 +273,7 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     def pause(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
         reason = f"Paused by {request.user.get_username()}. Deliveries wait until it is resumed."
-        connections.pause(Connection.objects.filter(pk__in=ids), reason, None, by=request.user.get_username())
+        pause_connections(Connection.objects.filter(pk__in=ids), reason, None, by=request.user.get_username())
         note_action(request, Connection, ids, "pause")
         self.message_user(request, f"{len(ids)} paused: what goes there waits.", messages.SUCCESS)
         return self.back(request)
@@ -274,7 +281,7 @@ class ConnectionAdmin(StatusPageMixin, ConnectingAdmin):
     @admin.action(description="Resume: deliveries go on", permissions=["change_action"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
-        connections.resume(Connection.objects.filter(pk__in=ids))
+        resume_connections(Connection.objects.filter(pk__in=ids))
         note_action(request, Connection, ids, "resume")
         self.message_user(request, f"{len(ids)} resumed: what waited goes on now.", messages.SUCCESS)
         return self.back(request)

@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from integrations import database_time
+from integrations.infra import database_clock
 from integrations.models import Delivery
 
 MOST_NETWORKS = 40
@@ -27,10 +27,10 @@ class TimeFilter(admin.SimpleListFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [*((name, words) for name, (words, _) in self.SPANS.items()), ("older", "Older than 30 days")]
+        return [*((name, message) for name, (message, _) in self.SPANS.items()), ("older", "Older than 30 days")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        now = database_time.now()
+        now = database_clock.now()
         if self.value() == "older":
             return queryset.filter(**{f"{self.column}__lt": now - timedelta(days=30)})
         span = self.SPANS.get(self.value() or "")

@@ -14,12 +14,39 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
-from integrations import causes, repair, response_clock, telling
 from integrations.admin.base import ReadOnlyAdmin
 from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFilter, TicketStatusFilter, TimeFilter
+from integrations.admin.text.log import (
+    call,
+    decided,
+    delivery_text,
+    labelled,
+    next_try,
+    notification_state,
+    notification_story,
+    outcome,
+    priority_text,
+    response_time_text,
+    state,
+    status_text,
+    ticket_state_text,
+    waits_for_its_time,
+    what_happens_next,
+)
+from integrations.infra import database_clock
+from integrations.infra.text import shortened, storable, timestamp
 from integrations.models import Attempt, Delivery, Notification
-from integrations.notes import is_note
-from integrations.post import storable
+from integrations.models.deliveries import DeliveryQuerySet
+from integrations.recovery import (
+    FailureGroup,
+    cancel,
+    deliveries_in_group,
+    failure_groups,
+    rebuild,
+    remedy_place,
+    retry_now,
+    route_again,
+)
 
 COLOURS = {
     "delivered": "success",
@@ -64,23 +91,23 @@ class DeliveryAdmin(ReadOnlyAdmin):
     sortable_by = ()
     change_form_outer_after_template = "admin/integrations/delivery_story.html"
     fieldsets = (
-        (None, {"fields": ("state_words", "ticket", "next_step", "remedy_words")}),
-        ("What was decided", {"fields": ("action_words", "lane_words", "remarks_words")}),
-        ("What became of it", {"fields": ("ticket_status_words", "assignee_words", "solved_words", "clock_words")}),
+        (None, {"fields": ("state_text", "ticket", "next_step", "remedy_text")}),
+        ("What was decided", {"fields": ("action_text", "lane_text", "remarks_text")}),
+        ("What became of it", {"fields": ("ticket_status_text", "assignee_text", "solved_text", "clock_text")}),
         ("Where it comes from", {"fields": ("notification_link", "mapping_link", "connection_link", "labelled")}),
     )
     readonly_fields = (
-        "state_words",
+        "state_text",
         "ticket",
         "next_step",
-        "remedy_words",
-        "action_words",
-        "lane_words",
-        "remarks_words",
-        "ticket_status_words",
-        "assignee_words",
-        "solved_words",
-        "clock_words",
+        "remedy_text",
+        "action_text",
+        "lane_text",
+        "remarks_text",
+        "ticket_status_text",
+        "assignee_text",
+        "solved_text",
+        "clock_text",
         "notification_link",
         "mapping_link",
         "connection_link",
@@ -118,7 +145,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             '<span class="cb-post"><b>{}</b> {}<br><span class="cb-quiet">{}</span></span>',
             delivery.network or "unknown",
             delivery.author,
-            telling.beginning(delivery.text, 90),
+            shortened(delivery.text, 90),
         )
 
     @admin.display(description="Label, mapping")
@@ -130,7 +157,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def ticket(self, delivery: Delivery) -> str:
         if not delivery.ticket_number:
             return "–"
-        kind = "note" if is_note(delivery) else {"append": "comment", "follow_up": "follow-up"}.get(delivery.action, "")
+        kind = "note" if delivery.is_note else {"append": "comment", "follow_up": "follow-up"}.get(delivery.action, "")
         return format_html(
             '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a> <span class="cb-quiet">{}</span>',
             delivery.ticket_url,
@@ -140,64 +167,64 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="In Zendesk")
     def in_zendesk(self, delivery: Delivery) -> str:
-        return telling.beginning(response_clock.in_zendesk(delivery), 40)
+        return shortened(ticket_state_text(delivery), 40)
 
     @admin.display(description="Ticket status")
-    def ticket_status_words(self, delivery: Delivery) -> str:
-        return response_clock.status_words(delivery)
+    def ticket_status_text(self, delivery: Delivery) -> str:
+        return status_text(delivery)
 
     @admin.display(description="Assignee")
-    def assignee_words(self, delivery: Delivery) -> str:
+    def assignee_text(self, delivery: Delivery) -> str:
         return delivery.ticket_assignee or ("nobody" if delivery.ticket_status else "–")
 
     @admin.display(description="First solved")
-    def solved_words(self, delivery: Delivery) -> str:
-        return telling.moment(delivery.solved_at)
+    def solved_text(self, delivery: Delivery) -> str:
+        return timestamp(delivery.solved_at)
 
     @admin.display(description="Response clock")
-    def clock_words(self, delivery: Delivery) -> str:
-        return response_clock.clock(delivery, response_clock.database_now())
+    def clock_text(self, delivery: Delivery) -> str:
+        return response_time_text(delivery, database_clock.now())
 
     @admin.display(description="Next try")
     def next_try(self, delivery: Delivery) -> str:
         at = delivery.next_attempt_at
-        if telling.waits_for_its_time(delivery) and at is not None:
+        if waits_for_its_time(delivery) and at is not None:
             return _short_time(at)
-        return telling.next_try(delivery)
+        return next_try(delivery)
 
     @admin.display(description="Last error")
     def last_problem(self, delivery: Delivery) -> str:
-        return telling.beginning(delivery.last_error, 110) or "–"
+        return shortened(delivery.last_error, 110) or "–"
 
     @admin.display(description="State")
-    def state_words(self, delivery: Delivery) -> str:
-        return telling.state(delivery)
+    def state_text(self, delivery: Delivery) -> str:
+        return state(delivery)
 
     @admin.display(description="What happens next")
     def next_step(self, delivery: Delivery) -> str:
-        return telling.what_happens_next(delivery)
+        return what_happens_next(delivery)
 
     @admin.display(description="Where to mend it")
-    def remedy_words(self, delivery: Delivery) -> str:
+    def remedy_text(self, delivery: Delivery) -> str:
         """The place where the cause is mended: ours, or a page of the account's own."""
-        place = causes.where(delivery.remedy_at, delivery.mapping) if delivery.last_error else None
+        place = remedy_place(delivery.remedy_at, delivery.mapping) if delivery.last_error else None
         if place is None:
             return "–"
-        where, words, is_outside = place
+        where, message, is_outside = place
         if is_outside:
-            return format_html('<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>', where, words)
-        return _link(where, delivery.mapping_id if where == "mapping" else delivery.connection_id, words)
+            return format_html('<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>', where, message)
+        return _link(where, delivery.mapping_id if where == "mapping" else delivery.connection_id, message)
 
     @admin.display(description="What is made")
-    def action_words(self, delivery: Delivery) -> str:
-        return telling.decided(delivery)
+    def action_text(self, delivery: Delivery) -> str:
+        return decided(delivery)
 
     @admin.display(description="Lane")
-    def lane_words(self, delivery: Delivery) -> str:
-        return telling.lane(delivery)
+    def lane_text(self, delivery: Delivery) -> str:
+        return priority_text(delivery)
 
     @admin.display(description="Remarks")
-    def remarks_words(self, delivery: Delivery) -> str:
+    def remarks_text(self, delivery: Delivery) -> str:
         return delivery.remarks or "–"
 
     # --- Failures by cause ---
@@ -218,18 +245,18 @@ class DeliveryAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             "title": "Failures by cause",
             "opts": self.opts,
-            "groups": [_group(cause) for cause in causes.causes()],
+            "groups": [_group(cause) for cause in failure_groups()],
             "may_operate": self.has_operate_permission(request),
         }
         return TemplateResponse(request, "admin/integrations/causes.html", context)
 
     def _mend(self, request: HttpRequest) -> None:
         mapping = request.POST.get("mapping", "")
-        acts = {"retry_now": (repair.retry_now, "{} will be tried now."), "rebuild": (repair.rebuild, "{} rebuilt.")}
+        acts = {"retry_now": (retry_now, "{} will be tried now."), "rebuild": (rebuild, "{} rebuilt.")}
         if not mapping.isdecimal() or len(mapping) > 18 or request.POST.get("do") not in acts:
             return
         act, sentence = acts[request.POST["do"]]
-        chosen = causes.of_cause(storable(request.POST.get("cause", "")), int(mapping))
+        chosen = deliveries_in_group(storable(request.POST.get("cause", "")), int(mapping))
         self.told(request, act(chosen), sentence, Delivery.objects.all(), request.POST["do"])
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -249,10 +276,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Label")
     def labelled(self, delivery: Delivery) -> str:
-        return telling.labelled(delivery)
+        return labelled(delivery)
 
     def story(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
-        return telling.story(obj)
+        return delivery_text(obj)
 
     def buttons(self, request: HttpRequest, obj: Delivery) -> list[str]:
         if obj.state in (Delivery.State.DELIVERED, Delivery.State.SENDING):
@@ -260,16 +287,16 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return [name for name in self.page_buttons if name != "cancel" or obj.state != Delivery.State.CANCELLED]
 
     @admin.action(description="Retry now (the same ticket)", permissions=["operate"])
-    def retry_now(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
-        return self.told(request, repair.retry_now(queryset), "{} will be tried now.", queryset, "retry_now")
+    def retry_now(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
+        return self.told(request, retry_now(queryset), "{} will be tried now.", queryset, "retry_now")
 
     @admin.action(description="Rebuild with today's mapping, and send", permissions=["operate"])
-    def rebuild(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
-        return self.told(request, repair.rebuild(queryset), "{} rebuilt and sent.", queryset, "rebuild")
+    def rebuild(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
+        return self.told(request, rebuild(queryset), "{} rebuilt and sent.", queryset, "rebuild")
 
     @admin.action(description="Cancel: do not send it", permissions=["operate"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
-        return self.told(request, repair.cancel(queryset), "{} cancelled.", queryset, "cancel")
+    def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
+        return self.told(request, cancel(queryset), "{} cancelled.", queryset, "cancel")
 
 
 @admin.register(Notification)
@@ -288,11 +315,11 @@ class NotificationAdmin(ReadOnlyAdmin):
     fieldsets = (
         (
             None,
-            {"fields": ("received_at", "happened_at", "source", "state_words", "feed_link", "event_name", "repeated")},
+            {"fields": ("received_at", "happened_at", "source", "state_text", "feed_link", "event_name", "repeated")},
         ),
         ("How a repeat is recognised", {"fields": ("event_key",)}),
     )
-    readonly_fields = ("state_words", "feed_link", "repeated")
+    readonly_fields = ("state_text", "feed_link", "repeated")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notification]:
         return super().get_queryset(request).defer("body", "headers")
@@ -320,7 +347,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     def posts(self, notification: Notification) -> str:
         lines = notification.summary.splitlines()
         more = [f"and {len(lines) - 2} more"] if len(lines) > 2 else []
-        shown = [(telling.beginning(line, 100),) for line in lines[:2] + more]
+        shown = [(shortened(line, 100),) for line in lines[:2] + more]
         return format_html_join(mark_safe("<br>"), "{}", shown) if shown else f"Notification {notification.pk}"
 
     @admin.display(description="Subscription")
@@ -329,16 +356,16 @@ class NotificationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="How it came")
     def came(self, notification: Notification) -> str:
-        words = {"pushed": "pushed", "caught_up": "caught up", "test": "self-test"}[notification.source]
-        return f"{words}, {notification.repeats + 1} times" if notification.repeats else words
+        message = {"pushed": "pushed", "caught_up": "caught up", "test": "self-test"}[notification.source]
+        return f"{message}, {notification.repeats + 1} times" if notification.repeats else message
 
     @admin.display(description="Why no ticket")
     def why(self, notification: Notification) -> str:
-        return telling.beginning(notification.reason, 140) or "–"
+        return shortened(notification.reason, 140) or "–"
 
     @admin.display(description="State")
-    def state_words(self, notification: Notification) -> str:
-        return telling.notification_state(notification)
+    def state_text(self, notification: Notification) -> str:
+        return notification_state(notification)
 
     @admin.display(description="Subscription")
     def feed_link(self, notification: Notification) -> str:
@@ -348,11 +375,11 @@ class NotificationAdmin(ReadOnlyAdmin):
     def repeated(self, notification: Notification) -> str:
         if not notification.repeats:
             return "Received once."
-        last = telling.moment(notification.last_repeat_at)
+        last = timestamp(notification.last_repeat_at)
         return f"Received {notification.repeats} more times, last {last}; stored once."
 
     def story(self, request: HttpRequest, obj: Notification) -> dict[str, Any]:
-        return telling.notification_story(obj)
+        return notification_story(obj)
 
     def buttons(self, request: HttpRequest, obj: Notification) -> list[str]:
         again = (Notification.State.UNMATCHED, Notification.State.UNREADABLE, Notification.State.MISSED)
@@ -360,7 +387,7 @@ class NotificationAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Route again", permissions=["operate"])
     def route_again(self, request: HttpRequest, queryset: QuerySet[Notification]) -> HttpResponse | None:
-        done = repair.route_again(queryset)
+        done = route_again(queryset)
         return self.told(request, done, "{} will be routed again now.", queryset, "route_again")
 
 
@@ -372,7 +399,7 @@ class AttemptAdmin(ReadOnlyAdmin):
     ordering = ("-started_at", "-id")
     sortable_by = ()
     fieldsets = (
-        (None, {"fields": ("delivery_link", "number", "started_at", "finished_at", "outcome_words", "status")}),
+        (None, {"fields": ("delivery_link", "number", "started_at", "finished_at", "outcome_text", "status")}),
         ("What it means", {"fields": ("meaning", "detail", "duration_ms", "key_version")}),
         ("What was said", {"fields": ("calls",)}),
     )
@@ -381,7 +408,7 @@ class AttemptAdmin(ReadOnlyAdmin):
         "number",
         "started_at",
         "finished_at",
-        "outcome_words",
+        "outcome_text",
         "status",
         "meaning",
         "detail",
@@ -400,11 +427,11 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     @display(description="Outcome", label={"delivered": "success", "refused": "danger", "given_up": "danger"})
     def outcome_label(self, attempt: Attempt) -> tuple[str, str]:
-        return attempt.outcome, telling.outcome(attempt)
+        return attempt.outcome, outcome(attempt)
 
     @admin.display(description="Outcome")
-    def outcome_words(self, attempt: Attempt) -> str:
-        return telling.outcome(attempt)
+    def outcome_text(self, attempt: Attempt) -> str:
+        return outcome(attempt)
 
     @admin.display(description="Delivery")
     def delivery_link(self, attempt: Attempt) -> str:
@@ -412,27 +439,25 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Meaning")
     def short_meaning(self, attempt: Attempt) -> str:
-        return telling.beginning(attempt.meaning, 140)
+        return shortened(attempt.meaning, 140)
 
     @admin.display(description="Calls")
     def calls(self, attempt: Attempt) -> str:
-        return (
-            format_html_join("", '<pre class="cb-raw">{}</pre>', ((telling.call(e),) for e in attempt.exchanges)) or "–"
-        )
+        return format_html_join("", '<pre class="cb-raw">{}</pre>', ((call(e),) for e in attempt.exchanges)) or "–"
 
 
-def _group(cause: causes.Cause) -> dict[str, Any]:
+def _group(cause: FailureGroup) -> dict[str, Any]:
     """A group of failures as its page shows it, with where to mend it and where to see it."""
-    place = causes.where(cause.remedy_at, cause.mapping)
-    address, words, is_outside = place or ("", "", False)
+    place = remedy_place(cause.remedy_at, cause.mapping)
+    address, message, is_outside = place or ("", "", False)
     if place and not is_outside:
         row_id = cause.mapping.pk if address == "mapping" else cause.mapping.connection_id
         address = reverse(f"admin:integrations_{address}_change", args=[row_id])
-    query = urlencode({"state__exact": "failed", "mapping__id__exact": cause.mapping.pk, "cause": cause.words})
+    query = urlencode({"state__exact": "failed", "mapping__id__exact": cause.mapping.pk, "cause": cause.message})
     return {
         "cause": cause,
         "address": address,
-        "where": words,
+        "where": message,
         "is_outside": is_outside,
         "list": f"{reverse('admin:integrations_delivery_changelist')}?{query}",
     }
@@ -442,6 +467,6 @@ def _short_time(moment: datetime) -> str:
     return format_html('<span class="cb-time">{}<br> <b>{}</b></span>', f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}")
 
 
-def _link(model: str, pk: int, words: str) -> str:
+def _link(model: str, pk: int, message: str) -> str:
     address = reverse(f"admin:integrations_{model}_change", args=[pk])
-    return format_html('<a class="cb-link" href="{}">{}</a>', address, words)
+    return format_html('<a class="cb-link" href="{}">{}</a>', address, message)

@@ -17,11 +17,21 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from integrations import account_schema, preview, telling, trial_ticket
-from integrations.admin.surges import HoldingAdmin
+from integrations.admin.flood_holds import HoldingAdmin
+from integrations.connections import read_account_lists, request_lists_if_old
+from integrations.delivery import TestTicket, create_test_ticket
 from integrations.destinations import DESTINATIONS
+from integrations.domain.post import Unreadable
+from integrations.infra.text import timestamp
+from integrations.mapping import (
+    EXAMPLE,
+    MOST_COMPARED,
+    USUALLY_COMPARED,
+    compare_mappings,
+    preview_choices,
+    preview_posts,
+)
 from integrations.models import AccountSchema, Connection, Mapping, Subscription
-from integrations.post import Unreadable
 
 REFRESH_SECONDS = 25.0
 # Names of our own buttons and inputs beside those of the form.
@@ -60,10 +70,10 @@ class MappingEditing(HoldingAdmin):
                 return page
         if self._may_edit(request, obj):
             context["controls"] = self._controls(request, obj)
-            context["schema"] = self.schema_words(request, obj)
+            context["schema"] = self.schema_text(request, obj)
             connection = _row(Connection, self.connection_id(request, obj))
             if request.method == "GET" and connection is not None:
-                account_schema.wish_if_old(connection.pk)
+                request_lists_if_old(connection.pk)
         return super().changeform_view(request, object_id, form_url, context)
 
     def _may_edit(self, request: HttpRequest, obj: Mapping | None) -> bool:
@@ -131,7 +141,7 @@ class MappingEditing(HoldingAdmin):
         """Read once for a request: the form, its sections and its page all ask."""
         cached = getattr(request, "account_lists", None)
         if cached is None:
-            cached = account_schema.lists_of(self.connection_id(request, obj))
+            cached = AccountSchema.lists_of(self.connection_id(request, obj))
             request.account_lists = cached  # type: ignore[attr-defined]
         return dict(cached)
 
@@ -145,13 +155,13 @@ class MappingEditing(HoldingAdmin):
         connection = _row(Connection, connection_id)
         if connection is None:
             messages.warning(request, "Choose a connection first.")
-        elif account_schema.read(connection.pk, seconds=REFRESH_SECONDS):
+        elif read_account_lists(connection.pk, seconds=REFRESH_SECONDS):
             messages.success(request, f"The lists of “{connection}” were asked for. What you typed is not saved yet.")
         else:
-            words = "is paused, switched off, or being read at this moment: its lists are those read before."
-            messages.warning(request, f"The connection “{connection}” {words}")
+            message = "is paused, switched off, or being read at this moment: its lists are those read before."
+            messages.warning(request, f"The connection “{connection}” {message}")
 
-    def schema_words(self, request: HttpRequest, obj: Mapping | None) -> dict[str, Any]:
+    def schema_text(self, request: HttpRequest, obj: Mapping | None) -> dict[str, Any]:
         """When the lists were read, and what could not be."""
         connection = _row(Connection, self.connection_id(request, obj))
         if connection is None:
@@ -161,7 +171,7 @@ class MappingEditing(HoldingAdmin):
         return {
             "connection": connection,
             "title": DESTINATIONS[connection.kind].title,
-            "read_at": telling.moment(schema.read_at) if schema and schema.read_at else "",
+            "read_at": timestamp(schema.read_at) if schema and schema.read_at else "",
             "problems": list(schema.problems.values()) if schema else [],
         }
 
@@ -173,10 +183,10 @@ class MappingEditing(HoldingAdmin):
         feed = shown.subscription if shown else self._named_feed(request)
         sees_posts = request.user.has_perm("integrations.view_notification")
         return {
-            "choices": preview.choices(feed if sees_posts else None),
-            "chosen": request.POST.get("preview_of", preview.EXAMPLE),
+            "choices": preview_choices(feed if sees_posts else None),
+            "chosen": request.POST.get("preview_of", EXAMPLE),
             "most": self._most(request),
-            "highest": preview.MOST_COMPARED,
+            "highest": MOST_COMPARED,
             "can_compare": sees_posts,
             "form": "edited_form" if edited else "mapping_form",
         }
@@ -188,7 +198,7 @@ class MappingEditing(HoldingAdmin):
 
     @staticmethod
     def _most(request: HttpRequest) -> int:
-        return min(max(number_in(request.POST.get("compare_most", "")) or preview.USUALLY_COMPARED, 1), 200)
+        return min(max(number_in(request.POST.get("compare_most", "")) or USUALLY_COMPARED, 1), 200)
 
     def _page(self, request: HttpRequest, edited: Mapping, title: str, **context: Any) -> HttpResponse:
         typed = [(name, value) for name, values in request.POST.lists() if name not in CONTROLS for value in values]
@@ -204,17 +214,15 @@ class MappingEditing(HoldingAdmin):
         }
         return TemplateResponse(request, "admin/integrations/mapping_preview.html", frame | context)
 
-    def _preview_page(
-        self, request: HttpRequest, edited: Mapping, result: trial_ticket.Result | None = None
-    ) -> HttpResponse:
-        context: dict[str, Any] = {"result": result, "account_lists": account_schema.lists_of(edited.connection_id)}
+    def _preview_page(self, request: HttpRequest, edited: Mapping, result: TestTicket | None = None) -> HttpResponse:
+        context: dict[str, Any] = {"result": result, "account_lists": AccountSchema.lists_of(edited.connection_id)}
         try:
-            made = preview.previews(edited, self._chosen(request))
+            made = preview_posts(edited, self._chosen(request))
         except Unreadable as unreadable:
             made, context["unreadable"] = [], str(unreadable)
         context["previews"] = made
         context["misfits"] = DESTINATIONS[edited.connection.kind].misfits(
-            edited.settings, account_schema.lists_of(edited.connection_id)
+            edited.settings, AccountSchema.lists_of(edited.connection_id)
         )
         asked = number_in(request.POST.get(TEST, ""))
         if asked is not None and asked < len(made) and result is None:
@@ -224,14 +232,14 @@ class MappingEditing(HoldingAdmin):
     @staticmethod
     def _chosen(request: HttpRequest) -> str:
         sees_posts = request.user.has_perm("integrations.view_notification")
-        return request.POST.get("preview_of", preview.EXAMPLE) if sees_posts else preview.EXAMPLE
+        return request.POST.get("preview_of", EXAMPLE) if sees_posts else EXAMPLE
 
     def _comparison_page(self, request: HttpRequest, edited: Mapping) -> HttpResponse:
         if not request.user.has_perm("integrations.view_notification"):
             raise PermissionDenied
         rows = Mapping.objects.select_related("connection", "subscription__company")
         saved = rows.filter(pk=edited.pk).first() if edited.pk else None
-        found = preview.compare(saved, edited, self._most(request))
+        found = compare_mappings(saved, edited, self._most(request))
         is_off = not edited.is_active or (saved is not None and not saved.is_active)
         title = f"Compared: {edited.name}"
         return self._page(request, edited, title, comparison=found, saved=saved, is_off=is_off)
@@ -240,39 +248,41 @@ class MappingEditing(HoldingAdmin):
         """Creates the ticket for the chosen post; the uuid in the page makes sure that it is one."""
         try:
             reference = str(uuid.UUID(request.POST.get("test_uuid", "")))
-            made = preview.previews(edited, self._chosen(request))[number_in(request.POST.get(TEST_NOW, "")) or 0]
+            made = preview_posts(edited, self._chosen(request))[number_in(request.POST.get(TEST_NOW, "")) or 0]
         except (ValueError, IndexError, Unreadable):
             return self._preview_page(request, edited)
         if not made.request:
-            return self._preview_page(request, edited, trial_ticket.Result(False, made.problem))
-        result = trial_ticket.create(edited.connection, made.request, reference)
+            return self._preview_page(request, edited, TestTicket(False, made.problem))
+        result = create_test_ticket(edited.connection, made.request, reference)
         self._note_test(request, edited, result)
         return self._preview_page(request, edited, result)
 
     @staticmethod
-    def _note_test(request: HttpRequest, edited: Mapping, result: trial_ticket.Result) -> None:
+    def _note_test(request: HttpRequest, edited: Mapping, result: TestTicket) -> None:
         """In the mapping's history; in the connection's where the mapping is not saved yet."""
         mappings, connections = Mapping.objects.filter(pk=edited.pk), Connection.objects.filter(pk=edited.connection_id)
         LogEntry.objects.log_actions(
             str(request.user.pk),
             mappings if edited.pk else connections,
             CHANGE,
-            change_message=f"test ticket: {result.words}",
+            change_message=f"test ticket: {result.message}",
         )
 
 
-def schema_description(words: dict[str, Any]) -> SafeString:
+def schema_description(message: dict[str, Any]) -> SafeString:
     """One line above the ticket's fields."""
-    if not words["connection"] and not words["others"]:
+    if not message["connection"] and not message["others"]:
         return SafeString("")
-    if not words["connection"]:
+    if not message["connection"]:
         links = format_html_join(
-            ", ", '<a class="cb-link" href="?connection={}">{}</a>', ((each.pk, each.name) for each in words["others"])
+            ", ",
+            '<a class="cb-link" href="?connection={}">{}</a>',
+            ((each.pk, each.name) for each in message["others"]),
         )
         return format_html("To choose from an account's own lists, begin with its connection: {}.", links)
-    title = words["title"]
-    if not words["read_at"]:
+    title = message["title"]
+    if not message["read_at"]:
         unread = "{}'s lists were not read yet: enter numbers, or press “Refresh {}'s lists” below."
         return format_html(unread, title, title)
-    read = format_html("{}'s lists were read {}.", title, words["read_at"])
-    return format_html("{} {}", read, " ".join(words["problems"])) if words["problems"] else read
+    read = format_html("{}'s lists were read {}.", title, message["read_at"])
+    return format_html("{} {}", read, " ".join(message["problems"])) if message["problems"] else read

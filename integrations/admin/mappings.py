@@ -9,11 +9,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
-from integrations import account_schema, preview, requesters, telling
 from integrations.admin.base import as_rows, destination_of_kind, themed
+from integrations.admin.forms import DEFAULT_KIND, ConditionsForm, mapping_form_for
 from integrations.admin.mapping_editing import MappingEditing, number_in, schema_description
+from integrations.connections import check_mapping
+from integrations.delivery import intake_user_text
 from integrations.destinations import DESTINATIONS
-from integrations.forms import DEFAULT_KIND, ConditionsForm, mapping_form_for
+from integrations.infra.text import timestamp
+from integrations.mapping import example_preview
 from integrations.models import Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED
 from integrations.sources.khoros.events import kind_of
@@ -21,7 +24,7 @@ from integrations.sources.khoros.events import kind_of
 
 @admin.register(Mapping)
 class MappingAdmin(MappingEditing):
-    list_display = ("name", "subscription", "connection", "active", "fits", "conditions_words", "changed_at")
+    list_display = ("name", "subscription", "connection", "active", "fits", "conditions_text", "changed_at")
     # Workers write beside it what the account dropped; a reading of the account's lists writes the warnings.
     owned = (
         "name",
@@ -39,11 +42,11 @@ class MappingAdmin(MappingEditing):
     actions = ("switch_off",)
     ordering = ("name",)
 
-    readonly_fields = ("conditions_shown", "settings_words")
+    readonly_fields = ("conditions_shown", "settings_text")
     change_form_outer_after_template = "admin/integrations/mapping_story.html"
 
     def story(self, request: HttpRequest, obj: Mapping) -> dict[str, Any]:
-        return preview.example_ticket(obj)
+        return example_preview(obj)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj and not self.has_change_permission(request, obj):
@@ -74,17 +77,17 @@ class MappingAdmin(MappingEditing):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         general = ["name", "subscription", "connection", "is_active"]
         if obj and not self.has_change_permission(request, obj):
-            return ((None, {"fields": [*general, "conditions_shown", "settings_words"]}),)
+            return ((None, {"fields": [*general, "conditions_shown", "settings_text"]}),)
         destination = destination_of_kind(self._kind(request, obj))
         own_part = destination.mapping_form_for(self.lists(request, obj), obj.settings if obj else {})
         folded = [
-            (title, {"fields": names, "classes": ["collapse"], "description": words})
-            for title, words, names in own_part.FOLDED
+            (title, {"fields": names, "classes": ["collapse"], "description": message})
+            for title, message, names in own_part.FOLDED
         ]
-        sections = [(title, {"fields": names, "description": words}) for title, words, names in own_part.sections()]
+        sections = [(title, {"fields": names, "description": message}) for title, message, names in own_part.sections()]
         inside = {name for _, _, names in (*own_part.FOLDED, *own_part.sections()) for name in names}
         own = [name for name in own_part.base_fields if name not in inside]
-        read = schema_description(self.schema_words(request, obj))
+        read = schema_description(self.schema_text(request, obj))
         event = kind_of(self._event(request, obj) or LABEL_APPLIED)
         conditions = [name for name in ConditionsForm.base_fields if name in event.conditions]
         return (
@@ -105,7 +108,7 @@ class MappingAdmin(MappingEditing):
         return "it has made deliveries, and the log points at it" if obj.deliveries.exists() else ""
 
     @admin.display(description="The ticket")
-    def settings_words(self, mapping: Mapping) -> str:
+    def settings_text(self, mapping: Mapping) -> str:
         return as_rows(mapping.settings)
 
     @admin.display(description="Which posts")
@@ -117,7 +120,7 @@ class MappingAdmin(MappingEditing):
         return mapping.is_active
 
     @admin.display(description="Which posts")
-    def conditions_words(self, mapping: Mapping) -> str:
+    def conditions_text(self, mapping: Mapping) -> str:
         return ", ".join(name.replace("_", " ") for name in mapping.conditions) or "all"
 
     @display(description="Fits the account", label={"fits": "success", "not": "danger", "unknown": "default"})
@@ -127,37 +130,37 @@ class MappingAdmin(MappingEditing):
         return ("fits", "Fits") if mapping.checked_at else ("unknown", "Not checked")
 
     def save_model(self, request: HttpRequest, obj: Mapping, form: Any, change: bool) -> None:
-        account_schema.check(obj)
+        check_mapping(obj)
         super().save_model(request, obj, form, change)
         transaction.on_commit(lambda: self._tell_who_stands_in(request, obj), robust=True)
 
     def _tell_who_stands_in(self, request: HttpRequest, mapping: Mapping) -> None:
         """Whether the intake user is there, before a ticket is refused for it."""
-        if found := requesters.intake_words(mapping):
-            is_well, words = found
-            self.message_user(request, words, messages.INFO if is_well else messages.WARNING)
+        if found := intake_user_text(mapping):
+            is_well, message = found
+            self.message_user(request, message, messages.INFO if is_well else messages.WARNING)
 
     def notices(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
-        found = [("warning", str(entry.get("words"))) for entry in obj.warnings]
+        found = [("warning", str(entry.get("message"))) for entry in obj.warnings]
         if obj.dropped:
-            found.append(("warning", self._dropped_words(obj)))
+            found.append(("warning", self._dropped_text(obj)))
         if obj.is_active and not obj.connection.is_active:
-            words = f"The connection “{obj.connection}” is switched off: this mapping makes no tickets."
-            found.append(("warning", words))
+            message = f"The connection “{obj.connection}” is switched off: this mapping makes no tickets."
+            found.append(("warning", message))
         return found
 
     @staticmethod
-    def _dropped_words(mapping: Mapping) -> str:
+    def _dropped_text(mapping: Mapping) -> str:
         since = " The mapping was changed since." if _was_changed_since(mapping) else ""
         title = DESTINATIONS[mapping.connection.kind].title
-        words = format_html(
+        message = format_html(
             "{} took a ticket {} without all of it. It said: {}.{}",
-            title, telling.moment(mapping.dropped_at), mapping.dropped.rstrip("."), since,
+            title, timestamp(mapping.dropped_at), mapping.dropped.rstrip("."), since,
         )  # fmt: skip
         if mapping.dropped_on is None:
-            return words
+            return message
         address = reverse("admin:integrations_delivery_change", args=[mapping.dropped_on])
-        return words + format_html(' <a class="cb-link" href="{}">The delivery</a>', address)
+        return message + format_html(' <a class="cb-link" href="{}">The delivery</a>', address)
 
     def links(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
         return [*super().links(request, obj), *self.hold_links(request, obj)]

@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from django import forms
 
-from integrations.http import Line, Reply
-from integrations.post import FACTS, Post
-from integrations.templating import Value
+from integrations.domain.post import FACTS, Post
+from integrations.domain.templating import Value
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.reply import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Rules:
     requester: str = "account"
     intake_user: str = ""
     adds_note: bool = False
+
+    @property
+    def needs_preparation(self) -> bool:
+        """Whether a case or an author has to be asked about before the request is final."""
+        return self.case in ("conversation", "author") or self.requester == "author"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class JobNews:
     """How far a job is. `items` are complete once it `has_ended`; what is not among them was perhaps not done."""
 
     has_ended: bool
-    words: str
+    message: str
     items: tuple[JobItem, ...] = ()
 
 
@@ -127,7 +133,7 @@ class Check:
     """One thing that a test of the connection found. `ok` is None for what is worth knowing, but stops nothing."""
 
     ok: bool | None
-    words: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +216,11 @@ class Destination(Protocol):
         """What staff fill in for a mapping to such an account."""
         ...
 
+    @property
+    def migration_form(self) -> type[forms.Form]:
+        """What staff fill in to move from a sign-in that ends to an OAuth client: client_id, client_secret, scopes."""
+        ...
+
     def mapping_form_for(self, lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type["MappingFields"]:
         """The same with what the account offers to choose from; plainly `mapping_form` where no lists were read.
 
@@ -217,7 +228,7 @@ class Destination(Protocol):
         """
         ...
 
-    def read_lists(self, line: Line, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
+    def read_lists(self, client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
         """What the account offers, list by list, and why a list could not be read. Raises Failure, NotItsTurn."""
         ...
 
@@ -259,7 +270,7 @@ class Destination(Protocol):
         """Whether calls need an access token from `fetch_token`."""
         ...
 
-    def fetch_token(self, line: Line, credentials: Credentials) -> Token:
+    def fetch_token(self, client: HttpClient, credentials: Credentials) -> Token:
         """A fresh access token. Raises Failure."""
         ...
 
@@ -267,7 +278,7 @@ class Destination(Protocol):
         """The request that adds the source context to a ticket as an internal note; "" where there is none."""
         ...
 
-    def build_incident(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
+    def build_flood_ticket(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
         """The request for one ticket that stands for a flood of posts: where the mapping's tickets go, marked so."""
         ...
 
@@ -291,15 +302,15 @@ class Destination(Protocol):
         """Where a person consents; the answer comes to `redirect_uri` with this state."""
         ...
 
-    def exchange_code(self, line: Line, credentials: Credentials, code: str, redirect_uri: str) -> Token:
+    def exchange_code(self, client: HttpClient, credentials: Credentials, code: str, redirect_uri: str) -> Token:
         """The first pair of tokens for the code that a consent brought. Raises Failure."""
         ...
 
-    def refresh(self, line: Line, credentials: Credentials, refresh_token: str) -> Token:
+    def refresh(self, client: HttpClient, credentials: Credentials, refresh_token: str) -> Token:
         """The next pair; the old one is dead as soon as it was answered. Raises Failure."""
         ...
 
-    def check(self, line: Line, credentials: Credentials) -> list[Check]:
+    def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
         """Tries what deliveries need, without changing anything. Raises Failure only for a refused access token."""
         ...
 
@@ -311,39 +322,41 @@ class Destination(Protocol):
         """The same account signed in to by an OAuth client."""
         ...
 
-    def send(self, line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+    def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
         """Makes the thing once, or finds it. Raises Failure."""
         ...
 
-    def find(self, line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
+    def find(self, client: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
         """What bears our external id, if anything does. Raises Failure."""
         ...
 
-    def find_comment(self, line: Line, number: str, external_id: str, credentials: Credentials) -> Receipt | None:
+    def find_comment(
+        self, client: HttpClient, number: str, external_id: str, credentials: Credentials
+    ) -> Receipt | None:
         """The comment that bears our external id on the ticket with this number, if it is there. Raises Failure."""
         ...
 
-    def ticket_status(self, line: Line, number: str, credentials: Credentials) -> str:
+    def ticket_status(self, client: HttpClient, number: str, credentials: Credentials) -> str:
         """new, open, pending, hold, solved, closed; "" when the ticket is gone. Raises Failure."""
         ...
 
-    def user_name(self, line: Line, user_id: str, credentials: Credentials) -> str:
+    def user_name(self, client: HttpClient, user_id: str, credentials: Credentials) -> str:
         """The name of a user; "" where there is none with this number who may be a requester. Raises Failure."""
         ...
 
-    def find_person(self, line: Line, author: Author, credentials: Credentials) -> Person:
+    def find_person(self, client: HttpClient, author: Author, credentials: Credentials) -> Person:
         """The author's user, looked up or made. Raises Failure, NotItsTurn."""
         ...
 
-    def send_many(self, line: Line, requests: list[str], credentials: Credentials) -> str:
+    def send_many(self, client: HttpClient, requests: list[str], credentials: Credentials) -> str:
         """Hands up to 100 requests over as one job and returns its number. Raises Failure."""
         ...
 
-    def read_job(self, line: Line, number: str, credentials: Credentials) -> JobNews:
+    def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews:
         """How far a job is. Raises Failure."""
         ...
 
-    def are_jobs_under_way(self, line: Line, known: set[str], credentials: Credentials) -> bool | None:
+    def are_jobs_under_way(self, client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:
         """Whether a job that is not among the known ones is unfinished; None where that is not told. Raises Failure."""
         ...
 
@@ -425,6 +438,10 @@ class TellsStatus(Protocol):
         """Empty when the call is signed with the secret and fresh at `now` (the account's clock), else why not."""
         ...
 
+    def why_unfit_secret(self, secret: str) -> str:
+        """Why this cannot be a webhook's own signing secret; empty when it may be. Pure."""
+        ...
+
     def event_key(self, headers: Mapping[str, str]) -> str:
         """What tells calls apart where their body has no id of its own; empty where nothing does."""
         ...
@@ -433,18 +450,18 @@ class TellsStatus(Protocol):
         """(the event's id, its kind, its news); empty and None where the body has none. Never raises."""
         ...
 
-    def read_tickets(self, line: Line, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
+    def read_tickets(self, client: HttpClient, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
         """News of the tickets (100 at most); those that the account does not show are missing. Raises Failure."""
         ...
 
-    def read_ticket(self, line: Line, number: str, credentials: Credentials) -> TicketNews:
+    def read_ticket(self, client: HttpClient, number: str, credentials: Credentials) -> TicketNews:
         """News of one ticket, which may be that there is none (any more). Raises Failure."""
         ...
 
-    def set_up_webhook(self, line: Line, name: str, endpoint: str, credentials: Credentials) -> Webhook:
+    def set_up_webhook(self, client: HttpClient, name: str, endpoint: str, credentials: Credentials) -> Webhook:
         """Makes the webhook, or takes over the one that calls this endpoint already. Raises Failure."""
         ...
 
-    def remove_webhook(self, line: Line, webhook_id: str, credentials: Credentials) -> None:
+    def remove_webhook(self, client: HttpClient, webhook_id: str, credentials: Credentials) -> None:
         """Removes it; one that is gone already counts as removed. Raises Failure."""
         ...

@@ -9,26 +9,27 @@ from integrations.models.configuration import (
     Requester,
     Subscription,
 )
-from integrations.models.feeds import Alarm, CatchUp, Change, HourlyVolume, SelfTest
-from integrations.models.log import Attempt, BulkJob, Delivery, Incident, Notification, TicketEvent
+from integrations.models.deliveries import Attempt, Batch, Delivery, FloodHold
+from integrations.models.monitoring import Alarm, CatchUp, Change, HourlyVolume, Probe
+from integrations.models.notifications import Notification, TicketEvent
 
 __all__ = [
     "AccountSchema",
     "Alarm",
     "Attempt",
-    "BulkJob",
+    "Batch",
     "CatchUp",
     "Change",
     "Company",
     "Connection",
     "Delivery",
+    "FloodHold",
     "HourlyVolume",
-    "Incident",
     "Installation",
     "Mapping",
     "Notification",
+    "Probe",
     "Requester",
-    "SelfTest",
     "Subscription",
     "TicketEvent",
 ]

@@ -3,6 +3,7 @@
 import secrets
 import uuid
 from datetime import datetime
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -32,7 +33,7 @@ class Installation(models.Model):
     # Set when a request reached us under HEROKU_APP_NAME's address: only then is that address known to be ours.
     heroku_address_seen_at = models.DateTimeField(null=True)
     # Written by the workers that deliver, every few seconds.
-    worker_heard_at = models.DateTimeField(null=True)
+    worker_seen_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(id=1), name="installation_is_one_row")]
@@ -165,7 +166,7 @@ class Subscription(models.Model):
         help_text="Khoros does not repeat a push that failed. Fetching reads the same events from Khoros every few "
         "minutes and keeps what never arrived.",
     )
-    repairs_itself = models.BooleanField(
+    auto_repair = models.BooleanField(
         "repairs itself",
         default=True,
         help_text="When somebody changes or removes the feed at Khoros, it is put right at the next check. Switched "
@@ -219,7 +220,7 @@ class Subscription(models.Model):
     # Where Khoros differed from what is wanted at the last check: [{"kind", "words", "remedy"}].
     drift = models.JSONField(default=list, editable=False)
     # Who asked for the next run: a user's name; empty when it is the regular check.
-    asked_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    requested_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     # Fingerprint of what Khoros accepted last: tells of a new token where Khoros does not show tokens.
     posted_as = models.CharField(max_length=64, blank=True, default="", editable=False)
     # Ids that stood at Khoros before the last post; where it made a second one, they are retired after the overlap.
@@ -319,7 +320,7 @@ class Connection(models.Model):
         help_text="All integrations of the account share one limit. 100 uses all that the others leave; 50 never uses "
         "more than half of it.",
     )
-    surge_minutes = models.PositiveSmallIntegerField(
+    backlog_minutes = models.PositiveSmallIntegerField(
         "surge after (minutes)",
         db_default=5,
         default=5,
@@ -344,27 +345,27 @@ class Connection(models.Model):
     checks = models.JSONField(default=list, db_default=[], editable=False)
     checked_at = models.DateTimeField("last tested", null=True, editable=False)
     # How far the account's clock is ahead of the database's, in seconds, as its answers' Date headers tell.
-    clock_ahead_seconds = models.IntegerField(db_default=0, default=0, editable=False)
+    clock_skew_seconds = models.IntegerField(db_default=0, default=0, editable=False)
     paused_at = models.DateTimeField(null=True, editable=False)
     paused_until = models.DateTimeField(null=True, editable=False)
     pause_reason = models.TextField(blank=True, default="", editable=False)
     # The user who paused it; empty when an answer of the other side did.
     paused_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     # How many limits in a row (429 without Retry-After) were met: the pause grows with it.
-    limits_in_a_row = models.PositiveIntegerField(default=0, editable=False)
+    consecutive_limits = models.PositiveIntegerField(default=0, editable=False)
     # The breaker: how many failures to reach the account in a row, since when it is open, when the next probe may go.
     transport_failures = models.PositiveIntegerField(db_default=0, default=0, editable=False)
     breaker_opened_at = models.DateTimeField(null=True, editable=False)
     breaker_probe_at = models.DateTimeField(null=True, editable=False)
     breaker_reason = models.TextField(blank=True, default="", db_default="", editable=False)
-    surge_since = models.DateTimeField(null=True, editable=False)
+    backlog_since = models.DateTimeField(null=True, editable=False)
     # The account's queue of jobs is full: no bulk call before then.
-    bulk_wait_until = models.DateTimeField(null=True, editable=False)
+    batch_wait_until = models.DateTimeField(null=True, editable=False)
     # The webhook at the account that tells us what becomes of tickets.
     webhook_id = models.CharField(max_length=80, blank=True, default="", db_default="", editable=False)
     webhook_secret = SecretField(db_default="")
     webhook_problem = models.TextField(blank=True, default="", db_default="", editable=False)
-    webhook_heard_at = models.DateTimeField(null=True, editable=False)
+    webhook_called_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -424,6 +425,12 @@ class AccountSchema(models.Model):
     def __str__(self) -> str:
         return f"What {self.connection} offers"
 
+    @classmethod
+    def lists_of(cls, connection_id: int | None) -> dict[str, Any]:
+        """What was read last; empty where nothing ever was."""
+        found: dict[str, Any] | None = cls.objects.filter(pk=connection_id).values_list("lists", flat=True).first()
+        return found or {}
+
 
 class Requester(models.Model):
     """A social author as a user of the account: looked up or made once, then remembered.
@@ -477,7 +484,9 @@ class Mapping(models.Model):
 
     class Meta:
         ordering = ["name"]
-        indexes = [models.Index(fields=["subscription"], condition=Q(is_active=True), name="mapping_active_by_feed")]
+        indexes = [
+            models.Index(fields=["subscription"], condition=Q(is_active=True), name="mapping_active_by_subscription")
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["from_environment"], condition=Q(from_environment=True), name="mapping_from_environment_once"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-from integrations.encryption import Secret
+from integrations.infra.encryption import Secret
 
 if TYPE_CHECKING:
     SecretText = models.TextField[Secret | str, Secret]

@@ -22,7 +22,6 @@ from integrations.destinations.base import (
 from integrations.destinations.zendesk import (
     answers,
     checks,
-    client,
     comments,
     jobs,
     oauth,
@@ -31,11 +30,13 @@ from integrations.destinations.zendesk import (
     schema,
     ticket,
     ticket_news,
+    tickets,
     webhooks,
 )
-from integrations.destinations.zendesk.forms import ZendeskConnectionForm, ZendeskMappingForm
-from integrations.http import Line, Reply
-from integrations.post import Post
+from integrations.destinations.zendesk.forms import ZendeskConnectionForm, ZendeskMappingForm, ZendeskMigrationForm
+from integrations.domain.post import Post
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.reply import Reply
 
 
 class Zendesk:
@@ -45,6 +46,7 @@ class Zendesk:
     title = "Zendesk"
     connection_form = ZendeskConnectionForm
     mapping_form = ZendeskMappingForm
+    migration_form = ZendeskMigrationForm
 
     def origin(self, settings: Mapping[str, Any]) -> str:
         return str(settings.get("address", ""))
@@ -75,8 +77,8 @@ class Zendesk:
     def mapping_form_for(self, lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type[ZendeskMappingForm]:
         return pickers.mapping_form_for(lists, stored)
 
-    def read_lists(self, line: Line, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
-        return schema.read_lists(line, credentials)
+    def read_lists(self, client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
+        return schema.read_lists(client, credentials)
 
     def misfits(self, settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
         return schema.misfits(settings, lists)
@@ -87,8 +89,8 @@ class Zendesk:
     def needs_token(self, settings: Mapping[str, Any]) -> bool:
         return settings.get("sign_in") in ("oauth_client", "oauth_code")
 
-    def fetch_token(self, line: Line, credentials: Credentials) -> Token:
-        return oauth.fetch_token(line, credentials)
+    def fetch_token(self, client: HttpClient, credentials: Credentials) -> Token:
+        return oauth.fetch_token(client, credentials)
 
     def asks_consent(self, settings: Mapping[str, Any]) -> bool:
         return settings.get("sign_in") == "oauth_code"
@@ -96,14 +98,14 @@ class Zendesk:
     def authorization_url(self, settings: Mapping[str, Any], redirect_uri: str, state: str) -> str:
         return oauth.authorization_url(settings, redirect_uri, state)
 
-    def exchange_code(self, line: Line, credentials: Credentials, code: str, redirect_uri: str) -> Token:
-        return oauth.exchange_code(line, credentials, code, redirect_uri)
+    def exchange_code(self, client: HttpClient, credentials: Credentials, code: str, redirect_uri: str) -> Token:
+        return oauth.exchange_code(client, credentials, code, redirect_uri)
 
-    def refresh(self, line: Line, credentials: Credentials, refresh_token: str) -> Token:
-        return oauth.refresh(line, credentials, refresh_token)
+    def refresh(self, client: HttpClient, credentials: Credentials, refresh_token: str) -> Token:
+        return oauth.refresh(client, credentials, refresh_token)
 
-    def check(self, line: Line, credentials: Credentials) -> list[Check]:
-        return checks.check(line, credentials)
+    def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
+        return checks.check(client, credentials)
 
     def sign_in_ends(self, settings: Mapping[str, Any]) -> date | None:
         return oauth.API_TOKENS_END if settings.get("sign_in") == "api_token" else None
@@ -114,8 +116,8 @@ class Zendesk:
     def build_note(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
         return ticket.build_note(post, context, settings, external_id)
 
-    def build_incident(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
-        return ticket.build_incident(settings, title, text, external_id)
+    def build_flood_ticket(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
+        return ticket.build_flood_ticket(settings, title, text, external_id)
 
     def with_requester(self, request: str, user_id: str) -> str:
         return ticket.with_requester(request, user_id)
@@ -126,35 +128,37 @@ class Zendesk:
     def as_follow_up(self, request: str, number: str) -> str:
         return ticket.as_follow_up(request, number)
 
-    def send(self, line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+    def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
         if outgoing.action == "append":
-            return comments.append(line, outgoing, credentials)
-        return client.create(line, outgoing, credentials)
+            return comments.append(client, outgoing, credentials)
+        return tickets.create(client, outgoing, credentials)
 
-    def find(self, line: Line, external_id: str, credentials: Credentials) -> Receipt | None:
-        return client.look_up(line, external_id, credentials)
+    def find(self, client: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
+        return tickets.look_up(client, external_id, credentials)
 
-    def find_comment(self, line: Line, number: str, external_id: str, credentials: Credentials) -> Receipt | None:
-        return comments.find(line, number, external_id, credentials)
+    def find_comment(
+        self, client: HttpClient, number: str, external_id: str, credentials: Credentials
+    ) -> Receipt | None:
+        return comments.find(client, number, external_id, credentials)
 
-    def ticket_status(self, line: Line, number: str, credentials: Credentials) -> str:
-        news = client.read_ticket(line, number, credentials)
+    def ticket_status(self, client: HttpClient, number: str, credentials: Credentials) -> str:
+        news = tickets.read_ticket(client, number, credentials)
         return "" if news.is_deleted else news.status
 
-    def user_name(self, line: Line, user_id: str, credentials: Credentials) -> str:
-        return people.user_name(line, user_id, credentials)
+    def user_name(self, client: HttpClient, user_id: str, credentials: Credentials) -> str:
+        return people.user_name(client, user_id, credentials)
 
-    def find_person(self, line: Line, author: Author, credentials: Credentials) -> Person:
-        return people.find_person(line, author, credentials)
+    def find_person(self, client: HttpClient, author: Author, credentials: Credentials) -> Person:
+        return people.find_person(client, author, credentials)
 
-    def send_many(self, line: Line, requests: list[str], credentials: Credentials) -> str:
-        return jobs.send_many(line, requests, credentials)
+    def send_many(self, client: HttpClient, requests: list[str], credentials: Credentials) -> str:
+        return jobs.send_many(client, requests, credentials)
 
-    def read_job(self, line: Line, number: str, credentials: Credentials) -> JobNews:
-        return jobs.read_job(line, number, credentials)
+    def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews:
+        return jobs.read_job(client, number, credentials)
 
-    def are_jobs_under_way(self, line: Line, known: set[str], credentials: Credentials) -> bool | None:
-        return jobs.are_under_way(line, known, credentials)
+    def are_jobs_under_way(self, client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:
+        return jobs.are_under_way(client, known, credentials)
 
     def ticket_url(self, settings: Mapping[str, Any], number: str) -> str:
         return f"{self.origin(settings)}/agent/tickets/{number}"
@@ -168,23 +172,26 @@ class Zendesk:
         timestamp, signature = headers.get(ticket_news.TIMESTAMP, ""), headers.get(ticket_news.SIGNATURE, "")
         return ticket_news.verify(secret, timestamp, body, signature, now)
 
+    def why_unfit_secret(self, secret: str) -> str:
+        return ticket_news.why_unfit_secret(secret)
+
     def event_key(self, headers: Mapping[str, str]) -> str:
         return headers.get(ticket_news.INVOCATION, "")
 
     def read_event(self, body: bytes) -> tuple[str, str, TicketNews | None]:
         return ticket_news.read_event(body)
 
-    def read_tickets(self, line: Line, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
-        return client.read_tickets(line, numbers, credentials)
+    def read_tickets(self, client: HttpClient, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
+        return tickets.read_tickets(client, numbers, credentials)
 
-    def read_ticket(self, line: Line, number: str, credentials: Credentials) -> TicketNews:
-        return client.read_ticket(line, number, credentials)
+    def read_ticket(self, client: HttpClient, number: str, credentials: Credentials) -> TicketNews:
+        return tickets.read_ticket(client, number, credentials)
 
-    def set_up_webhook(self, line: Line, name: str, endpoint: str, credentials: Credentials) -> Webhook:
-        return webhooks.set_up(line, name, endpoint, credentials)
+    def set_up_webhook(self, client: HttpClient, name: str, endpoint: str, credentials: Credentials) -> Webhook:
+        return webhooks.set_up(client, name, endpoint, credentials)
 
-    def remove_webhook(self, line: Line, webhook_id: str, credentials: Credentials) -> None:
-        webhooks.remove(line, webhook_id, credentials)
+    def remove_webhook(self, client: HttpClient, webhook_id: str, credentials: Credentials) -> None:
+        webhooks.remove(client, webhook_id, credentials)
 
 
 ZENDESK = Zendesk()

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from integrations.destinations.base import Budget, Receipt
-from integrations.http import LONGEST_WAIT_SECONDS, Failure, Reply
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import LONGEST_WAIT_SECONDS, Reply
 
 LONGEST_DETAIL = 1500
 LONGEST_NUMBER = 19  # ids are 64-bit integers
@@ -27,7 +28,7 @@ TEAM_PAGE = "/admin/people/team/members"
 SUSPENDED_PAGE = "/admin/people/configuration/end_users"
 
 # Our names of the fields that Zendesk's `details` are keyed by, or that stand in a mapping.
-FIELD_WORDS = {
+FIELD_TEXT = {
     "base": "the ticket",
     "requester": "the requester",
     "group": "the group",
@@ -68,7 +69,7 @@ def read_created(reply: Reply, ticket_url: str) -> Receipt:
     """The receipt of a create. Raises UnreadableSuccess, KeyConflict or Failure."""
     if not 200 <= reply.status < 300:
         if reply.status == 400 and error_code(reply) == "IdempotentRequestError":
-            raise KeyConflict(own_words(reply))
+            raise KeyConflict(own_text(reply))
         raise failure(reply)
     number = ticket_number(reply.json_object().get("ticket"))
     if number is None:
@@ -118,9 +119,9 @@ def ticket_number(ticket: Any) -> int | None:
 def failure(reply: Reply) -> Failure:
     """What a refusal or trouble means (anything but 2xx)."""
     found = _by_status(reply)
-    found.detail = found.detail or own_words(reply)
+    found.detail = found.detail or own_text(reply)
     found.status = reply.status
-    found.cause = found.cause or shortened(found.words)
+    found.cause = found.cause or shortened(found.message)
     return found
 
 
@@ -194,7 +195,7 @@ def _unauthorized(reply: Reply) -> Failure:
 
 
 def _forbidden(reply: Reply) -> Failure:
-    if "scope" in own_words(reply).lower():
+    if "scope" in own_text(reply).lower():
         return Failure(
             "The connection's token lacks a scope (403).",
             permanent=True,
@@ -262,9 +263,9 @@ def _invalid(reply: Reply) -> Failure:
     problems = list(_problems(reply.json_object().get("details")))
     codes = {code for _, code, _ in problems}
     about = {field for field, _, _ in problems}
-    named = ", ".join(dict.fromkeys(FIELD_WORDS.get(field, f"“{field}”") for field, _, _ in problems)) or "the ticket"
+    named = ", ".join(dict.fromkeys(FIELD_TEXT.get(field, f"“{field}”") for field, _, _ in problems)) or "the ticket"
     texts = "; ".join(text for _, _, text in problems if text)
-    if "UserSuspended" in codes or (about == {"requester"} and "suspend" in own_words(reply).lower()):
+    if "UserSuspended" in codes or (about == {"requester"} and "suspend" in own_text(reply).lower()):
         return Failure(
             "The requester is suspended in Zendesk (422).",
             permanent=True,
@@ -272,7 +273,7 @@ def _invalid(reply: Reply) -> Failure:
             remedy="Unsuspend this user in Zendesk, then retry.",
             remedy_at=SUSPENDED_PAGE,
         )
-    if about == {"status"} and "closed" in own_words(reply).lower():
+    if about == {"status"} and "closed" in own_text(reply).lower():
         return Failure(
             "The ticket is closed in Zendesk, and a closed ticket takes no change (422).",
             permanent=True,
@@ -337,7 +338,7 @@ def explained(failure: Failure, reply: Reply, request: str) -> Failure:
         named = {str(entry.get("description")) for entry in entries}
         causes += [text for _, _, text in _problems(details) if text and text not in named]
         failure.cause = shortened("; ".join(dict.fromkeys(causes)))
-        failure.words = f"{failure.cause} (422)."
+        failure.message = f"{failure.cause} (422)."
         failure.remedy = "Correct the mapping (or the field in Zendesk), then use “rebuild”."
         failure.remedy_at = "mapping"
     return failure
@@ -392,7 +393,7 @@ def read_token_failure(reply: Reply) -> Failure:
         return Failure(
             f"Zendesk does not grant the scopes asked for (answer {reply.status}). Correct the scopes on the "
             "connection, usually read write, and save: it resumes when the test passes.",
-            own_words(reply),
+            own_text(reply),
             permanent=True,
             pauses=True,
             status=reply.status,
@@ -400,7 +401,7 @@ def read_token_failure(reply: Reply) -> Failure:
     return Failure(
         f"Zendesk did not accept the OAuth client (answer {reply.status}): its id or secret is wrong, or it "
         "was deleted.",
-        own_words(reply),
+        own_text(reply),
         permanent=True,
         pauses=True,
         status=reply.status,
@@ -418,7 +419,7 @@ def read_refresh_failure(reply: Reply) -> Failure:
         f"Zendesk no longer accepts the consent given for this connection (answer {reply.status}): it was revoked "
         "there, was not used for too long, or its last renewal was lost. Connect to Zendesk again, with the button on "
         "the connection's page: it resumes after that.",
-        own_words(reply),
+        own_text(reply),
         permanent=True,
         pauses=True,
         status=reply.status,
@@ -427,21 +428,21 @@ def read_refresh_failure(reply: Reply) -> Failure:
 
 def read_code_failure(reply: Reply, redirect_uri: str) -> Failure:
     """What it means when Zendesk does not take the code that its own page just handed out."""
-    own = own_words(reply)
+    own = own_text(reply)
     if 400 <= reply.status < 500 and "redirect" in own.lower():
-        words = (
+        message = (
             f"Zendesk knows another redirect address for this OAuth client. Enter {redirect_uri} as its redirect URL "
             "in Zendesk's Admin Center, then connect again."
         )
-        return Failure(words, own, permanent=True, status=reply.status)
+        return Failure(message, own, permanent=True, status=reply.status)
     if error_code(reply) != "invalid_grant":
         return read_token_failure(reply)
-    words = (
+    message = (
         "Zendesk did not take the code of this consent: it was used already, or too much time passed. Connect to "
         f"Zendesk once more. If that fails too, check that {redirect_uri} is the redirect URL of the OAuth client in "
         "Zendesk's Admin Center."
     )
-    return Failure(words, own, permanent=True, status=reply.status)
+    return Failure(message, own, permanent=True, status=reply.status)
 
 
 # --- Reading error bodies --------------------------------------------------------------------------------------------
@@ -459,7 +460,7 @@ def error_code(reply: Reply) -> str:
     return str(first.get("code") or "") if isinstance(first, dict) else ""
 
 
-def own_words(reply: Reply) -> str:
+def own_text(reply: Reply) -> str:
     """Zendesk's own texts, all of them, on one line each."""
     content = reply.json_object()
     lines = [

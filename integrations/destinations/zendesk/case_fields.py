@@ -6,7 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from integrations.destinations.zendesk.ticket import DEFAULT_CONTEXT
-from integrations.templating import TemplateError, check_template
+from integrations.domain.templating import TemplateError, check_template
 
 LARGEST_ID = 2**63 - 1
 CASES = [

@@ -10,9 +10,11 @@ from typing import Any
 
 from integrations.destinations.base import Check, Credentials
 from integrations.destinations.zendesk import answers
-from integrations.destinations.zendesk.client import signed
-from integrations.http import Failure, Line, Reply
-from integrations.post import storable
+from integrations.destinations.zendesk.tickets import signed
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
+from integrations.infra.text import storable
 
 ME_PATH = "/api/v2/users/me.json"
 GROUPS_PATH = "/api/v2/groups/assignable.json"
@@ -33,25 +35,25 @@ SCOPES_FOR = (
 )
 
 
-def check(line: Line, credentials: Credentials) -> list[Check]:
+def check(client: HttpClient, credentials: Credentials) -> list[Check]:
     """Two calls that change nothing. Raises Failure (`renew_token`) when an access token was refused."""
     scopes = scope_checks(credentials.scope) if credentials.access_token else []
     try:
-        who = _who(line, credentials)
+        who = _who(client, credentials)
     except Failure as refused:
         # A token without the scopes is refused like a dead one: then another one of the same kind helps nobody.
         if all(each.ok is not False for each in scopes):
             raise
-        who = Check(False, refused.words)
-    calls = [] if who.ok is False else list(_groups(line, credentials))
+        who = Check(False, refused.message)
+    calls = [] if who.ok is False else list(_groups(client, credentials))
     return [who, *calls, *scopes]
 
 
 # --- Who is signed in ------------------------------------------------------------------------------------------------
 
 
-def _who(line: Line, credentials: Credentials) -> Check:
-    reply, problem = _get(line, ME_PATH, credentials)
+def _who(client: HttpClient, credentials: Credentials) -> Check:
+    reply, problem = _get(client, ME_PATH, credentials)
     if problem is not None:
         return Check(False, f"Who is signed in: {problem}")
     user = reply.json_object().get("user") if reply else None
@@ -80,8 +82,8 @@ def _may_work(user: dict[str, Any]) -> Check:
 # --- A real call -----------------------------------------------------------------------------------------------------
 
 
-def _groups(line: Line, credentials: Credentials) -> Iterator[Check]:
-    reply, problem = _get(line, GROUPS_PATH, credentials)
+def _groups(client: HttpClient, credentials: Credentials) -> Iterator[Check]:
+    reply, problem = _get(client, GROUPS_PATH, credentials)
     if reply is None or problem is not None:
         yield Check(False, f"Reading the groups that tickets can go to: {problem}")
         return
@@ -99,20 +101,20 @@ def _limit(reply: Reply) -> Iterator[Check]:
         yield Check(None, "Zendesk did not tell the account's request limit.")
         return
     left = f"; {told[0].remaining:,} are left of this minute" if told[0].remaining is not None else ""
-    words = f"All integrations of the account together may make {told[0].per_minute:,} requests a minute{left}."
-    yield Check(True, words)
+    message = f"All integrations of the account together may make {told[0].per_minute:,} requests a minute{left}."
+    yield Check(True, message)
 
 
-def _get(line: Line, path: str, credentials: Credentials) -> tuple[Reply | None, str | None]:
+def _get(client: HttpClient, path: str, credentials: Credentials) -> tuple[Reply | None, str | None]:
     """The answer, or what is wrong in words. Raises Failure for a refused access token."""
     try:
-        reply = line.call("GET", path, headers=signed(credentials), keep_reply=False)
+        reply = client.call("GET", path, headers=signed(credentials), keep_reply=False)
         if not 200 <= reply.status < 300:
             raise answers.failure(reply)
     except Failure as failure:
         if failure.renew_token and credentials.access_token:
             raise
-        return None, f"{failure.words} {line.without_secrets(failure.detail)}".strip()
+        return None, f"{failure.message} {client.without_secrets(failure.detail)}".strip()
     return reply, None
 
 
@@ -132,5 +134,5 @@ def scope_checks(scope: str) -> list[Check]:
 
 def _lacking(scopes: tuple[str, ...], what: str, needed: bool, granted: str) -> Check:
     wanted = " or ".join(scopes)
-    words = f"The token lacks the scope {wanted}, needed for {what}. It has: {granted}."
-    return Check(False if needed else None, words if needed else f"{words} All else works without it.")
+    message = f"The token lacks the scope {wanted}, needed for {what}. It has: {granted}."
+    return Check(False if needed else None, message if needed else f"{message} All else works without it.")

@@ -8,9 +8,11 @@ from typing import Any
 
 from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.zendesk import answers
-from integrations.destinations.zendesk.client import signed, ticket_url
 from integrations.destinations.zendesk.paging import next_page
-from integrations.http import Failure, Line, NotItsTurn, Reply
+from integrations.destinations.zendesk.tickets import signed, ticket_url
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure, NoPermit
+from integrations.infra.http.reply import Reply
 
 # A ticket takes 5,000 comments.
 MOST_PAGES = 50
@@ -18,68 +20,68 @@ MOST_PAGES = 50
 LIMIT_SECONDS = 15.0
 
 
-def append(line: Line, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+def append(client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
     """Adds the comment once. Raises Failure; `is_closed` where the ticket takes no change any more."""
     target = outgoing.target
-    if outgoing.look_up_first and (found := find(line, target, outgoing.external_id, credentials)):
+    if outgoing.look_up_first and (found := find(client, target, outgoing.external_id, credentials)):
         return found
     headers = {**signed(credentials), "Content-Type": "application/json"}
     path = f"/api/v2/tickets/{target}.json"
     try:
         body = outgoing.request.encode()
-        reply = line.call("PUT", path, headers=headers, body=body, budget="updates", keep_reply=False)
+        reply = client.call("PUT", path, headers=headers, body=body, budget="updates", keep_reply=False)
     except Failure as failure:
         failure.look_up_next = failure.is_uncertain
         raise
     if reply.status == 429:
         # Updates have limits of their own (for the account, and for each ticket): only they wait.
-        raise NotItsTurn(reply.retry_after() or LIMIT_SECONDS)
+        raise NoPermit(reply.retry_after() or LIMIT_SECONDS)
     if not 200 <= reply.status < 300:
-        raise _refused(line, reply)
-    line.exchanges[-1]["reply"] = f"ticket {target} was changed"
+        raise _refused(client, reply)
+    client.exchanges[-1]["reply"] = f"ticket {target} was changed"
     warning = reply.headers.get("x-zendesk-api-warn", "")[:500]
-    return Receipt(target, ticket_url(line).format(target), "appended", warning)
+    return Receipt(target, ticket_url(client).format(target), "appended", warning)
 
 
-def _refused(line: Line, reply: Reply) -> Failure:
-    line.exchanges[-1]["reply"] = line.without_secrets(reply.text[:2048])
+def _refused(client: HttpClient, reply: Reply) -> Failure:
+    client.exchanges[-1]["reply"] = client.without_secrets(reply.text[:2048])
     failure = answers.failure(reply)
     failure.look_up_next = failure.is_uncertain
     if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
         # Nothing was changed: whoever decides may make a new ticket instead.
         failure.is_closed = True
-        failure.words = "The ticket was deleted or merged in Zendesk (404)."
+        failure.message = "The ticket was deleted or merged in Zendesk (404)."
         failure.remedy = "Use “rebuild”: a new ticket is made."
     return failure
 
 
-def find(line: Line, number: str, external_id: str, credentials: Credentials) -> Receipt | None:
+def find(client: HttpClient, number: str, external_id: str, credentials: Credentials) -> Receipt | None:
     """The comment with our reference on this ticket, if it is there. Raises Failure, the look-up still to be made."""
-    if not _is_there(line, number, external_id, credentials):
+    if not _is_there(client, number, external_id, credentials):
         return None
-    return Receipt(number, ticket_url(line).format(number), "already_there")
+    return Receipt(number, ticket_url(client).format(number), "already_there")
 
 
-def _is_there(line: Line, number: str, external_id: str, credentials: Credentials) -> bool:
+def _is_there(client: HttpClient, number: str, external_id: str, credentials: Credentials) -> bool:
     path = f"/api/v2/tickets/{number}/comments.json?page[size]=100"
     try:
         for _ in range(MOST_PAGES):
-            reply = line.call("GET", path, headers=signed(credentials), keep_reply=False)
+            reply = client.call("GET", path, headers=signed(credentials), keep_reply=False)
             if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
                 return False
             if not 200 <= reply.status < 300:
-                raise _refused(line, reply)
+                raise _refused(client, reply)
             content = reply.json_object()
             if any(external_id in text for text in _texts(content)):
-                line.exchanges[-1]["reply"] = "the comment is there"
+                client.exchanges[-1]["reply"] = "the comment is there"
                 return True
-            line.exchanges[-1]["reply"] = "the comment is not on this page"
-            path = next_page(line, content)
+            client.exchanges[-1]["reply"] = "the comment is not on this page"
+            path = next_page(client, content)
             if not path:
                 return False
-    except NotItsTurn as later:
-        words = "An earlier try may have added the comment. The request limit leaves no room to look it up yet."
-        raise Failure(words, retry_after=later.seconds, is_uncertain=True, look_up_next=True) from later
+    except NoPermit as later:
+        message = "An earlier try may have added the comment. The request limit leaves no room to look it up yet."
+        raise Failure(message, retry_after=later.seconds, is_uncertain=True, look_up_next=True) from later
     except Failure as failure:
         failure.is_uncertain = failure.look_up_next = True
         raise

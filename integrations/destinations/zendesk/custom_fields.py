@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from integrations.conditions import BadExpression, compile_expression
 from integrations.destinations.zendesk.text import disarmed
-from integrations.templating import PLACEHOLDER, Value, render
+from integrations.domain.expressions import BadExpression, compile_expression
+from integrations.domain.templating import PLACEHOLDER, Value, render
 
 LONGEST_FIELD = 5_000
 # Of all fields of a ticket together.

@@ -10,8 +10,8 @@ from integrations.destinations.base import ConnectionFields, MappingFields
 from integrations.destinations.zendesk.case_fields import CaseFields
 from integrations.destinations.zendesk.oauth import DEFAULT_SCOPES, LONGEST_SCOPE
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT, LONGEST_TAG
-from integrations.http import AddressRefused, checked_origin
-from integrations.templating import FILTERS, PLACEHOLDER, TemplateError, check_template
+from integrations.domain.templating import FILTERS, PLACEHOLDER, TemplateError, check_template
+from integrations.infra.http.addresses import AddressRefused, checked_origin
 
 LARGEST_ID = 2**63 - 1
 SIGN_IN_CHOICES = [
@@ -90,16 +90,36 @@ class ZendeskConnectionForm(ConnectionFields):
         return cleaned
 
 
+class ZendeskMigrationForm(forms.Form):
+    """The OAuth client that takes the API token's place."""
+
+    client_id = forms.CharField(
+        label="Unique identifier", max_length=200, help_text="Of the OAuth client, as Zendesk shows it."
+    )
+    client_secret = forms.CharField(
+        label="Secret",
+        max_length=2000,
+        widget=forms.PasswordInput,
+        help_text="Zendesk shows it whole only once. It is stored encrypted, and only when the test passes.",
+    )
+    scopes = forms.CharField(
+        label="OAuth scopes", max_length=LONGEST_SCOPE, initial=DEFAULT_SCOPES, help_text="Usually read write."
+    )
+
+    def clean_scopes(self) -> str:
+        return checked_scopes(self.cleaned_data["scopes"])
+
+
 def checked_scopes(raw: str) -> str:
     """Scopes separated by single spaces, the usual ones where none are given. Raises ValidationError."""
-    words = raw.replace(",", " ").split()
-    for word in words:
+    scopes = raw.replace(",", " ").split()
+    for word in scopes:
         if not SCOPE_WORD.fullmatch(word):
             raise ValidationError(f"“{word}” is not a scope. Scopes look like read, write or tickets:write.")
-    return " ".join(dict.fromkeys(words)) or DEFAULT_SCOPES
+    return " ".join(dict.fromkeys(scopes)) or DEFAULT_SCOPES
 
 
-FILTER_HELP = "; ".join(f"|{name} {words}" for name, (_, _, words) in FILTERS.items())
+FILTER_HELP = "; ".join(f"|{name} {message}" for name, (_, _, message) in FILTERS.items())
 
 
 def _number_field(label: str, where: str) -> forms.CharField:
@@ -145,7 +165,7 @@ class ZendeskMappingForm(CaseFields, MappingFields):
         help_text="Public: Zendesk may mail it to the requester. Internal (off): agents only.",
     )
     priority = _choice_field("Priority", ("urgent", "high", "normal", "low"))
-    type = _choice_field("Type", ("problem", "incident", "question", "task"))
+    type = _choice_field("Type", ("problem", "flood_hold", "question", "task"))
     status = _choice_field("Status", ("new", "open", "pending", "hold", "solved"))
     tags = forms.CharField(
         label="Tags",

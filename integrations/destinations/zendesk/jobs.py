@@ -10,9 +10,10 @@ from typing import Any
 
 from integrations.destinations.base import Credentials, JobItem, JobNews
 from integrations.destinations.zendesk import answers
-from integrations.destinations.zendesk.client import signed
 from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
-from integrations.http import Failure, Line
+from integrations.destinations.zendesk.tickets import signed
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
 
 MANY_PATH = "/api/v2/tickets/create_many.json"
 MOST_IN_ONE_CALL = 100
@@ -20,15 +21,15 @@ UNDER_WAY = {"queued", "working"}
 MOST_PAGES = 10
 
 
-def send_many(line: Line, requests: list[str], credentials: Credentials) -> str:
+def send_many(client: HttpClient, requests: list[str], credentials: Credentials) -> str:
     """Hands the tickets over and returns the job's number. Raises Failure; unless uncertain, nothing was queued."""
     tickets = [json.loads(request)["ticket"] for request in requests]
     body = json.dumps({"tickets": tickets}, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {**signed(credentials), "Content-Type": "application/json"}
-    reply = line.call("POST", MANY_PATH, headers=headers, body=body, budget="jobs", keep_reply=False)
-    exchange = line.exchanges[-1]
+    reply = client.call("POST", MANY_PATH, headers=headers, body=body, budget="jobs", keep_reply=False)
+    exchange = client.exchanges[-1]
     if not 200 <= reply.status < 300:
-        exchange["reply"] = line.without_secrets(reply.text[:2048])
+        exchange["reply"] = client.without_secrets(reply.text[:2048])
         raise answers.failure(reply)
     number = str(_job(reply.json_object()).get("id") or "")
     if not number:
@@ -37,34 +38,34 @@ def send_many(line: Line, requests: list[str], credentials: Credentials) -> str:
     return number[:120]
 
 
-def read_job(line: Line, number: str, credentials: Credentials) -> JobNews:
+def read_job(client: HttpClient, number: str, credentials: Credentials) -> JobNews:
     """How far the job is. A job that Zendesk no longer knows has ended, and tells nothing. Raises Failure."""
-    reply = line.call("GET", f"/api/v2/job_statuses/{number}.json", headers=signed(credentials), keep_reply=False)
+    reply = client.call("GET", f"/api/v2/job_statuses/{number}.json", headers=signed(credentials), keep_reply=False)
     if reply.status == 404:
-        return JobNews(has_ended=True, words="Zendesk no longer knows the job.")
+        return JobNews(has_ended=True, message="Zendesk no longer knows the job.")
     if not 200 <= reply.status < 300:
-        line.exchanges[-1]["reply"] = line.without_secrets(reply.text[:2048])
+        client.exchanges[-1]["reply"] = client.without_secrets(reply.text[:2048])
         raise answers.failure(reply)
     job = _job(reply.json_object())
     status = str(job.get("status") or "").lower()
     if not status:
         raise Failure("Zendesk's answer about a job could not be read.", answers.excerpt(reply))
-    words = " ".join(str(job.get("message") or status).split())[:300]
+    message = " ".join(str(job.get("message") or status).split())[:300]
     if status in UNDER_WAY:
-        return JobNews(has_ended=False, words=words)
+        return JobNews(has_ended=False, message=message)
     results = job.get("results")
     items = [_item(result) for result in results if isinstance(result, dict)] if isinstance(results, list) else []
-    return JobNews(has_ended=True, words=words, items=tuple(item for item in items if item is not None))
+    return JobNews(has_ended=True, message=message, items=tuple(item for item in items if item is not None))
 
 
-def are_under_way(line: Line, known: set[str], credentials: Credentials) -> bool | None:
+def are_under_way(client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:
     """Whether the account's list has an unfinished job beside the known ones; None where it cannot be read.
 
     Raises Failure.
     """
     path = "/api/v2/job_statuses.json"
     for _ in range(MOST_PAGES):
-        reply = line.call("GET", path, headers=signed(credentials), keep_reply=False)
+        reply = client.call("GET", path, headers=signed(credentials), keep_reply=False)
         if reply.status in (401, 429) or reply.status >= 500:
             raise answers.failure(reply)
         content = reply.json_object()
@@ -74,7 +75,7 @@ def are_under_way(line: Line, known: set[str], credentials: Credentials) -> bool
         if any(_is_unknown_and_runs(job, known) for job in found if isinstance(job, dict)):
             return True
         try:
-            path = next_page(line, content)
+            path = next_page(client, content)
         except LeadsElsewhere:
             return None
         if not path:
@@ -98,5 +99,5 @@ def _item(result: dict[str, Any]) -> JobItem | None:
     number = answers.ticket_number(result)
     if number is not None and not result.get("error"):
         return JobItem(index, number=str(number))
-    words = " ".join(str(result[name]) for name in ("error", "details") if result.get(name))
-    return JobItem(index, problem=words[:500] or "Zendesk does not say why.")
+    message = " ".join(str(result[name]) for name in ("error", "details") if result.get(name))
+    return JobItem(index, problem=message[:500] or "Zendesk does not say why.")

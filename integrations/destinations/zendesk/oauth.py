@@ -13,7 +13,9 @@ from urllib.parse import urlencode
 
 from integrations.destinations.base import Credentials, Token
 from integrations.destinations.zendesk import answers
-from integrations.http import Failure, Line, Reply
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
 
 TOKEN_PATH = "/oauth/tokens"  # noqa: S105 (an address, not a password)
 AUTHORIZATION_PATH = "/oauth/authorizations/new"
@@ -44,25 +46,25 @@ def authorization_url(settings: Mapping[str, Any], redirect_uri: str, state: str
     return f"{settings.get('address', '')}{AUTHORIZATION_PATH}?{urlencode(asked)}"
 
 
-def fetch_token(line: Line, credentials: Credentials) -> Token:
+def fetch_token(client: HttpClient, credentials: Credentials) -> Token:
     """An access token by the client credentials grant. Raises Failure."""
-    reply = _ask(line, credentials, grant_type="client_credentials", expires_in=CLIENT_TOKEN_SECONDS)
+    reply = _ask(client, credentials, grant_type="client_credentials", expires_in=CLIENT_TOKEN_SECONDS)
     if not _is_good(reply):
         raise answers.read_token_failure(reply)
     return _read(reply, scopes_of(credentials.settings))
 
 
-def exchange_code(line: Line, credentials: Credentials, code: str, redirect_uri: str) -> Token:
+def exchange_code(client: HttpClient, credentials: Credentials, code: str, redirect_uri: str) -> Token:
     """The first pair of tokens for a consent. Raises Failure, with the address to enter where that was wrong."""
-    reply = _ask(line, credentials, grant_type="authorization_code", code=code, redirect_uri=redirect_uri, **LIVES)
+    reply = _ask(client, credentials, grant_type="authorization_code", code=code, redirect_uri=redirect_uri, **LIVES)
     if not _is_good(reply):
         raise answers.read_code_failure(reply, redirect_uri)
     return _read(reply, scopes_of(credentials.settings))
 
 
-def refresh(line: Line, credentials: Credentials, refresh_token: str) -> Token:
+def refresh(client: HttpClient, credentials: Credentials, refresh_token: str) -> Token:
     """The next pair of tokens. Raises Failure; `permanent` when only a person's new consent helps."""
-    reply = _ask(line, credentials, grant_type="refresh_token", refresh_token=refresh_token, **LIVES)
+    reply = _ask(client, credentials, grant_type="refresh_token", refresh_token=refresh_token, **LIVES)
     if not _is_good(reply):
         raise answers.read_refresh_failure(reply)
     token = _read(reply, scopes_of(credentials.settings))
@@ -73,7 +75,7 @@ def refresh(line: Line, credentials: Credentials, refresh_token: str) -> Token:
 LIVES = {"expires_in": CONSENT_TOKEN_SECONDS, "refresh_token_expires_in": REFRESH_TOKEN_SECONDS}
 
 
-def _ask(line: Line, credentials: Credentials, **grant: Any) -> Reply:
+def _ask(client: HttpClient, credentials: Credentials, **grant: Any) -> Reply:
     content = {
         **grant,
         "client_id": credentials.settings.get("client_id", ""),
@@ -82,7 +84,7 @@ def _ask(line: Line, credentials: Credentials, **grant: Any) -> Reply:
     }
     body = json.dumps(content).encode()
     headers = {"Content-Type": "application/json"}
-    return line.call("POST", TOKEN_PATH, headers=headers, body=body, budget="token", keep_reply=False)
+    return client.call("POST", TOKEN_PATH, headers=headers, body=body, budget="token", keep_reply=False)
 
 
 def _is_good(reply: Reply) -> bool:

@@ -11,33 +11,35 @@ from urllib.parse import quote
 
 from integrations.destinations.base import Author, Credentials, Person
 from integrations.destinations.zendesk import answers
-from integrations.destinations.zendesk.client import signed
-from integrations.http import Failure, Line, NotItsTurn, Reply
+from integrations.destinations.zendesk.tickets import signed
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure, NoPermit
+from integrations.infra.http.reply import Reply
 
 LONGEST_NAME = 255
 # Wait so long where a limit on users is met that does not say how long.
 LIMIT_SECONDS = 15.0
 
 
-def find_person(line: Line, author: Author, credentials: Credentials) -> Person:
+def find_person(client: HttpClient, author: Author, credentials: Credentials) -> Person:
     """The author's user. A Person without an id says why there can be none. Raises Failure, NotItsTurn."""
     path = f"/api/v2/users/search.json?external_id={quote(author.external_id, safe='')}"
-    reply = line.call("GET", path, headers=signed(credentials), keep_reply=False)
+    reply = client.call("GET", path, headers=signed(credentials), keep_reply=False)
     if 200 <= reply.status < 300:
         found = _with_our_id(reply, author)
-        line.exchanges[-1]["reply"] = f"{len(found)} users with this external id"
+        client.exchanges[-1]["reply"] = f"{len(found)} users with this external id"
         if len(found) > 1:
             return Person("", problem=f"{len(found)} users in Zendesk bear the id {author.external_id}")
         if found:
             return _usable(found[0])
     elif reply.status not in (403, 404):
         raise answers.failure(reply)
-    return _make(line, author, credentials)
+    return _make(client, author, credentials)
 
 
-def user_name(line: Line, user_id: str, credentials: Credentials) -> str:
+def user_name(client: HttpClient, user_id: str, credentials: Credentials) -> str:
     """The user's name; "" where there is no such user, or one who is suspended. Raises Failure."""
-    reply = line.call("GET", f"/api/v2/users/{user_id}.json", headers=signed(credentials), keep_reply=False)
+    reply = client.call("GET", f"/api/v2/users/{user_id}.json", headers=signed(credentials), keep_reply=False)
     if reply.status == 404:
         return ""
     if not 200 <= reply.status < 300:
@@ -58,7 +60,7 @@ def _with_our_id(reply: Reply, author: Author) -> list[dict[str, Any]]:
     ]
 
 
-def _make(line: Line, author: Author, credentials: Credentials) -> Person:
+def _make(client: HttpClient, author: Author, credentials: Credentials) -> Person:
     user: dict[str, Any] = {
         "name": author.name[:LONGEST_NAME],
         "external_id": author.external_id,
@@ -69,15 +71,15 @@ def _make(line: Line, author: Author, credentials: Credentials) -> Person:
     headers = {**signed(credentials), "Content-Type": "application/json"}
     body = json.dumps({"user": user}, ensure_ascii=False).encode()
     path = "/api/v2/users/create_or_update.json"
-    reply = line.call("POST", path, headers=headers, body=body, budget="users", keep_reply=False)
-    exchange = line.exchanges[-1]
+    reply = client.call("POST", path, headers=headers, body=body, budget="users", keep_reply=False)
+    exchange = client.exchanges[-1]
     if reply.status == 429:
-        raise NotItsTurn(reply.retry_after() or LIMIT_SECONDS, "users")
+        raise NoPermit(reply.retry_after() or LIMIT_SECONDS, "users")
     if reply.status in (403, 422):
-        exchange["reply"] = line.without_secrets(reply.text[:2048])
+        exchange["reply"] = client.without_secrets(reply.text[:2048])
         return Person("", problem=_why_not(reply))
     if not 200 <= reply.status < 300:
-        exchange["reply"] = line.without_secrets(reply.text[:2048])
+        exchange["reply"] = client.without_secrets(reply.text[:2048])
         raise answers.failure(reply)
     made = reply.json_object().get("user")
     if not isinstance(made, dict) or answers.ticket_number(made) is None:
@@ -104,9 +106,9 @@ def _usable(user: dict[str, Any]) -> Person:
 
 
 def _why_not(reply: Reply) -> str:
-    words = answers.own_words(reply)
+    message = answers.own_text(reply)
     if reply.status == 403:
-        return f"the connection may not manage end users ({words})"
+        return f"the connection may not manage end users ({message})"
     if "DuplicateValue" in reply.text:
-        return f"the author's identity belongs to another user already ({words})"
-    return f"Zendesk refused the author as a user ({words})"
+        return f"the author's identity belongs to another user already ({message})"
+    return f"Zendesk refused the author as a user ({message})"

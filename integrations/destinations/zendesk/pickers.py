@@ -128,7 +128,7 @@ def _shown(field: forms.Field, value: Any) -> Any:
 def choice_field(name: str, lists: Mapping[str, Any], stored: str) -> forms.ChoiceField:
     label, nothing = LABELS[name]
     entries = lists.get(LIST_OF[name]) or []
-    words = {
+    message = {
         "custom_status_id": "Takes the place of the status above.",
         "assignee_id": "Zendesk takes only an agent of the group.",
     }
@@ -136,7 +136,7 @@ def choice_field(name: str, lists: Mapping[str, Any], stored: str) -> forms.Choi
         label=label,
         required=False,
         choices=[("", nothing), *_choices(entries, stored)],
-        help_text=words.get(name, ""),
+        help_text=message.get(name, ""),
         error_messages=REFUSED,
     )
 
@@ -148,7 +148,7 @@ def _choices(entries: list[dict[str, Any]], stored: str) -> list[tuple[str, str]
     offered = [entry for entry in entries if _is_usable(entry) or str(entry["id"]) == stored]
     names = [entry["name"].casefold() for entry in offered]
     found = [
-        (str(entry["id"]), _choice_words(entry, is_twice=names.count(entry["name"].casefold()) > 1))
+        (str(entry["id"]), _choice_text(entry, is_twice=names.count(entry["name"].casefold()) > 1))
         for entry in sorted(offered, key=lambda entry: entry["name"].casefold())
     ]
     is_there = not stored or any(number == stored for number, _ in found)
@@ -159,15 +159,15 @@ def _is_usable(entry: Mapping[str, Any]) -> bool:
     return entry.get("active") is not False and not entry.get("suspended")
 
 
-def _choice_words(entry: Mapping[str, Any], *, is_twice: bool) -> str:
+def _choice_text(entry: Mapping[str, Any], *, is_twice: bool) -> str:
     remarks = [
         f"number {entry['id']}" if is_twice else "",
         str(entry.get("category") or ""),
         "" if entry.get("active") is not False else "not active",
         "suspended" if entry.get("suspended") else "",
     ]
-    words = ", ".join(filter(None, remarks))
-    return f"{entry['name']} ({words})" if words else str(entry["name"])
+    message = ", ".join(filter(None, remarks))
+    return f"{entry['name']} ({message})" if message else str(entry["name"])
 
 
 # --- Custom fields ---------------------------------------------------------------------------------------------------

@@ -10,12 +10,14 @@ from typing import Any
 
 from integrations.destinations.base import Credentials
 from integrations.destinations.zendesk import answers
-from integrations.destinations.zendesk.client import signed
 from integrations.destinations.zendesk.custom_fields import is_literal, why_unfit
 from integrations.destinations.zendesk.names import LIST_OF, entry_of
 from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
-from integrations.http import Failure, Line, Reply
-from integrations.post import storable
+from integrations.destinations.zendesk.tickets import signed
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
+from integrations.infra.text import storable
 
 MOST_PAGES = 50
 PAGE_CAP_BYTES = 8 * 1024 * 1024
@@ -30,7 +32,7 @@ class Unreadable(Exception):
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_lists(line: Line, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
+def read_lists(client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
     """The lists by name, and for each one that could not be read a sentence. `cut` names those that are not whole.
 
     Raises Failure when the sign-in is refused or nothing can be read, NotItsTurn when the line's pace has no turn.
@@ -38,48 +40,49 @@ def read_lists(line: Line, credentials: Credentials) -> tuple[dict[str, Any], di
     lists: dict[str, Any] = {"cut": []}
     problems: dict[str, str] = {}
     last: Failure | None = None
-    for name, (path, key, words, short) in LISTS.items():
+    for name, (path, key, message, short) in LISTS.items():
         try:
-            entries, is_whole = _read_whole(line, credentials, path, key)
+            entries, is_whole = _read_whole(client, credentials, path, key)
         except (Unreadable, LeadsElsewhere) as unreadable:
-            problems[name] = f"The {words} could not be read: {unreadable}"
+            problems[name] = f"The {message} could not be read: {unreadable}"
             continue
         except Failure as failure:
             if failure.renew_token or failure.status is None or failure.limited:
                 # The account is not to be had at all just now: asking for the next list would end the same way.
                 last = failure
                 break
-            problems[name] = _why_unread(words, failure)
+            problems[name] = _why_unread(message, failure)
             continue
         lists[name] = [found for entry in entries if (found := short(entry))]
         if not is_whole:
             lists["cut"].append(name)
-            problems[name] = f"There are more {words} than could be read: only the first {len(lists[name]):,} are here."
+            first = f"only the first {len(lists[name]):,} are here"
+            problems[name] = f"There are more {message} than could be read: {first}."
     if last is not None:
         if len(lists) == 1:
             raise last
         problems |= {
-            name: f"The {words} could not be read: {last.words}"
-            for name, (_, _, words, _) in LISTS.items()
+            name: f"The {message} could not be read: {last.message}"
+            for name, (_, _, message, _) in LISTS.items()
             if name not in lists and name not in problems
         }
     return lists, problems
 
 
-def _why_unread(words: str, failure: Failure) -> str:
+def _why_unread(what: str, failure: Failure) -> str:
     if failure.status == 403 and "scope" in failure.detail.lower():
-        return f"The {words} could not be read: the sign-in lacks the scope for it (403). Give its OAuth client “read”."
+        return f"The {what} could not be read: the sign-in lacks the scope for it (403). Give its OAuth client “read”."
     if failure.status == 403:
         return (
-            f"The {words} could not be read (403): the account's plan does not offer them, or the user that Casebridge "
+            f"The {what} could not be read (403): the account's plan does not offer them, or the user that Casebridge "
             "signs in as may not see them."
         )
     if failure.status == 404:
-        return f"The account does not offer {words} (404)."
-    return f"The {words} could not be read: {failure.words}"
+        return f"The account does not offer {what} (404)."
+    return f"The {what} could not be read: {failure.message}"
 
 
-def _read_whole(line: Line, credentials: Credentials, path: str, key: str) -> tuple[list[Any], bool]:
+def _read_whole(client: HttpClient, credentials: Credentials, path: str, key: str) -> tuple[list[Any], bool]:
     """All entries of a list, page by page, and whether that is the whole list."""
     entries: list[Any] = []
     seen: set[str] = set()
@@ -88,9 +91,9 @@ def _read_whole(line: Line, credentials: Credentials, path: str, key: str) -> tu
         if len(seen) == MOST_PAGES:
             return entries, False
         seen.add(following)
-        reply = line.call("GET", following, headers=signed(credentials), keep_reply=False, cap_bytes=PAGE_CAP_BYTES)
+        reply = client.call("GET", following, headers=signed(credentials), keep_reply=False, cap_bytes=PAGE_CAP_BYTES)
         entries += _entries(reply, key)
-        following = next_page(line, reply.json_object())
+        following = next_page(client, reply.json_object())
     return entries, True
 
 
@@ -214,7 +217,7 @@ def misfits(settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[
     form = entry_of(lists, "forms", settings.get("ticket_form_id") or "")
     entries = settings.get("custom_fields") or []
     found += [(f"field_{entry['id']}", _misfit_of_field(entry, form, lists)) for entry in entries]
-    return [{"field": name, "words": words} for name, words in found if words]
+    return [{"field": name, "message": message} for name, message in found if message]
 
 
 def _is_whole(lists: Mapping[str, Any], name: str) -> bool:

@@ -15,8 +15,8 @@ from integrations.destinations.base import Context, placeholder_values
 from integrations.destinations.zendesk.custom_fields import fitting_custom_fields
 from integrations.destinations.zendesk.names import LIST_OF, named, named_field
 from integrations.destinations.zendesk.text import disarmed
-from integrations.post import Post
-from integrations.templating import Value, render
+from integrations.domain.post import Post
+from integrations.domain.templating import Value, render
 
 LONGEST_SUBJECT = 150
 LONGEST_COMMENT_BYTES = 60_000
@@ -122,7 +122,7 @@ def allowed_values(post: Post, context: Context, settings: Mapping[str, Any]) ->
     return values if settings.get("forward_notes") else values | {"notes": ""}
 
 
-def build_incident(settings: Mapping[str, Any], title: str, text: str, reference: str) -> str:
+def build_flood_ticket(settings: Mapping[str, Any], title: str, text: str, reference: str) -> str:
     """One internal ticket of type problem for a flood, in the group, brand and form of the mapping's tickets."""
     ticket: dict[str, Any] = {
         "subject": shortened(disarmed(" ".join(title.split())), LONGEST_SUBJECT),

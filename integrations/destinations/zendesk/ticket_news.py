@@ -17,7 +17,8 @@ from typing import Any
 
 from integrations.destinations.base import TicketNews
 from integrations.destinations.zendesk import answers
-from integrations.http import Failure, Reply
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
 
 __all__ = ["TicketNews", "gone", "read_event", "read_tickets", "signature_of", "unreadable", "verify"]
 
@@ -26,6 +27,7 @@ TIMESTAMP = "X-Zendesk-Webhook-Signature-Timestamp"
 INVOCATION = "X-Zendesk-Webhook-Invocation-Id"
 # Zendesk publishes this one and signs test calls with it: whoever reads the documentation could sign.
 PUBLIC_TEST_SECRET = "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ=="  # noqa: S105
+SHORTEST_SECRET = 16
 FRESH = timedelta(minutes=5)
 
 EVENT_PREFIX = "zen:event-type:"
@@ -69,6 +71,15 @@ def verify(secret: str, timestamp: str, body: bytes, signature: str, now: dateti
     if signed_at is None:
         return "the timestamp cannot be read"
     return "" if abs(now - signed_at) <= FRESH else "the timestamp is more than 5 minutes off"
+
+
+def why_unfit_secret(secret: str) -> str:
+    """Why this cannot be a webhook's own signing secret; empty when it may be."""
+    if secret == PUBLIC_TEST_SECRET:
+        return "This is the secret that Zendesk publishes for tests; enter the webhook's own."
+    if len(secret) < SHORTEST_SECRET or not secret.isascii() or " " in secret:
+        return "This is no signing secret: copy the whole of it from the webhook's page."
+    return ""
 
 
 # --- Events ----------------------------------------------------------------------------------------------------------
@@ -165,8 +176,8 @@ def gone(number: str, reply: Reply) -> TicketNews:
 
 
 def unreadable(reply: Reply) -> Failure:
-    words = "Zendesk's answer about tickets could not be read. Check the connection's address if this goes on."
-    return Failure(words, answers.excerpt(reply), status=reply.status)
+    message = "Zendesk's answer about tickets could not be read. Check the connection's address if this goes on."
+    return Failure(message, answers.excerpt(reply), status=reply.status)
 
 
 # --- Values ----------------------------------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from integrations.destinations.base import Credentials, Webhook
-from integrations.destinations.zendesk import answers, client, oauth
+from integrations.destinations.zendesk import answers, oauth, tickets
 from integrations.destinations.zendesk.paging import next_page
 from integrations.destinations.zendesk.ticket_news import PUBLIC_TEST_SECRET
-from integrations.http import Failure, Line, Reply
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
 
 PATH = "/api/v2/webhooks"
 BUDGET = "webhooks"
@@ -31,46 +33,46 @@ SUBSCRIPTIONS = [
 OF_TRIGGERS = "conditional_ticket_events"
 
 
-def set_up(line: Line, name: str, endpoint: str, credentials: Credentials) -> Webhook:
+def set_up(client: HttpClient, name: str, endpoint: str, credentials: Credentials) -> Webhook:
     """The webhook that calls `endpoint`: the one that is there, put right where needed, or a new one. Raises Failure.
 
     Safe to repeat: what an interrupted run made is found by its endpoint.
     """
-    credentials = _for_webhooks(line, credentials)
-    there = next((row for row in _listed(line, credentials) if _calls(row, endpoint)), None)
+    credentials = _for_webhooks(client, credentials)
+    there = next((row for row in _listed(client, credentials) if _calls(row, endpoint)), None)
     if there is None:
-        webhook_id = _create(line, name, endpoint, credentials)
+        webhook_id = _create(client, name, endpoint, credentials)
     else:
         webhook_id = _id_of(there)
-        _put_right(line, there, credentials)
-    return Webhook(webhook_id, _signing_secret(line, webhook_id, credentials))
+        _put_right(client, there, credentials)
+    return Webhook(webhook_id, _signing_secret(client, webhook_id, credentials))
 
 
-def remove(line: Line, webhook_id: str, credentials: Credentials) -> None:
+def remove(client: HttpClient, webhook_id: str, credentials: Credentials) -> None:
     """Removes the webhook; one that is gone already counts as removed. Raises Failure."""
-    reply = _call(line, "DELETE", _path_of(webhook_id), _for_webhooks(line, credentials))
+    reply = _call(client, "DELETE", _path_of(webhook_id), _for_webhooks(client, credentials))
     if reply.status != 404 or answers.error_code(reply) == "InvalidEndpoint":
         _accepted(reply)
 
 
-def _for_webhooks(line: Line, credentials: Credentials) -> Credentials:
+def _for_webhooks(client: HttpClient, credentials: Credentials) -> Credentials:
     """Where the connection's scopes do not reach webhooks, another token of its client serves and is not kept."""
     scopes = oauth.scopes_of(credentials.settings).split()
     if credentials.settings.get("sign_in") != "oauth_client" or "write" in scopes:
         return credentials
     wider = Credentials({**credentials.settings, "scopes": SCOPE}, credentials.secrets)
-    token = oauth.fetch_token(line, wider).value
-    line.secrets = (*line.secrets, token)
+    token = oauth.fetch_token(client, wider).value
+    client.secrets = (*client.secrets, token)
     return Credentials(credentials.settings, credentials.secrets, token)
 
 
-def _listed(line: Line, credentials: Credentials) -> Iterator[dict[str, Any]]:
+def _listed(client: HttpClient, credentials: Credentials) -> Iterator[dict[str, Any]]:
     path = f"{PATH}?page%5Bsize%5D=100"
     for _ in range(MOST_PAGES):
-        content = _accepted(_call(line, "GET", path, credentials))
+        content = _accepted(_call(client, "GET", path, credentials))
         rows = content.get("webhooks")
         yield from (row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
-        following = next_page(line, content)
+        following = next_page(client, content)
         if not following or following == path:
             return
         path = following
@@ -80,7 +82,7 @@ def _calls(row: dict[str, Any], endpoint: str) -> bool:
     return str(row.get("endpoint") or "").rstrip("/") == endpoint.rstrip("/") and bool(_id_of(row))
 
 
-def _create(line: Line, name: str, endpoint: str, credentials: Credentials) -> str:
+def _create(client: HttpClient, name: str, endpoint: str, credentials: Credentials) -> str:
     webhook = {
         "name": name,
         "endpoint": endpoint,
@@ -89,7 +91,7 @@ def _create(line: Line, name: str, endpoint: str, credentials: Credentials) -> s
         "status": "active",
         "subscriptions": SUBSCRIPTIONS,
     }
-    content = _accepted(_call(line, "POST", PATH, credentials, {"webhook": webhook}))
+    content = _accepted(_call(client, "POST", PATH, credentials, {"webhook": webhook}))
     made = content.get("webhook")
     webhook_id = _id_of(made) if isinstance(made, dict) else ""
     if not webhook_id:
@@ -97,7 +99,7 @@ def _create(line: Line, name: str, endpoint: str, credentials: Credentials) -> s
     return webhook_id
 
 
-def _put_right(line: Line, row: dict[str, Any], credentials: Credentials) -> None:
+def _put_right(client: HttpClient, row: dict[str, Any], credentials: Credentials) -> None:
     """Switches it on and subscribes it to what we need, and to whatever else it had."""
     has = [str(name) for name in row.get("subscriptions") or []]
     changes: dict[str, Any] = {}
@@ -106,11 +108,11 @@ def _put_right(line: Line, row: dict[str, Any], credentials: Credentials) -> Non
     if OF_TRIGGERS not in has and not set(SUBSCRIPTIONS) <= set(has):
         changes["subscriptions"] = list(dict.fromkeys([*has, *SUBSCRIPTIONS]))
     if changes:
-        _accepted(_call(line, "PATCH", _path_of(_id_of(row)), credentials, {"webhook": changes}))
+        _accepted(_call(client, "PATCH", _path_of(_id_of(row)), credentials, {"webhook": changes}))
 
 
-def _signing_secret(line: Line, webhook_id: str, credentials: Credentials) -> str:
-    content = _accepted(_call(line, "GET", f"{_path_of(webhook_id)}/signing_secret", credentials))
+def _signing_secret(client: HttpClient, webhook_id: str, credentials: Credentials) -> str:
+    content = _accepted(_call(client, "GET", f"{_path_of(webhook_id)}/signing_secret", credentials))
     holder = content.get("signing_secret")
     secret = holder.get("secret") if isinstance(holder, dict) else None
     if not isinstance(secret, str) or not secret or secret == PUBLIC_TEST_SECRET:
@@ -119,10 +121,10 @@ def _signing_secret(line: Line, webhook_id: str, credentials: Credentials) -> st
     return secret
 
 
-def _call(line: Line, method: str, path: str, credentials: Credentials, content: Any = None) -> Reply:
-    headers = client.signed(credentials) | ({"Content-Type": "application/json"} if content is not None else {})
+def _call(client: HttpClient, method: str, path: str, credentials: Credentials, content: Any = None) -> Reply:
+    headers = tickets.signed(credentials) | ({"Content-Type": "application/json"} if content is not None else {})
     body = None if content is None else json.dumps(content).encode()
-    return line.call(method, path, headers=headers, body=body, budget=BUDGET, keep_reply=False)
+    return client.call(method, path, headers=headers, body=body, budget=BUDGET, keep_reply=False)
 
 
 def _accepted(reply: Reply) -> dict[str, Any]:
@@ -130,11 +132,11 @@ def _accepted(reply: Reply) -> dict[str, Any]:
     if 200 <= reply.status < 300:
         return reply.json_object()
     refused = answers.failure(reply)
-    refused.words = _words(reply.status) or refused.words
+    refused.message = _text(reply.status) or refused.message
     raise refused
 
 
-def _words(status: int) -> str:
+def _text(status: int) -> str:
     if status == 403:
         return (
             "Zendesk does not let this sign-in manage webhooks (403): that takes an administrator, and for an OAuth "

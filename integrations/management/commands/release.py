@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
-from integrations.bootstrap import bootstrap
+from integrations.operations import make_first_setup
 
 LOCK = 7_203_015_001  # any number that nothing else in the database locks
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         with one_at_a_time():
             call_command("migrate", interactive=False, verbosity=options["verbosity"])
             self.stdout.write(make_administrator())
-            self.stdout.write(bootstrap())
+            self.stdout.write(make_first_setup())
 
 
 @contextmanager

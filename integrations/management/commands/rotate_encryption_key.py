@@ -5,7 +5,7 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 
-from integrations.encryption import UnreadableSecret
+from integrations.infra.encryption import UnreadableSecret
 from integrations.models.fields import SecretField
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from integrations.post import Post, storable
+from integrations.domain.post import Post
+from integrations.infra.text import storable
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.values import as_list, as_object, as_text, digest
 
@@ -20,7 +21,7 @@ LONGEST_VALUE = 1000
 
 # What Khoros says of a credential, by the end of the event's name. Its own "success" means only that the event was
 # registered.
-CREDENTIAL_WORDS = {
+CREDENTIAL_TEXT = {
     "auth": "The account {name} was connected in Khoros.",
     "reauth": "The account {name} was connected again in Khoros.",
     "deauth": "The account {name} has lost its connection: Khoros found it expired and could not refresh it. "
@@ -78,7 +79,7 @@ def _credential(data: dict[str, Any], event_name: str, happened_at: datetime | N
     service, name = as_text(data.get("service")), as_text(data.get("name"))
     when = read_time(data.get("when"))
     known = f"“{name or as_text(data.get('serviceId')) or 'without a name'}”" + (f" ({service})" if service else "")
-    words = CREDENTIAL_WORDS.get(event_name.removeprefix("credential-"), "Something happened to the account {name}.")
+    words = CREDENTIAL_TEXT.get(event_name.removeprefix("credential-"), "Something happened to the account {name}.")
     message = as_text(data.get("message"))
     facts = (
         ("credential_name", name),

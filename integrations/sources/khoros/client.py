@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from integrations.http import ANSWER_CAP_BYTES, Failure, Line, Reply
+from integrations.infra.http.client import ANSWER_CAP_BYTES, HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
 from integrations.sources.khoros.plan import uuid_of
 
 PAGE_SIZE = 100
@@ -30,7 +32,7 @@ class TooMuchAtOnce(Failure):
 class KhorosClient:
     """Speaks for the owner of one API token over one line."""
 
-    line: Line
+    http: HttpClient
     api_token: str
 
     def whoami(self) -> dict[str, Any]:
@@ -99,12 +101,12 @@ class KhorosClient:
         """
         path = f"/v2/events/data/{quote(uuid, safe='')}?offset={offset}&limit={limit}"
         headers = {"Authorization": f"Bearer {self.api_token}"}
-        reply = self.line.call("GET", path, headers=headers, cap_bytes=EVENTS_CAP_BYTES, keep_reply=False)
+        reply = self.http.call("GET", path, headers=headers, cap_bytes=EVENTS_CAP_BYTES, keep_reply=False)
         if reply.is_cut and 200 <= reply.status < 300:
             raise TooMuchAtOnce("Khoros' answer is longer than Casebridge reads at once.", status=reply.status)
         if 200 <= reply.status < 300 and (rows := _json_lines(reply.body)) is not None:
             return rows
-        return _list_in(read_answer(reply, without_secrets=self.line.without_secrets), is_open=True)
+        return _list_in(read_answer(reply, without_secrets=self.http.without_secrets), is_open=True)
 
     def labels(self) -> list[dict[str, str]]:
         """GET /v2/labelsets, all pages: [{"name", "set"}], without those that are not ACTIVE."""
@@ -170,10 +172,10 @@ class KhorosClient:
         if content is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(content).encode()
-        reply = self.line.call(method, path, headers=headers, body=body, cap_bytes=cap_bytes)
+        reply = self.http.call(method, path, headers=headers, body=body, cap_bytes=cap_bytes)
         if reply.is_cut and 200 <= reply.status < 300:
             raise TooMuchAtOnce("Khoros' answer is longer than Casebridge reads at once.", status=reply.status)
-        return read_answer(reply, without_secrets=self.line.without_secrets, may_be_empty=may_be_empty)
+        return read_answer(reply, without_secrets=self.http.without_secrets, may_be_empty=may_be_empty)
 
 
 def read_answer(reply: Reply, *, without_secrets: Any = str, may_be_empty: bool = False) -> Any:
@@ -187,17 +189,22 @@ def read_answer(reply: Reply, *, without_secrets: Any = str, may_be_empty: bool 
             raise _failure(reply, "", without_secrets) from None
         if not _says_failed(content):
             return content
-        raise _failure(reply, _own_words(content), without_secrets)
+        raise _failure(reply, _own_text(content), without_secrets)
     if 200 <= reply.status < 300:
         return None
-    raise _failure(reply, _own_words(reply.json_object()), without_secrets)
+    raise _failure(reply, _own_text(reply.json_object()), without_secrets)
 
 
-def _failure(reply: Reply, own_words: str, without_secrets: Any) -> Failure:
-    detail = without_secrets(own_words or _beginning(reply))
-    words, needs_person = _meaning(reply)
+def _failure(reply: Reply, own_text: str, without_secrets: Any) -> Failure:
+    detail = without_secrets(own_text or _beginning(reply))
+    message, needs_person = _meaning(reply)
     return Failure(
-        words, detail, permanent=needs_person, retry_after=reply.retry_after(), pauses=needs_person, status=reply.status
+        message,
+        detail,
+        permanent=needs_person,
+        retry_after=reply.retry_after(),
+        pauses=needs_person,
+        status=reply.status,
     )
 
 
@@ -238,8 +245,8 @@ def _meaning_of_status(reply: Reply) -> tuple[str, bool]:
     if reply.status in (401, 403):
         return f"Khoros did not accept the API token (answer {reply.status}). Enter a new one on the company.", True
     if 300 <= reply.status < 400:
-        words = f"Khoros answered with another address ({reply.status}), which is not followed. Check KHOROS_API_URL."
-        return words, True
+        message = f"Khoros answered with another address ({reply.status}), which is not followed. Check KHOROS_API_URL."
+        return message, True
     if reply.status == 429 or reply.status >= 500:
         return f"Trouble at Khoros (answer {reply.status}).", False
     if reply.looks_like_html:
@@ -270,7 +277,7 @@ def _says_failed(content: Any) -> bool:
     return isinstance(status, dict) and status.get("succeeded") is False
 
 
-def _own_words(content: Any) -> str:
+def _own_text(content: Any) -> str:
     """`{"status": {"succeeded": false, "error": {"code", "message"}}}`, or whatever message stands there."""
     if not isinstance(content, dict):
         return ""

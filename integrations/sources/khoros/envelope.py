@@ -15,7 +15,8 @@ from datetime import datetime
 from encodings import normalize_encoding
 from typing import Any
 
-from integrations.post import Unreadable, storable
+from integrations.domain.post import Unreadable
+from integrations.infra.text import storable
 from integrations.sources.khoros.dates import read_time
 
 LONGEST_EVENT_UUID = 100
@@ -47,7 +48,7 @@ CODECS = {name: name for name in CHARSETS} | {
 }
 
 # Our own test notifications bear such an eventUuid; only who knows the bearer token can send one.
-SELF_TEST_MARK = "casebridge-self-test-"
+PROBE_MARK = "casebridge-self-test-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +166,8 @@ def _kind(value: Any) -> str:
     return {list: "a list", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
 
 
-def is_self_test(key: str) -> bool:
-    return key.startswith(f"uuid:{SELF_TEST_MARK}")
+def is_probe(key: str) -> bool:
+    return key.startswith(f"uuid:{PROBE_MARK}")
 
 
 def event_key(envelope: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from integrations.post import Post
+from integrations.domain.post import Post
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.values import as_list, as_object, as_text, read_labels, web_address
 

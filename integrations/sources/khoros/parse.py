@@ -10,7 +10,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from integrations.post import Event, Post, Unreadable
+from integrations.domain.post import Event, Post, Unreadable
 from integrations.sources.khoros.alerts import alert
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.envelope import read_json_object, too_deep_is_unreadable

@@ -19,7 +19,7 @@ PREFIX = "casebridge-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class DesiredState:
     """One feed as it should stand at Khoros. Without an address its events are only fetched, never pushed."""
 
     external_id: str
@@ -76,7 +76,7 @@ class Drift:
     """One difference between what is wanted and what stands at Khoros, and what mends it."""
 
     kind: Literal["gone", "status", "address", "query", "token", "event", "duplicate", "changed_here"]
-    words: str
+    message: str
     remedy: str
 
 
@@ -94,7 +94,9 @@ class Comparison:
         return dict(self.standing)
 
 
-def compare(wanted: Wanted, listed: list[dict[str, Any]], memory: Memory, *, just_posted: bool = False) -> Comparison:
+def compare(
+    wanted: DesiredState, listed: list[dict[str, Any]], memory: Memory, *, just_posted: bool = False
+) -> Comparison:
     """The next steps. After any of them the list has to be read again and asked anew.
 
     `just_posted`: a list that still shows no equal one is believed to be late, so nothing is posted a second time.
@@ -112,7 +114,7 @@ def compare(wanted: Wanted, listed: list[dict[str, Any]], memory: Memory, *, jus
             return Comparison()
         if just_posted or (own and memory.not_shown == wanted.fingerprint):
             return Comparison(drift=drift)
-        because = drift[0].words if drift else "it was not registered yet"
+        because = drift[0].message if drift else "it was not registered yet"
         return Comparison((Step("post", because=because),), drift)
     live = _keeper(equal, memory)
     return _with_one_live(live, own, memory)
@@ -125,7 +127,7 @@ def _paused(own: list[dict[str, Any]], standing: dict[str, Any]) -> Comparison:
     return Comparison(steps, drift, tuple(standing.items()))
 
 
-def _is_posted(wanted: Wanted, equal: list[dict[str, Any]], memory: Memory) -> bool:
+def _is_posted(wanted: DesiredState, equal: list[dict[str, Any]], memory: Memory) -> bool:
     """Whether one of these rows holds all that is wanted, the token included where Khoros does not show it."""
     if not equal or _only_replaced_ones_are_left(equal, memory):
         return False
@@ -156,23 +158,23 @@ def _with_one_live(live: dict[str, Any], own: list[dict[str, Any]], memory: Memo
     standing = tuple(live.items())
     if status_of(live) not in ("ACTIVE", ""):
         drift.insert(0, _not_active(live))
-        step = Step("activate", uuid_of(live), drift[0].words)
+        step = Step("activate", uuid_of(live), drift[0].message)
         return Comparison((step,), tuple(drift), standing, tuple(uuid_of(row) for row in replaced))
     if status_of(live) != "ACTIVE":
         return Comparison((), tuple(drift), standing, tuple(uuid_of(row) for row in replaced))
-    steps = [Step("retire", uuid_of(row), _duplicate(row).words) for row in duplicates]
+    steps = [Step("retire", uuid_of(row), _duplicate(row).message) for row in duplicates]
     if memory.overlap_is_over:
         steps += [Step("retire", uuid_of(row), "another one has taken its place") for row in replaced]
         replaced = []
     return Comparison(tuple(steps), tuple(drift), standing, tuple(uuid_of(row) for row in replaced))
 
 
-def _differences(wanted: Wanted, own: list[dict[str, Any]], memory: Memory) -> list[Drift]:
+def _differences(wanted: DesiredState, own: list[dict[str, Any]], memory: Memory) -> list[Drift]:
     """Why the wanted state has to be posted, seen against the newest row of ours."""
     again = "It is registered again with what is set here"
     if memory.posted_as not in ("", wanted.fingerprint):
-        words = "The label, the event, the public address or the token was changed here since it was registered."
-        return [Drift("changed_here", words, f"{again}; the older one is retired once the new one stands.")]
+        message = "The label, the event, the public address or the token was changed here since it was registered."
+        return [Drift("changed_here", message, f"{again}; the older one is retired once the new one stands.")]
     if not own:
         return [Drift("gone", "Khoros has it no more.", f"{again}.")] if memory.posted_as else []
     if memory.standing and memory.standing not in {uuid_of(row) for row in own}:
@@ -202,7 +204,7 @@ def _duplicate(row: dict[str, Any]) -> Drift:
     )  # fmt: skip
 
 
-def is_equal(wanted: Wanted, row: dict[str, Any]) -> bool:
+def is_equal(wanted: DesiredState, row: dict[str, Any]) -> bool:
     """Address and query as wanted, and the token too where Khoros shows it. Its way of writing does not count."""
     token = row.get("bearerToken")
     shows_another_token = (
@@ -222,7 +224,7 @@ def _as_written(address: str) -> str:
     return f"{scheme.lower()}{slashes}{host.lower()}{slash}{path}".rstrip("/")
 
 
-def _shows_our_token(wanted: Wanted, row: dict[str, Any]) -> bool:
+def _shows_our_token(wanted: DesiredState, row: dict[str, Any]) -> bool:
     token = row.get("bearerToken")
     return isinstance(token, str) and token in (wanted.bearer_token, SHOWN_INSTEAD_OF_OURS) and bool(token)
 
@@ -247,7 +249,7 @@ def summary(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def others_for_the_same(wanted: Wanted, listed: list[dict[str, Any]]) -> list[dict[str, str]]:
+def others_for_the_same(wanted: DesiredState, listed: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Subscriptions that are not this one but fire for the same label: each makes a ticket of its own somewhere."""
     return [
         summary(row)
@@ -258,7 +260,7 @@ def others_for_the_same(wanted: Wanted, listed: list[dict[str, Any]]) -> list[di
     ]
 
 
-def _fires_for_the_same(wanted: Wanted, query: str) -> bool:
+def _fires_for_the_same(wanted: DesiredState, query: str) -> bool:
     if query in ("", wanted.query, wanted.label) or not wanted.query:
         return True
     return bool(wanted.label) and bool(searches(query, wanted.label))

@@ -21,7 +21,7 @@ LIFETIME = timedelta(days=730)
 class Owner:
     """Whom the token speaks for: name and address, and the companies with every id that Khoros has for each."""
 
-    words: str
+    message: str
     companies: tuple[dict[str, str], ...]
 
     @property
@@ -53,10 +53,10 @@ def owner(whoami: dict[str, Any]) -> Owner:
     """From GET /v2/whoami, or the older /v2/me: both shapes of companies are read."""
     name = " ".join(str(whoami[key]) for key in ("firstName", "lastName") if whoami.get(key))
     email = str(whoami.get("email") or "")
-    words = f"{name} ({email})" if name and email else name or email or "somebody without a name"
+    message = f"{name} ({email})" if name and email else name or email or "somebody without a name"
     companies = whoami.get("companies")
     rows = [row for row in companies if isinstance(row, dict)] if isinstance(companies, list) else []
-    return Owner(words[:250], tuple(_company(row) for row in rows[:200]))
+    return Owner(message[:250], tuple(_company(row) for row in rows[:200]))
 
 
 def _company(row: dict[str, Any]) -> dict[str, str]:

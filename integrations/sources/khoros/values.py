@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from integrations.post import storable
+from integrations.infra.text import storable
 
 LARGEST_COUNT = 2**63 - 1
 # All posts of a notification share its labels: without a bound, thousands of each would multiply.

@@ -1,0 +1,41 @@
+"""Batches: calls that make many tickets at once."""
+
+from django.contrib import admin
+from unfold.decorators import display
+
+from integrations.admin.base import ReadOnlyAdmin
+from integrations.models import Batch
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "connection", "state_label", "size", "made", "failed", "number")
+    list_filter = ("state", "connection")
+    list_select_related = ("connection",)
+    ordering = ("-started_at", "-id")
+    sortable_by = ()
+    list_after_template = None
+    fields = (
+        "started_at",
+        "finished_at",
+        "connection",
+        "state",
+        "number",
+        "size",
+        "made",
+        "failed",
+        "polls",
+        "message",
+    )
+    readonly_fields = ("size",)
+
+    @display(
+        description="State",
+        label={"done": "success", "unknown": "warning", "refused": "danger", "running": "info", "sending": "info"},
+    )
+    def state_label(self, job: Batch) -> tuple[str, str]:
+        return job.state, job.get_state_display()
+
+    @admin.display(description="Tickets asked for")
+    def size(self, job: Batch) -> int:
+        return len(job.delivery_ids)

@@ -1,0 +1,405 @@
+"""What staff fill in for each kind of configuration. Wrong input is refused here, beside its field.
+
+A form for a connection or a mapping is put together from the part that every kind shares and the destination's own.
+Nothing here calls outside or queues: the admin does that after the transaction.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Mapping as Mapping_
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from integrations.destinations import DESTINATIONS, Destination
+from integrations.destinations.base import MappingFields
+from integrations.domain.expressions import BadExpression, compile_expression
+from integrations.infra import database_clock
+from integrations.infra.encryption import Secret, UnreadableSecret
+from integrations.infra.http.addresses import origin_of
+from integrations.intake import replace_bearer_token
+from integrations.models import Company, Connection, Mapping, Subscription
+from integrations.models.configuration import LABEL_APPLIED, new_bearer_token
+from integrations.sign_in import change_secrets, forget_secrets, forget_tokens, read_secrets
+from integrations.sources.khoros.events import OF_ALL, kind_of
+from integrations.sources.khoros.token import expiry
+
+SHORTEST_BEARER_TOKEN = 16
+# Further back than a few thousand years there is no date to compare with.
+LONGEST_TIMES = {"silence_hours": 8784, "ticket_target_minutes": 527_040, "solve_target_minutes": 527_040}
+KEEP = "Leave empty to keep what is stored."
+ADDRESS_CHANGED = (
+    "The address changed: enter it again, stored secrets are only sent to the address they were entered for."
+)
+
+
+class CompanyForm(forms.ModelForm):
+    new_api_token = forms.CharField(
+        label="API token",
+        required=False,
+        max_length=10_000,
+        widget=forms.PasswordInput,
+        help_text=f"In Khoros Marketing: Profile Settings, API Access Token. It lives for two years. {KEEP}",
+    )
+
+    class Meta:
+        model = Company
+        fields = ("name", "company_id", "api_version", "initiatives")
+
+    def clean_initiatives(self) -> str:
+        numbers = [part.strip() for part in self.cleaned_data["initiatives"].split(",") if part.strip()]
+        if not all(number.isascii() and number.isdigit() for number in numbers):
+            raise ValidationError("Enter numbers separated by commas, for example 5, 17.")
+        return ", ".join(numbers)
+
+    def clean_company_id(self) -> str:
+        company_id: str = self.cleaned_data["company_id"].strip()
+        if not (company_id.isascii() and company_id.isdigit()):
+            raise ValidationError("A company id has digits only, for example 24606.")
+        return company_id
+
+    def clean_new_api_token(self) -> str:
+        token: str = self.cleaned_data["new_api_token"].strip()
+        if not token and not self.instance.api_token:
+            raise ValidationError("Enter the API token: without it no feed can be registered.")
+        return token
+
+    def save(self, commit: bool = True) -> Company:
+        if self.cleaned_data["new_api_token"]:
+            self.instance.api_token = Secret.of(self.cleaned_data["new_api_token"])
+            self.instance.token_entered_at = database_clock.now()
+            self.instance.token_expires_at = expiry(self.cleaned_data["new_api_token"])
+        return super().save(commit)
+
+
+class SubscriptionForm(forms.ModelForm):
+    new_bearer_token = forms.CharField(
+        label="Bearer token",
+        required=False,
+        max_length=200,
+        widget=forms.PasswordInput,
+        help_text="The secret that Khoros sends with each call. Leave empty to have one made, or to keep it.",
+    )
+
+    class Meta:
+        model = Subscription
+        fields = (
+            "company",
+            "event_name",
+            "match",
+            "label",
+            "is_active",
+            "receives_by",
+            "auto_repair",
+            "silence_alarm",
+            "silence_hours",
+            "ticket_target_minutes",
+            "solve_target_minutes",
+        )
+
+    def clean_event_name(self) -> str:
+        name: str = self.cleaned_data["event_name"].strip()
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            raise ValidationError("An event's name has letters, digits and - only, like stream-item-label-applied.")
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        match, label = cleaned.get("match"), (cleaned.get("label") or "").strip()
+        if match == Subscription.Match.EVERYTHING:
+            cleaned["label"] = ""
+        elif not label:
+            self.add_error("label", "Enter the label or expression, or choose “Everything of this event” above.")
+        elif match == Subscription.Match.EXPRESSION:
+            self._check_expression(label)
+        self._check_version(cleaned)
+        for name, most in LONGEST_TIMES.items():
+            if (cleaned.get(name) or 0) > most:
+                self.add_error(name, f"Enter {most:,} or less: a year at most.")
+        if cleaned.get("silence_alarm") == Subscription.Silence.HOURS and not cleaned.get("silence_hours"):
+            self.add_error("silence_hours", "Enter the number of hours, at least 1.")
+        return cleaned
+
+    def _check_version(self, cleaned: dict[str, Any]) -> None:
+        company = cleaned.get("company") or (self.instance.company if self.instance.company_id else None)
+        only_pushed = cleaned.get("receives_by") == Subscription.Receives.PUSH
+        if company is not None and company.api_version == Company.ApiVersion.V1 and not only_pushed:
+            self.add_error("receives_by", "The company uses version 1 of Khoros' API: choose “Pushed only”.")
+
+    def _check_expression(self, expression: str) -> None:
+        """Khoros runs the expression (probably with Java's engine), so it is checked with Python's, which is close."""
+        try:
+            re.compile(expression)
+        except (re.error, OverflowError, RecursionError) as error:
+            self.add_error("label", f"This is not a regular expression: {error}.")
+
+    @property
+    def remark(self) -> str:
+        """What to say of what was accepted, but may not be what was meant."""
+        if self.cleaned_data.get("match") == Subscription.Match.LABEL:
+            return self._unknown_label()
+        if self.cleaned_data.get("match") != Subscription.Match.EXPRESSION:
+            return ""
+        try:
+            compile_expression(self.cleaned_data["label"])
+        except BadExpression:
+            return (
+                "The expression uses look-around or back-references: Khoros may know them, Casebridge cannot test them."
+            )
+        return ""
+
+    def _unknown_label(self) -> str:
+        label, company = self.cleaned_data["label"].strip(), self.instance.company
+        known = {entry["name"] for entry in company.labels}
+        names = known | {f"{entry['set']} - {entry['name']}" for entry in company.labels}
+        if self.instance.event_name != LABEL_APPLIED or not known or label in names:
+            return ""
+        return (
+            f"Khoros' label sets, as last read, have no label “{label}”. If it is new, that is fine; if not, check its "
+            "spelling: a feed for a label that does not exist stays silent."
+        )
+
+    def clean_new_bearer_token(self) -> str:
+        token: str = self.cleaned_data["new_bearer_token"].strip()
+        if not token.isascii() or " " in token:
+            raise ValidationError("Use letters, digits and punctuation only, without spaces.")
+        if token and len(token) < SHORTEST_BEARER_TOKEN:
+            raise ValidationError(f"Too short to be safe: use at least {SHORTEST_BEARER_TOKEN} characters.")
+        return token
+
+    def save(self, commit: bool = True) -> Subscription:
+        stored = self.instance.bearer_token
+        self.token_changed = bool(self.cleaned_data["new_bearer_token"]) or not stored or not stored.is_readable
+        if self.cleaned_data["new_bearer_token"]:
+            replace_bearer_token(self.instance, self.cleaned_data["new_bearer_token"])
+        elif self.token_changed:
+            replace_bearer_token(self.instance, new_bearer_token())
+        return super().save(commit)
+
+
+class ConnectionForm(forms.ModelForm):
+    """The part of a connection that every kind shares. `destination` is set on the class made for a kind."""
+
+    destination: Destination
+    # Whether what was entered leads to another origin than the one that the stored secrets were entered for.
+    goes_elsewhere = False
+
+    class Meta:
+        model = Connection
+        fields = ("name", "is_active", "limit_share", "backlog_minutes", "look_up_before_create")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, value in self.instance.settings.items():
+            self.initial.setdefault(name, value)
+        for name in ("limit_share", "backlog_minutes"):
+            self.fields[name].required = False
+
+    def clean_limit_share(self) -> int:
+        share: int | None = self.cleaned_data["limit_share"]
+        if share is not None and not 1 <= share <= 100:
+            raise ValidationError("Enter a percentage from 1 to 100.")
+        return self.instance.limit_share if share is None else share
+
+    def clean_backlog_minutes(self) -> int:
+        minutes: int | None = self.cleaned_data["backlog_minutes"]
+        return self.instance.backlog_minutes if minutes is None else minutes
+
+    @property
+    def stored_secrets(self) -> set[str]:
+        """Names of the secrets that an empty field may keep: stored, readable, and entered for this address."""
+        return set() if self.goes_elsewhere else self._readable_secrets()
+
+    def _readable_secrets(self) -> set[str]:
+        try:
+            return {name for name, value in read_secrets(self.instance).items() if value}
+        except UnreadableSecret:
+            return set()
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        self.goes_elsewhere = self._leaves_its_origin()
+        not_entered = {name for name in self.destination.connection_form.SECRETS if not self.cleaned_data.get(name)}
+        cleaned = self.destination.connection_form.clean(self) or {}
+        if self.goes_elsewhere:
+            self._ask_anew(not_entered & self._readable_secrets())
+        return cleaned
+
+    def _leaves_its_origin(self) -> bool:
+        if self.instance.pk is None or self.errors.keys() & self.destination.connection_form.base_fields.keys():
+            return False
+        stored, entered = (self.destination.origin(found) for found in (self.instance.settings, self._entered()))
+        return origin_of(stored) != origin_of(entered)
+
+    def _entered(self) -> dict[str, Any]:
+        """The settings, without the secrets."""
+        own = self.destination.connection_form
+        return {name: self.cleaned_data[name] for name in own.base_fields if name not in own.SECRETS}
+
+    def _ask_anew(self, names: set[str]) -> None:
+        """The destination found out what is missing; that it is stored, but not for this address, is said here."""
+        for name in names & self.errors.keys():
+            del self.errors[name]
+            self.add_error(name, ADDRESS_CHANGED)
+
+    def save(self, commit: bool = True) -> Connection:
+        self.instance.kind = self.destination.kind
+        before = self.instance.settings
+        self.instance.settings = self._entered()
+        if self.goes_elsewhere:
+            forget_secrets(self.instance)
+        secrets = {name: self.cleaned_data[name] for name in self.destination.connection_form.SECRETS}
+        assumed = self.destination.connection_form.ASSUMED
+        has_other_secrets = change_secrets(self.instance, secrets)
+        has_other_settings = _filled(before, assumed) != _filled(self.instance.settings, assumed)
+        self.signs_in_otherwise = self.goes_elsewhere or has_other_secrets or has_other_settings
+        if self.signs_in_otherwise:
+            forget_tokens(self.instance)
+        return super().save(commit)
+
+
+def _filled(settings: dict[str, Any], assumed: dict[str, str]) -> dict[str, Any]:
+    return assumed | {name: value for name, value in settings.items() if value not in ("", None)}
+
+
+class ConditionsForm(forms.Form):
+    """Which posts a mapping takes. Every condition that is filled in has to hold; an empty one always holds."""
+
+    networks = forms.CharField(
+        required=False, max_length=500, help_text="Separated by commas, for example twitter, facebook. Empty: all."
+    )
+    content_types = forms.CharField(
+        required=False, max_length=500, help_text="Separated by commas, for example post, comment. Empty: all."
+    )
+    followers_at_least = forms.IntegerField(
+        required=False, min_value=0, help_text="The author has at least so many followers."
+    )
+    followers_at_most = forms.IntegerField(
+        required=False, min_value=0, help_text="The author has at most so many followers."
+    )
+    text_contains = forms.CharField(
+        required=False,
+        max_length=2000,
+        help_text="Words or phrases separated by commas: one of them stands in the text (upper or lower case alike).",
+    )
+    text_matches = forms.CharField(
+        required=False,
+        max_length=1000,
+        help_text="A regular expression that the text matches; begin with (?i) to take upper and lower case alike.",
+    )
+    authors = forms.CharField(
+        required=False,
+        max_length=2000,
+        help_text="Names, handles or ids separated by commas: the author is one of them.",
+    )
+    labels = forms.CharField(
+        required=False,
+        max_length=1000,
+        help_text="Separated by commas. Counts only where Khoros sends labels along, which it often does not.",
+    )
+    rules = forms.CharField(
+        required=False, max_length=1000, help_text="Names or ids of rules, separated by commas. Empty: all."
+    )
+    accounts = forms.CharField(
+        required=False,
+        max_length=1000,
+        help_text="Names or ids of our own accounts, separated by commas, as Khoros has them. Empty: all.",
+    )
+    operations = forms.CharField(
+        required=False,
+        max_length=1000,
+        help_text="Separated by commas: the operation that failed, or default and reset for conversations. Empty: all.",
+    )
+
+    LISTS = ("networks", "content_types", "text_contains", "authors", "labels", "rules", "accounts", "operations")
+
+    @classmethod
+    def initial_of(cls, conditions: dict[str, Any]) -> dict[str, Any]:
+        return {name: ", ".join(value) if isinstance(value, list) else value for name, value in conditions.items()}
+
+    def conditions(self) -> dict[str, Any]:
+        """The cleaned conditions as they are stored; empty ones are left out."""
+        found = {name: self.cleaned_data.get(name) for name in ConditionsForm.base_fields}
+        for name in self.LISTS:
+            found[name] = [entry.strip() for entry in (found[name] or "").split(",") if entry.strip()]
+        return {name: value for name, value in found.items() if value not in (None, "", [])}
+
+    def clean_text_matches(self) -> str:
+        expression: str = self.cleaned_data["text_matches"]
+        try:
+            compile_expression(expression)
+        except BadExpression as error:
+            raise ValidationError(str(error)) from None
+        return expression
+
+
+class MappingForm(forms.ModelForm):
+    """The part of a mapping that every kind of connection shares."""
+
+    destination: Destination
+    # The destination's part of the form, as it was made for the account.
+    own_part: type[MappingFields]
+
+    class Meta:
+        model = Mapping
+        fields = ("name", "subscription", "connection", "is_active")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            shown = self.own_part.initial_of(self.instance.settings)
+            self.initial.update(shown | ConditionsForm.initial_of(self.instance.conditions))
+        connections = self.fields.get("connection")
+        if connections is not None:
+            connections.queryset = Connection.objects.filter(kind=self.destination.kind)  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        least, most = cleaned.get("followers_at_least"), cleaned.get("followers_at_most")
+        if least is not None and most is not None and least > most:
+            self.add_error("followers_at_most", f"This is less than the least number ({least}): no post could match.")
+        return cleaned
+
+    def save(self, commit: bool = True) -> Mapping:
+        settings = self.own_part.without_defaults(self.own_part.settings_of(self.cleaned_data))
+        self.instance.settings = json.loads(json.dumps(settings))
+        self.instance.conditions = ConditionsForm.conditions(self)  # type: ignore[arg-type]
+        return super().save(commit)
+
+
+def connection_form_for(destination: Destination) -> type[ConnectionForm]:
+    bases = (ConnectionForm, destination.connection_form)
+    return type("ConnectionFormOfKind", bases, {"destination": destination})
+
+
+def mapping_form_for(
+    destination: Destination,
+    event_name: str = "",
+    lists: Mapping_[str, Any] | None = None,
+    stored: Mapping_[str, Any] | None = None,
+) -> type[MappingForm]:
+    """The form for a kind of connection, with what makes sense for the event: its conditions and placeholders.
+
+    `lists` is what the account offers to choose from, `stored` the settings that have to stay selectable.
+    """
+    kind = kind_of(event_name or LABEL_APPLIED)
+    own_part = destination.mapping_form_for(lists or {}, stored or {})
+    bases = (MappingForm, ConditionsForm, own_part)
+    # A field set to None is left out of the form.
+    left_out = {name: None for name in ConditionsForm.base_fields if name not in kind.conditions}
+    form: Any = type("MappingFormOfKind", bases, {"destination": destination, "own_part": own_part, **left_out})
+    form.declared_fields = copy.deepcopy(form.declared_fields)
+    known = ", ".join(f"{{{{ {name} }}}}" for name in (*kind.placeholders, *OF_ALL))
+    for field in form.declared_fields.values():
+        if "{PLACEHOLDERS}" in str(field.help_text):
+            field.help_text = str(field.help_text).replace("{PLACEHOLDERS}", known)
+    form.base_fields = form.declared_fields | {
+        name: field for name, field in form.base_fields.items() if name not in form.declared_fields
+    }
+    made: type[MappingForm] = form
+    return made
+
+
+DEFAULT_KIND = next(iter(DESTINATIONS))

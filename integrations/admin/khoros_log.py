@@ -1,0 +1,57 @@
+"""The record of what Casebridge changed and read at Khoros."""
+
+from django.contrib import admin
+from unfold.decorators import display
+
+from integrations.admin.base import ReadOnlyAdmin
+from integrations.admin.text.subscription import run_text
+from integrations.models import CatchUp, Change
+
+
+@admin.register(Change)
+class ChangeAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "action", "subscription", "who", "because", "end")
+    list_filter = ("action", "company")
+    list_select_related = ("subscription", "company")
+    ordering = ("-started_at", "-id")
+    sortable_by = ()
+    list_after_template = None
+    fields = ("started_at", "action", "company", "subscription", "khoros_uuid", "because", "who", "end", "message")
+    readonly_fields = ("who", "end")
+
+    @admin.display(description="By")
+    def who(self, change: Change) -> str:
+        return change.by or "Casebridge, at its regular check"
+
+    @admin.display(description="Done")
+    def end(self, change: Change) -> str:
+        if change.is_done:
+            return "yes"
+        return "no" if change.finished_at else "did not end: its process died"
+
+
+@admin.register(CatchUp)
+class CatchUpAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "subscription", "mode", "state_label", "read", "known", "new", "unreadable", "who")
+    list_filter = ("state", "mode", "subscription")
+    list_select_related = ("subscription",)
+    ordering = ("-started_at", "-id")
+    sortable_by = ()
+    list_after_template = None
+    fields = (
+        "subscription", "mode", "state", "who", "started_at", "finished_at", "pages", "read", "known", "new",
+        "unreadable", "missing", "in_full",
+    )  # fmt: skip
+    readonly_fields = ("who", "in_full")
+
+    @display(description="State", label={"done": "success", "failed": "danger", "running": "info", "waiting": "info"})
+    def state_label(self, run: CatchUp) -> tuple[str, str]:
+        return run.state, run.get_state_display()
+
+    @admin.display(description="Asked for by")
+    def who(self, run: CatchUp) -> str:
+        return run.requested_by or "by itself"
+
+    @admin.display(description="In words")
+    def in_full(self, run: CatchUp) -> str:
+        return str(run_text(run)["message"])

@@ -1,0 +1,65 @@
+"""The overview: what needs a person, and how each subscription does."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from integrations.models import Delivery, Notification, Subscription
+from integrations.models.configuration import without_lists
+from integrations.operations import can_mail, open_alarms
+from integrations.outcomes import response_overview
+
+MOST_COUNTED = 1_000
+
+
+def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Adds what the overview shows to the frame of the admin's first page."""
+    if not request.user.has_perm("integrations.view_subscription"):
+        return context
+    subscriptions = Subscription.objects.filter(deleted_at__isnull=True).select_related("company")
+    subscriptions = subscriptions.defer(*without_lists("company__"))
+    log = reverse("admin:integrations_delivery_changelist")
+    notifications = reverse("admin:integrations_notification_changelist")
+    waiting = [
+        (
+            _count(Delivery.objects.filter(state="failed")),
+            "deliveries failed: see their causes",
+            reverse("admin:integrations_delivery_causes"),
+        ),
+        (_count(Delivery.objects.filter(state="pending")), "deliveries waiting", f"{log}?state__exact=pending"),
+        (
+            _count(Notification.objects.filter(state="missed")),
+            "notifications missed",
+            f"{notifications}?state__exact=missed",
+        ),
+        (
+            _count(Notification.objects.filter(state="unreadable")),
+            "notifications unreadable",
+            f"{notifications}?state__exact=unreadable",
+        ),
+    ]
+    return context | {
+        "open_alarms": list(open_alarms()[:20]),
+        "can_mail": can_mail(),
+        "subscriptions": [_row(subscription) for subscription in subscriptions[:50]],
+        "waiting": waiting,
+        **response_overview(),
+    }
+
+
+def _count(rows: Any) -> str:
+    """Exact as long as people count; more is only "1,000+": counting a million rows takes too long."""
+    count = rows.order_by()[: MOST_COUNTED + 1].count()
+    return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count)
+
+
+def _row(subscription: Subscription) -> dict[str, Any]:
+    received = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at]
+    state = subscription.get_registration_display() if subscription.is_active else "Switched off"
+    return {"subscription": subscription, "last": max(received) if received else None, "state": state}
+
+
+def open_alarm_count(_request: HttpRequest) -> str:
+    """For the badge in the navigation."""
+    return str(open_alarms().count())

@@ -1,0 +1,248 @@
+"""The part of a connection's page that is about signing in: test, consent, the end of API tokens, the move to OAuth."""
+
+from dataclasses import asdict
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.views import redirect_to_login
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.views.decorators.cache import never_cache
+
+from integrations.admin.base import ConfigurationAdmin, note_action, themed
+from integrations.connections import (
+    Consent,
+    NotConnected,
+    accept_code,
+    begin_consent,
+    check_and_resume,
+    consent_address_text,
+    move_to_oauth,
+    other_address,
+    refusal_text,
+)
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import Check
+from integrations.infra.text import timestamp
+from integrations.installation import NoPublicAddress
+from integrations.models import Connection
+from integrations.sign_in import end_alarm, end_text
+
+LEVELS = {False: messages.ERROR, None: messages.INFO}
+STATES = {True: "good", False: "bad", None: "note"}
+IN_SESSION = "consent"
+
+
+class SignInAdmin(ConfigurationAdmin):
+    """Base of the connection's admin; it adds its own to what the others offer."""
+
+    change_form_outer_after_template = "admin/integrations/connection_story.html"
+
+    # --- The list and the page ---
+
+    @admin.display(description="Signs in with")
+    def sign_in_text(self, connection: Connection) -> str:
+        if ends := end_text(connection):
+            return ends.partition(", when")[0]
+        if self._lacks_consent(connection):
+            return "OAuth: not connected yet"
+        return "OAuth" if DESTINATIONS[connection.kind].needs_token(connection.settings) else "–"
+
+    @admin.display(description="Redirect URL")
+    def redirect_url_text(self, connection: Connection) -> str:
+        message = (
+            "For OAuth with consent only: enter it in Zendesk's Admin Center as the redirect URL of the OAuth client."
+        )
+        address = consent_address_text()
+        return format_html('<span class="cb-address">{}</span><br><span class="cb-quiet">{}</span>', address, message)
+
+    @staticmethod
+    def _lacks_consent(connection: Connection) -> bool:
+        is_asked = DESTINATIONS[connection.kind].asks_consent(connection.settings)
+        return is_asked and not connection.refresh_token and not connection.access_token
+
+    def sign_in_fields(self, connection: Connection | None) -> list[str]:
+        """Further fields of the page's section about the account."""
+        is_asked = connection is None or DESTINATIONS[connection.kind].asks_consent(connection.settings)
+        return ["redirect_url_text"] if is_asked else []
+
+    def sign_in_notices(self, connection: Connection) -> list[tuple[str, str]]:
+        found = []
+        if ends := end_text(connection):
+            level = "warning" if end_alarm(connection) else "info"
+            found.append((level, f"{ends}. Use “Move to OAuth” below: it takes a few minutes and loses nothing."))
+        if self._lacks_consent(connection):
+            message = (
+                "Not connected yet: press “Connect to Zendesk” below and consent there. Until then deliveries wait."
+            )
+            found.append(("warning", message))
+        return found
+
+    def links(self, request: HttpRequest, obj: Connection) -> list[tuple[str, str]]:
+        found = super().links(request, obj)
+        if not self.has_change_permission(request, obj):
+            return found
+        if DESTINATIONS[obj.kind].asks_consent(obj.settings):
+            message = "Connect to Zendesk" if self._lacks_consent(obj) else "Connect to Zendesk again"
+            found.append((reverse("admin:integrations_connection_consent", args=[obj.pk]), message))
+        if DESTINATIONS[obj.kind].sign_in_ends(obj.settings):
+            found.append((reverse("admin:integrations_connection_move", args=[obj.pk]), "Move to OAuth"))
+        return found
+
+    def story(self, request: HttpRequest, obj: Connection) -> dict[str, Any]:
+        checks = [{"state": STATES.get(check.get("ok")), "message": check.get("message")} for check in obj.checks]
+        tested = timestamp(obj.checked_at) if obj.checked_at else ""
+        return super().story(request, obj) | {"checks": checks, "tested": tested}
+
+    # --- Testing ---
+
+    @admin.action(description="Test connection", permissions=["change_action"])
+    def test_connection(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
+        for connection in queryset:
+            self._test(request, connection)
+        note_action(request, Connection, list(queryset.values_list("pk", flat=True)), "test_connection")
+        return self.back(request)
+
+    def test_after_commit(self, request: HttpRequest, connection_id: int) -> None:
+        """What was saved is saved, whatever the test finds; it ends within a page's time."""
+
+        def test() -> None:
+            connection = Connection.objects.get(pk=connection_id)
+            if not self._lacks_consent(connection):
+                self._test(request, connection)
+
+        transaction.on_commit(test, robust=True)
+
+    def _test(self, request: HttpRequest, connection: Connection) -> None:
+        checks, is_resumed = check_and_resume(connection)
+        self._tell(request, checks)
+        if is_resumed:
+            note_action(request, Connection, [connection.pk], "Resumed, as its test passed")
+            message = "The test passed, so the connection was resumed: what waited goes on now."
+            self.message_user(request, message, messages.SUCCESS)
+
+    def _tell(self, request: HttpRequest, checks: list[Check]) -> None:
+        """What is well in one message, what is not in one each."""
+        if well := " ".join(check.message for check in checks if check.ok):
+            self.message_user(request, f"Tested: {well}", messages.SUCCESS)
+        for check in checks:
+            if not check.ok:
+                self.message_user(request, check.message, LEVELS[check.ok])
+
+    # --- Pages of their own ---
+
+    def get_urls(self) -> list[Any]:
+        own = [
+            path("consent/", never_cache(self.consented), name="integrations_connection_consented"),
+            path(
+                "<int:object_id>/consent/",
+                self.admin_site.admin_view(self.consent),
+                name="integrations_connection_consent",
+            ),
+            path("<int:object_id>/move/", self.admin_site.admin_view(self.move), name="integrations_connection_move"),
+        ]
+        return own + super().get_urls()
+
+    def consent(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """To Zendesk's page where a person allows it. A link and not a form: the policy lets forms post to us only."""
+        connection = self.found(request, object_id, to_change=True)
+        if not DESTINATIONS[connection.kind].asks_consent(connection.settings):
+            self.message_user(request, "This connection signs in without anybody's consent.", messages.WARNING)
+            return self._to_page(connection.pk)
+        try:
+            if address := other_address(request.get_host()):
+                message = f"Open the portal at {address} and connect there: Zendesk sends you back to that address."
+                self.message_user(request, message, messages.ERROR)
+                return self._to_page(connection.pk)
+            consent, address = begin_consent(connection, request.user.pk or 0)
+        except NoPublicAddress as missing:
+            message = f"Zendesk cannot send you back to this portal. {missing}"
+            self.message_user(request, message, messages.ERROR)
+            return self._to_page(connection.pk)
+        request.session[IN_SESSION] = asdict(consent)
+        return HttpResponseRedirect(address)
+
+    def consented(self, request: HttpRequest) -> HttpResponse:
+        """Where Zendesk sends the person back to. Its address bears a code, so nothing leads on with that address."""
+        if not self.admin_site.has_permission(request):
+            return redirect_to_login(reverse("admin:integrations_connection_changelist"), reverse("admin:login"))
+        kept = request.session.pop(IN_SESSION, None)
+        # Used up before anything is asked: a second answer with this state finds nothing.
+        request.session.save()
+        consent = Consent(**kept) if kept else None
+        if consent is None or not consent.fits(request.GET.get("state", ""), request.user.pk):
+            message = (
+                "This answer of Zendesk belongs to no connecting begun here within the last ten minutes. Connect again."
+            )
+            self.message_user(request, message, messages.ERROR)
+            return self._to_list()
+        connection = self.found(request, consent.connection_id, to_change=True)
+        if consent.is_still_at(connection):
+            self._accept(request, connection)
+        else:
+            message = "The connection's address changed while you were at Zendesk, so nothing was done. Connect again."
+            self.message_user(request, message, messages.ERROR)
+        return self._to_page(connection.pk)
+
+    def _accept(self, request: HttpRequest, connection: Connection) -> None:
+        if "code" not in request.GET or "error" in request.GET:
+            error, description = request.GET.get("error", "no code"), request.GET.get("error_description", "")
+            self.message_user(request, refusal_text(error, description), messages.ERROR)
+            return
+        try:
+            accept_code(connection, request.GET["code"])
+        except NotConnected as reason:
+            self.message_user(request, str(reason), messages.ERROR)
+            return
+        note_action(request, Connection, [connection.pk], "Connected to Zendesk by consent")
+        connection.refresh_from_db()
+        paused_by = connection.paused_by
+        after = f"{paused_by} paused the connection: resume it." if paused_by else "Deliveries that waited go on."
+        self.message_user(request, f"Connected to Zendesk. {after}", messages.SUCCESS)
+        self._test(request, connection)
+
+    def move(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """From an API token to an OAuth client, step by step; tested before anything is changed."""
+        connection = self.found(request, object_id, to_change=True)
+        if not DESTINATIONS[connection.kind].sign_in_ends(connection.settings):
+            self.message_user(request, "This connection does not sign in with an API token: nothing to move.")
+            return self._to_page(connection.pk)
+        form_class = DESTINATIONS[connection.kind].migration_form
+        themed(form_class)
+        form = form_class(request.POST or None)
+        checks: list[Check] = []
+        if request.method == "POST" and form.is_valid():
+            trial, is_moved = move_to_oauth(connection, **form.cleaned_data)
+            if is_moved:
+                return self._moved(request, connection)
+            checks = trial.checks
+        return self.own_page(
+            request,
+            "admin/integrations/move_to_oauth.html",
+            connection,
+            f"Move “{connection}” to OAuth",
+            form=form,
+            ends=end_text(connection),
+            origin=DESTINATIONS[connection.kind].origin(connection.settings),
+            checks=[{"state": STATES[check.ok], "message": check.message} for check in checks],
+        )
+
+    def _moved(self, request: HttpRequest, connection: Connection) -> HttpResponse:
+        note_action(request, Connection, [connection.pk], "Moved from the API token to an OAuth client")
+        message = (
+            "Moved: the connection signs in with the OAuth client from now on, and the API token was removed here. "
+            "Once tickets arrive, deactivate that token in Zendesk's Admin Center too."
+        )
+        self.message_user(request, message, messages.SUCCESS)
+        return self._to_page(connection.pk)
+
+    @staticmethod
+    def _to_page(connection_id: int) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:integrations_connection_change", args=[connection_id]))
+
+    @staticmethod
+    def _to_list() -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:integrations_connection_changelist"))

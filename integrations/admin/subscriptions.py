@@ -1,0 +1,479 @@
+"""Subscriptions: one page that answers whether the feed is healthy, and the pages around it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from unfold.decorators import display
+
+from integrations.admin.base import ConfigurationAdmin, note_action, themed
+from integrations.admin.companies import check_soon
+from integrations.admin.forms import SubscriptionForm
+from integrations.admin.text.subscription import (
+    last_comparison,
+    probe_steps,
+    reconciliation,
+    run_text,
+    subscription_text,
+)
+from integrations.admin.widgets import SuggestingInput
+from integrations.companies import own_prefix
+from integrations.infra import database_clock
+from integrations.infra.encryption import UnreadableSecret
+from integrations.infra.queue import CATCH_UP, SEND_PROBE, publish
+from integrations.infra.text import timestamp
+from integrations.installation import NoPublicAddress
+from integrations.intake import BEARER_TOKEN_COLUMNS
+from integrations.models import Alarm, CatchUp, Company, Subscription
+from integrations.models.configuration import new_bearer_token, without_lists
+from integrations.recovery import fetch_missing
+from integrations.sources.khoros import plan
+from integrations.sources.khoros.events import EVENTS
+from integrations.subscriptions import (
+    change_bearer_token,
+    delete_subscription,
+    match_verdicts,
+    query_text,
+    request_catch_up,
+    request_probe,
+)
+
+Registration = Subscription.Registration
+REGISTRATION_COLOURS = {
+    "registered": "success",
+    "waiting": "info",
+    "refused": "danger",
+    "unreachable": "warning",
+    "not_possible": "warning",
+    "drifted": "danger",
+    "paused": "default",
+    "retired": "default",
+}
+LONGEST_PERIOD = timedelta(days=92)
+USUAL_PERIOD = timedelta(days=7)
+
+
+class KeptFilter(admin.SimpleListFilter):
+    """Deleted feeds keep their history; they are shown only when asked for."""
+
+    title = "deleted"
+    parameter_name = "deleted"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Deleted ones")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> QuerySet[Subscription]:
+        return queryset.filter(deleted_at__isnull=self.value() != "yes")
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ConfigurationAdmin):
+    form = SubscriptionForm
+    owned = (*SubscriptionForm.Meta.fields, "registration")
+    list_display = ("listens_to", "company", "event_name", "health", "registration_label", "last_received", "others")
+    list_display_links = ("listens_to",)
+    list_filter = ("registration", "company", "is_active", KeptFilter)
+    actions = (
+        "check_now",
+        "repair_now",
+        "fetch_now",
+        "switch_on",
+        "switch_off",
+        "rotate_token",
+        "take_secret_from_environment",
+    )
+    ordering = ("company__name", "label", "id")
+    sortable_by = ()
+    change_form_outer_before_template = "admin/integrations/subscription_story.html"
+    change_form_outer_after_template = None
+    fieldsets = (
+        (None, {"fields": ("company", "event_name", "match", "label", "is_active")}),
+        ("How events arrive", {"fields": ("receives_by", "auto_repair")}),
+        ("Silence", {"fields": ("silence_alarm", "silence_hours")}),
+        ("Targets", {"fields": ("ticket_target_minutes", "solve_target_minutes")}),
+        ("Here", {"fields": ("mappings_text", "new_bearer_token", "token_state")}),
+    )
+    readonly_fields = ("mappings_text", "token_state")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return (*self.fieldsets[:-1], ("Here", {"fields": ("new_bearer_token",)}))
+        if self.has_change_permission(request, obj):
+            return self.fieldsets
+        return (*self.fieldsets[:-1], ("Here", {"fields": ("mappings_text", "token_state")}))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The company is fixed: under another one's token the feed at Khoros could no longer be changed."""
+        return (*self.readonly_fields, "company") if obj else self.readonly_fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
+        open_alarms = Alarm.objects.filter(subscription=OuterRef("pk"), ended_at__isnull=True)
+        rows = super().get_queryset(request).annotate(has_alarm=Exists(open_alarms))
+        return rows.select_related("company").defer(*without_lists("company__"))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_deleted = obj is not None and obj.deleted_at is not None
+        return not is_deleted and super().has_change_permission(request, obj)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "event_name":
+            field.widget = SuggestingInput("known-events", [(name, kind.title) for name, kind in EVENTS.items()])
+        if field is not None and db_field.name == "label":
+            field.widget = SuggestingInput("known-labels", _known_labels())
+        return field
+
+    # --- The list ---
+
+    @admin.display(description="Listens to", ordering="label")
+    def listens_to(self, subscription: Subscription) -> str:
+        return subscription.listens_to
+
+    @display(description="Health", label={"good": "success", "bad": "danger", "open": "info", "off": "default"})
+    def health(self, subscription: Any) -> tuple[str, str]:
+        if subscription.deleted_at:
+            return "off", "Deleted"
+        if not subscription.is_active:
+            return "off", "Switched off"
+        if subscription.has_alarm:
+            return "bad", "Alarm"
+        return ("good", "Healthy") if subscription.registration == Registration.REGISTERED else ("open", "Not ready")
+
+    @display(description="Registration", label=REGISTRATION_COLOURS)
+    def registration_label(self, subscription: Subscription) -> tuple[str, str]:
+        return subscription.registration, subscription.get_registration_display()
+
+    @admin.display(description="Last notification")
+    def last_received(self, subscription: Subscription) -> str:
+        heard = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at]
+        return timestamp(max(heard)) if heard else "–"
+
+    @admin.display(description="Same label elsewhere")
+    def others(self, subscription: Subscription) -> str:
+        count = sum(1 for other in subscription.other_subscriptions if other.get("status") in ("ACTIVE", ""))
+        return f"{count}: every label would make two tickets" if count else "–"
+
+    # --- The page ---
+
+    @admin.display(description="Mappings")
+    def mappings_text(self, subscription: Subscription) -> str:
+        names = [f"{mapping.name}{'' if mapping.is_active else ' (off)'}" for mapping in subscription.mappings.all()]
+        return ", ".join(names) or "None yet: posts are kept but make no tickets."
+
+    @admin.display(description="Stored bearer token")
+    def token_state(self, subscription: Subscription) -> str:
+        return self.secret_text(subscription.bearer_token, subscription)
+
+    def notices(self, request: HttpRequest, obj: Subscription) -> list[tuple[str, str]]:
+        found = self.environment_notices(obj)
+        if not obj.bearer_token.is_readable:
+            found.append(("error", f"The bearer token {UnreadableSecret.message}: calls from Khoros are answered 503."))
+        if obj.company.warning:
+            found.append(("warning", obj.company.warning))
+        return found
+
+    def story(self, request: HttpRequest, obj: Subscription) -> dict[str, Any]:
+        name = "admin:integrations_company_change_at_khoros"
+        found = subscription_text(obj)
+        may_change, prefix = self.has_change_permission(request, obj), own_prefix()
+        for other in found["others"]:
+            is_own = plan.whose(other.get("externalId", ""), prefix) == "ours"
+            other["whose"] = "another subscription of this portal" if is_own else "not of this portal"
+            if may_change and not is_own and other.get("uuid") and other.get("status") in ("ACTIVE", ""):
+                other["pause_url"] = f"{reverse(name, args=[obj.company_id, other['uuid'], 'pause'])}?feed={obj.pk}"
+        return found
+
+    def buttons(self, request: HttpRequest, obj: Subscription) -> list[str]:
+        if obj.deleted_at:
+            return ["check_now"]
+        mends = obj.is_active and obj.registration != Registration.REGISTERED
+        return [
+            "check_now",
+            *(["repair_now"] if mends else []),
+            *(["fetch_now"] if obj.is_fetched and obj.khoros_uuid else []),
+            "switch_off" if obj.is_active else "switch_on",
+            *(["rotate_token"] if obj.is_pushed else []),
+            *self.environment_buttons(obj),
+        ]
+
+    def links(self, request: HttpRequest, obj: Subscription) -> list[tuple[str, str]]:
+        pages = [("reconciliation", "Reconciliation"), ("probe", "Self-test"), ("query_preview", "Try a label")]
+        if not obj.is_pushed:
+            pages.remove(("probe", "Self-test"))
+        found = [(self._address(name, obj), message) for name, message in pages]
+        log = f"{reverse('admin:integrations_notification_changelist')}?subscription__id__exact={obj.pk}"
+        mapping = f"{reverse('admin:integrations_mapping_add')}?subscription={obj.pk}"
+        may_add = not obj.deleted_at and request.user.has_perm("integrations.add_mapping")
+        return [*found, (log, "Its notifications"), *([(mapping, "Add a mapping")] if may_add else [])]
+
+    @staticmethod
+    def _address(name: str, obj: Subscription) -> str:
+        return reverse(f"admin:integrations_subscription_{name}", args=[obj.pk])
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
+        obj.registration = Registration.WAITING
+        columns: tuple[str, ...] = self.owned
+        if form.token_changed:
+            columns = (*columns, *BEARER_TOKEN_COLUMNS)
+        obj.save(update_fields=columns if change else None)
+        if form.remark:
+            self.message_user(request, form.remark, messages.WARNING)
+        check_soon([obj.pk], request.user.get_username())
+
+    # --- Actions ---
+
+    def after_switching(self, ids: list[int]) -> None:
+        check_soon(ids)
+
+    def _asked(self, request: HttpRequest, queryset: QuerySet[Subscription], action: str, by: str) -> list[int]:
+        ids = list(queryset.values_list("pk", flat=True))
+        check_soon(ids, by)
+        note_action(request, Subscription, ids, action)
+        return ids
+
+    @admin.action(description="Check at Khoros now", permissions=["change_action"])
+    def check_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        self._asked(request, queryset, "check_now", "")
+        self.message_user(request, "Khoros is being asked; reload the page in a few seconds.", messages.SUCCESS)
+        return self.back(request)
+
+    @admin.action(description="Repair at Khoros now", permissions=["change_action"])
+    def repair_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        self._asked(request, queryset, "repair_now", request.user.get_username())
+        message = "It is being put right at Khoros; reload the page in a few seconds."
+        self.message_user(request, message, messages.SUCCESS)
+        return self.back(request)
+
+    @admin.action(description="Fetch now", permissions=["change_action"])
+    def fetch_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        for subscription in queryset:
+            self._ask_for_reading(request, subscription, CatchUp.Mode.WHOLE)
+        self.message_user(request, "Khoros' list of events is being read; reload the page to see how far it is.")
+        return self.back(request)
+
+    @staticmethod
+    def _ask_for_reading(request: HttpRequest, subscription: Subscription, mode: CatchUp.Mode) -> None:
+        request_catch_up(subscription, mode, request.user.get_username())
+        note_action(request, Subscription, [subscription.pk], f"read Khoros' list of events ({mode})")
+        transaction.on_commit(lambda: publish(CATCH_UP, subscription.pk), robust=True)
+
+    @admin.action(description="Switch off (pause at Khoros)", permissions=["change_action"])
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        return self._switch(request, queryset, on=False)
+
+    @admin.action(description="Switch on (resume at Khoros)", permissions=["change_action"])
+    def switch_on(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        return self._switch(request, queryset, on=True)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[Subscription], *, on: bool) -> HttpResponse | None:
+        there = queryset.filter(is_active=not on, deleted_at__isnull=True)
+        ids = list(there.values_list("pk", flat=True))
+        Subscription.objects.filter(pk__in=ids).update(is_active=on, registration=Registration.WAITING)
+        check_soon(ids, request.user.get_username())
+        note_action(request, Subscription, ids, "switch_on" if on else "switch_off")
+        self.message_user(request, f"{len(ids)} switched {'on' if on else 'off'}.", messages.SUCCESS)
+        return self.back(request)
+
+    @admin.action(description="New bearer token", permissions=["change_action"])
+    def rotate_token(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
+        for subscription in queryset.filter(deleted_at__isnull=True):
+            change_bearer_token(subscription, new_bearer_token(), request.user.get_username())
+            check_soon([subscription.pk], request.user.get_username())
+            note_action(request, Subscription, [subscription.pk], "rotate_token")
+        message = (
+            "A new token was made and is being given to Khoros. The old one is accepted until Khoros uses the new one, "
+            "and a day more."
+        )
+        self.message_user(request, message, messages.SUCCESS)
+        return self.back(request)
+
+    # --- Deleting ---
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Retires the feed at Khoros and keeps what the log points at."""
+        subscription = self.get_object(request, object_id)
+        if subscription is None or not self.has_delete_permission(request, subscription):
+            return super().delete_view(request, object_id, extra_context)
+        if request.method != "POST":
+            return self.own_page(
+                request,
+                "admin/integrations/delete_subscription.html",
+                subscription,
+                f"Delete “{subscription}”?",
+                notifications=subscription.notifications.exists(),
+                mappings=subscription.mappings.filter(is_active=True),
+            )
+        delete_subscription(subscription, request.user.get_username())
+        check_soon([subscription.pk], request.user.get_username())
+        note_action(request, Subscription, [subscription.pk], "deleted")
+        message = f"“{subscription}” is being retired at Khoros. Its history stays: filter the list by “Deleted ones”."
+        self.message_user(request, message, messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:integrations_subscription_changelist"))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_deleted = obj is not None and obj.deleted_at is not None
+        return not is_deleted and super().has_delete_permission(request, obj)
+
+    # --- Pages around it ---
+
+    def get_urls(self) -> list[Any]:
+        views = {"reconciliation": self.reconciliation, "probe": self.probe, "query_preview": self.query_preview}
+        own = [
+            path(
+                f"<int:object_id>/{name.replace('_', '-')}/",
+                self.admin_site.admin_view(view),
+                name=f"integrations_subscription_{name}",
+            )
+            for name, view in views.items()
+        ]
+        return own + super().get_urls()
+
+    def reconciliation(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """What came in a period, what became of it, what is missing; and the button that fetches it."""
+        subscription = self.found(request, object_id, to_change=request.method == "POST")
+        if request.method == "POST":
+            self._reconcile(request, subscription, fetch="fetch" in request.POST)
+            return HttpResponseRedirect(request.get_full_path())
+        form = PeriodForm(request.GET or None)
+        begins, ends = form.period() if form.is_valid() else PeriodForm.usual()
+        open_run = subscription.catch_ups.filter(state__in=["waiting", "running"]).first()
+        compared = last_comparison(subscription)
+        return self.own_page(
+            request,
+            "admin/integrations/reconciliation.html",
+            subscription,
+            f"Reconciliation of “{subscription}”",
+            form=form
+            if form.is_bound
+            else PeriodForm(initial={"begins": begins.date(), "ends": (ends - timedelta(days=1)).date()}),
+            begins=begins,
+            ends=ends - timedelta(days=1),
+            counts=reconciliation(subscription, begins, ends),
+            running=run_text(open_run) if open_run else None,
+            compared=run_text(compared) if compared else None,
+            can_fetch=bool(subscription.khoros_uuid) and subscription.company.api_version == Company.ApiVersion.V2,
+            may_change=self.has_change_permission(request, subscription),
+            log_url=reverse("admin:integrations_notification_changelist"),
+        )
+
+    def _reconcile(self, request: HttpRequest, subscription: Subscription, *, fetch: bool) -> None:
+        if not fetch:
+            self._ask_for_reading(request, subscription, CatchUp.Mode.COMPARE)
+            self.message_user(request, "Khoros' list of events is being compared with what is here.")
+            return
+        done = fetch_missing(subscription)
+        self._ask_for_reading(request, subscription, CatchUp.Mode.WHOLE)
+        for remark in done.remarks:
+            self.message_user(request, remark, messages.WARNING)
+        found = f"{len(done.changed)} that were known to be missing are routed now. " if done.changed else ""
+        self.message_user(request, f"{found}Khoros' list of events is being read whole.")
+
+    def probe(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Sends a marked notification through the public address and shows how far it came."""
+        subscription = self.found(request, object_id, to_change=request.method == "POST")
+        if request.method == "POST":
+            self._send_self_test(request, subscription)
+            return HttpResponseRedirect(request.path)
+        paths = [probe_steps(test) for test in subscription.probes.all()[:5]]
+        return self.own_page(
+            request,
+            "admin/integrations/self_test.html",
+            subscription,
+            f"Self-test of “{subscription}”",
+            paths=paths,
+            is_open=any(found["is_open"] and _is_young(found["test"].requested_at) for found in paths),
+            may_change=self.has_change_permission(request, subscription),
+        )
+
+    def _send_self_test(self, request: HttpRequest, subscription: Subscription) -> None:
+        wants = "makes_tickets" in request.POST
+        try:
+            test = request_probe(subscription, makes_tickets=wants, by=request.user.get_username())
+        except NoPublicAddress as missing:
+            self.message_user(request, str(missing), messages.ERROR)
+            return
+        note_action(request, Subscription, [subscription.pk], "self-test" + (" with tickets" if wants else ""))
+        transaction.on_commit(lambda: publish(SEND_PROBE, test.pk), robust=True)
+
+    def query_preview(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Would Khoros send a post with this label? For the feed's own query, or another one before it is saved."""
+        subscription = self.found(request, object_id)
+        initial = {"match": subscription.match, "label": subscription.label, "tried": ""}
+        form = LabelTesterForm(request.GET) if "tried" in request.GET else LabelTesterForm(initial=initial)
+        form.fields["tried"].widget = SuggestingInput("known-labels", _known_labels())
+        tried = form.cleaned_data if form.is_bound and form.is_valid() else None
+        return self.own_page(
+            request,
+            "admin/integrations/label_tester.html",
+            subscription,
+            f"Try a label with “{subscription}”",
+            form=form,
+            tried=tried,
+            query=query_text(tried["match"], tried["label"]) if tried else "",
+            verdicts=match_verdicts(tried["match"], tried["label"], tried["tried"]) if tried else [],
+        )
+
+
+class PeriodForm(forms.Form):
+    """Whole days, UTC, both ends included."""
+
+    begins = forms.DateField(label="From", widget=forms.TextInput(attrs={"type": "date"}))
+    ends = forms.DateField(label="To", widget=forms.TextInput(attrs={"type": "date"}))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if "begins" in cleaned and "ends" in cleaned:
+            span = cleaned["ends"] - cleaned["begins"]
+            if span < timedelta(0):
+                self.add_error("ends", "This is before the first day.")
+            elif not 2000 <= cleaned["begins"].year <= cleaned["ends"].year < 2200:
+                self.add_error("begins", "Choose days between 2000 and 2199.")
+            elif span > LONGEST_PERIOD:
+                self.add_error("ends", f"Choose {LONGEST_PERIOD.days} days at most.")
+        return cleaned
+
+    def period(self) -> tuple[datetime, datetime]:
+        begins, ends = (self.cleaned_data[name] for name in ("begins", "ends"))
+        return _midnight(begins), _midnight(ends) + timedelta(days=1)
+
+    @staticmethod
+    def usual() -> tuple[datetime, datetime]:
+        ends = database_clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        return ends - USUAL_PERIOD, ends
+
+
+def _midnight(day: Any) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+class LabelTesterForm(forms.Form):
+    match = forms.ChoiceField(label="Listens to", choices=Subscription.Match.choices)
+    label = forms.CharField(label="Label or expression", required=False, max_length=250)
+    tried = forms.CharField(label="Label to try", max_length=250)
+
+
+themed(SubscriptionForm)
+themed(PeriodForm)
+themed(LabelTesterForm)
+
+
+def _known_labels() -> list[tuple[str, str]]:
+    """Every company's cached labels, with the company's name where there is more than one."""
+    rows = list(Company.objects.only("name", "labels"))
+    found = []
+    for company in rows:
+        for label in company.labels:
+            beside = f"{label['set']} ({company.name})" if len(rows) > 1 else label["set"]
+            found.append((label["name"], beside))
+    return found
+
+
+def _is_young(moment: datetime) -> bool:
+    return database_clock.now() - moment < timedelta(minutes=2)

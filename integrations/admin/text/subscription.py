@@ -1,0 +1,359 @@
+"""A feed in words: is it healthy, what is wanted and what stands, what came and when. Reads rows, changes nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Q, Sum
+
+from integrations.companies import token_end_text
+from integrations.infra import database_clock
+from integrations.infra.text import timestamp
+from integrations.installation import WORKER_SILENT_AFTER, NoPublicAddress, subscription_webhook_url
+from integrations.intake import previous_tokens
+from integrations.models import (
+    Alarm,
+    CatchUp,
+    Change,
+    Company,
+    Delivery,
+    Installation,
+    Notification,
+    Probe,
+    Subscription,
+)
+from integrations.operations import silence_text
+from integrations.sources.khoros import plan
+from integrations.subscriptions import PROBE_POST, daily_volume, probe_notification
+
+Registration = Subscription.Registration
+CHART_HEIGHT = 96
+# Checks come every 15 minutes.
+CHECKED_WITHIN = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One day of the chart: heights in pixels of what was pushed and of what was caught up."""
+
+    message: str
+    day: str
+    pushed: int
+    caught_up: int
+    x: int
+
+    @property
+    def pushed_y(self) -> int:
+        return CHART_HEIGHT - self.pushed
+
+    @property
+    def caught_up_y(self) -> int:
+        return CHART_HEIGHT - self.pushed - self.caught_up
+
+
+def subscription_text(subscription: Subscription) -> dict[str, Any]:
+    """Everything that the subscription's page tells above its form."""
+    troubles = list(_troubles(subscription))
+    return {
+        "verdict": _verdict(subscription, troubles),
+        "troubles": troubles,
+        "rows": list(_rows(subscription)),
+        "drift": subscription.drift,
+        **_chart(subscription),
+        "alarms": subscription.alarms.order_by("-raised_at")[:5],
+        "changes": [_change(change) for change in subscription.changes.all()[:8]],
+        "runs": [run_text(run) for run in subscription.catch_ups.all()[:5]],
+        "others": subscription.other_subscriptions,
+    }
+
+
+def _verdict(subscription: Subscription, troubles: list[str]) -> tuple[str, str]:
+    """(colour, words)"""
+    if subscription.deleted_at:
+        return "info", "Deleted"
+    if not subscription.is_active:
+        return "info", "Switched off"
+    return ("warning", "Needs attention") if troubles else ("success", "Healthy")
+
+
+def _troubles(subscription: Subscription) -> Iterator[str]:
+    if subscription.deleted_at or not subscription.is_active:
+        return
+    # Told from the feed's own state below, which is newer than any alarm.
+    told = (Alarm.Kind.REGISTRATION, Alarm.Kind.DRIFT)
+    yield from (alarm.message for alarm in subscription.alarms.filter(ended_at__isnull=True).exclude(kind__in=told))
+    if subscription.registration != Registration.REGISTERED:
+        yield f"{subscription.get_registration_display()}. {subscription.khoros_message}".strip()
+    elif subscription.khoros_message and not subscription.khoros_status and not _is_by_v1(subscription):
+        yield subscription.khoros_message
+    checked = subscription.checked_at
+    if checked is not None and checked < database_clock.now() - CHECKED_WITHIN:
+        yield f"It was not checked at Khoros for {_span(database_clock.now() - checked)}: does the process “beat” run?"
+    if subscription.is_fetched and subscription.failed_catch_ups:
+        yield "The last fetching failed: see below."
+    heard = Installation.objects.values_list("worker_seen_at", flat=True).first()
+    if heard is None or heard < database_clock.now() - WORKER_SILENT_AFTER:
+        yield "No worker is heard: what arrives is kept, but nothing is sent until one runs."
+    if not subscription.mappings.filter(is_active=True, connection__is_active=True).exists():
+        yield "No mapping is active: what arrives is kept, but makes no tickets."
+
+
+def _rows(subscription: Subscription) -> Iterator[tuple[str, str]]:
+    yield "Wanted", wanted_text(subscription)
+    yield "At Khoros", actual_text(subscription)
+    yield "Address Khoros calls", _address_text(subscription)
+    yield "Query", _query_text(subscription)
+    yield "Bearer token", _token_text(subscription)
+    yield "API token of the company", f"Ends {token_end_text(subscription.company)}"
+    last = {source: _last(subscription, source) for source in ("pushed", "caught_up")}
+    if subscription.is_pushed:
+        yield "Last push", ago(last["pushed"]) if last["pushed"] else "None yet."
+    yield "Last event that only fetching brought", ago(last["caught_up"]) if last["caught_up"] else "None."
+    run = subscription.catch_ups.exclude(state=CatchUp.State.WAITING).first()
+    yield "Last fetching", _fetching_text(subscription, run)
+    matched = Delivery.objects.filter(mapping__in=subscription.mappings.all()).aggregate(at=Max("created_at"))["at"]
+    yield "Last match", f"{ago(matched)}: a post that a mapping took." if matched else "No post has met a mapping yet."
+    yield "Silence alarm", silence_text(subscription)
+
+
+def _last(subscription: Subscription, source: str) -> datetime | None:
+    """From the hourly count, and from the log for what came since."""
+    counted = subscription.last_pushed_at if source == "pushed" else subscription.last_caught_up_at
+    since = database_clock.now() - timedelta(hours=1)
+    recent = Notification.objects.filter(subscription=subscription, source=source, received_at__gte=since)
+    latest: datetime | None = recent.aggregate(at=Max("received_at"))["at"]
+    return latest or counted
+
+
+def ago(at: datetime) -> str:
+    return f"{timestamp(at)} ({_span(database_clock.now() - at)} ago)"
+
+
+def _span(span: timedelta) -> str:
+    seconds = max(0, int(span.total_seconds()))
+    for size, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {word}{'' if count == 1 else 's'}"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"
+
+
+def wanted_text(subscription: Subscription) -> str:
+    if subscription.deleted_at:
+        return f"Retired: it was deleted here {timestamp(subscription.deleted_at)}."
+    if not subscription.is_active:
+        return "Paused: it is switched off here."
+    how = subscription.get_receives_by_display().lower()
+    if _is_by_v1(subscription):
+        return f"Active; {how}. Differences at Khoros cannot be seen by version 1 of its API."
+    repairs = "put right by itself" if subscription.auto_repair else "shown here until somebody clicks"
+    return f"Active; {how}. Differences at Khoros are {repairs}."
+
+
+def actual_text(subscription: Subscription) -> str:
+    checked = f"Last checked {ago(subscription.checked_at)}." if subscription.checked_at else "Not checked yet."
+    status = f" Khoros says {subscription.khoros_status}." if subscription.khoros_status else ""
+    known = f" Its id there: {subscription.khoros_uuid}." if subscription.khoros_uuid else ""
+    # What is wrong stands above, in red.
+    is_well = not subscription.is_active or subscription.registration == Registration.REGISTERED
+    message = f" {subscription.khoros_message}" if subscription.khoros_message and is_well else ""
+    return f"{subscription.get_registration_display()}.{status}{known} {checked}{message}"
+
+
+def _is_by_v1(subscription: Subscription) -> bool:
+    return subscription.company.api_version == Company.ApiVersion.V1
+
+
+def _address_text(subscription: Subscription) -> str:
+    if not subscription.is_pushed:
+        return "None: its events are only fetched."
+    try:
+        return subscription_webhook_url(subscription)
+    except NoPublicAddress as error:
+        return str(error)
+
+
+def _query_text(subscription: Subscription) -> str:
+    query = plan.query_for(subscription.match, subscription.label)
+    if not query:
+        return "None: every event of this name."
+    return f"{query} (assumed: Khoros looks for it anywhere in the name; how it compares is not documented)"
+
+
+def _token_text(subscription: Subscription) -> str:
+    if not subscription.is_pushed:
+        return "Not used: nothing is pushed."
+    message = f"{_span(database_clock.now() - subscription.token_changed_at)} old."
+    if earlier := previous_tokens(subscription):
+        until = subscription.previous_token_accepted_until
+        ends = f"until {timestamp(until)}" if until else "until Khoros is seen to use the new one, and a day more"
+        message += f" {len(earlier)} earlier accepted {ends}."
+    return message
+
+
+def _fetching_text(subscription: Subscription, run: CatchUp | None) -> str:
+    if run is None:
+        return "None yet." if subscription.is_fetched else "Never: this feed is only pushed."
+    told = run_text(run)
+    return f"{told['started']}: {told['words']}"
+
+
+def run_text(run: CatchUp) -> dict[str, Any]:
+    """One run as the pages tell it."""
+    counts = f"{run.read} read, {run.known} known, {run.new} new, {run.unreadable} unreadable"
+    if run.mode == CatchUp.Mode.COMPARE:
+        counts += f", {run.missing} missing"
+    message = {
+        CatchUp.State.WAITING: "waits for a worker",
+        CatchUp.State.RUNNING: f"running, {counts} so far",
+        CatchUp.State.DONE: f"{counts}",
+        CatchUp.State.FAILED: f"failed after {counts}. {run.message}",
+    }[CatchUp.State(run.state)]
+    return {
+        "id": run.pk,
+        "started": timestamp(run.started_at),
+        "mode": run.get_mode_display(),
+        "by": run.requested_by or "by itself",
+        "message": f"{message}." if not message.endswith(".") else message,
+        "is_open": run.state in (CatchUp.State.WAITING, CatchUp.State.RUNNING),
+    }
+
+
+def _change(change: Change) -> dict[str, str]:
+    if change.is_done:
+        end = "done"
+    else:
+        end = change.message or ("did not end: its process died" if change.finished_at is None else "not done")
+    return {
+        "at": timestamp(change.started_at),
+        "what": f"{change.get_action_display()} {change.khoros_uuid}".strip(),
+        "because": change.because,
+        "by": change.by or "Casebridge, at its regular check",
+        "end": end,
+    }
+
+
+def _chart(subscription: Subscription) -> dict[str, Any]:
+    days = daily_volume(subscription)
+    highest = max(pushed + caught_up for _, pushed, caught_up in days)
+    return {"bars": _bars(days, (CHART_HEIGHT - 4) / (highest or 1)), "highest": highest, "chart_height": CHART_HEIGHT}
+
+
+def _bars(days: list[tuple[datetime, int, int]], scale: float) -> list[Bar]:
+    return [
+        Bar(
+            message=f"{day:%Y-%m-%d}: {pushed} pushed, {caught_up} caught up",
+            day=f"{day:%d}",
+            pushed=round(pushed * scale) or (2 if pushed else 0),
+            caught_up=round(caught_up * scale) or (2 if caught_up else 0),
+            x=number * 34 + 4,
+        )
+        for number, (day, pushed, caught_up) in enumerate(days)
+    ]
+
+
+# --- Reconciliation --------------------------------------------------------------------------------------------------
+
+
+def reconciliation(subscription: Subscription, begins: datetime, ends: datetime) -> dict[str, Any]:
+    """What came in a period, what became of it, and what Khoros has beyond it."""
+    there = Notification.objects.filter(subscription=subscription, received_at__gte=begins, received_at__lt=ends)
+    real = there.exclude(source=Notification.Source.TEST)
+    by = real.aggregate(
+        pushed=Count("pk", filter=Q(source="pushed")),
+        caught_up=Count("pk", filter=Q(source="caught_up") & ~Q(state="missed")),
+        waiting=Count("pk", filter=Q(state="received")),
+        routed=Count("pk", filter=Q(state="routed")),
+        unmatched=Count("pk", filter=Q(state="unmatched")),
+        unreadable=Count("pk", filter=Q(state="unreadable")),
+        repeats=Sum("repeats"),
+    )
+    posts = Delivery.objects.filter(
+        mapping__in=subscription.mappings.all(), created_at__gte=begins, created_at__lt=ends
+    )
+    made = posts.exclude(post_id__startswith=PROBE_POST).aggregate(
+        ticketed=Count("pk", filter=Q(state="delivered")),
+        failed=Count("pk", filter=Q(state="failed")),
+        on_their_way=Count("pk", filter=Q(state__in=["pending", "sending"])),
+        cancelled=Count("pk", filter=Q(state="cancelled")),
+    )
+    missing = Notification.objects.filter(subscription=subscription, state=Notification.State.MISSED)
+    in_period = missing.filter(Q(happened_at__gte=begins, happened_at__lt=ends) | Q(happened_at__isnull=True))
+    return {
+        "came": _lines(by, ("pushed", "received by push"), ("caught_up", "caught up"), ("repeats", "repeats, counted")),
+        "became": _lines(
+            by,
+            ("routed", "notifications routed"),
+            ("unmatched", "unmatched: no mapping took them"),
+            ("unreadable", "unreadable"),
+            ("waiting", "waiting to be routed"),
+        ),
+        "posts": _lines(
+            made,
+            ("ticketed", "posts ticketed"),
+            ("failed", "posts failed"),
+            ("on_their_way", "posts on their way"),
+            ("cancelled", "posts cancelled"),
+        ),
+        "missing": missing.count(),
+        "missing_in_period": in_period.count(),
+    }
+
+
+def _lines(counts: dict[str, Any], *names: tuple[str, str]) -> list[tuple[str, str, int]]:
+    return [(name, message, counts[name] or 0) for name, message in names]
+
+
+def last_comparison(subscription: Subscription) -> CatchUp | None:
+    """The last time everything Khoros holds was compared with what is here."""
+    whole = subscription.catch_ups.filter(mode__in=[CatchUp.Mode.COMPARE, CatchUp.Mode.WHOLE])
+    return whole.filter(state=CatchUp.State.DONE).first()
+
+
+# --- Self-test -------------------------------------------------------------------------------------------------------
+
+
+def probe_steps(test: Probe) -> dict[str, Any]:
+    """The path of a self-test, step by step, as far as it came: (colour, step, words)."""
+    steps: list[tuple[str, str, str]] = [
+        ("good", "Asked for", f"{timestamp(test.requested_at)} by {test.requested_by}")
+    ]
+    notification = probe_notification(test)
+    if test.sent_at is None:
+        steps.append(("open", "Sent", "A worker sends it in a moment."))
+    elif test.problem:
+        steps.append(("bad", f"Sent to {test.address}", test.problem))
+    elif test.finished_at is None:
+        steps.append(("open", f"Sent to {test.address}", "No answer yet."))
+    else:
+        message = f"Answered {test.status} after {test.duration_ms} ms."
+        steps.append(("good", f"Sent to {test.address}", message))
+    if notification is not None:
+        steps.append(("good", "Stored", f"{timestamp(notification.received_at)}, as notification {notification.pk}."))
+        steps += _routing_steps(notification)
+    is_over = bool(test.problem) or bool(notification is not None and notification.state != "received")
+    return {"steps": steps, "is_open": not is_over, "notification": notification, "test": test}
+
+
+def _routing_steps(notification: Notification) -> Iterator[tuple[str, str, str]]:
+    if notification.state == Notification.State.RECEIVED:
+        yield "open", "Routed", "Not yet."
+        return
+    if not notification.outcome:
+        yield "bad", "Routed", notification.reason
+    for entry in notification.outcome:
+        name, reason = f"Mapping “{entry.get('mapping_name')}”", str(entry.get("reason") or "")
+        if entry.get("delivery"):
+            yield "good", name, _delivery_text(entry["delivery"])
+        else:
+            yield ("good" if reason.startswith("it would") else "bad"), name, f"{reason[:1].upper()}{reason[1:]}."
+
+
+def _delivery_text(delivery_id: int) -> str:
+    delivery = Delivery.objects.filter(pk=delivery_id).only("state", "ticket_number", "last_error").first()
+    if delivery is None:
+        return "–"
+    if delivery.ticket_number:
+        return f"Ticket {delivery.ticket_number}."
+    return f"Delivery {delivery_id}: {delivery.get_state_display().lower()}. {delivery.last_error}".strip()

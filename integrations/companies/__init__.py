@@ -1,0 +1,30 @@
+"""A Khoros company: its API token, what is registered there, its labels."""
+
+from integrations.companies.check import check_company, read_company
+from integrations.companies.client import NoToken, company_client, own_prefix
+from integrations.companies.labels import refresh_labels
+from integrations.companies.registered import (
+    is_forgotten,
+    pause_other,
+    record_registered,
+    recorded_change,
+    retire_forgotten,
+)
+from integrations.companies.token import record_token_owner, token_end_text, token_warning
+
+__all__ = [
+    "NoToken",
+    "check_company",
+    "company_client",
+    "is_forgotten",
+    "own_prefix",
+    "pause_other",
+    "read_company",
+    "record_registered",
+    "record_token_owner",
+    "recorded_change",
+    "refresh_labels",
+    "retire_forgotten",
+    "token_end_text",
+    "token_warning",
+]

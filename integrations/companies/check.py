@@ -1,0 +1,77 @@
+"""Asking Khoros for all that is worth knowing of a company."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from integrations.companies.client import TEST_SECONDS, NoToken, company_client, own_prefix
+from integrations.companies.labels import refresh_labels
+from integrations.companies.registered import record_registered
+from integrations.companies.token import record_token_owner, token_end_text, token_warning
+from integrations.infra.http.failure import Failure
+from integrations.models import Company
+from integrations.sources.khoros import plan
+from integrations.sources.khoros.client import KhorosClient
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a test of the connection found; `is_good` is None for what could not be asked."""
+
+    is_good: bool | None
+    message: str
+
+
+def check_company(company: Company) -> list[Finding]:
+    """Asks Khoros who the token is, and for the subscriptions; notes what was found."""
+    try:
+        client = company_client(company, TEST_SECONDS)
+    except NoToken as missing:
+        return [Finding(False, str(missing))]
+    findings = [*_test_whoami(company, client), *_test_list(company, client)]
+    company.refresh_from_db()
+    findings.append(Finding(not token_warning(company), f"The token ends {token_end_text(company)}"))
+    return findings
+
+
+def read_company(company_id: int) -> None:
+    """Notes whose the token is, what stands at Khoros and which labels there are: after a company was saved."""
+    company = Company.objects.filter(pk=company_id).first()
+    if company is not None:
+        findings = check_company(company)
+        refresh_labels(company)
+        log.info(
+            "company asked for", company_id=company_id, is_good=all(each.is_good is not False for each in findings)
+        )
+
+
+def _test_whoami(company: Company, client: KhorosClient) -> list[Finding]:
+    try:
+        owner = record_token_owner(company, client)
+    except Failure as failure:
+        return [_failed("Who the token is", failure)]
+    if owner is None:
+        return [Finding(False, f"Who the token is: {company.warning}")]
+    seen = ", ".join(f"{row['name']} ({row['id']})" for row in owner.companies) or "no company"
+    findings = [Finding(True, f"The token belongs to {owner.message} and sees: {seen}.")]
+    if company.warning:
+        findings.append(Finding(False, company.warning))
+    return findings
+
+
+def _test_list(company: Company, client: KhorosClient) -> list[Finding]:
+    if company.api_version == Company.ApiVersion.V1:
+        return [Finding(None, "Subscriptions were not asked for: version 1 of Khoros' API cannot list them.")]
+    try:
+        listed = record_registered(company, client)
+    except Failure as failure:
+        return [_failed("The list of subscriptions", failure)]
+    prefix = own_prefix()
+    ours = sum(1 for row in listed if plan.whose(str(row.get("externalId") or ""), prefix) == "ours")
+    return [Finding(True, f"Khoros lists {len(listed)} subscriptions, {ours} of them made by this installation.")]
+
+
+def _failed(what: str, failure: Failure) -> Finding:
+    return Finding(False, f"{what}: {failure.message} {failure.detail}".strip())

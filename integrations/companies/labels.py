@@ -1,0 +1,31 @@
+"""The labels to choose from."""
+
+from django.db.models.functions import Now
+
+from integrations.companies.client import NoToken, company_client
+from integrations.infra.http.failure import Failure
+from integrations.infra.text import storable
+from integrations.models import Company
+
+LABELS_SECONDS = 20.0
+MOST_LABELS = 5_000
+
+
+# --- Labels ----------------------------------------------------------------------------------------------------------
+
+
+def refresh_labels(company: Company) -> str:
+    """Reads the labels to choose from. What cannot be read leaves the old ones; returns a sentence for the person."""
+    try:
+        client = company_client(company, LABELS_SECONDS)
+        labels = client.labels()
+        for initiative in filter(None, (part.strip() for part in company.initiatives.split(","))):
+            labels += client.content_labels(initiative)
+    except (Failure, NoToken) as error:
+        message = f"{error.message} {error.detail}".strip() if isinstance(error, Failure) else str(error)
+        Company.objects.filter(pk=company.pk).update(labels_problem=storable(message))
+        return f"The labels of “{company}” could not be read, the old ones are kept: {message}"
+    kept = [{"name": storable(label["name"])[:250], "set": storable(label["set"])[:250]} for label in labels]
+    kept.sort(key=lambda label: (label["name"].casefold(), label["set"].casefold()))
+    Company.objects.filter(pk=company.pk).update(labels=kept[:MOST_LABELS], labels_read_at=Now(), labels_problem="")
+    return f"“{company}” has {len(kept)} labels to choose from."

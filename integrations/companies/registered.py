@@ -1,0 +1,94 @@
+"""What is registered at Khoros for a company, whoever registered it."""
+
+from typing import Any
+
+import structlog
+from django.db.models.functions import Now
+
+from integrations.companies.client import TEST_SECONDS, company_client, own_prefix
+from integrations.infra.http.failure import Failure
+from integrations.infra.text import storable
+from integrations.models import Change, Company, Subscription
+from integrations.sources.khoros import plan
+from integrations.sources.khoros.client import KhorosClient
+
+log = structlog.get_logger(__name__)
+MOST_LISTED = 500
+
+
+# --- What stands at Khoros -------------------------------------------------------------------------------------------
+
+
+def record_registered(company: Company, client: KhorosClient) -> list[dict[str, Any]]:
+    """All subscriptions of the company at Khoros; a summary without tokens is kept for the pages. Raises Failure."""
+    listed = client.subscriptions()
+    rows = [{name: storable(text)[:500] for name, text in plan.summary(row).items()} for row in listed[:MOST_LISTED]]
+    Company.objects.filter(pk=company.pk).update(listed=rows, listed_at=Now())
+    return listed
+
+
+def pause_other(company: Company, khoros_uuid: str, by: str, subscription: Subscription | None = None) -> str:
+    """Pauses a subscription that is not this installation's; a person asked for it. Returns what was done in words."""
+    return _change_other(company, khoros_uuid, by, Change.Action.PAUSE_OTHER, subscription)
+
+
+def retire_forgotten(company: Company, khoros_uuid: str, by: str) -> str:
+    """Deletes one that bears this installation's mark but is known here no more. Returns what was done in words."""
+    return _change_other(company, khoros_uuid, by, Change.Action.RETIRE_OTHER, None)
+
+
+def _change_other(
+    company: Company, khoros_uuid: str, by: str, action: Change.Action, subscription: Subscription | None
+) -> str:
+    """Raises Failure, NoToken, and LookupError when it is not (or no longer) one that may be changed so."""
+    client = company_client(company, TEST_SECONDS)
+    row = next((row for row in record_registered(company, client) if plan.uuid_of(row) == khoros_uuid), None)
+    if row is None:
+        raise LookupError("Khoros does not list it any more.")
+    external_id = plan.summary(row)["externalId"]
+    is_ours = plan.whose(external_id, own_prefix()) == "ours"
+    if action == Change.Action.RETIRE_OTHER and not is_forgotten(external_id):
+        raise LookupError("Only what this installation made and knows no more can be retired here.")
+    if action == Change.Action.PAUSE_OTHER and is_ours:
+        raise LookupError("It belongs to a subscription of this installation: switch that one off instead.")
+    because = f"asked for: “{row.get('externalId') or khoros_uuid}” to {row.get('notificationUri') or 'no address'}"
+    change = Change.objects.create(
+        company=company, subscription=subscription, action=action, khoros_uuid=khoros_uuid[:64], by=by, because=because
+    )
+    with recorded_change(change):
+        if action == Change.Action.RETIRE_OTHER:
+            client.delete(khoros_uuid)
+        else:
+            client.set_status(khoros_uuid, "PAUSED")
+    record_registered(company, client)
+    return f"{change.get_action_display()}: {row.get('externalId') or khoros_uuid}."
+
+
+def is_forgotten(external_id: str) -> bool:
+    """Whether it bears this installation's mark, and no subscription here goes by it."""
+    prefix = own_prefix()
+    if not external_id.startswith(prefix):
+        return False
+    known_here = Subscription.objects.exclude(registration=Subscription.Registration.RETIRED, deleted_at__isnull=False)
+    uuids = (str(known) for known in known_here.values_list("uuid", flat=True))
+    return external_id.removeprefix(prefix) not in set(uuids)
+
+
+class recorded_change:
+    """Completes a Change after its call: done, or Khoros' refusal in words. Failures go on to the caller."""
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+
+    def __enter__(self) -> Change:
+        log.info("changing a subscription at Khoros", action=self.change.action, khoros_uuid=self.change.khoros_uuid)
+        return self.change
+
+    def __exit__(self, kind: object, error: BaseException | None, _traceback: object) -> None:
+        message = f"{error.message}\n{error.detail}".strip() if isinstance(error, Failure) else str(error or "")
+        Change.objects.filter(pk=self.change.pk).update(
+            finished_at=Now(),
+            is_done=error is None,
+            message=storable(message),
+            khoros_uuid=self.change.khoros_uuid[:64],
+        )

@@ -1,0 +1,90 @@
+"""Calls to a connection's account."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import structlog
+from django.conf import settings
+
+from integrations.connections.clock_skew import record_clock_skew
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import Credentials
+from integrations.flow import Permits, hear_reply
+from integrations.infra.database_pool import release_database
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
+from integrations.models import Connection
+from integrations.sign_in import credentials_of, fresh_credentials, renewed_credentials
+
+log = structlog.get_logger(__name__)
+
+LONGEST_CALLS_SECONDS = 60.0
+# The share of the lease that the calls of one try may take; with the permits waited for it stays below the whole.
+SHARE_FOR_CALLS = 0.6
+
+Found = TypeVar("Found")
+
+
+def session_for(connection: Connection, *, seconds: float, permit_wait: float) -> "Session":
+    """For calls outside of deliveries: all within so many seconds, each waiting so long for its permit at most."""
+    return Session(connection, seconds=seconds, permits=Permits(connection.pk, permit_wait))
+
+
+class Session:
+    """The calls of one try: signed in, within one deadline, each with its permit, noted for the log without secrets.
+
+    What the replies tell on the way is kept: the limits, that the account is reached, how far its clock is ahead.
+    Without `permits` calls are not held back by the rate limit: for the few that a person waits for.
+    """
+
+    def __init__(self, connection: Connection, *, seconds: float | None = None, permits: Permits | None = None) -> None:
+        self.connection = connection
+        self.destination = DESTINATIONS[connection.kind]
+        self.client = HttpClient(
+            origin=self.destination.origin(connection.settings),
+            seconds=seconds or min(LONGEST_CALLS_SECONDS, settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_CALLS),
+            name=self.destination.title,
+            before_call=permits.take if permits else lambda _budget: release_database(),
+            on_reply=self._on_reply,
+        )
+
+    def ask(self, question: Callable[[Credentials], Found], *, with_fresh_token: bool = False) -> Found:
+        """What `question` finds, signed in and holding no database connection. Raises Failure, NoPermit.
+
+        A refused access token is renewed once and the question asked again.
+        """
+        credentials = self._credentials(with_fresh_token)
+        release_database()
+        try:
+            return question(credentials)
+        except Failure as failure:
+            if not (failure.renew_token and self.destination.needs_token(self.connection.settings)):
+                raise
+        credentials = renewed_credentials(self.connection, self.destination, self.client, credentials)
+        release_database()
+        return question(credentials)
+
+    def use(self, permits: Permits) -> None:
+        """Takes these permits from now on."""
+        self.client.before_call = permits.take
+
+    def begin_anew(self, permits: Permits) -> None:
+        """A whole deadline once more, with these permits; further calls are noted with those made so far."""
+        self.client = replace(self.client, before_call=permits.take)
+
+    def without_secrets(self, text: str) -> str:
+        return self.client.without_secrets(text)
+
+    def _credentials(self, with_fresh_token: bool) -> Credentials:
+        sign_in = fresh_credentials if with_fresh_token else credentials_of
+        return sign_in(self.connection, self.destination, self.client)
+
+    def _on_reply(self, budget: str, reply: Reply) -> None:
+        try:
+            record_clock_skew(self.connection, reply)
+            hear_reply(self.connection, budget, reply)
+        except Exception:
+            # Odd headers must not cost us the receipt that came with them.
+            log.exception("the limits could not be read")

@@ -1,0 +1,38 @@
+"""From a due delivery to its receipt."""
+
+from integrations.delivery.batch_results import batches_to_follow, follow_batch
+from integrations.delivery.cases import case_key, join_case
+from integrations.delivery.deliver import deliver_due
+from integrations.delivery.final_lookup import may_exist_text
+from integrations.delivery.flood_hold import (
+    NotHeld,
+    find_floods,
+    hold_flood,
+    hold_new,
+    release_flood,
+    release_leftovers,
+    waiting_on,
+    with_open_hold,
+)
+from integrations.delivery.requesters import intake_user_text
+from integrations.delivery.test_ticket import TestTicket, create_test_ticket
+
+__all__ = [
+    "NotHeld",
+    "TestTicket",
+    "batches_to_follow",
+    "case_key",
+    "create_test_ticket",
+    "deliver_due",
+    "find_floods",
+    "follow_batch",
+    "hold_flood",
+    "hold_new",
+    "intake_user_text",
+    "join_case",
+    "may_exist_text",
+    "release_flood",
+    "release_leftovers",
+    "waiting_on",
+    "with_open_hold",
+]

@@ -1,0 +1,163 @@
+"""A batch: while there is a backlog, up to 100 tickets with one call.
+
+The call has no idempotency key. So its deliveries are marked "look up first" in the same statement that claims them,
+before anything is sent, and the mark goes only with a result: a ticket's number, or the word that it was not made. A
+job that nobody knows the number of (the process died in the call, or its answer was lost) is waited for until the
+account has no job under way any more; then each of its deliveries is looked up by external id before it is sent anew.
+"""
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from integrations.connections import Session
+from integrations.delivery.batch_record import record_accepted, record_not_accepted
+from integrations.destinations.base import Credentials
+from integrations.flow import Permits
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.database_pool import release_database
+from integrations.infra.http.failure import Failure, NoPermit
+from integrations.models import Attempt, Batch, Connection, Delivery
+
+log = structlog.get_logger(__name__)
+MOST_IN_ONE_CALL = 100
+# Fewer are sent one by one: a job answers late.
+FEWEST_IN_ONE_CALL = 10
+# After a choice in vain.
+VAIN_TRY_SECONDS = 5.0
+# A call begun later after its claim than this share of the lease is not made: others may have taken over by its end.
+SHARE_BEFORE_THE_CALL = 0.3
+# The account runs 30 at a time for all its integrations together.
+MOST_JOBS = 15
+
+
+def deliver_batch(connection: Connection) -> bool:
+    """During a surge: hands up to 100 deliveries over at once. False where they are to go one by one."""
+    if connection.backlog_since is None or connection.breaker_opened_at is not None:
+        return False
+    batch = claim_batch(connection)
+    if batch is None:
+        return False
+    rows = {row.pk: row for row in Delivery.objects.filter(pk__in=batch.delivery_ids)}
+    deliveries = [rows[row_id] for row_id in batch.delivery_ids]
+    _begin_attempts(batch, deliveries)
+    result = _send(connection, batch, [row.request for row in deliveries])
+    if isinstance(result, str):
+        record_accepted(batch, result)
+    else:
+        record_not_accepted(batch, connection, result)
+    return True
+
+
+# --- Claim -----------------------------------------------------------------------------------------------------------
+
+# Live ones whose request is final and of which no earlier try may have made a ticket. Marked for a look-up before
+# anything is sent: only a result takes the mark away. Chosen apart (materialized): as a subquery the choice might be
+# made more than once, and more be taken than the limit says.
+CLAIM_BATCH = """
+WITH chosen AS MATERIALIZED (
+  SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 0
+    AND next_attempt_at <= now() AND is_prepared AND action = 'create' AND case_key = ''
+    AND NOT look_up_next AND NOT is_uncertain AND tries = 0
+  ORDER BY next_attempt_at, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
+UPDATE integrations_delivery AS delivery SET
+  state = 'sending',
+  batch_id = %(batch)s,
+  claim = %(claim)s,
+  claimed_until = now() + %(lease)s * interval '1 second',
+  attempt_count = attempt_count + 1,
+  is_uncertain = true,
+  look_up_next = true,
+  key_used_at = coalesce(key_used_at, now())
+FROM chosen WHERE delivery.id = chosen.id AND delivery.state = 'pending'
+RETURNING delivery.id, delivery.next_attempt_at
+"""
+
+
+def claim_batch(connection: Connection) -> Batch | None:
+    """One job row and its deliveries; None where there are too few, or no room for a job."""
+    with transaction.atomic():
+        held = Connection.objects.select_for_update(of=("self",), no_key=True).get(pk=connection.pk)
+        if not _has_room(held):
+            return None
+        batch = Batch.objects.create(connection=connection, next_poll_at=seconds_from_now(lease()))
+        batch.delivery_ids = _choose(batch)
+        is_enough = len(batch.delivery_ids) >= FEWEST_IN_ONE_CALL
+        batch.save(update_fields=["delivery_ids"])
+        transaction.set_rollback(not is_enough)
+    if not is_enough:
+        # What waits is not for a call of many: not asked again before each single delivery.
+        Connection.objects.filter(pk=connection.pk).update(batch_wait_until=seconds_from_now(VAIN_TRY_SECONDS))
+        return None
+    log.info("many claimed at once", batch_id=batch.pk, count=len(batch.delivery_ids))
+    return batch
+
+
+def _choose(batch: Batch) -> list[int]:
+    """Claims up to a hundred for the job; their ids in the order they waited in."""
+    values = {
+        "batch": batch.pk,
+        "claim": batch.claim,
+        "lease": lease(),
+        "connection": batch.connection_id,
+        "most": MOST_IN_ONE_CALL,
+    }
+    claimed = list(Delivery.objects.raw(CLAIM_BATCH, values))
+    return [row.pk for row in sorted(claimed, key=lambda row: (row.next_attempt_at, row.pk))]
+
+
+def _has_room(connection: Connection) -> bool:
+    open_now = Connection.objects.filter(Connection.open_now(), pk=connection.pk, backlog_since__isnull=False)
+    if not open_now.exclude(batch_wait_until__gt=Now()).exists() or connection.look_up_before_create:
+        return False
+    return Batch.objects.filter(connection=connection, state__in=["sending", "running"]).count() < MOST_JOBS
+
+
+def lease() -> int:
+    return int(settings.DELIVERY_LEASE_SECONDS)
+
+
+# --- Send ------------------------------------------------------------------------------------------------------------
+
+
+def _begin_attempts(batch: Batch, deliveries: list[Delivery]) -> None:
+    """Written down before the call: if the process dies now, each delivery says so."""
+    Attempt.objects.bulk_create(
+        Attempt(
+            delivery=row,
+            number=row.attempt_count,
+            key_version=row.key_version,
+            detail=f"Sent together with {len(deliveries) - 1} others (bulk job {batch.pk}).",
+        )
+        for row in deliveries
+    )
+
+
+def _may_still_be_sent(batch: Batch) -> bool:
+    """The last thing before the call: whoever stalled for long must not make what others make by then."""
+    latest = seconds_from_now(-lease() * SHARE_BEFORE_THE_CALL)
+    return Batch.objects.filter(pk=batch.pk, state=Batch.State.SENDING, started_at__gte=latest).exists()
+
+
+def _send(connection: Connection, batch: Batch, requests: list[str]) -> str | Failure:
+    """The job's number. The account's permit was taken before the claim."""
+    session = Session(connection, permits=Permits(connection.pk, held=["account"]))
+
+    def send_unless_late(credentials: Credentials) -> str:
+        if not _may_still_be_sent(batch):
+            raise Failure("It was too late for this call: others may be looking after its deliveries.")
+        release_database()
+        return session.destination.send_many(session.client, requests, credentials)
+
+    try:
+        return session.ask(send_unless_late)
+    except NoPermit as later:
+        return Failure("The request limit leaves no room yet.", retry_after=later.seconds)
+    except Failure as failure:
+        failure.detail = session.without_secrets(failure.detail)
+        return failure
+    except Exception as error:
+        log.exception("the destination failed")
+        return Failure(f"Casebridge failed to send it ({type(error).__name__}).", is_uncertain=True)

@@ -1,0 +1,148 @@
+"""One case, one ticket: what belongs together, and whether a post is added to a ticket or makes one.
+
+A case is a conversation, or an author's posts within some hours, by the mapping's choice. Its key is put on the
+delivery when it is routed; what becomes of it is decided when it is sent, as the case's ticket may be solved by then.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from integrations.destinations.base import Rules
+from integrations.domain.post import Post
+from integrations.infra.database_clock import now, seconds_from_now
+from integrations.infra.queue import wake_workers
+from integrations.models import Delivery, Mapping
+
+Action, State = Delivery.Action, Delivery.State
+LONGEST_KEY = 300
+SHORTEST_WAIT, LONGEST_WAIT = 0.5, 30.0
+MOST_AHEAD = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    action: str
+    number: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A delivery of the same case that is not decided yet, and in how many seconds it may be."""
+
+    post_id: str
+    seconds: float
+
+
+def case_key(post: Post, mapping: Mapping, rules: Rules) -> str:
+    """What the posts of one case share; empty where the mapping makes each post a case of its own."""
+    if rules.case == "conversation":
+        return f"conversation:{_conversation(post, mapping)}"[:LONGEST_KEY]
+    if rules.case == "author" and (author := post.author_id or post.author_handle.casefold()):
+        return f"author:{post.network}:{author}"[:LONGEST_KEY]
+    return ""
+
+
+def _conversation(post: Post, mapping: Mapping) -> str:
+    """The root: named by the post, else that of the post it answers, where we know that one, else the post itself."""
+    named = [other for other in (post.parent_post, post.in_reply_to) if other]
+    known = (
+        Delivery.objects.filter(mapping=mapping, post_id__in=named)
+        .filter(case_key__startswith="conversation:")
+        .order_by("pk")
+        .values_list("case_key", flat=True)
+        .first()
+    )
+    if known:
+        return known.removeprefix("conversation:")
+    return named[0] if named else post.post_id
+
+
+def join_case(delivery: Delivery) -> None:
+    """Replies that were routed before the post they answer took that post for their root: they move to its own."""
+    mistaken = f"conversation:{delivery.post_id}"[:LONGEST_KEY]
+    if delivery.case_key.startswith("conversation:") and delivery.case_key != mistaken:
+        Delivery.objects.filter(mapping=delivery.mapping_id, case_key=mistaken).update(case_key=delivery.case_key)
+
+
+def _others_of_case(delivery: Delivery) -> QuerySet[Delivery]:
+    same = Delivery.objects.filter(
+        mapping=delivery.mapping_id, connection=delivery.connection_id, case_key=delivery.case_key
+    )
+    return same.exclude(pk=delivery.pk)
+
+
+def wake_next(delivery: Delivery) -> None:
+    """The case was decided for this one: the one that waited longest for it need not wait for its time."""
+    if not delivery.case_key:
+        return
+    waiting = _others_of_case(delivery).filter(state=State.PENDING, attempt_count=0).order_by("pk")
+    first = waiting.values_list("pk", flat=True).first()
+    if first is not None:
+        woken = Delivery.objects.filter(pk=first, state=State.PENDING, next_attempt_at__gt=Now())
+        if woken.update(next_attempt_at=Now()):
+            wake_workers(delivery.connection_id)
+
+
+def earlier_under_way(delivery: Delivery) -> Earlier | None:
+    """The first delivery of the case that is still to be sent; it goes no later than the one that waits for it.
+
+    A later one that is being sent counts too: it may have been routed in a transaction that was quicker. Two that see
+    each other wait for times that differ by chance.
+    """
+    case = _others_of_case(delivery)
+    before = Q(pk__lt=delivery.pk, state__in=[State.PENDING, State.SENDING])
+    earlier = case.filter(before | Q(state=State.SENDING)).order_by("pk")
+    first = earlier.only("pk", "post_id", "state", "priority", "next_attempt_at").first()
+    if first is None:
+        return None
+    if first.state == State.PENDING and first.priority > delivery.priority:
+        Delivery.objects.filter(pk=first.pk, state=State.PENDING).update(priority=delivery.priority)
+    at = first.next_attempt_at
+    ahead = earlier.filter(pk__lt=delivery.pk)[:MOST_AHEAD].count()
+    seconds = (at - now()).total_seconds() if first.state == State.PENDING and at else SHORTEST_WAIT
+    # In a long line nobody looks up before it may be their turn; whoever is done wakes the next one.
+    seconds = max(seconds, SHORTEST_WAIT * ahead)
+    return Earlier(first.post_id, min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT) * random.uniform(1.0, 2.0))
+
+
+def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str]) -> Decision:
+    """A comment on the case's ticket while that is unsolved, a follow-up once it is closed, else a new ticket.
+
+    `status_of` asks the account; "" means that the ticket is gone.
+    """
+    number = _ticket_of_case(delivery, rules)
+    what = "conversation" if rules.case == "conversation" else "author"
+    if not number:
+        within = f" within {rules.case_hours} hours" if rules.case == "author" else ""
+        return Decision(Action.CREATE, "", f"A new ticket: no earlier ticket of the same {what}{within}.")
+    status = status_of(number)
+    if not status:
+        return Decision(Action.CREATE, "", f"A new ticket: ticket {number} of the same {what} was deleted in Zendesk.")
+    if status == "closed":
+        return Decision(
+            Action.FOLLOW_UP, number, f"A follow-up of ticket {number} of the same {what}, because that is closed."
+        )
+    if status == "solved":
+        return Decision(Action.CREATE, "", f"A new ticket: ticket {number} of the same {what} is solved already.")
+    return Decision(
+        Action.APPEND, number, f"A comment on ticket {number} of the same {what}, because that is still {status}."
+    )
+
+
+def _ticket_of_case(delivery: Delivery, rules: Rules) -> str:
+    """The newest ticket that the case has."""
+    case = Delivery.objects.filter(
+        mapping=delivery.mapping_id,
+        connection=delivery.connection_id,
+        case_key=delivery.case_key,
+        state=State.DELIVERED,
+    ).exclude(pk=delivery.pk)
+    if rules.case == "author":
+        case = case.filter(delivered_at__gte=seconds_from_now(-3600.0 * rules.case_hours), delivered_at__lte=Now())
+    numbers = case.order_by("-delivered_at", "-pk")
+    return numbers.values_list("ticket_number", flat=True).first() or ""

@@ -1,0 +1,120 @@
+"""Taking a due delivery, so that one process alone works on it, and giving it back."""
+
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Greatest
+
+from integrations.connections import Session
+from integrations.destinations import Destination
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.queue import LONGEST_WAKE_SECONDS
+from integrations.models import Attempt, Connection, Delivery
+from integrations.models.deliveries import DeliveryQuerySet
+
+KEY_TRUSTED_SECONDS = 110 * 60
+
+
+@dataclass
+class ClaimedDelivery:
+    """One claimed delivery on its way through the steps of `deliver`."""
+
+    delivery: Delivery
+    claim: uuid.UUID
+    session: Session
+    attempt: Attempt = field(init=False)
+    began: float = field(default_factory=time.monotonic)
+    # What went wrong before the final look-up, and how many calls had been made by then.
+    problem: str = ""
+    calls: int | None = None
+
+    @property
+    def destination(self) -> Destination:
+        return self.session.destination
+
+    @property
+    def look_up_first(self) -> bool:
+        return self.delivery.look_up_next or self.delivery.connection.look_up_before_create
+
+    @property
+    def status(self) -> int | None:
+        """The status of its last answer; that of the final look-up says nothing about the try."""
+        exchanges = self.session.client.exchanges[: self.calls]
+        return exchanges[-1].get("status") if exchanges else None
+
+    @property
+    def row(self) -> DeliveryQuerySet:
+        """The row as long as nobody took over after our lease ran out."""
+        return Delivery.objects.filter(pk=self.delivery.pk, claim=self.claim)
+
+
+# One conditional UPDATE is lock, lease and crash recovery. Right of each "=" stands the row as it was before.
+# A lease that ran out means that its process died in the middle, or could not write its result down: the outcome of
+# that try is unknown, so a look-up has to come first, and it counts, as a try that kills its process would do so for
+# ever. A key older than we trust it gives way to the next version, and the row says that a look-up has to come first,
+# before any call is made: a death between the two changes nothing.
+# The row is chosen and locked in one go (SKIP LOCKED): two that choose at the same moment get two rows. What a batch
+# holds is not taken over before its job has come to an end: until then its ticket may still come to exist.
+CLAIM = """
+UPDATE integrations_delivery AS delivery SET
+  state = 'sending',
+  claim = %(claim)s,
+  claimed_until = now() + %(lease)s * interval '1 second',
+  attempt_count = attempt_count + 1,
+  is_uncertain = is_uncertain OR state = 'sending',
+  tries = tries + (state = 'sending')::int,
+  look_up_next = look_up_next OR state = 'sending'
+    OR coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false),
+  key_version = key_version + coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false)::int,
+  key_used_at = CASE WHEN key_used_at >= now() - %(trusted)s * interval '1 second' THEN key_used_at ELSE now() END
+WHERE id = coalesce(
+    (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 0
+      AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
+    (SELECT id FROM integrations_delivery AS held WHERE connection_id = %(connection)s AND state = 'sending'
+      AND claimed_until <= now() AND NOT EXISTS (
+        SELECT FROM integrations_batch AS batch
+        WHERE batch.id = held.batch_id AND batch.state IN ('sending', 'running'))
+      ORDER BY claimed_until LIMIT 1 FOR UPDATE SKIP LOCKED),
+    (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 1
+      AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
+    (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 2
+      AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+  )
+  AND (state = 'pending' AND next_attempt_at <= now() OR state = 'sending' AND claimed_until <= now())
+  AND EXISTS (
+    SELECT FROM integrations_connection AS connection
+    WHERE connection.id = delivery.connection_id AND connection.is_active
+      AND (connection.paused_at IS NULL OR connection.paused_until <= now())
+      AND (connection.breaker_opened_at IS NULL OR connection.breaker_probe_at <= now())
+  )
+RETURNING *
+"""
+
+
+def claim(connection: Connection) -> ClaimedDelivery | None:
+    """Takes the first in the queue, if the connection is open and anything is due that nobody holds; None otherwise."""
+    claim_id = uuid.uuid4()
+    values = {
+        "connection": connection.pk,
+        "claim": claim_id,
+        "lease": settings.DELIVERY_LEASE_SECONDS,
+        "trusted": KEY_TRUSTED_SECONDS,
+    }
+    rows = list(Delivery.objects.raw(CLAIM, values))
+    if not rows:
+        return None
+    delivery = rows[0]
+    delivery.connection = connection
+    return ClaimedDelivery(delivery, claim_id, Session(connection))
+
+
+def release_claim(claimed: ClaimedDelivery, seconds: float, reason: str = "") -> None:
+    """Gives the claim back unused: no attempt was made."""
+    claimed.row.schedule(
+        seconds_from_now(min(seconds, LONGEST_WAKE_SECONDS)),
+        attempt_count=Greatest(F("attempt_count") - 1, 0),
+        **({"decision": reason} if reason else {}),
+    )

@@ -1,0 +1,114 @@
+"""A due delivery on its way to the account, step by step: the file to read first.
+
+`deliver_due` works for a slice of time, `_deliver_next` takes one delivery, `_carry_out` has its steps in order. Which
+delivery is sent is decided when its permit has come: of those due on a connection live ones go before retries, and
+retries before bulk replays, whatever lies in the queue. Exactly one ticket follows from four things together: one row
+per mapping and post, a claim that only one process can hold, the same bytes and idempotency key at every automatic try,
+and a look-up by external id once the key no longer protects or its process died (Zendesk keeps keys for two hours; we
+trust one for 110 minutes).
+"""
+
+import random
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from django.conf import settings
+from django.db.models.functions import Now
+from structlog.contextvars import bound_contextvars
+
+from integrations.delivery.batch import deliver_batch
+from integrations.delivery.claim import ClaimedDelivery, claim, release_claim
+from integrations.delivery.final_lookup import give_up_dead_tries, look_up_before_giving_up
+from integrations.delivery.prepare import wait_for_the_case
+from integrations.delivery.record import begin_attempt, record_result
+from integrations.delivery.send import hold_permits, send
+from integrations.flow import LONGEST_PERMIT_WAIT, may_send, return_permit, wait_for_permit
+from integrations.infra import database_clock
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.http.failure import NoPermit
+from integrations.infra.queue import LONGEST_WAKE_SECONDS
+from integrations.models import Connection, Delivery
+
+log = structlog.get_logger(__name__)
+
+# So long one message is worked on before others have their turn.
+SLICE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkLeft:
+    """What a slice of work left: more that is due now, or the next permit in so many seconds."""
+
+    is_more: bool = False
+    seconds: float | None = None
+    came_at_once: bool = False
+
+
+def deliver_due(connection_id: int) -> WorkLeft:
+    """Works on a connection's due deliveries for a slice of time. Safe to call at any time, from anywhere."""
+    until = time.monotonic() + SLICE_SECONDS
+    waited = 1.0
+    while time.monotonic() < until:
+        try:
+            waited = min(waited, wait_for_permit(connection_id))
+        except NoPermit as later:
+            return WorkLeft(seconds=min(later.seconds, LONGEST_WAKE_SECONDS))
+        if not deliver_next(connection_id):
+            return WorkLeft(seconds=_seconds_until_the_next(connection_id))
+    return WorkLeft(is_more=True, came_at_once=waited < 0.005)
+
+
+def deliver_next(connection_id: int) -> bool:
+    """Makes one try at what is first in the queue, the permit being there; False when nothing is due."""
+    connection = Connection.objects.filter(pk=connection_id).first()
+    if connection is not None and deliver_batch(connection):
+        return True
+    claimed = claim(connection) if connection is not None else None
+    if claimed is None:
+        return_permit(connection_id)
+        return False
+    with bound_contextvars(delivery_id=claimed.delivery.pk, notification_id=claimed.delivery.notification_id):
+        if claimed.delivery.tries > len(settings.DELIVERY_RETRY_DELAYS):
+            give_up_dead_tries(claimed)
+        else:
+            _carry_out(claimed)
+    return True
+
+
+def _carry_out(claimed: ClaimedDelivery) -> None:
+    """The steps of one try. Until the attempt has begun, what is in the way gives the claim back unused."""
+    delivery = claimed.delivery
+    if wait := wait_for_the_case(delivery):
+        _put_off(claimed, wait.seconds, wait.reason)
+        return
+    try:
+        hold_permits(claimed)
+    except NoPermit as later:
+        _put_off(claimed, later.seconds * random.uniform(1.0, 2.0))
+        return
+    if not may_send(delivery.connection):
+        _put_off(claimed, LONGEST_PERMIT_WAIT)
+        return
+    begin_attempt(claimed)
+    result = send(claimed)
+    result = look_up_before_giving_up(claimed, result)
+    record_result(claimed, result)
+
+
+def _put_off(claimed: ClaimedDelivery, seconds: float, reason: str = "") -> None:
+    return_permit(claimed.delivery.connection_id)
+    release_claim(claimed, seconds, reason)
+
+
+def _seconds_until_the_next(connection_id: int) -> float | None:
+    """When something is due again before a sweep would notice; None where nothing is due so soon."""
+    soon = seconds_from_now(settings.SWEEP_SECONDS)
+    waiting = Delivery.objects.filter(connection=connection_id, state=Delivery.State.PENDING)
+    found: list[datetime | None] = []
+    for priority in Delivery.Priority.values:
+        of_priority = waiting.filter(priority=priority, next_attempt_at__gt=Now(), next_attempt_at__lte=soon)
+        found += of_priority.order_by("next_attempt_at").values_list("next_attempt_at", flat=True)[:1]
+    times = [at for at in found if at is not None]
+    return max((min(times) - database_clock.now()).total_seconds(), 0.1) if times else None

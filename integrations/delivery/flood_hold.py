@@ -1,0 +1,164 @@
+"""A flood on one label, held under one incident ticket once a person has said yes, and released without loss.
+
+Holding keeps what waits, and what is routed meanwhile, as "held": nothing is sent of it. Releasing lets all of it go in
+the order it came in, behind what is live by then. Each post keeps its own delivery all the time.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.db import IntegrityError, transaction
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Now
+
+from integrations.connections import session_for
+from integrations.delivery.receipts import checked_receipt
+from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.flow import usual_rate
+from integrations.infra.http.failure import Failure, NoPermit
+from integrations.infra.queue import MOST_WAKES, wake_workers
+from integrations.models import Connection, Delivery, FloodHold, Mapping
+
+log = structlog.get_logger(__name__)
+
+State = Delivery.State
+# So many waiting on one mapping are a flood, where the limit does not say what can be cleared.
+FLOOD_POSTS = 500
+FEWEST_POSTS = 50
+FLOOD_MINUTES = 5
+MOST_COUNTED = 20_000
+CALL_SECONDS = 15.0
+
+
+class NotHeld(Exception):
+    """Nothing was held; the text says why. `may_exist`: the incident's ticket may have been made all the same."""
+
+    def __init__(self, message: str, *, may_exist: bool = False) -> None:
+        super().__init__(message)
+        self.may_exist = may_exist
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    mapping: Mapping
+    waiting: int
+
+    @property
+    def message(self) -> str:
+        label = self.mapping.subscription.listens_to
+        return (
+            f"{label}: {self.waiting:,} posts wait for their tickets in “{self.mapping.name}”. If they are about one "
+            "thing, hold them under one incident ticket (on the mapping's page); otherwise they go as fast as the "
+            "limit allows."
+        )
+
+
+def waiting_on(mapping_id: int) -> int:
+    live = Delivery.objects.filter(mapping=mapping_id, state=State.PENDING, priority=Delivery.Priority.LIVE)
+    return live.filter(next_attempt_at__lte=Now())[:MOST_COUNTED].count()
+
+
+def find_floods() -> list[Flood]:
+    """Mappings on which more waits than the limit clears in five minutes, and no incident is open."""
+    found = []
+    mappings = Mapping.objects.filter(is_active=True, connection__is_active=True).select_related(
+        "subscription", "connection"
+    )
+    for mapping in with_open_hold(mappings):
+        rate = usual_rate(mapping.connection)
+        threshold = max(FEWEST_POSTS, rate * FLOOD_MINUTES) if rate else FLOOD_POSTS
+        if open_hold_of(mapping) is None and (waiting := waiting_on(mapping.pk)) > threshold:
+            found.append(Flood(mapping, waiting))
+    return found
+
+
+# --- Holding ---------------------------------------------------------------------------------------------------------
+
+
+def with_open_hold(mappings: QuerySet[Mapping]) -> QuerySet[Mapping]:
+    """The mappings in their order, each knowing its open incident (see `open_incident_of`)."""
+    open_one = FloodHold.objects.filter(mapping=OuterRef("pk"), ended_at__isnull=True).values("pk")[:1]
+    return mappings.annotate(open_hold_id=Subquery(open_one)).order_by("pk")
+
+
+def open_hold_of(mapping: Mapping) -> int | None:
+    found: int | None = getattr(mapping, "open_hold_id", None)
+    return found
+
+
+def hold_new(delivery: Delivery, mapping: Mapping) -> None:
+    """An unsaved delivery of a mapping whose flood is held waits with the others."""
+    flood_hold_id = open_hold_of(mapping)
+    if flood_hold_id is not None:
+        delivery.state, delivery.flood_hold_id, delivery.next_attempt_at = State.HELD, flood_hold_id, None
+
+
+def hold_flood(mapping: Mapping, uuid: str, title: str, text: str, by: str) -> FloodHold:
+    """Makes the incident's ticket and holds what waits. Pressing twice makes one ticket. Raises NotHeld."""
+    if FloodHold.objects.filter(mapping=mapping, ended_at__isnull=True).exists():
+        raise NotHeld("An incident is open on this mapping already.")
+    number, url = _make_ticket(mapping, uuid, title, text)
+    try:
+        with transaction.atomic():
+            flood_hold = FloodHold.objects.create(
+                mapping=mapping, uuid=uuid, opened_by=by, ticket_number=number, ticket_url=url
+            )
+            held = _hold_waiting(flood_hold)
+    except IntegrityError:
+        raise NotHeld("An incident was opened on this mapping at the same moment.") from None
+    log.warning("flood held", mapping_id=mapping.pk, flood_hold_id=flood_hold.pk, held=held, by=by)
+    return flood_hold
+
+
+def _hold_waiting(flood_hold: FloodHold) -> int:
+    """What no try may have made a ticket of yet. What is being sent goes on."""
+    waiting = Delivery.objects.filter(
+        mapping=flood_hold.mapping_id, state=State.PENDING, is_uncertain=False, look_up_next=False, action="create"
+    )
+    return waiting.hold(flood_hold)
+
+
+def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[str, str]:
+    connection = mapping.connection
+    if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
+        raise NotHeld(f"The connection “{connection}” is paused or switched off: resume it first.")
+    session = session_for(connection, seconds=CALL_SECONDS, permit_wait=CALL_SECONDS / 3)
+    destination, external_id = session.destination, f"khoros:incident:{uuid}"
+    request = destination.build_flood_ticket(mapping.settings, title, text, external_id)
+    outgoing = Outgoing(request, external_id, f"casebridge-incident-{uuid}")
+
+    def send(credentials: Credentials) -> Receipt:
+        return checked_receipt(destination.send(session.client, outgoing, credentials), destination.title)
+
+    try:
+        receipt = session.ask(send)
+    except NoPermit:
+        raise NotHeld("The request limit leaves no room for the incident's ticket just now. Try again.") from None
+    except Failure as failure:
+        detail = session.without_secrets(failure.detail)
+        what = "Nothing is held" if failure.was_done else "The incident's ticket could not be made"
+        message = f"{what}: {failure.full_message} {detail}".strip()
+        raise NotHeld(message, may_exist=failure.is_uncertain) from None
+    return receipt.number, receipt.url
+
+
+# --- Releasing -------------------------------------------------------------------------------------------------------
+
+
+def release_flood(flood_hold: FloodHold, by: str) -> int:
+    """A ticket for each post after all, in the order they came in, behind what is live. Returns how many."""
+    with transaction.atomic():
+        ended = FloodHold.objects.filter(pk=flood_hold.pk, ended_at__isnull=True)
+        ended.update(ended_at=Now(), ended_by=by, ending="released")
+        released = release_leftovers()
+    wake_workers(flood_hold.mapping.connection_id, count=MOST_WAKES)
+    log.info("flood released", flood_hold_id=flood_hold.pk, released=released, by=by)
+    return released
+
+
+def release_leftovers() -> int:
+    """What is held under an incident that is over goes on; also what was routed at the very moment of its end."""
+    held: dict[str, Any] = {"state": State.HELD, "flood_hold__ended_at__isnull": False}
+    ids = Delivery.objects.filter(**held).values("pk")
+    return Delivery.objects.filter(pk__in=ids, state=State.HELD).schedule(priority=Delivery.Priority.BULK)

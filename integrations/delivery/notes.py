@@ -1,0 +1,70 @@
+"""The source context as an internal note: a delivery of its own that follows the ticket's, with tries of its own."""
+
+import structlog
+from django.db import OperationalError, transaction
+from django.db.models.functions import Now
+
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import Receipt
+from integrations.infra.text import storable
+from integrations.mapping import context_of, post_of
+from integrations.models import Delivery
+
+log = structlog.get_logger(__name__)
+
+
+def add_note(delivery: Delivery, receipt: Receipt) -> None:
+    """Makes the note's delivery, where the mapping asks for one. In the transaction that records the ticket."""
+    if not delivery.adds_note or delivery.is_note:
+        return
+    whole = Delivery.objects.select_related("notification__subscription__company", "mapping__connection").get(
+        pk=delivery.pk
+    )
+    try:
+        with transaction.atomic():
+            _make(whole, receipt)
+    except OperationalError:
+        raise
+    except Exception as error:
+        # Whatever is wrong with the note must not cost us the ticket's receipt.
+        log.exception("no internal note", delivery_id=delivery.pk)
+        message = storable(f"The internal note with the source context could not be made: {error}")
+        Delivery.objects.filter(pk=delivery.pk).update(remarks=f"{delivery.remarks}\n{message}".strip())
+
+
+def _make(whole: Delivery, receipt: Receipt) -> None:
+    destination = DESTINATIONS[whole.connection.kind]
+    occasion = f"{Delivery.NOTE}{whole.pk}"
+    event, post = post_of(whole)
+    external_id = destination.external_id(post, str(whole.mapping.uuid), occasion)
+    context = context_of(whole.notification, event, whole.mapping)
+    request = destination.build_note(post, context, whole.mapping.settings, external_id)
+    if request:
+        _store(whole, receipt, occasion, external_id, request)
+
+
+def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str, request: str) -> None:
+    note = Delivery(
+        notification_id=delivery.notification_id,
+        mapping_id=delivery.mapping_id,
+        connection_id=delivery.connection_id,
+        post_id=delivery.post_id,
+        occasion=occasion,
+        native_id=delivery.native_id,
+        network=delivery.network,
+        author=delivery.author,
+        text=delivery.text,
+        link=delivery.link,
+        posted_at=delivery.posted_at,
+        search_text=delivery.search_text,
+        action=Delivery.Action.APPEND,
+        target_number=receipt.number,
+        is_prepared=True,
+        decision=f"An internal note with the source context, on ticket {receipt.number}.",
+        request=request,
+        external_id=external_id,
+        # Behind the tickets that are still to be made.
+        priority=max(delivery.priority, Delivery.Priority.RETRY),
+        next_attempt_at=Now(),
+    )
+    Delivery.objects.bulk_create([note], ignore_conflicts=True)

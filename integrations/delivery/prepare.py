@@ -1,0 +1,173 @@
+"""Making a delivery final before it is first sent: which ticket its case belongs to, and in whose name it is made.
+
+What was decided, and why, is written on the delivery together with the request that will be sent; from then on the
+bytes stay as they are. `other_way` answers the two refusals that another request can: a ticket that was closed in the
+meantime, and a requester who is suspended.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from integrations.connections import Session
+from integrations.delivery.cases import decide, earlier_under_way
+from integrations.delivery.requesters import forget_requester, is_new_author, requester_for
+from integrations.destinations import DESTINATIONS, Destination
+from integrations.destinations.base import Credentials, Rules
+from integrations.domain.post import Unreadable
+from integrations.infra.database_pool import release_database
+from integrations.infra.http.failure import Failure
+from integrations.mapping import post_of, render_into, substitute_text
+from integrations.models import Delivery
+from integrations.models.deliveries import DeliveryQuerySet
+
+Action = Delivery.Action
+
+
+@dataclass
+class Wait:
+    """How long a delivery waits for an earlier one of its case, and why in words."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass
+class Final:
+    """A request as it will be sent, and what was decided on the way."""
+
+    request: str
+    action: str = Action.CREATE
+    target: str = ""
+    decision: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+
+def rules_of(delivery: Delivery) -> Rules:
+    return DESTINATIONS[delivery.connection.kind].rules(delivery.mapping.settings)
+
+
+def is_needed(delivery: Delivery) -> bool:
+    """Not for what was made final before, nor where neither a case nor an author has to be asked about."""
+    if delivery.is_prepared:
+        return False
+    return bool(delivery.case_key) or rules_of(delivery).requester == "author"
+
+
+def needs_a_new_user(delivery: Delivery) -> bool:
+    """Whether the account will be asked for the author's user, and may be waited for."""
+    if delivery.is_prepared or rules_of(delivery).requester != "author":
+        return False
+    return is_new_author(delivery)
+
+
+def wait_for_the_case(delivery: Delivery) -> Wait | None:
+    """An earlier post of the case that is not decided yet decides what becomes of this one."""
+    if delivery.is_prepared or not delivery.case_key:
+        return None
+    earlier = earlier_under_way(delivery)
+    if earlier is None:
+        return None
+    return Wait(earlier.seconds, f"Waits for the earlier post {earlier.post_id} of the same case.")
+
+
+def prepare(delivery: Delivery, session: Session, credentials: Credentials, row: DeliveryQuerySet) -> None:
+    """Decides and stores. Raises Failure, NoPermit; then nothing is stored, and the next try decides anew."""
+    rules = rules_of(delivery)
+    final = _decided(delivery, session, credentials, rules)
+    if rules.requester == "author" and final.action != Action.APPEND:
+        _put_in_a_name(final, delivery, session, credentials, rules)
+    delivery.request, delivery.action, delivery.target_number = final.request, final.action, final.target
+    delivery.decision, delivery.remarks = final.decision, "\n".join(final.remarks)
+    delivery.is_prepared = True
+    row.update(
+        request=delivery.request,
+        action=delivery.action,
+        target_number=delivery.target_number,
+        decision=delivery.decision,
+        remarks=delivery.remarks,
+        is_prepared=True,
+    )
+
+
+def _decided(delivery: Delivery, session: Session, credentials: Credentials, rules: Rules) -> Final:
+    remarks = [delivery.remarks] if delivery.remarks else []
+    if not delivery.case_key:
+        return Final(delivery.request, remarks=remarks)
+
+    if delivery.look_up_next and _is_there(delivery, session, credentials):
+        message = "A new ticket: an earlier try had created it already."
+        return Final(delivery.request, decision=message, remarks=remarks)
+
+    def status_of(number: str) -> str:
+        release_database()
+        return session.destination.ticket_status(session.client, number, credentials)
+
+    decision = decide(delivery, rules, status_of)
+    if decision.action == Action.APPEND:
+        request = session.destination.as_comment(delivery.request, delivery.external_id)
+    elif decision.action == Action.FOLLOW_UP:
+        request = session.destination.as_follow_up(delivery.request, decision.number)
+    else:
+        request = delivery.request
+    return Final(request, decision.action, decision.number, decision.message, remarks)
+
+
+def _is_there(delivery: Delivery, session: Session, credentials: Credentials) -> bool:
+    """Whether an earlier try, whose outcome is unknown, made the ticket: then there is nothing left to decide."""
+    release_database()
+    return session.destination.find(session.client, delivery.external_id, credentials) is not None
+
+
+def _put_in_a_name(final: Final, delivery: Delivery, session: Session, credentials: Credentials, rules: Rules) -> None:
+    found = requester_for(delivery, session, credentials)
+    final.request = session.destination.with_requester(final.request, found.user_id or rules.intake_user)
+    if found.user_id:
+        final.remarks.append(f"Requester: {found.name or 'the author'} (user {found.user_id}).")
+    else:
+        final.remarks.append(f"Requester: {substitute_text(rules)}, because {found.problem}.")
+
+
+def other_way(delivery: Delivery, destination: Destination, failure: Failure) -> dict[str, Any]:
+    """What to change in the delivery so that the next try answers the refusal; {} where nothing does."""
+    if failure.is_closed and delivery.action == Action.APPEND and not delivery.occasion.startswith("note"):
+        return _decide_anew(delivery)
+    if failure.is_about_requester and rules_of(delivery).requester == "author":
+        return _without_the_author(delivery, destination)
+    return {}
+
+
+def _decide_anew(delivery: Delivery) -> dict[str, Any]:
+    """The request of a new ticket is rendered again, and the case asked again: its ticket takes no more comments."""
+    fresh = Delivery.objects.select_related("notification__subscription__company", "mapping__connection").get(
+        pk=delivery.pk
+    )
+    try:
+        event, post = post_of(fresh)
+    except Unreadable:
+        return {}
+    render_into(fresh, fresh.notification, event, post, fresh.mapping)
+    if not fresh.request:
+        return {}
+    return {
+        "meaning": "What becomes of the post is decided again at once.",
+        "request": fresh.request,
+        "action": Action.CREATE,
+        "target_number": "",
+        "is_prepared": False,
+        "look_up_next": False,
+    }
+
+
+def _without_the_author(delivery: Delivery, destination: Destination) -> dict[str, Any]:
+    rules = rules_of(delivery)
+    request = destination.with_requester(delivery.request, rules.intake_user)
+    if request == delivery.request:
+        return {}
+    forget_requester(delivery, "the author's user is suspended in Zendesk")
+    message = f"Requester: {substitute_text(rules)}, because the author's user is suspended in Zendesk."
+    return {
+        "meaning": f"It is sent again at once. {message}",
+        "request": request,
+        "remarks": message,
+        "is_prepared": True,
+    }

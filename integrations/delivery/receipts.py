@@ -1,0 +1,80 @@
+"""What a destination returned, checked where it comes in: only what the columns can hold is taken for a receipt.
+
+What cannot be kept must not be sent again: something was made, and only a person can tell what.
+"""
+
+from integrations.destinations.base import Receipt
+from integrations.infra.http.failure import Failure
+from integrations.infra.text import UNSTORABLE, storable
+from integrations.models import Delivery
+
+LONGEST_NUMBER = Delivery._meta.get_field("ticket_number").max_length or 0
+LONGEST_ADDRESS = Delivery._meta.get_field("ticket_url").max_length or 0
+LONGEST_WARNING = 2000
+LONGEST_QUOTED = 200
+
+
+def checked_receipt(returned: object, title: str) -> Receipt:
+    """The receipt as it can be stored; `title` names the destination. Raises Failure, which asks a person. Pure."""
+    if not isinstance(returned, Receipt):
+        raise _not_kept(title, f"it is no receipt ({type(returned).__name__})")
+    problem = (
+        _problem("number", returned.number, LONGEST_NUMBER)
+        or _problem("address", returned.url, LONGEST_ADDRESS)
+        or _problem_of_how(returned.how)
+        or ("" if returned.number.strip() else "it has no number")
+    )
+    if problem:
+        raise _not_kept(title, problem, _quoted(returned))
+    return Receipt(returned.number, returned.url, returned.how, _clean(returned.warning))
+
+
+def _problem(name: str, value: object, longest: int) -> str:
+    if not isinstance(value, str):
+        return f"its {name} is no text ({type(value).__name__})"
+    if UNSTORABLE.search(value):
+        return f"its {name} holds characters that cannot be kept"
+    return f"its {name} has {len(value)} characters; {longest} can be kept" if len(value) > longest else ""
+
+
+def _problem_of_how(how: object) -> str:
+    is_known = isinstance(how, str) and how in Delivery.Result.values
+    return "" if is_known else "how it was done is told in an unknown word"
+
+
+def _clean(warning: object) -> str:
+    return storable(warning[:LONGEST_WARNING]) if isinstance(warning, str) else ""
+
+
+def _quoted(receipt: Receipt) -> str:
+    """What there is of number and address, so that a person can look for it."""
+    told = {"Number": receipt.number, "Address": receipt.url}
+    lines = [f"{name}: {storable(value[:LONGEST_QUOTED])}" for name, value in told.items() if isinstance(value, str)]
+    return "\n".join(lines)
+
+
+def _not_kept(title: str, problem: str, detail: str = "") -> Failure:
+    message = f"Something was made in {title}, but its answer could not be recorded: {problem}."
+    return _for_a_person(title, message, detail, f"An answer that could not be recorded: {problem}")
+
+
+def unrecorded_failure(result: object, title: str, error: Exception) -> Failure:
+    """Recording itself failed: what is told of the result is our own words and a number that was checked."""
+    why = f"Casebridge could not write down what came of it ({type(error).__name__})."
+    if isinstance(result, Receipt):
+        why = f"{title} says that it was done (ticket {result.number}), but that could not be written down "
+        why += f"({type(error).__name__})."
+    return _for_a_person(title, why, "", "What came of the try could not be written down")
+
+
+def _for_a_person(title: str, message: str, detail: str, cause: str) -> Failure:
+    return Failure(
+        message,
+        detail,
+        permanent=True,
+        is_uncertain=True,
+        look_up_next=True,
+        was_done=True,
+        remedy=f"Look for it in {title}, and report this to whoever runs Casebridge.",
+        cause=cause,
+    )

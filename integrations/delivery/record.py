@@ -1,0 +1,192 @@
+"""Writing down how a try ended, and when the next one is."""
+
+import time
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Case, F, PositiveSmallIntegerField, Value, When
+from django.db.models.functions import Now
+
+from integrations import flow
+from integrations.connections import request_lists_if_old
+from integrations.delivery.cases import wake_next
+from integrations.delivery.claim import ClaimedDelivery
+from integrations.delivery.prepare import other_way
+from integrations.delivery.receipts import unrecorded_failure
+from integrations.delivery.retry import NextStep, next_step
+from integrations.delivery.store import DATABASE_AWAY, LONGEST_CAUSE, store_surely, store_ticket, store_unrecorded
+from integrations.destinations.base import Receipt
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.http.failure import Failure, NoPermit
+from integrations.infra.queue import LONGEST_WAKE_SECONDS
+from integrations.infra.text import storable
+from integrations.models import Attempt, Connection, Delivery
+
+log = structlog.get_logger(__name__)
+
+HOW = {
+    "created": "Created ticket {}.",
+    "already_there": "An earlier try had already done it (ticket {}); the repeat was recognised.",
+    "found": "Ticket {} was found by its external id: an earlier try had created it.",
+    "appended": "Added to ticket {} as a comment.",
+}
+
+
+def begin_attempt(claimed: ClaimedDelivery) -> None:
+    """Writes the attempt down before the call: if the process dies now, the row says so."""
+    claimed.attempt = Attempt.objects.create(
+        delivery=claimed.delivery,
+        number=claimed.delivery.attempt_count,
+        key_version=claimed.delivery.key_version,
+    )
+
+
+def record_result(claimed: ClaimedDelivery, result: Receipt | Failure | NoPermit) -> None:
+    """Writes down what came of the call. Where that fails a person is asked: nothing is sent again because of it."""
+    try:
+        store_surely(lambda: _record(claimed, result))
+    except DATABASE_AWAY:
+        # The lease runs out, and whoever takes the delivery over looks up first.
+        raise
+    except Exception as error:
+        log.exception("the result of a try could not be recorded")
+        failure = unrecorded_failure(result, claimed.destination.title, error)
+        store_surely(lambda: _record_for_a_person(claimed, failure))
+
+
+def _record(claimed: ClaimedDelivery, result: Receipt | Failure | NoPermit) -> None:
+    if isinstance(result, Receipt):
+        _record_receipt(claimed, result)
+    elif isinstance(result, NoPermit):
+        _record_no_permit(claimed, result)
+    else:
+        _record_failure(claimed, result)
+
+
+def _record_for_a_person(claimed: ClaimedDelivery, failure: Failure) -> None:
+    """In our own words alone: anything that came from outside may be what could not be stored."""
+    with transaction.atomic():
+        if store_unrecorded(claimed.row, failure):
+            Attempt.objects.filter(pk=claimed.attempt.pk).update(
+                finished_at=Now(), outcome=Attempt.Outcome.GIVEN_UP, meaning=failure.full_message
+            )
+
+
+def _complete_attempt(
+    claimed: ClaimedDelivery, outcome: str, meaning: str, detail: str = "", status: int | None = None
+) -> None:
+    Attempt.objects.filter(pk=claimed.attempt.pk).update(
+        finished_at=Now(),
+        outcome=outcome,
+        status=status or claimed.status,
+        duration_ms=round((time.monotonic() - claimed.began) * 1000),
+        meaning=storable(meaning),
+        detail=storable(detail),
+        exchanges=claimed.session.client.exchanges,
+    )
+
+
+# --- Delivered -------------------------------------------------------------------------------------------------------
+
+
+def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
+    """Delivered, whoever holds the claim by now: the ticket exists."""
+    delivery = claimed.delivery
+    warning = claimed.session.client.without_secrets(receipt.warning)
+    meaning = f"{claimed.problem} {HOW[receipt.how].format(receipt.number)}".strip()
+    with transaction.atomic():
+        _complete_attempt(claimed, Attempt.Outcome.DELIVERED, meaning, warning)
+        store_ticket(delivery, receipt, warning)
+    wake_next(delivery)
+    flow.record_answer(delivery.connection)
+    if delivery.connection.consecutive_limits:
+        Connection.objects.filter(pk=delivery.connection_id).update(consecutive_limits=0)
+    log.info("delivered", ticket=receipt.number, how=receipt.how)
+
+
+# --- Not delivered ---------------------------------------------------------------------------------------------------
+
+
+def _record_failure(claimed: ClaimedDelivery, failure: Failure) -> None:
+    """The failure, what it means for this delivery, and for its connection."""
+    client, connection = claimed.session.client, claimed.delivery.connection
+    failure.message, failure.detail = storable(failure.message), client.without_secrets(failure.detail)
+    if changes := other_way(claimed.delivery, claimed.destination, failure):
+        _record_another_way(claimed, failure, changes)
+        return
+    step = next_step(failure, claimed.delivery.tries, settings.DELIVERY_RETRY_DELAYS)
+    outcome = _outcome_of(failure, step.wait)
+    with transaction.atomic():
+        message = f"{failure.full_message} {step.message}"
+        _complete_attempt(claimed, outcome, message, failure.detail, failure.status)
+        _store_failure(claimed, failure, step)
+    flow.record_failure(connection, failure)
+    if failure.remedy_at == "mapping" and failure.status == 422:
+        # Something at the account is not as it was read: the mapping's page should say so before tonight.
+        request_lists_if_old(connection.pk, 60)
+    log.warning("not delivered", outcome=outcome, status=failure.status, reason=failure.message)
+
+
+def _store_failure(claimed: ClaimedDelivery, failure: Failure, step: NextStep) -> None:
+    columns: dict[str, Any] = {
+        "priority": _priority_of_next_try(step.uses_a_try),
+        "tries": F("tries") + int(step.uses_a_try),
+        "last_error": f"{failure.full_message}\n{failure.detail}".strip(),
+        "cause": storable(failure.cause or failure.message)[:LONGEST_CAUSE],
+        "remedy": failure.remedy,
+        "remedy_at": failure.remedy_at,
+        "was_refused": _is_refusal(failure),
+        "is_uncertain": _uncertainty(failure),
+        "look_up_next": True if failure.look_up_next else F("look_up_next"),
+    }
+    if step.wait is None:
+        claimed.row.fail(**columns)
+    else:
+        claimed.row.schedule(seconds_from_now(step.wait), **columns)
+
+
+def _record_another_way(claimed: ClaimedDelivery, failure: Failure, changes: dict[str, object]) -> None:
+    """A definite refusal that another request answers: it is sent at once, under the next version of the key."""
+    with transaction.atomic():
+        meaning = f"{failure.message} {changes.pop('meaning')}"
+        _complete_attempt(claimed, Attempt.Outcome.RETRY, meaning, failure.detail, failure.status)
+        claimed.delivery.attempts.filter(pk=claimed.attempt.pk).update(request=claimed.delivery.request)
+        claimed.row.schedule(tries=F("tries") + 1, key_version=F("key_version") + 1, key_used_at=None, **changes)
+    flow.record_answer(claimed.delivery.connection)
+
+
+def _record_no_permit(claimed: ClaimedDelivery, later: NoPermit) -> None:
+    """The look-up was made, but the create's permit is too far off: no try was used, it is looked up again first."""
+    with transaction.atomic():
+        message = f"The request limit leaves no room yet; next call in {later.seconds:.0f} s."
+        _complete_attempt(claimed, Attempt.Outcome.WAITED, message)
+        claimed.row.schedule(seconds_from_now(min(later.seconds, LONGEST_WAKE_SECONDS)))
+
+
+def _uncertainty(failure: Failure) -> bool | F:
+    """A failure that tells nothing new leaves what earlier tries left open."""
+    if failure.is_not_there:
+        return False
+    return True if failure.is_uncertain else F("is_uncertain")
+
+
+def _priority_of_next_try(uses_a_try: bool) -> Case | F:
+    """A live delivery that failed goes on as a retry; a try that counts for nothing changes nothing."""
+    if not uses_a_try:
+        return F("priority")
+    is_live = When(priority=Delivery.Priority.LIVE, then=Value(Delivery.Priority.RETRY.value))
+    return Case(is_live, default=F("priority"), output_field=PositiveSmallIntegerField())
+
+
+def _outcome_of(failure: Failure, wait: float | None) -> str:
+    if failure.pauses:
+        return Attempt.Outcome.PAUSED
+    if wait is not None:
+        return Attempt.Outcome.RETRY
+    return Attempt.Outcome.REFUSED if _is_refusal(failure) else Attempt.Outcome.GIVEN_UP
+
+
+def _is_refusal(failure: Failure) -> bool:
+    return failure.permanent and not failure.pauses and not failure.was_done

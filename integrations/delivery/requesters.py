@@ -1,0 +1,115 @@
+"""In whose name a ticket is made, where a mapping wants a user for each social author.
+
+A user is looked up or made once and remembered. Where the author cannot be one (no name, suspended, ambiguous, no room
+within the account's limits on users for some minutes) the intake user stands in, and the delivery says so.
+"""
+
+from integrations.connections import Session, session_for
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import Author, Credentials, Person
+from integrations.domain.post import Unreadable
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.database_pool import release_database
+from integrations.infra.http.failure import Failure, NoPermit
+from integrations.infra.text import storable
+from integrations.mapping import author_of, post_of
+from integrations.models import Delivery, Mapping, Requester
+
+REMEMBERED_SECONDS = 30 * 86400.0
+# A suspended author may be let in again, an ambiguous one sorted out.
+PROBLEM_REMEMBERED_SECONDS = 86400.0
+# Five users a minute are allowed: a flood of new authors does not hold its tickets up for longer than this.
+WAITED_FOR_SECONDS = 300.0
+CHECK_SECONDS = 6.0
+
+
+def requester_for(delivery: Delivery, session: Session, credentials: Credentials) -> Person:
+    """The author's user. Raises Failure (the account is in trouble) and NoPermit (no room yet)."""
+    author = author_of_delivery(delivery)
+    if author is None:
+        return Person("", problem="the post names no author")
+    if remembered := _remembered(delivery, author):
+        return remembered
+    release_database()
+    try:
+        found = session.destination.find_person(session.client, author, credentials)
+    except NoPermit as later:
+        if later.budget == "users" and _has_waited_enough(delivery):
+            limit = f"{session.destination.title}'s limit on new users"
+            return Person("", problem=f"{limit} left no room for some minutes")
+        raise
+    except Failure as failure:
+        if failure.permanent and not failure.pauses:
+            return Person("", problem=failure.message.rstrip("."))
+        raise
+    _remember(delivery, author, found)
+    return found
+
+
+def is_new_author(delivery: Delivery) -> bool:
+    """Whether the author is not known yet; no longer asked once the delivery has waited long enough for room."""
+    author = author_of_delivery(delivery)
+    if author is None or _remembered(delivery, author) is not None:
+        return False
+    return not _has_waited_enough(delivery)
+
+
+def intake_user_text(mapping: Mapping) -> tuple[bool, str] | None:
+    """Who stands in for authors, or is the requester of all, asked of the account: (whether all is well, a sentence).
+
+    None where nobody does.
+    """
+    rules = DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
+    number = rules.intake_user
+    if rules.requester == "account":
+        return None
+    if not number:
+        return False, "No intake user is set: where an author cannot be the requester, the connection's own user is."
+    session = session_for(mapping.connection, seconds=CHECK_SECONDS, permit_wait=CHECK_SECONDS / 2)
+    try:
+        name = session.ask(lambda credentials: session.destination.user_name(session.client, number, credentials))
+    except (Failure, NoPermit):
+        return True, f"Whether the intake user {number} exists could not be asked just now."
+    if not name:
+        return False, f"The account has no user {number} who may be a requester: tickets would be refused. Correct it."
+    return True, f"The intake user is {name} ({number})."
+
+
+def author_of_delivery(delivery: Delivery) -> Author | None:
+    try:
+        _, post = post_of(delivery)
+    except Unreadable:
+        return None
+    return author_of(post)
+
+
+def _remembered(delivery: Delivery, author: Author) -> Person | None:
+    known = Requester.objects.filter(connection=delivery.connection_id, external_id=author.external_id)
+    good = known.filter(resolved_at__gte=seconds_from_now(-REMEMBERED_SECONDS)).exclude(user_id="")
+    bad = known.filter(resolved_at__gte=seconds_from_now(-PROBLEM_REMEMBERED_SECONDS), user_id="")
+    row = good.first() or bad.first()
+    return Person(row.user_id, row.name, row.problem) if row else None
+
+
+def _remember(delivery: Delivery, author: Author, found: Person) -> None:
+    Requester.objects.update_or_create(
+        connection_id=delivery.connection_id,
+        external_id=author.external_id,
+        defaults={
+            "user_id": found.user_id,
+            "name": storable(found.name)[:255],
+            "problem": storable(found.problem),
+            "resolved_at": seconds_from_now(0),
+        },
+    )
+
+
+def forget_requester(delivery: Delivery, problem: str) -> None:
+    """Zendesk refused the author's user: remembered with the problem instead."""
+    author = author_of_delivery(delivery)
+    if author is not None:
+        _remember(delivery, author, Person("", author.name, problem))
+
+
+def _has_waited_enough(delivery: Delivery) -> bool:
+    return Delivery.objects.filter(pk=delivery.pk, created_at__lte=seconds_from_now(-WAITED_FOR_SECONDS)).exists()

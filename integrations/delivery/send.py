@@ -1,0 +1,71 @@
+"""The calls of one try: permits, sign-in, the request made final and sent."""
+
+import structlog
+from django.conf import settings
+
+from integrations.delivery.claim import ClaimedDelivery
+from integrations.delivery.prepare import is_needed, needs_a_new_user, prepare
+from integrations.delivery.receipts import checked_receipt
+from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.flow import LONGEST_PERMIT_WAIT, Permits
+from integrations.infra.database_pool import release_database
+from integrations.infra.http.failure import Failure, NoPermit
+from integrations.models import Delivery
+
+log = structlog.get_logger(__name__)
+
+# Of the lease, for the permit of a further call within one try.
+SHARE_FOR_A_PERMIT = 0.25
+
+
+def hold_permits(claimed: ClaimedDelivery) -> None:
+    """The account's permit was taken before the claim; a look-up or an update needs one more. Raises NoPermit."""
+    is_append = claimed.delivery.action == Delivery.Action.APPEND
+    permits = permits_of_a_try(claimed, held=["account"])
+    if claimed.look_up_first and not is_append:
+        permits.hold("look-up")
+    if is_append:
+        permits.hold("updates", LONGEST_PERMIT_WAIT)
+    if needs_a_new_user(claimed.delivery):
+        permits.expect_room_for_a_user()
+    claimed.session.use(permits)
+
+
+def permits_of_a_try(claimed: ClaimedDelivery, held: list[str]) -> Permits:
+    longest = settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_A_PERMIT
+    return Permits(claimed.delivery.connection_id, longest, held=held)
+
+
+def send(claimed: ClaimedDelivery) -> Receipt | Failure | NoPermit:
+    """Calls the destination, outside any transaction and without holding a database connection."""
+    release_database()
+    try:
+        return claimed.session.ask(lambda credentials: _prepare_and_send(claimed, credentials))
+    except (Failure, NoPermit) as known:
+        return known
+    except Exception as error:
+        # The one boundary around providers: whatever else they raise is recorded and counted, so nothing is for ever.
+        log.exception("the destination failed")
+        return Failure(
+            f"Casebridge failed to send it ({type(error).__name__}).",
+            is_uncertain=True,
+            # A comment has no key that would recognise a repeat.
+            look_up_next=claimed.delivery.action == Delivery.Action.APPEND,
+            remedy="Report this to whoever runs Casebridge.",
+        )
+
+
+def _prepare_and_send(claimed: ClaimedDelivery, credentials: Credentials) -> Receipt:
+    delivery, destination = claimed.delivery, claimed.destination
+    if is_needed(delivery):
+        prepare(delivery, claimed.session, credentials, claimed.row)
+    release_database()
+    outgoing = Outgoing(
+        request=delivery.request,
+        external_id=delivery.external_id,
+        key=delivery.idempotency_key,
+        action=delivery.action,
+        target=delivery.target_number,
+        look_up_first=claimed.look_up_first,
+    )
+    return checked_receipt(destination.send(claimed.session.client, outgoing, credentials), destination.title)

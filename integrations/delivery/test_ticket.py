@@ -1,0 +1,64 @@
+"""A test ticket: one real ticket of a mapping that staff look at, made at once, marked, and apart from the log.
+
+It bears an external id and an idempotency key of its own, both of one uuid: asking twice with it makes one ticket.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+
+from integrations.connections import Session, session_for
+from integrations.delivery.receipts import checked_receipt
+from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.infra.http.failure import Failure, NoPermit
+from integrations.models import Connection
+
+log = structlog.get_logger(__name__)
+
+CALL_SECONDS = 15.0
+PERMIT_SECONDS = 5.0
+HOW = {
+    "created": "Test ticket {} was created.",
+    "already_there": "Test ticket {} was there already: the button was pressed before.",
+    "found": "Test ticket {} was found by its external id: the button was pressed before.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TestTicket:
+    """What became of it: the ticket, or why there is none, with the account's own words."""
+
+    is_good: bool
+    message: str
+    detail: str = ""
+    number: str = ""
+    url: str = ""
+
+
+def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestTicket:
+    """Creates the ticket once for each uuid, waiting for the answer. Raises nothing that the account can cause."""
+    if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
+        return TestTicket(False, f"The connection “{connection}” is paused or switched off: resume it first.")
+    session = session_for(connection, seconds=CALL_SECONDS, permit_wait=PERMIT_SECONDS)
+    try:
+        receipt = _send(session, request, uuid)
+    except NoPermit:
+        return TestTicket(False, "The account's request limit leaves no room just now. Try again in a minute.")
+    except Failure as failure:
+        log.warning("no test ticket", connection_id=connection.pk, reason=failure.message)
+        again = " It may exist all the same; pressing the button again finds it." if failure.is_uncertain else ""
+        return TestTicket(False, f"{failure.full_message}{again}", session.without_secrets(failure.detail))
+    log.info("test ticket", connection_id=connection.pk, ticket=receipt.number)
+    message = HOW[receipt.how].format(receipt.number)
+    return TestTicket(True, message, session.without_secrets(receipt.warning), receipt.number, receipt.url)
+
+
+def _send(session: Session, request: str, uuid: str) -> Receipt:
+    destination = session.destination
+    marked, external_id = destination.as_test(request, uuid)
+    outgoing = Outgoing(marked, external_id, f"casebridge-test-{uuid}")
+
+    def send(credentials: Credentials) -> Receipt:
+        return checked_receipt(destination.send(session.client, outgoing, credentials), destination.title)
+
+    return session.ask(send)

@@ -1,0 +1,113 @@
+"""When a surge begins and ends, and how long a connection's line takes to clear."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.db.models import Count
+from django.db.models.functions import Now
+
+from integrations.flow.rate_limit import SHARE_OF_LIMIT, account_limit, calls_per_minute
+from integrations.infra.database_clock import now, seconds_from_now
+from integrations.models import Connection, Delivery
+
+log = structlog.get_logger(__name__)
+
+Lane, State = Delivery.Priority, Delivery.State
+MOST_COUNTED = 50_000
+# A surge ends when less waits than the limit clears in a minute: not so soon that it begins again at once.
+ENDS_BELOW_MINUTES = 1.0
+MEASURED_SECONDS = 60
+
+
+def update_backlogs() -> None:
+    """Begins and ends surges, connection by connection, by what waits and what the limit clears."""
+    for connection in Connection.objects.filter(is_active=True):
+        rate = usual_rate(connection)
+        backlog = live_backlog(connection.pk)
+        if connection.backlog_since is None and connection.backlog_minutes and rate:
+            if backlog > rate * connection.backlog_minutes:
+                Connection.objects.filter(pk=connection.pk, backlog_since__isnull=True).update(backlog_since=Now())
+                log.warning("surge begins", connection_id=connection.pk, waiting=backlog, calls_per_minute=rate)
+        elif connection.backlog_since and (
+            not connection.backlog_minutes or backlog <= (rate or backlog) * ENDS_BELOW_MINUTES
+        ):
+            Connection.objects.filter(pk=connection.pk).update(backlog_since=None, batch_wait_until=None)
+            log.info("surge over", connection_id=connection.pk)
+
+
+def usual_rate(connection: Connection) -> float | None:
+    """Calls a minute that our share of the told limit allows; a moment in which others use it all is no measure."""
+    limit = account_limit(connection.pk)
+    return limit * SHARE_OF_LIMIT * connection.limit_share / 100 if limit else None
+
+
+def live_backlog(connection_id: int) -> int:
+    live = Delivery.objects.filter(connection=connection_id, state=State.PENDING, priority=Lane.LIVE)
+    return live.filter(next_attempt_at__lte=Now())[:MOST_COUNTED].count()
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits on a connection, lane by lane, and when it is likely to be done; None where no rate is known."""
+
+    waiting: dict[int, int]
+    per_minute: float | None
+    live_per_minute: float
+    ends_at: datetime | None
+
+    @property
+    def total(self) -> int:
+        return sum(self.waiting.values())
+
+
+def backlog(connection: Connection) -> Backlog:
+    """Honest: what comes in live meanwhile goes first, so only the rest of the rate clears the line."""
+    rows = Delivery.objects.filter(connection=connection, state=State.PENDING, next_attempt_at__lte=Now())
+    counted = rows.order_by().values("priority").annotate(count=Count("pk")).values_list("priority", "count")
+    waiting = dict.fromkeys(Lane.values, 0) | dict(counted)
+    arriving = _per_minute(Delivery.objects.filter(connection=connection, priority=Lane.LIVE), "created_at")
+    rate = usual_rate(connection) or _per_minute(
+        Delivery.objects.filter(connection=connection, state=State.DELIVERED), "created_at"
+    )
+    total = sum(waiting.values())
+    left = (rate or 0.0) - (arriving if waiting[Lane.RETRY] or waiting[Lane.BULK] else 0.0)
+    ends = now() + timedelta(minutes=total / left) if total and left > 0 else None
+    return Backlog(waiting, rate or None, arriving, ends)
+
+
+def _per_minute(rows, column: str) -> float:  # type: ignore[no-untyped-def]
+    recent = rows.filter(**{f"{column}__gte": seconds_from_now(-MEASURED_SECONDS)})
+    return recent[:MOST_COUNTED].count() / (MEASURED_SECONDS / 60)
+
+
+def backlog_text(connection: Connection) -> str:
+    """The line of a connection for people: how many wait, how fast they go, when they are done."""
+    found = backlog(connection)
+    if not found.total:
+        return "Nothing waits."
+    if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
+        return f"{found.total:,} in the line. Nothing is sent while the account is paused, switched off or not reached."
+    priorities = ", ".join(
+        f"{count:,} {Lane(priority).label.lower()}" for priority, count in sorted(found.waiting.items()) if count
+    )
+    speed = f" About {found.per_minute:.0f} calls a minute are possible." if found.per_minute else ""
+    if found.ends_at is None:
+        end = (
+            " When they are done cannot be told yet."
+            if not found.live_per_minute
+            else (
+                " New posts come in as fast as they can be sent: until that slows down, what is not live does not move."
+            )
+        )
+        return f"{found.total:,} in the line ({priorities}).{speed}{end}"
+    meanwhile = f" {found.live_per_minute:.0f} new posts a minute go first." if found.live_per_minute >= 1 else ""
+    return f"{found.total:,} in the line ({priorities}).{speed}{meanwhile} Done at about {found.ends_at:%H:%M} UTC."
+
+
+def limit_text(connection: Connection) -> str:
+    """The account's limit, and what Casebridge takes of it at present."""
+    limit, rate = account_limit(connection.pk), calls_per_minute(connection.pk)
+    if limit is None or rate is None:
+        return "Not known yet: it is read from the account's answers."
+    return f"{limit:,} requests a minute for all integrations; at present Casebridge makes {rate:.0f} at most."

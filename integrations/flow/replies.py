@@ -1,0 +1,28 @@
+"""What the account's answers, and their absence, mean for the calls that follow."""
+
+from integrations.destinations import DESTINATIONS
+from integrations.flow import circuit_breaker
+from integrations.flow.pause import pause_after
+from integrations.flow.permits import ACCOUNT, LIMITED_BUDGETS
+from integrations.flow.rate_limit import learn_limits
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
+from integrations.models import Connection
+
+
+def hear_reply(connection: Connection, budget: str, reply: Reply) -> None:
+    """An answer came, so the account is reached; its headers tell the limits."""
+    if reply.status < 500:
+        circuit_breaker.record_answer(connection)
+    if budget not in LIMITED_BUDGETS:
+        return
+    destination = DESTINATIONS[connection.kind]
+    for named in dict.fromkeys((ACCOUNT, budget)):
+        learn_limits(connection.pk, named, destination.read_budgets(named, reply), connection.limit_share)
+
+
+def record_failure(connection: Connection, failure: Failure, *, may_pause: bool = True) -> None:
+    """Counts towards the circuit breaker, and pauses the connection where the failure concerns all its calls."""
+    circuit_breaker.count_failure(connection, failure)
+    if failure.pauses and may_pause:
+        pause_after(connection, failure)

@@ -1,0 +1,91 @@
+"""Which addresses may be called: https and public ones only, unless `OUTBOUND_ALLOW_PRIVATE` opens the others."""
+
+import ipaddress
+import re
+import socket
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
+DEFAULT_PORTS = {"https": 443, "http": 80}
+# What has no place in a path: readers of addresses differ on it, and one of them may end the host's name elsewhere.
+OUT_OF_PLACE = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")
+
+
+class AddressRefused(Exception):
+    """An address that outgoing calls may not use; the text says why."""
+
+
+# --- Addresses -------------------------------------------------------------------------------------------------------
+
+
+def checked_origin(address: str) -> str:
+    """Scheme and host of an address that outgoing calls may use. Raises AddressRefused with words for the field.
+
+    A name is not resolved here: one that leads to a private address is refused when connecting.
+    """
+    try:
+        parts = urlsplit(address.strip() if "://" in address else f"https://{address.strip()}")
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        raise AddressRefused("This is not an address. Enter it like https://example.zendesk.com.") from None
+    if not host or parts.username or " " in host or ("." not in host and ":" not in host and host != "localhost"):
+        raise AddressRefused("This is not an address. Enter it like https://example.zendesk.com.")
+    if parts.scheme != "https" and not (parts.scheme == "http" and settings.OUTBOUND_ALLOW_PRIVATE):
+        raise AddressRefused("The address must begin with https://.")
+    for literal in _literal_addresses(host):
+        refuse_private(literal)
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port and port != DEFAULT_PORTS.get(parts.scheme) else "")
+
+
+def origin_of(address: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port as a call takes them: the same for one origin, however it is written."""
+    try:
+        parts = parse_url(address)
+    except LocationParseError:
+        return "", address, None
+    scheme = parts.scheme or ""
+    return scheme, (parts.host or "").rstrip("."), parts.port or DEFAULT_PORTS.get(scheme)
+
+
+def is_path(path: str) -> bool:
+    """Whether this, put behind an origin, is called there."""
+    return path.startswith("/") and not path.startswith("//") and not OUT_OF_PLACE.search(path)
+
+
+def path_within(origin: str, address: str) -> str:
+    """The path of an address that an answer names, or the path it names; "" where it leads away from the origin."""
+    if is_path(address):
+        return address
+    if OUT_OF_PLACE.search(address) or origin_of(address) != origin_of(origin):
+        return ""
+    path = parse_url(address).request_uri
+    return path if is_path(path) else ""
+
+
+def _literal_addresses(host: str) -> list[str]:
+    """The address a host spells out itself, in any of the forms a resolver takes for one (127.1, 0x7f000001, ...)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return ["127.0.0.1"]
+    with suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
+    with suppress(OSError):
+        return [socket.inet_ntoa(socket.inet_aton(host))]
+    return []
+
+
+def refuse_private(address: str) -> None:
+    """Raises AddressRefused for an address that is not public, or not loopback or private where that is allowed."""
+    ip = ipaddress.ip_address(address.split("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+    if mapped is not None:
+        ip = mapped
+    if settings.OUTBOUND_ALLOW_PRIVATE and (ip.is_loopback or (ip.is_private and not ip.is_link_local)):
+        return
+    in_nat64 = ip.version == 6 and ip in ipaddress.ip_network("64:ff9b::/96")
+    if not ip.is_global or ip.is_multicast or ip.is_reserved or in_nat64:
+        raise AddressRefused(f"{address} is a private address: outgoing calls go to public addresses only.")

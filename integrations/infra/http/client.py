@@ -1,0 +1,221 @@
+"""The one way out: every outgoing call of Casebridge is made here.
+
+Promised: https only and no private address, checked on the address really connected to; a client calls its own origin
+and nothing else; no redirect is followed; no cookie, proxy or .netrc is used; a call ends within its deadline, whatever
+the other side does; an answer is read up to a cap. What cannot be reached becomes a `Failure`; what answered becomes a
+`Reply`, good or bad.
+`OUTBOUND_ALLOW_PRIVATE` opens http, loopback and private addresses for the sandbox and for tests.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, SSLError
+
+from integrations.infra.http.addresses import AddressRefused, checked_origin, is_path, origin_of
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import KEPT_BYTES, Reply
+from integrations.infra.http.transport import CONNECT_SECONDS, Deadline, session
+from integrations.infra.text import storable
+
+ANSWER_CAP_BYTES = 2 * 1024 * 1024
+MASK = "[removed]"
+NOTED_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id", "x-idempotency-lookup"} | {
+    "x-zendesk-api-warn"
+}
+
+
+@dataclass
+class HttpClient:
+    """Calls one origin, for one try: its calls share a deadline and are noted for the log, secrets removed.
+
+    `before_call` is asked for a permit before each call, with the name of the budget that the call draws on; it may
+    wait or raise NoPermit. `on_reply` is given each reply. `secrets` are texts that must not appear in what is noted.
+    """
+
+    origin: str
+    seconds: float
+    name: str = "the other side"
+    secrets: tuple[str, ...] = ()
+    before_call: Callable[[str], None] = lambda _budget: None
+    on_reply: Callable[[str, Reply], None] = lambda _budget, _reply: None
+    exchanges: list[dict[str, Any]] = field(default_factory=list)
+    _until: float = field(default=0.0)
+
+    def __post_init__(self) -> None:
+        self._until = time.monotonic() + self.seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline that the calls of this client share; negative when it is over."""
+        return self._until - time.monotonic()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        budget: str = "account",
+        keep_reply: bool = True,
+        cap_bytes: int = ANSWER_CAP_BYTES,
+    ) -> Reply:
+        """One request. Raises Failure when there was no answer, NoPermit when the rate limit has none soon.
+
+        `keep_reply`: whether the beginning of the answer is noted for the log. `cap_bytes`: how much is read of it.
+        """
+        self._refuse_to_leave(path)
+        self.before_call(budget)
+        self.secrets = (*self.secrets, *_credentials_in(headers))
+        exchange = self._begin(method, path, headers, body)
+        began = time.monotonic()
+        try:
+            reply = self._masked(self._send(method, path, headers, body, cap_bytes))
+        except Failure as failure:
+            exchange["error"] = failure.detail or failure.message
+            raise
+        finally:
+            exchange["duration_ms"] = round((time.monotonic() - began) * 1000)
+        self._note(exchange, reply, keep_reply)
+        self.on_reply(budget, reply)
+        return reply
+
+    def _refuse_to_leave(self, path: str) -> None:
+        """A path may come out of an answer. Whatever it holds, nobody but the client's own origin hears from us."""
+        if is_path(path) and origin_of(self.origin + path) == origin_of(self.origin):
+            return
+        raise Failure(
+            f"A call to {self.name} was stopped, as it would have led away from its address. Nothing was sent.",
+            self.without_secrets(path)[:200],
+            permanent=True,
+            remedy="Report this to whoever runs Casebridge.",
+        )
+
+    def _begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> dict[str, Any]:
+        shown = {name: MASK if name.lower() == "authorization" else value for name, value in headers.items()}
+        exchange: dict[str, Any] = {"method": method, "url": self.origin + path, "headers": shown}
+        exchange["body_bytes"] = len(body or b"")
+        self.exchanges.append(exchange)
+        return exchange
+
+    def _masked(self, reply: Reply) -> Reply:
+        """The reply without our secrets, before anything of it is cut or quoted: gateways echo what they were sent."""
+        body = reply.body
+        for secret in self.secrets:
+            if len(secret) >= 4 and secret.encode() in body:
+                body = body.replace(secret.encode(), MASK.encode())
+        headers = {name: self.without_secrets(value) for name, value in reply.headers.items()}
+        return Reply(reply.status, headers, body, reply.is_cut)
+
+    def _note(self, exchange: dict[str, Any], reply: Reply, keep_reply: bool) -> None:
+        exchange["status"] = reply.status
+        exchange["reply_headers"] = {
+            name: value
+            for name, value in reply.headers.items()
+            if name in NOTED_HEADERS or "ratelimit" in name or "rate-limit" in name
+        }
+        exchange["reply"] = self.without_secrets(reply.text[:KEPT_BYTES]) if keep_reply else ""
+
+    def without_secrets(self, text: str) -> str:
+        """The text without the client's secrets, and without what a database cannot hold."""
+        for secret in self.secrets:
+            if len(secret) >= 4:
+                text = text.replace(secret, MASK)
+        return storable(text)
+
+    def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, cap_bytes: int) -> Reply:
+        left = self._until - time.monotonic()
+        if left <= 0.05:
+            raise Failure("The time for this try was used up before the call.", is_uncertain=False)
+        with Deadline(left) as deadline:
+            try:
+                checked_origin(self.origin)
+                return self._exchange(method, path, headers, body, left, cap_bytes)
+            except AddressRefused as refused:
+                raise Failure(
+                    f"The address of {self.name} may not be called: {refused} Correct the address.", pauses=True
+                ) from None
+            except (requests.RequestException, HTTPError) as error:
+                raise self._unreachable(_cause_of(error), deadline) from error
+
+    def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, left: float, cap_bytes: int
+    ) -> Reply:
+        response = session().request(
+            method,
+            self.origin + path,
+            data=body,
+            headers=dict(headers),
+            timeout=(min(CONNECT_SECONDS, left), left),
+            allow_redirects=False,
+            stream=True,
+        )
+        received, is_cut = _read_capped(response.raw, cap_bytes)
+        return Reply(
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=received,
+            is_cut=is_cut,
+        )
+
+    def _unreachable(self, error: Exception, deadline: Deadline) -> Failure:
+        """What a broken call means, and what to do when it goes on."""
+        failure = self._broken_call(error, deadline)
+        failure.detail = self.without_secrets(_plain(error))
+        failure.is_transport = True
+        failure.remedy = f"If this goes on, check the connection's address and whether {self.name} works in a browser."
+        failure.remedy_at = "connection"
+        failure.cause = failure.message
+        return failure
+
+    def _broken_call(self, error: Exception, deadline: Deadline) -> Failure:
+        """Nothing was sent when the name or the connection failed; else what became of it is unknown."""
+        if isinstance(error, ValueError) and not isinstance(error, OSError | HTTPError):
+            return Failure(f"The call to {self.name} could not be built ({type(error).__name__}). Nothing was sent.")
+        if isinstance(error, NameResolutionError):
+            return Failure(f"The name of {self.name}'s address cannot be found ({urlsplit(self.origin).hostname}).")
+        if isinstance(error, NewConnectionError | ConnectTimeoutError):
+            return Failure(f"{self.name} cannot be reached.")
+        if isinstance(error, SSLError):
+            return Failure(f"{self.name} cannot be reached safely: its certificate or TLS was not accepted.")
+        if deadline.is_over or time.monotonic() >= self._until - 0.05:
+            message = f"{self.name} did not answer in time ({self.seconds:.0f} s)."
+            return Failure(message, is_uncertain=True)
+        return Failure(f"The connection to {self.name} broke before the answer was complete.", is_uncertain=True)
+
+
+def _credentials_in(headers: Mapping[str, str]) -> list[str]:
+    """The Authorization header's value, whole and without its scheme."""
+    value = next((value for name, value in headers.items() if name.lower() == "authorization"), "")
+    return [value, value.partition(" ")[2]] if value else []
+
+
+def _cause_of(error: Exception) -> Exception:
+    """What urllib3 met, where requests wraps it once or twice."""
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    return getattr(error, "reason", None) or error
+
+
+def _read_capped(response: urllib3.BaseHTTPResponse, cap_bytes: int) -> tuple[bytes, bool]:
+    received = bytearray()
+    for chunk in response.stream(64 * 1024, decode_content=True):
+        received += chunk
+        if len(received) > cap_bytes:
+            response.close()
+            return bytes(received[:KEPT_BYTES]), True
+    response.release_conn()
+    return bytes(received), False
+
+
+def _plain(error: Exception) -> str:
+    """The error without urllib3's object addresses: "[Errno 111] Connection refused"."""
+    inner = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], Exception) else None
+    text = str(inner or error)
+    return text.split("): ", 1)[-1] if "): " in text else text

@@ -1,0 +1,59 @@
+"""What goes wrong with a call, told for the person who repairs it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(eq=False)
+class Failure(Exception):
+    """What went wrong with a call, in words for the person who repairs it, and whether waiting can help.
+
+    `detail` holds the other side's own words. `permanent`: waiting does not help. `retry_after`: seconds to wait at
+    least. `is_uncertain`: it may have been done all the same. `pauses`: it concerns the whole connection, for
+    `pause_seconds`, or until a person acts when that is None. `limited`: a request limit was met. `look_up_next`: the
+    next try has to look first. `renew_token`: the access token was refused and a new one may help. `is_transport`: the
+    other side was not reached, or only a gateway before it. `is_queue_full`: it takes no more jobs now.
+    `is_about_requester`: another requester may help. `is_closed`: the ticket takes no change any more. `was_done`: it
+    was no refusal; what was made, or may have been, could not be recorded. `is_not_there`: it was looked up after all
+    tries, so it is known now that nothing was made.
+
+    `message` says what happened and what it means, `remedy` what to do, `remedy_at` where that is done ("mapping",
+    "connection", or a path at the other side that begins with "/"). Failures with one `cause` are mended together.
+    """
+
+    message: str
+    detail: str = ""
+    permanent: bool = False
+    retry_after: float | None = None
+    is_uncertain: bool = False
+    pauses: bool = False
+    pause_seconds: float | None = None
+    limited: bool = False
+    look_up_next: bool = False
+    renew_token: bool = False
+    is_transport: bool = False
+    is_queue_full: bool = False
+    is_about_requester: bool = False
+    is_closed: bool = False
+    was_done: bool = False
+    is_not_there: bool = False
+    status: int | None = None
+    remedy: str = ""
+    remedy_at: str = ""
+    cause: str = ""
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def full_message(self) -> str:
+        """What happened, what it means, and what to do."""
+        return f"{self.message} {self.remedy}".strip()
+
+
+class NoPermit(Exception):
+    """The rate limit has no permit within the time a worker may wait. `seconds` says when there will be one."""
+
+    def __init__(self, seconds: float, budget: str = "account") -> None:
+        super().__init__(f"no permit within {seconds:.1f} s")
+        self.seconds = seconds
+        self.budget = budget

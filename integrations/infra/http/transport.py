@@ -1,0 +1,150 @@
+"""Connections that check the address they really connect to, and end when the call is out of time."""
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from integrations.infra.http.addresses import refuse_private
+
+CONNECT_SECONDS = 10.0
+USER_AGENT = "Casebridge/0.1"
+
+
+class _Guarded:
+    """Connects only to addresses that `refuse_private` lets through, and tells the call's deadline its socket."""
+
+    sock: Any
+    host: str
+    port: int
+    timeout: Any
+    socket_options: Any
+    _dns_host: str
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
+        for *_, address in found:
+            refuse_private(str(address[0]))
+        return self._first_that_answers(found)
+
+    def _first_that_answers(self, found: list[Any]) -> socket.socket:
+        last: Exception = OSError("no address")
+        for family, kind, protocol, _, address in found:
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(min(CONNECT_SECONDS, seconds_left()))
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                last = error
+                continue
+            _watch(self, sock)
+            return sock
+        raise NewConnectionError(self, f"{last}") from last  # type: ignore[arg-type]
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _watch(self, self.sock)
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+class _GuardedHTTPConnection(_Guarded, HTTPConnection):
+    pass
+
+
+class _GuardedHTTPSConnection(_Guarded, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _GuardedHTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _GuardedHTTPSConnection
+
+
+class GuardedAdapter(HTTPAdapter):
+    """The adapter of every session: its connections are the guarded ones, and are shared by all threads."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+adapter = GuardedAdapter(pool_connections=20, pool_maxsize=64)
+_threads = threading.local()
+
+
+def session() -> requests.Session:
+    """This thread's session: nothing of the environment (proxies, .netrc) and no cookie has a part in its calls."""
+    found: requests.Session | None = getattr(_threads, "session", None)
+    if found is None:
+        found = _threads.session = requests.Session()
+        found.trust_env = False
+        found.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        found.headers.clear()
+        found.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"})
+        found.mount("https://", adapter)
+        found.mount("http://", adapter)
+    return found
+
+
+# --- The deadline ----------------------------------------------------------------------------------------------------
+
+_calls = threading.local()
+
+
+class Deadline:
+    """Shuts the call's socket when its time is over: a read timeout alone is reset by every byte that drips in."""
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self.until = time.monotonic() + seconds
+        self.connection: Any = None
+        self.socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "Deadline":
+        _calls.deadline = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        _calls.deadline = None
+
+    def _end(self) -> None:
+        self.is_over = True
+        for open_socket in (getattr(self.connection, "sock", None), self.socket):
+            if open_socket is not None:
+                with suppress(OSError):
+                    open_socket.shutdown(socket.SHUT_RDWR)
+
+
+def seconds_left() -> float:
+    """Until the end of the call that this thread makes; raises ConnectTimeoutError when it is over."""
+    deadline: Deadline | None = getattr(_calls, "deadline", None)
+    left = deadline.until - time.monotonic() if deadline else CONNECT_SECONDS
+    if left <= 0:
+        raise ConnectTimeoutError(None, "the time for this call was over before it was sent")
+    return left
+
+
+def _watch(connection: Any, open_socket: socket.socket | None) -> None:
+    deadline: Deadline | None = getattr(_calls, "deadline", None)
+    if deadline is not None:
+        deadline.connection, deadline.socket = connection, open_socket
+    seconds_left()

@@ -1,0 +1,184 @@
+"""Telling the workers that there is work. The rows are the truth; a message only makes it fast.
+
+`publish` never waits and never raises: messages go out from one background thread per process, and for five seconds
+after a failure none are tried. What was not published is found by the sweep. So a dead Redis changes nothing in the
+answer to Khoros.
+"""
+
+import os
+import queue
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import redis
+import structlog
+
+from integrations.infra.redis import redis_client
+from portal.celery import app
+
+log = structlog.get_logger(__name__)
+
+ROUTE = "integrations.jobs.route"
+DELIVER = "integrations.jobs.deliver"
+CHECK_SUBSCRIPTION = "integrations.jobs.check_subscription"
+CATCH_UP = "integrations.jobs.catch_up"
+READ_COMPANY = "integrations.jobs.read_company"
+SEND_PROBE = "integrations.jobs.send_probe"
+APPLY_TICKET_EVENT = "integrations.jobs.apply_ticket_event"
+POLL_TICKETS = "integrations.jobs.poll_tickets"
+WATCH = "integrations.jobs.watch"
+SWEEP = "integrations.jobs.sweep"
+FOLLOW_BATCH = "integrations.jobs.follow_batch"
+READ_LISTS = "integrations.jobs.read_lists"
+
+MOST_WAITING = 10_000
+MOST_TOGETHER = 100
+QUIET_SECONDS_AFTER_FAILURE = 5.0
+# Messages about one connection's deliveries that may wait at a time: each is worked on until nothing is due any more.
+MOST_WAKES = 16
+WAKES_COUNTED_SECONDS = 30
+# The publisher must notice a host that does not answer; the workers' own connections wait for messages instead.
+TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 3, "max_retries": 0}
+
+
+class Publisher:
+    """One bounded queue and one thread that empties it; made anew in a forked process."""
+
+    def __init__(self) -> None:
+        self.process_id = os.getpid()
+        self.waiting: queue.Queue[tuple[str, Any, float | None]] = queue.Queue(MOST_WAITING)
+        self.quiet_until = 0.0
+        self._producer: Any = None
+        threading.Thread(target=self._run, name="publisher", daemon=True).start()
+
+    def put(self, task: str, argument: Any, countdown: float | None) -> None:
+        if time.monotonic() < self.quiet_until:
+            return
+        with suppress(queue.Full):
+            self.waiting.put_nowait((task, argument, countdown))
+
+    def _run(self) -> None:
+        while True:
+            batch = [self.waiting.get()]
+            with suppress(queue.Empty):
+                while len(batch) < MOST_TOGETHER:
+                    batch.append(self.waiting.get_nowait())
+            try:
+                self._send(batch)
+            except Exception as error:
+                self._be_quiet(error, len(batch))
+            for _ in batch:
+                self.waiting.task_done()
+
+    def _send(self, batch: list[tuple[str, Any, float | None]]) -> None:
+        """Notifications to route go out together, everything else one message each."""
+        to_route = [argument for task, argument, _ in batch if task == ROUTE]
+        if to_route:
+            self._send_one(ROUTE, to_route, None)
+        for task, argument, countdown in batch:
+            if task != ROUTE:
+                self._send_one(task, argument, countdown)
+
+    def _send_one(self, task: str, argument: Any, countdown: float | None) -> None:
+        if self._producer is None:
+            connection = app.connection_for_write(transport_options=TRANSPORT_OPTIONS)
+            self._producer = app.amqp.Producer(connection, auto_declare=False)
+        arguments = [] if argument is None else [argument]
+        app.send_task(task, args=arguments, countdown=countdown, producer=self._producer, retry=False)
+
+    def _be_quiet(self, error: Exception, count: int) -> None:
+        self.quiet_until = time.monotonic() + QUIET_SECONDS_AFTER_FAILURE
+        with suppress(Exception):
+            self._producer.connection.release()
+        self._producer = None
+        log.warning("not queued; the sweep will find it", messages=count, error=str(error))
+
+
+_lock = threading.Lock()
+_publisher: Publisher | None = None
+
+
+def publish(task: str, argument: Any = None, *, countdown: float | None = None) -> None:
+    """Queues a task soon (or in `countdown` seconds, a minute at most) if Redis is there. Never waits or raises."""
+    publisher().put(task, argument, countdown)
+
+
+def publisher() -> Publisher:
+    global _publisher
+    if _publisher is None or _publisher.process_id != os.getpid():
+        with _lock:
+            if _publisher is None or _publisher.process_id != os.getpid():
+                _publisher = Publisher()
+    return _publisher
+
+
+# --- Deliveries ------------------------------------------------------------------------------------------------------
+
+
+def wake_workers(connection_id: int, *, count: int = 1, countdown: float | None = None) -> None:
+    """Asks for workers for what is due on a connection. A few messages are enough for any backlog: which delivery is
+    sent is decided when its turn has come, so that no message of an older one goes before a newer, more urgent one.
+    """
+    for _ in range(count):
+        if countdown is None and not _is_room_for_a_wake(connection_id):
+            return
+        publish(DELIVER, connection_id, countdown=countdown)
+
+
+def wake_one_worker(connection_id: int) -> None:
+    """One message, whatever is counted: the sweep's own, should all others have been lost."""
+    publish(DELIVER, connection_id)
+
+
+def wake_later(connection_id: int, seconds: float) -> None:
+    """One worker comes back at the next turn, however many found that theirs is too far off."""
+    try:
+        is_first = redis_client().set(
+            f"casebridge:called:{connection_id}:later", 1, nx=True, px=max(round(seconds * 1000), 1)
+        )
+    except redis.RedisError:
+        return
+    if is_first:
+        wake_workers(connection_id, countdown=seconds)
+
+
+def wake_received(connection_id: int) -> None:
+    """A message about this connection left the queue."""
+    try:
+        if redis_client().decr(_wakes(connection_id)) < 0:
+            redis_client().delete(_wakes(connection_id))
+    except redis.RedisError:
+        return
+
+
+def forget_wakes(connection_ids: list[int]) -> None:
+    """The queue is empty: what was counted as waiting in it was lost."""
+    try:
+        for connection_id in connection_ids:
+            redis_client().delete(_wakes(connection_id), f"casebridge:called:{connection_id}:later")
+    except redis.RedisError:
+        return
+
+
+def _is_room_for_a_wake(connection_id: int) -> bool:
+    """Counts one more; without Redis nothing can be queued anyhow."""
+    try:
+        waiting = redis_client().incr(_wakes(connection_id))
+        if waiting == 1:
+            # Not renewed: what is counted and lost (with a process, with Redis) is forgotten after this time.
+            redis_client().expire(_wakes(connection_id), WAKES_COUNTED_SECONDS)
+        if waiting > MOST_WAKES:
+            redis_client().decr(_wakes(connection_id))
+            return False
+    except redis.RedisError:
+        return False
+    return True
+
+
+def _wakes(connection_id: int) -> str:
+    return f"casebridge:called:{connection_id}"
+
+
+LONGEST_WAKE_SECONDS = 60.0

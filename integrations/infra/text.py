@@ -1,0 +1,45 @@
+"""Text as it can be stored, and as people read it."""
+
+import re
+from datetime import datetime, timedelta
+
+# PostgreSQL stores no NUL, and half a surrogate pair cannot be encoded as UTF-8.
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """The text without the few characters that neither a database nor UTF-8 can hold."""
+    return UNSTORABLE.sub("�", text) if UNSTORABLE.search(text) else text
+
+
+# --- Words -----------------------------------------------------------------------------------------------------------
+
+
+def span_text(length: timedelta) -> str:
+    """ "3 min", "5 h 10 min", "2 d 4 h": two units at most. Clocks differ, so what is negative counts as nothing."""
+    seconds = max(0, round(length.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if hours < 1:
+        return f"{minutes} min"
+    if days < 1:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
+
+
+def duration_text(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} seconds"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} minutes"
+    return f"{round(seconds / 3600)} hours"
+
+
+def shortened(text: str, limit: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def timestamp(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "–"

@@ -1,0 +1,82 @@
+"""Whether the parts work that Casebridge needs: the database and its migrations, Redis, a worker."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import redis
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models.functions import Now
+
+from integrations.infra import database_clock
+from integrations.infra.redis import redis_client
+from integrations.models import Installation
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_SECONDS = 10
+WORKER_SILENT_AFTER = timedelta(seconds=60)
+OK = "ok"
+
+_is_migrated = False
+
+
+def health_checks() -> dict[str, str]:
+    """Each part with "ok" or what is wrong with it, in words."""
+    return {"database": _database(), "redis": _redis(), "worker": _worker()}
+
+
+def _database() -> str:
+    try:
+        waiting = _missing_migrations()
+    except DatabaseError as error:
+        log.warning("database not reached", error=str(error))
+        return "cannot be reached"
+    return f"{waiting} migrations are missing: run manage.py release" if waiting else OK
+
+
+def _missing_migrations() -> int:
+    """How many; once there were none, only whether the database answers is asked: this code needs no more of them."""
+    global _is_migrated
+    if _is_migrated:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return 0
+    executor = MigrationExecutor(connection)
+    waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    _is_migrated = waiting == 0
+    return waiting
+
+
+def _redis() -> str:
+    try:
+        redis_client().ping()
+    except redis.RedisError as error:
+        log.warning("Redis not reached", error=str(error))
+        return "cannot be reached"
+    return OK
+
+
+def send_heartbeats() -> None:
+    """Runs in a thread of each worker that delivers, for as long as it lives."""
+    while True:
+        try:
+            Installation.objects.update(worker_seen_at=Now())
+            connection.close()
+        except DatabaseError as error:
+            log.warning("the worker's sign of life could not be written", error=str(error))
+        time.sleep(HEARTBEAT_SECONDS)
+
+
+def _worker() -> str:
+    try:
+        heard: Any = Installation.objects.values_list("worker_seen_at", flat=True).first()
+    except DatabaseError:
+        return "unknown without the database"
+    if heard is None:
+        return "not heard yet"
+    silent = database_clock.now() - heard
+    return OK if silent < WORKER_SILENT_AFTER else f"not heard for {silent.total_seconds():.0f} seconds"

@@ -1,0 +1,1 @@
+"""Celery's tasks, and the sweep that finds what is due."""

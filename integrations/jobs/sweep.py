@@ -1,0 +1,96 @@
+"""Finding what is due: retries, lost queue messages, notifications whose routing died, subscriptions to check.
+
+Due work is a column; the queue only makes it fast. Notifications queued here are marked, so a backlog is not queued
+again at every sweep, and the queue is kept short: rows wait in the database. Marks count only while the queue holds
+anything: an empty queue with rows still due means that their messages were lost with it. Of deliveries a few messages
+for each connection are enough (infra.queue.wake_workers). Paused connections are left alone.
+"""
+
+from dataclasses import dataclass
+
+import redis
+import structlog
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from integrations import connections, delivery, outcomes, subscriptions
+from integrations.infra import queue
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.redis import redis_client
+from integrations.models import Connection, Delivery, Notification
+
+log = structlog.get_logger(__name__)
+
+LONGEST_QUEUE = 2000
+MOST_BATCHES_ASKED = 30
+MOST_CALLS_TO_ACCOUNTS = 4
+MARKED_SECONDS = 120
+# A notification this young is still on its way from intake to the queue.
+ROUTED_WITHIN_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DueWork:
+    """(connection, how many of its deliveries), and for each task the ids of the rows it is due for."""
+
+    deliveries: list[tuple[int, int]]
+    rows: dict[str, list[int]]
+
+
+def find_due_work() -> DueWork:
+    """Marks what is due and returns what to queue."""
+    connections.pause_unreadable()
+    rows = {
+        queue.ROUTE: _mark(_to_route(), _room("intake")),
+        queue.FOLLOW_BATCH: list(delivery.batches_to_follow().values_list("pk", flat=True)[:MOST_BATCHES_ASKED]),
+        queue.CHECK_SUBSCRIPTION: subscriptions.to_check(),
+        queue.CATCH_UP: subscriptions.to_catch_up(),
+        queue.SEND_PROBE: subscriptions.probes_to_send(),
+        queue.APPLY_TICKET_EVENT: outcomes.events_to_apply(_room("control")[0]),
+        queue.POLL_TICKETS: outcomes.accounts_to_poll(),
+        queue.READ_LISTS: list(connections.lists_due().values_list("pk", flat=True)[:MOST_CALLS_TO_ACCOUNTS]),
+    }
+    return DueWork(_due_deliveries(), rows)
+
+
+def _to_route() -> QuerySet[Notification]:
+    return Notification.objects.filter(
+        state=Notification.State.RECEIVED, received_at__lte=seconds_from_now(-ROUTED_WITHIN_SECONDS)
+    ).order_by("received_at")
+
+
+def _due_deliveries() -> list[tuple[int, int]]:
+    """Connections that are open and have deliveries due, with how many (up to what is worth a message of its own).
+
+    Waiting and abandoned ones are asked for apart: each has an index of its own, and one OR of both would use neither.
+    """
+    open_ids = list(Connection.objects.filter(Connection.open_now()).values_list("pk", flat=True))
+    if _room("deliver")[1]:
+        queue.forget_wakes(open_ids)
+    found = []
+    for connection_id in open_ids:
+        there = Delivery.objects.filter(connection=connection_id)
+        most = queue.MOST_WAKES
+        if count := there.waiting()[:most].count() or there.abandoned()[:most].count():
+            found.append((connection_id, count))
+    return found
+
+
+def _room(queue_name: str) -> tuple[int, bool]:
+    """(how many more messages the queue takes, whether it is empty now)."""
+    try:
+        length = int(redis_client().llen(queue_name))
+    except redis.RedisError as error:
+        log.warning("nothing queued: Redis is away", error=str(error))
+        return 0, False
+    return max(LONGEST_QUEUE - length, 0), length == 0
+
+
+def _mark(rows: QuerySet[Notification], room: tuple[int, bool]) -> list[int]:
+    most, is_empty = room
+    if not is_empty:
+        rows = rows.filter(Q(queued_until__isnull=True) | Q(queued_until__lte=Now()))
+    ids = list(rows.values_list("pk", flat=True)[:most])
+    if ids:
+        Notification.objects.filter(pk__in=ids).update(queued_until=seconds_from_now(MARKED_SECONDS))
+    return ids

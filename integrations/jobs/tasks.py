@@ -1,0 +1,94 @@
+"""Doorways from the queue to the rooms of the journey. Each takes ids and may run twice without harm."""
+
+from celery import shared_task
+from structlog.contextvars import bound_contextvars
+
+from integrations import companies, connections, delivery, flow, operations, outcomes, routing, subscriptions
+from integrations.infra import queue
+from integrations.jobs.sweep import find_due_work
+
+
+@shared_task(name=queue.ROUTE)
+def route(notification_ids: list[int]) -> None:
+    for notification_id in [notification_ids] if isinstance(notification_ids, int) else notification_ids:
+        with bound_contextvars(notification_id=notification_id):
+            for connection_id, count in routing.route_notification(notification_id).items():
+                queue.wake_workers(connection_id, count=min(count, queue.MOST_WAKES))
+
+
+@shared_task(name=queue.DELIVER)
+def deliver(connection_id: int) -> None:
+    queue.wake_received(connection_id)
+    with bound_contextvars(connection_id=connection_id):
+        left = delivery.deliver_due(connection_id)
+    if left.is_more:
+        # Far below the limit there is work for more hands; near it each hand that waits is enough.
+        queue.wake_workers(connection_id, count=2 if left.came_at_once else 1)
+    elif left.seconds is not None:
+        queue.wake_later(connection_id, left.seconds)
+
+
+@shared_task(name=queue.FOLLOW_BATCH)
+def follow_batch(batch_id: int) -> None:
+    delivery.follow_batch(batch_id)
+
+
+@shared_task(name=queue.CHECK_SUBSCRIPTION)
+def check_subscription(subscription_id: int) -> None:
+    subscriptions.check_subscription(subscription_id)
+    if subscriptions.is_catch_up_due(subscription_id):
+        queue.publish(queue.CATCH_UP, subscription_id)
+
+
+@shared_task(name=queue.CATCH_UP)
+def catch_up(subscription_id: int) -> None:
+    subscriptions.run_catch_up(subscription_id)
+    if subscriptions.is_check_due(subscription_id):
+        queue.publish(queue.CHECK_SUBSCRIPTION, subscription_id)
+
+
+@shared_task(name=queue.SEND_PROBE)
+def send_probe(probe_id: int) -> None:
+    subscriptions.send_probe(probe_id)
+
+
+@shared_task(name=queue.READ_COMPANY)
+def read_company(company_id: int) -> None:
+    companies.read_company(company_id)
+
+
+@shared_task(name=queue.READ_LISTS)
+def read_lists(connection_id: int) -> None:
+    connections.read_account_lists(connection_id)
+
+
+@shared_task(name=queue.APPLY_TICKET_EVENT)
+def apply_ticket_event(event_id: int) -> None:
+    outcomes.apply_event(event_id)
+
+
+@shared_task(name=queue.POLL_TICKETS)
+def poll_tickets(connection_id: int) -> None:
+    outcomes.poll_tickets(connection_id)
+
+
+@shared_task(name=queue.WATCH, store_errors_even_if_ignored=False)
+def watch() -> None:
+    """Every minute: what is kept up to date, what is tidied away, and the alarms."""
+    subscriptions.keep_up()
+    delivery.release_leftovers()
+    outcomes.keep_up()
+    operations.update_alarms()
+
+
+@shared_task(name=queue.SWEEP, store_errors_even_if_ignored=False)
+def sweep() -> None:
+    """Every few seconds: queues whatever is due."""
+    flow.update_backlogs()
+    due = find_due_work()
+    for connection_id, count in due.deliveries:
+        queue.wake_one_worker(connection_id)
+        queue.wake_workers(connection_id, count=min(count - 1, queue.MOST_WAKES))
+    for task, row_ids in due.rows.items():
+        for row_id in row_ids:
+            queue.publish(task, row_id)

@@ -1,0 +1,109 @@
+"""A mapping's conditions: pure, from conditions and a post to "holds", or to the sentence that says why not."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from integrations.domain.expressions import compile_expression
+from integrations.domain.post import Post
+
+
+def unmet_condition(conditions: Mapping[str, Any], post: Post) -> str:
+    """Empty when every condition holds, else the first that does not, in words. An empty condition always holds."""
+    for name, check in CHECKS.items():
+        wanted = conditions.get(name)
+        if wanted not in (None, "", []) and (reason := check(wanted, post)):
+            return reason
+    return ""
+
+
+def _network(wanted: list[str], post: Post) -> str:
+    """A message for several channels counts for each network it was published on."""
+    if any(not _among(wanted, network, "the network") for network in post.all_networks):
+        return ""
+    return _among(wanted, ", ".join(post.all_networks), "the network")
+
+
+def _content_type(wanted: list[str], post: Post) -> str:
+    return _among(wanted, post.content_type, "the content type")
+
+
+def _among(wanted: list[str], value: str, name: str) -> str:
+    if value.casefold() in (entry.casefold() for entry in wanted):
+        return ""
+    return f"{name} is {f'“{value}”' if value else 'not told'}, wanted: {' or '.join(wanted)}"
+
+
+def _followers_at_least(wanted: int, post: Post) -> str:
+    if post.followers is not None and post.followers >= wanted:
+        return ""
+    return f"the author has {_count(post.followers)}, wanted: at least {wanted}"
+
+
+def _followers_at_most(wanted: int, post: Post) -> str:
+    if post.followers is not None and post.followers <= wanted:
+        return ""
+    return f"the author has {_count(post.followers)}, wanted: at most {wanted}"
+
+
+def _count(followers: int | None) -> str:
+    return "an unknown number of followers" if followers is None else f"{followers} followers"
+
+
+def _text_contains(wanted: list[str], post: Post) -> str:
+    text = post.text.casefold()
+    if any(entry.casefold() in text for entry in wanted):
+        return ""
+    return f"the text does not contain {' or '.join(f'“{entry}”' for entry in wanted)}"
+
+
+def _text_matches(wanted: str, post: Post) -> str:
+    return "" if compile_expression(wanted).search(post.text) else f"the text does not match “{wanted}”"
+
+
+def _authors(wanted: list[str], post: Post) -> str:
+    names = {name.casefold().removeprefix("@") for name in (post.author, post.author_handle, post.author_id) if name}
+    if any(entry.casefold().removeprefix("@") in names for entry in wanted):
+        return ""
+    return f"the author is {post.author_text or 'not told'}, wanted: {' or '.join(wanted)}"
+
+
+def _labels(wanted: list[str], post: Post) -> str:
+    """Khoros' documented example has no labels at all, so they count only where the payload has some."""
+    if not post.labels:
+        return ""
+    names = {name.casefold() for label in post.labels for name in (label, label.rpartition(" - ")[2])}
+    if any(entry.casefold() in names for entry in wanted):
+        return ""
+    return f"the labels are {', '.join(post.labels)}, wanted: {' or '.join(wanted)}"
+
+
+def _fact(name: str, message: str) -> Callable[[list[str], Post], str]:
+    """A condition on facts: one of the wanted values is among those of the post."""
+
+    def check(wanted: list[str], post: Post) -> str:
+        names = name.split()
+        values = [value for known, value in post.facts if known in names and value]
+        if {value.casefold() for value in values} & {entry.casefold() for entry in wanted}:
+            return ""
+        return f"{message} is {_quoted(values)}, wanted: {' or '.join(wanted)}"
+
+    return check
+
+
+def _quoted(values: list[str]) -> str:
+    return f"“{', '.join(values)}”" if values else "not told"
+
+
+CHECKS: dict[str, Callable[[Any, Post], str]] = {
+    "networks": _network,
+    "content_types": _content_type,
+    "followers_at_least": _followers_at_least,
+    "followers_at_most": _followers_at_most,
+    "text_contains": _text_contains,
+    "text_matches": _text_matches,
+    "authors": _authors,
+    "labels": _labels,
+    "rules": _fact("rule_name rule_id", "the rule"),
+    "accounts": _fact("accounts credential_name credential_id account_id", "the account"),
+    "operations": _fact("operation control_type", "the operation"),
+}

@@ -1,0 +1,321 @@
+"""What a mapping would make of an example, of a stored notification, or of many of them. Nothing is stored or sent.
+
+A mapping may be one that is being edited: it is used as it is given, saved or not.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import Context
+from integrations.domain.post import Event, Post, Unreadable
+from integrations.mapping.conditions import unmet_condition
+from integrations.mapping.rendering import author_of, read_event, substitute_text
+from integrations.models import AccountSchema, Mapping, Notification, Subscription
+from integrations.models.configuration import without_lists
+from integrations.sources.khoros.events import kind_of
+from integrations.sources.khoros.examples import example
+from integrations.sources.khoros.parse import parse
+
+EXAMPLE = "example"
+MOST_CHOICES = 20
+MOST_POSTS_SHOWN = 10
+USUALLY_COMPARED = 50
+MOST_COMPARED = 200
+MOST_DIFFERENCES_SHOWN = 50
+CASES = {
+    "post": "each post is its own",
+    "conversation": "posts of one conversation share a ticket",
+    "author": "posts of one author share a ticket",
+    "always": "a new ticket for each label",
+}
+REQUESTERS = {"account": "who Casebridge signs in as", "intake": "the intake user", "author": "each author"}
+NO_REQUESTER = "the user that Casebridge signs in as"
+SOMETHING_ELSE = ("Something else", "–", "The requests differ in a part that has no name here.")
+
+Rows = list[tuple[str, str]]
+
+
+# --- One post --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a mapping makes of a post: a request, or why there is none. `problem`: it should, and cannot be rendered."""
+
+    post: Post
+    request: str = ""
+    refused: str = ""
+    problem: str = ""
+    rows: Rows = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def is_ticket(self) -> bool:
+        return bool(self.request) and not self.refused
+
+
+def preview_post(
+    mapping: Mapping, event: Event, post: Post, lists: dict[str, Any], notification: Notification | None = None
+) -> Preview:
+    """Rendered also where the conditions refuse the post, so that both can be seen."""
+    destination = DESTINATIONS[mapping.connection.kind]
+    context = _context(mapping, event, notification)
+    refused = unmet_condition(mapping.conditions, post)
+    try:
+        request = destination.build(post, context, mapping.settings, destination.external_id(post, str(mapping.uuid)))
+        remarks = destination.remarks(post, context, mapping.settings, lists)
+        return Preview(post, request, refused, "", destination.describe(request, lists), remarks)
+    except Exception as error:
+        # As in routing: whatever is wrong with a mapping's templates is told, not raised.
+        return Preview(post, refused=refused, problem=f"The mapping could not be rendered: {error}")
+
+
+def _context(mapping: Mapping, event: Event, notification: Notification | None) -> Context:
+    subscription = mapping.subscription
+    return Context(
+        label=subscription.listens_to,
+        event=event.name,
+        company=subscription.company.name,
+        mapping=mapping.name,
+        notification_id=str(notification.pk) if notification else "1",
+        labelled_at=event.happened_at,
+        received_at=notification.received_at if notification else event.happened_at,
+    )
+
+
+def example_event(event_name: str) -> Event:
+    """The example notification of an event, read as a real one would be."""
+    envelope = example(event_name, at=timezone.now().replace(microsecond=0))
+    return parse(json.dumps(envelope).encode(), feed_event=event_name)
+
+
+def example_preview(mapping: Mapping) -> dict[str, Any]:
+    """The ticket of the example, field by field, and whether the mapping's conditions would take it."""
+    event_name = mapping.subscription.event_name
+    event = example_event(event_name)
+    found = preview_post(mapping, event, event.posts[0], AccountSchema.lists_of(mapping.connection_id))
+    told = {"event": kind_of(event_name).title, "refused": found.refused}
+    return told | ({"problem": found.problem} if found.problem else {"rows": found.rows})
+
+
+# --- What can be previewed -------------------------------------------------------------------------------------------
+
+
+def real_notifications(subscription: Subscription) -> QuerySet[Notification]:
+    """The feed's notifications, newest first, self-tests left out."""
+    rows = Notification.objects.filter(subscription=subscription).exclude(source=Notification.Source.TEST)
+    return rows.order_by("-received_at", "-id")
+
+
+def preview_choices(subscription: Subscription | None) -> list[tuple[str, str]]:
+    """The example, and the feed's last notifications: (value, words)."""
+    found = [(EXAMPLE, "the example")]
+    if subscription is None:
+        return found
+    rows = real_notifications(subscription).only("pk", "received_at", "summary")[:MOST_CHOICES]
+    return found + [(str(row.pk), _choice_text(row)) for row in rows]
+
+
+def _choice_text(notification: Notification) -> str:
+    first = " ".join((notification.summary.splitlines() or ["not read"])[0].split())
+    line = f"{notification.received_at:%Y-%m-%d %H:%M} UTC, {first}"
+    return line if len(line) <= 110 else f"{line[:109]}…"
+
+
+def chosen_event(subscription: Subscription, chosen: str) -> tuple[Event, Notification | None]:
+    """The example's event or a stored notification's. Raises Unreadable; an unknown choice is the example."""
+    notification = None
+    if chosen.isascii() and chosen.isdigit() and len(chosen) < 19:
+        notification = real_notifications(subscription).filter(pk=int(chosen)).first()
+    if notification is None:
+        return example_event(subscription.event_name), None
+    return _read(notification), notification
+
+
+def _read(notification: Notification) -> Event:
+    """Raises Unreadable for whatever keeps a notification from being read: it is counted and said, never raised."""
+    try:
+        return read_event(notification)
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(f"It cannot be read ({type(error).__name__}).") from error
+
+
+def preview_posts(mapping: Mapping, chosen: str) -> list[Preview]:
+    """What the mapping makes of each post of what was chosen. Raises Unreadable."""
+    event, notification = chosen_event(mapping.subscription, chosen)
+    lists = AccountSchema.lists_of(mapping.connection_id)
+    found = [preview_post(mapping, event, post, lists, notification) for post in event.posts[:MOST_POSTS_SHOWN]]
+    for each in found:
+        if each.rows and not any(name == "Requester" for name, _ in each.rows):
+            each.rows.insert(0, ("Requester", _requester_text(mapping, each.post)))
+        if each.rows:
+            each.rows.extend(_note_rows(mapping, event, each.post, notification))
+    return found
+
+
+def _requester_text(mapping: Mapping, post: Post) -> str:
+    """In whose name the ticket will be made, as far as the settings tell."""
+    rules = DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
+    if rules.requester != "author":
+        return NO_REQUESTER
+    author = author_of(post)
+    if author is None:
+        return f"{substitute_text(rules)}, because the post names no author"
+    return f"{author.name}, as a user of their own ({author.external_id}); else {substitute_text(rules)}"
+
+
+def _note_rows(mapping: Mapping, event: Event, post: Post, notification: Notification | None) -> list[tuple[str, str]]:
+    """The internal note that follows, where the mapping asks for one."""
+    destination = DESTINATIONS[mapping.connection.kind]
+    if not destination.rules(mapping.settings).adds_note:
+        return []
+    context = _context(mapping, event, notification)
+    request = destination.build_note(post, context, mapping.settings, "(the reference of the delivery)")
+    return [
+        ("Then, as an internal note", message) for name, message in destination.describe(request) if name == "Comment"
+    ]
+
+
+# --- Comparison ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One post of which the two mappings make something else."""
+
+    notification_id: int
+    title: str
+    message: str
+    rows: list[tuple[str, str, str]]
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Counts are of posts; a post that neither mapping takes makes no ticket, today or then."""
+
+    notifications: int = 0
+    unreadable: int = 0
+    differ: int = 0
+    no_longer: int = 0
+    new: int = 0
+    same: int = 0
+    neither: int = 0
+    shown: list[Difference] = field(default_factory=list)
+    # What changes besides the tickets' own fields: (what, today, as edited).
+    rules: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def tickets(self) -> int:
+        return self.differ + self.no_longer + self.new + self.same
+
+    @property
+    def hidden(self) -> int:
+        return self.differ + self.no_longer + self.new - len(self.shown)
+
+    @property
+    def message(self) -> str:
+        """For example “12 of 50 tickets would differ, 3 would no longer be made, 1 would be new, 34 the same”."""
+        return (
+            f"{self.differ} of {self.tickets} tickets would differ, {self.no_longer} would no longer be made, "
+            f"{self.new} would be new, {self.same} the same."
+        )
+
+
+def compare_mappings(saved: Mapping | None, edited: Mapping, most: int) -> Comparison:
+    """Today's saved mapping and the edited one over the feed's last notifications, one at a time in memory."""
+    found = Comparison()
+    saved_lists = AccountSchema.lists_of(saved.connection_id) if saved else {}
+    edited_lists = AccountSchema.lists_of(edited.connection_id)
+    found.rules = _changed_rules(saved, edited)
+    for notification in _one_by_one(edited.subscription, most):
+        found.notifications += 1
+        try:
+            event = _read(notification)
+        except Unreadable:
+            found.unreadable += 1
+            continue
+        for post in event.posts:
+            old = _as_routed(saved, event, post, saved_lists, notification)
+            new = _as_routed(edited, event, post, edited_lists, notification)
+            _count(found, notification, old, new)
+    return found
+
+
+def _changed_rules(saved: Mapping | None, edited: Mapping) -> list[tuple[str, str, str]]:
+    """Whether a post becomes a ticket, a comment or a follow-up, and in whose name, is decided when it is sent."""
+    if saved is None:
+        return []
+    old = DESTINATIONS[saved.connection.kind].rules(saved.settings)
+    new = DESTINATIONS[edited.connection.kind].rules(edited.settings)
+    found = [
+        ("One case, one ticket", CASES[old.case], CASES[new.case]),
+        ("Hours for “each author”", f"{old.case_hours}", f"{new.case_hours}"),
+        ("Requester", REQUESTERS[old.requester], REQUESTERS[new.requester]),
+        ("Intake user", old.intake_user or "none", new.intake_user or "none"),
+        ("Internal note with the context", "yes" if old.adds_note else "no", "yes" if new.adds_note else "no"),
+    ]
+    return [row for row in found if row[1] != row[2]]
+
+
+def _one_by_one(subscription: Subscription, most: int) -> Iterator[Notification]:
+    ids = list(real_notifications(subscription).values_list("pk", flat=True)[: min(most, MOST_COMPARED)])
+    rows = Notification.objects.select_related("subscription__company").defer(*without_lists("subscription__company__"))
+    for notification_id in ids:
+        # One that was deleted meanwhile is not there any more.
+        yield from rows.filter(pk=notification_id)
+
+
+def _as_routed(
+    mapping: Mapping | None, event: Event, post: Post, lists: dict[str, Any], notification: Notification
+) -> Preview:
+    """What routing would make of it, were the mapping switched on."""
+    if mapping is None:
+        return Preview(post, refused="the mapping is not saved yet")
+    if mapping.subscription_id != notification.subscription_id:
+        return Preview(post, refused="the mapping belongs to another subscription")
+    if event.name != mapping.subscription.event_name:
+        return Preview(post, refused="the event is another one than the subscription's")
+    return preview_post(mapping, event, post, lists, notification)
+
+
+def _count(found: Comparison, notification: Notification, old: Preview, new: Preview) -> None:
+    if not old.is_ticket and not new.is_ticket:
+        found.neither += 1
+    elif not new.is_ticket:
+        found.no_longer += 1
+        _show(found, notification, old, f"It would no longer be made: {new.problem or new.refused}.", [])
+    elif not old.is_ticket:
+        found.new += 1
+        rows = [(name, "–", value) for name, value in new.rows]
+        _show(found, notification, new, f"It would be new. Today: {old.problem or old.refused}.", rows)
+    elif old.request == new.request and old.rows == new.rows:
+        found.same += 1
+    else:
+        found.differ += 1
+        _show(found, notification, new, "", differing(old.rows, new.rows))
+
+
+def _show(
+    found: Comparison, notification: Notification, made_of: Preview, message: str, rows: list[tuple[str, str, str]]
+) -> None:
+    if len(found.shown) < MOST_DIFFERENCES_SHOWN:
+        post = made_of.post
+        text = " ".join(post.text.split())[:90]
+        title = f"{post.post_id} {post.author_text}: {text}"
+        found.shown.append(Difference(notification.pk, title, message.replace("..", "."), rows))
+
+
+def differing(old: Rows, new: Rows) -> list[tuple[str, str, str]]:
+    """(name, old value, new value) of the rows that differ, in the new order, then what is gone."""
+    before, after = dict(old), dict(new)
+    names = [*after, *(name for name in before if name not in after)]
+    rows = [(name, before.get(name, "–"), after.get(name, "–")) for name in names]
+    return [row for row in rows if row[1] != row[2]] or [SOMETHING_ELSE]

@@ -1,0 +1,91 @@
+"""From a notification and a mapping to the request that will be sent: routing, recovery and previews render alike."""
+
+import structlog
+from django.utils.http import parse_header_parameters
+
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import Author, Context, Rules
+from integrations.domain.post import Event, Post, Unreadable
+from integrations.infra.text import storable
+from integrations.models import Delivery, Mapping, Notification
+from integrations.sources.khoros.parse import parse
+
+
+def substitute_text(rules: Rules) -> str:
+    return f"the intake user {rules.intake_user}" if rules.intake_user else "the connection's own user"
+
+
+def author_of(post: Post) -> Author | None:
+    known_as = post.author_id or post.author_handle
+    if not known_as:
+        return None
+    return Author(
+        external_id=f"khoros:{post.network}:{known_as}"[:250],
+        name=(post.author or post.author_handle or known_as)[:255],
+        network=post.network,
+        handle=post.author_handle,
+        network_id=post.author_id,
+    )
+
+
+log = structlog.get_logger(__name__)
+
+
+def read_event(notification: Notification) -> Event:
+    """The notification as it is read today. Raises Unreadable."""
+    feed_event = notification.subscription.event_name
+    return parse(bytes(notification.body), declared_charset(notification), feed_event=feed_event)
+
+
+def declared_charset(notification: Notification) -> str:
+    """The character set that the stored Content-Type names; empty when it names none."""
+    _, parameters = parse_header_parameters(notification.headers.get("Content-Type", ""))
+    return parameters.get("charset", "")
+
+
+def rules_of(mapping: Mapping) -> Rules:
+    return DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
+
+
+def render_into(delivery: Delivery, notification: Notification, event: Event, post: Post, mapping: Mapping) -> None:
+    """Puts the rendered request into an unsaved delivery; a template that fails makes it failed and says why."""
+    destination = DESTINATIONS[mapping.connection.kind]
+    delivery.external_id = destination.external_id(post, str(mapping.uuid), delivery.occasion)
+    context = context_of(notification, event, mapping)
+    try:
+        delivery.request = destination.build(post, context, mapping.settings, delivery.external_id)
+        delivery.remarks = storable("\n".join(destination.remarks(post, context, mapping.settings)))
+        delivery.state = Delivery.State.PENDING
+        delivery.last_error = delivery.cause = delivery.remedy = delivery.remedy_at = ""
+    except Exception as error:
+        # Whatever is wrong with a mapping's templates must not keep the notification's other tickets from being made.
+        log.warning("not rendered", mapping_id=mapping.pk, post_id=post.post_id, error=str(error))
+        delivery.request = ""
+        delivery.state = Delivery.State.FAILED
+        delivery.next_attempt_at = None
+        delivery.last_error = f"The mapping could not be rendered: {error} Correct the mapping, then use “rebuild”."
+        delivery.cause = storable(f"The mapping could not be rendered: {error}")[:250]
+        delivery.remedy = "Correct the mapping, then use “rebuild”."
+        delivery.remedy_at = "mapping"
+
+
+def context_of(notification: Notification, event: Event, mapping: Mapping) -> Context:
+    subscription = notification.subscription
+    return Context(
+        label=subscription.listens_to,
+        event=event.name,
+        company=subscription.company.name,
+        mapping=mapping.name,
+        notification_id=str(notification.pk),
+        labelled_at=event.happened_at,
+        received_at=notification.received_at,
+    )
+
+
+def post_of(delivery: Delivery) -> tuple[Event, Post]:
+    """The delivery's post, read anew from its notification. Raises Unreadable when it is no longer found there."""
+    event = read_event(delivery.notification)
+    for post in event.posts:
+        if post.post_id == delivery.post_id:
+            return event, post
+    raise Unreadable("The post is not in the notification any more, as it is read today.")

@@ -1,0 +1,1587 @@
+"""The tables as they are at the first release, and the one row about this installation."""
+
+import django.contrib.postgres.indexes
+import django.db.models.deletion
+import django.db.models.functions.datetime
+import django.db.models.functions.text
+import integrations.models.fields
+import uuid
+from django.contrib.postgres.operations import TrigramExtension
+from django.db import migrations, models
+
+
+def make_the_row(apps, _schema_editor):
+    apps.get_model("integrations", "Installation").objects.get_or_create(id=1)
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = []
+
+    operations = [
+        TrigramExtension(),
+        migrations.CreateModel(
+            name="Connection",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ("name", models.CharField(help_text="How you call this account here.", max_length=120)),
+                ("kind", models.CharField(editable=False, max_length=40)),
+                ("settings", models.JSONField(default=dict, editable=False)),
+                ("secrets", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Switched off, nothing is sent there: what waits keeps waiting, and new posts make no deliveries.",
+                        verbose_name="in use",
+                    ),
+                ),
+                (
+                    "look_up_before_create",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Ask Zendesk first whether the ticket exists already. Slower; switch it on after the database was restored from a backup, and off again a day later.",
+                        verbose_name="look up before every create",
+                    ),
+                ),
+                (
+                    "limit_share",
+                    models.PositiveSmallIntegerField(
+                        db_default=100,
+                        default=100,
+                        help_text="All integrations of the account share one limit. 100 uses all that the others leave; 50 never uses more than half of it.",
+                        verbose_name="share of the request limit (%)",
+                    ),
+                ),
+                (
+                    "backlog_minutes",
+                    models.PositiveSmallIntegerField(
+                        db_default=5,
+                        default=5,
+                        help_text="When more new posts wait than the limit clears in so many minutes, tickets are made up to 100 at a time. 0 switches that off.",
+                        verbose_name="surge after (minutes)",
+                    ),
+                ),
+                (
+                    "breaker_enabled",
+                    models.BooleanField(
+                        db_default=True,
+                        default=True,
+                        help_text="After repeated failures to reach the account only one delivery at a time is tried, until one comes through.",
+                        verbose_name="breaker",
+                    ),
+                ),
+                ("from_environment", models.BooleanField(default=False, editable=False)),
+                ("access_token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                ("access_token_expires_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "refresh_token",
+                    integrations.models.fields.SecretField(blank=True, db_default="", default="", editable=False),
+                ),
+                ("renewing_until", models.DateTimeField(editable=False, null=True)),
+                (
+                    "granted_scope",
+                    models.CharField(blank=True, db_default="", default="", editable=False, max_length=500),
+                ),
+                ("checks", models.JSONField(db_default=[], default=list, editable=False)),
+                ("checked_at", models.DateTimeField(editable=False, null=True, verbose_name="last tested")),
+                ("clock_skew_seconds", models.IntegerField(db_default=0, default=0, editable=False)),
+                ("paused_at", models.DateTimeField(editable=False, null=True)),
+                ("paused_until", models.DateTimeField(editable=False, null=True)),
+                ("pause_reason", models.TextField(blank=True, default="", editable=False)),
+                ("paused_by", models.CharField(blank=True, default="", editable=False, max_length=150)),
+                ("consecutive_limits", models.PositiveIntegerField(default=0, editable=False)),
+                ("transport_failures", models.PositiveIntegerField(db_default=0, default=0, editable=False)),
+                ("breaker_opened_at", models.DateTimeField(editable=False, null=True)),
+                ("breaker_probe_at", models.DateTimeField(editable=False, null=True)),
+                ("breaker_reason", models.TextField(blank=True, db_default="", default="", editable=False)),
+                ("backlog_since", models.DateTimeField(editable=False, null=True)),
+                ("batch_wait_until", models.DateTimeField(editable=False, null=True)),
+                ("webhook_id", models.CharField(blank=True, db_default="", default="", editable=False, max_length=80)),
+                (
+                    "webhook_secret",
+                    integrations.models.fields.SecretField(blank=True, db_default="", default="", editable=False),
+                ),
+                ("webhook_problem", models.TextField(blank=True, db_default="", default="", editable=False)),
+                ("webhook_called_at", models.DateTimeField(editable=False, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                "ordering": ["name"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Alarm",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("silence", "Silence"),
+                            ("drift", "Not as wanted at Khoros"),
+                            ("registration", "Registration refused"),
+                            ("token", "API token"),
+                            ("catch_up", "Catch-up fails"),
+                            ("pushes_lost", "Pushes do not arrive"),
+                            ("connection", "Connection paused"),
+                            ("breaker", "Account not reached"),
+                            ("token_end", "Sign-in ends"),
+                            ("mapping", "Mapping no longer fits"),
+                            ("flood", "Flood on one label"),
+                            ("target", "Target missed"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("message", models.TextField()),
+                (
+                    "raised_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="raised"),
+                ),
+                ("ended_at", models.DateTimeField(null=True, verbose_name="ended")),
+                ("acknowledged_by", models.CharField(blank=True, default="", max_length=150)),
+                ("acknowledged_at", models.DateTimeField(null=True)),
+                ("mailed_at", models.DateTimeField(null=True, verbose_name="mailed")),
+                ("end_mailed_at", models.DateTimeField(null=True)),
+                ("mail_problem", models.TextField(blank=True, default="")),
+            ],
+            options={
+                "ordering": ["-raised_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Attempt",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                ("key_version", models.PositiveIntegerField()),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="started"),
+                ),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("delivered", "Delivered"),
+                            ("retry", "Will be tried again"),
+                            ("refused", "Refused"),
+                            ("given_up", "Given up"),
+                            ("paused", "Paused the connection"),
+                            ("waited", "Not sent: waiting for its turn"),
+                        ],
+                        default="",
+                        max_length=10,
+                    ),
+                ),
+                ("status", models.PositiveIntegerField(null=True, verbose_name="answer")),
+                ("duration_ms", models.PositiveIntegerField(null=True, verbose_name="duration (ms)")),
+                ("meaning", models.TextField(blank=True, default="")),
+                ("detail", models.TextField(blank=True, default="", verbose_name="its own words")),
+                ("request", models.TextField(blank=True, default="")),
+                ("exchanges", models.JSONField(default=list)),
+            ],
+            options={
+                "ordering": ["-started_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Batch",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("claim", models.UUIDField(default=uuid.uuid4, unique=True)),
+                ("delivery_ids", models.JSONField(default=list)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("sending", "Being sent"),
+                            ("running", "Running at Zendesk"),
+                            ("done", "Done"),
+                            ("unknown", "Outcome unknown: looked up one by one"),
+                            ("refused", "Refused"),
+                        ],
+                        default="sending",
+                        max_length=8,
+                    ),
+                ),
+                ("number", models.CharField(blank=True, default="", max_length=120, verbose_name="job")),
+                ("message", models.TextField(blank=True, default="")),
+                ("made", models.PositiveIntegerField(default=0)),
+                ("failed", models.PositiveIntegerField(default=0)),
+                ("polls", models.PositiveIntegerField(default=0)),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="started"),
+                ),
+                ("next_poll_at", models.DateTimeField(null=True)),
+                ("polling_until", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+            ],
+            options={
+                "ordering": ["-started_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="CatchUp",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[
+                            ("recent", "The newest part"),
+                            ("whole", "Everything Khoros holds"),
+                            ("compare", "Compared: what is missing waits"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting for a worker"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                        ],
+                        default="waiting",
+                        max_length=8,
+                    ),
+                ),
+                ("requested_by", models.CharField(blank=True, default="", max_length=150)),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="started"),
+                ),
+                ("progressed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                ("pages", models.PositiveIntegerField(default=0)),
+                ("read", models.PositiveIntegerField(default=0)),
+                ("known", models.PositiveIntegerField(default=0)),
+                ("new", models.PositiveIntegerField(default=0)),
+                ("unreadable", models.PositiveIntegerField(default=0)),
+                ("missing", models.PositiveIntegerField(default=0)),
+                ("message", models.TextField(blank=True, default="")),
+            ],
+            options={
+                "ordering": ["-started_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Change",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "action",
+                    models.CharField(
+                        choices=[
+                            ("post", "Registered"),
+                            ("activate", "Activated"),
+                            ("pause", "Paused"),
+                            ("retire", "Retired"),
+                            ("pause_other", "Paused a foreign one"),
+                            ("retire_other", "Retired a forgotten one"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("khoros_uuid", models.CharField(blank=True, default="", max_length=64, verbose_name="id at Khoros")),
+                ("because", models.TextField(blank=True, default="")),
+                ("by", models.CharField(blank=True, default="", max_length=150)),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="time"),
+                ),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("is_done", models.BooleanField(default=False)),
+                ("message", models.TextField(blank=True, default="", verbose_name="Khoros' answer")),
+            ],
+            options={
+                "ordering": ["-started_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Company",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="How you call this company here, for example the brand.", max_length=120
+                    ),
+                ),
+                (
+                    "company_id",
+                    models.CharField(
+                        help_text="The number Khoros has for the company. It is in the address bar of Khoros Marketing.",
+                        max_length=40,
+                        verbose_name="company id",
+                    ),
+                ),
+                (
+                    "api_version",
+                    models.CharField(
+                        choices=[("v2", "Version 2"), ("v1", "Version 1 (registers only)")],
+                        default="v2",
+                        help_text="Version 2 is the usual choice. Version 1 can only register feeds: Casebridge then cannot check, pause or retire them, nor fetch what was missed.",
+                        max_length=2,
+                        verbose_name="Khoros' API",
+                    ),
+                ),
+                (
+                    "initiatives",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Numbers of initiatives whose content labels are offered too, separated by commas. Usually empty.",
+                        max_length=200,
+                    ),
+                ),
+                ("api_token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                ("token_entered_at", models.DateTimeField(editable=False, null=True)),
+                ("token_expires_at", models.DateTimeField(editable=False, null=True)),
+                ("token_owner", models.CharField(blank=True, default="", editable=False, max_length=250)),
+                ("companies_seen", models.JSONField(default=list, editable=False)),
+                ("listed", models.JSONField(default=list, editable=False)),
+                ("listed_at", models.DateTimeField(editable=False, null=True)),
+                ("labels", models.JSONField(default=list, editable=False)),
+                ("labels_read_at", models.DateTimeField(editable=False, null=True)),
+                ("labels_problem", models.TextField(blank=True, default="", editable=False)),
+                ("from_environment", models.BooleanField(default=False, editable=False)),
+                ("checked_at", models.DateTimeField(editable=False, null=True, verbose_name="last checked")),
+                ("warning", models.TextField(blank=True, default="", editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                "verbose_name_plural": "companies",
+                "ordering": ["name"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Delivery",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, unique=True)),
+                ("post_id", models.CharField(max_length=250, verbose_name="post")),
+                ("occasion", models.CharField(blank=True, db_default="", default="", max_length=40)),
+                ("native_id", models.CharField(max_length=250)),
+                ("network", models.CharField(blank=True, max_length=60)),
+                ("author", models.CharField(blank=True, max_length=200)),
+                ("text", models.CharField(blank=True, max_length=300)),
+                ("link", models.CharField(blank=True, max_length=2000)),
+                ("posted_at", models.DateTimeField(null=True)),
+                ("search_text", models.TextField(blank=True)),
+                ("case_key", models.CharField(blank=True, db_default="", default="", max_length=300)),
+                (
+                    "action",
+                    models.CharField(
+                        choices=[
+                            ("create", "A new ticket"),
+                            ("append", "A comment on a ticket"),
+                            ("follow_up", "A follow-up of a closed ticket"),
+                        ],
+                        db_default="create",
+                        default="create",
+                        max_length=10,
+                    ),
+                ),
+                ("target_number", models.CharField(blank=True, db_default="", default="", max_length=40)),
+                ("is_prepared", models.BooleanField(db_default=False, default=False)),
+                ("adds_note", models.BooleanField(db_default=False, default=False)),
+                ("decision", models.TextField(blank=True, db_default="", default="")),
+                ("remarks", models.TextField(blank=True, db_default="", default="")),
+                ("request", models.TextField(blank=True)),
+                ("external_id", models.CharField(max_length=250)),
+                ("key_version", models.PositiveIntegerField(default=1)),
+                ("key_used_at", models.DateTimeField(null=True)),
+                ("is_uncertain", models.BooleanField(default=False)),
+                ("look_up_next", models.BooleanField(default=False)),
+                ("was_refused", models.BooleanField(default=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("sending", "Sending"),
+                            ("delivered", "Delivered"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("held", "Held under an incident"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "priority",
+                    models.PositiveSmallIntegerField(
+                        choices=[(0, "Live"), (1, "Retry"), (2, "Bulk")], db_default=0, default=0
+                    ),
+                ),
+                ("tries", models.PositiveIntegerField(default=0)),
+                ("attempt_count", models.PositiveIntegerField(default=0, verbose_name="attempts")),
+                ("next_attempt_at", models.DateTimeField(null=True, verbose_name="next try")),
+                ("claim", models.UUIDField(null=True)),
+                ("claimed_until", models.DateTimeField(null=True)),
+                ("last_error", models.TextField(blank=True, default="")),
+                ("cause", models.CharField(blank=True, db_default="", default="", max_length=250)),
+                ("remedy", models.TextField(blank=True, db_default="", default="")),
+                ("remedy_at", models.CharField(blank=True, db_default="", default="", max_length=500)),
+                (
+                    "result",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("created", "Created"),
+                            ("already_there", "Already there: an earlier try had created it"),
+                            ("found", "Found by its external id"),
+                            ("appended", "Added to a ticket as a comment"),
+                        ],
+                        default="",
+                        max_length=14,
+                    ),
+                ),
+                ("ticket_number", models.CharField(blank=True, default="", max_length=40, verbose_name="ticket")),
+                ("ticket_url", models.CharField(blank=True, default="", max_length=500)),
+                ("delivered_at", models.DateTimeField(null=True)),
+                ("ticket_status", models.CharField(blank=True, db_default="", default="", max_length=20)),
+                ("ticket_assignee", models.CharField(blank=True, db_default="", default="", max_length=200)),
+                ("ticket_changed_at", models.DateTimeField(null=True)),
+                ("solved_at", models.DateTimeField(null=True, verbose_name="first solved")),
+                ("next_poll_at", models.DateTimeField(null=True)),
+                ("labelled_again", models.PositiveIntegerField(default=0)),
+                ("labelled_again_at", models.DateTimeField(null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="time"),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "deliveries",
+                "ordering": ["-created_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="FloodHold",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, unique=True)),
+                ("opened_by", models.CharField(max_length=150)),
+                (
+                    "opened_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="opened"),
+                ),
+                ("ended_by", models.CharField(blank=True, default="", max_length=150)),
+                ("ended_at", models.DateTimeField(null=True, verbose_name="ended")),
+                ("ending", models.CharField(blank=True, default="", max_length=8)),
+                ("ticket_number", models.CharField(max_length=40, verbose_name="ticket")),
+                ("ticket_url", models.CharField(blank=True, default="", max_length=500)),
+            ],
+            options={
+                "ordering": ["-opened_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="HourlyVolume",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("hour", models.DateTimeField()),
+                ("pushed", models.PositiveIntegerField(default=0)),
+                ("caught_up", models.PositiveIntegerField(default=0)),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Installation",
+            fields=[
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("uuid", models.UUIDField(default=uuid.uuid4)),
+                ("seeded_at", models.DateTimeField(null=True)),
+                ("heroku_address_seen_at", models.DateTimeField(null=True)),
+                ("worker_seen_at", models.DateTimeField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Mapping",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ("name", models.CharField(help_text='For example "CreateCase to Zendesk".', max_length=120)),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Switched off, it makes no new tickets; those already made go on.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("conditions", models.JSONField(default=dict, editable=False)),
+                ("settings", models.JSONField(default=dict, editable=False)),
+                ("warnings", models.JSONField(db_default=[], default=list, editable=False)),
+                ("checked_at", models.DateTimeField(editable=False, null=True)),
+                ("dropped", models.TextField(blank=True, db_default="", default="", editable=False)),
+                ("dropped_at", models.DateTimeField(editable=False, null=True)),
+                ("dropped_on", models.BigIntegerField(editable=False, null=True)),
+                ("from_environment", models.BooleanField(default=False, editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("changed_at", models.DateTimeField(auto_now=True)),
+            ],
+            options={
+                "ordering": ["name"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Notification",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("event_key", models.CharField(max_length=140)),
+                ("event_name", models.CharField(blank=True, default="", max_length=100, verbose_name="event")),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("pushed", "Pushed by Khoros"),
+                            ("caught_up", "Caught up: fetched from Khoros"),
+                            ("test", "Self-test"),
+                        ],
+                        default="pushed",
+                        max_length=10,
+                    ),
+                ),
+                ("body", models.BinaryField()),
+                ("headers", models.JSONField(default=dict)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("received", "Received"),
+                            ("routed", "Routed"),
+                            ("unmatched", "Unmatched"),
+                            ("unreadable", "Unreadable"),
+                            ("missed", "Missed: waits to be fetched"),
+                        ],
+                        default="received",
+                        max_length=12,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True, default="")),
+                ("summary", models.TextField(blank=True, default="", verbose_name="posts")),
+                ("outcome", models.JSONField(default=list)),
+                (
+                    "received_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="received"),
+                ),
+                ("happened_at", models.DateTimeField(null=True, verbose_name="happened")),
+                ("routed_at", models.DateTimeField(null=True)),
+                ("repeats", models.PositiveIntegerField(default=0)),
+                ("last_repeat_at", models.DateTimeField(null=True)),
+                ("queued_until", models.DateTimeField(null=True)),
+            ],
+            options={
+                "ordering": ["-received_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Probe",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, unique=True)),
+                ("requested_by", models.CharField(blank=True, default="", max_length=150)),
+                ("makes_tickets", models.BooleanField(default=False)),
+                ("requested_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("address", models.CharField(blank=True, default="", max_length=500)),
+                ("status", models.PositiveIntegerField(null=True)),
+                ("duration_ms", models.PositiveIntegerField(null=True)),
+                ("notification_id", models.BigIntegerField(null=True)),
+                ("problem", models.TextField(blank=True, default="")),
+            ],
+            options={
+                "ordering": ["-requested_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Requester",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("external_id", models.CharField(max_length=250)),
+                ("name", models.CharField(blank=True, default="", max_length=255)),
+                ("user_id", models.CharField(blank=True, default="", max_length=40)),
+                ("problem", models.TextField(blank=True, default="")),
+                ("resolved_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Subscription",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                (
+                    "event_name",
+                    models.CharField(
+                        default="stream-item-label-applied",
+                        help_text="Khoros' name of the event, for labels stream-item-label-applied. Choose one, or type a new name.",
+                        max_length=100,
+                        verbose_name="event",
+                    ),
+                ),
+                (
+                    "match",
+                    models.CharField(
+                        choices=[
+                            ("label", "One label (or rule), by its name"),
+                            ("expression", "A regular expression"),
+                            ("everything", "Everything of this event"),
+                        ],
+                        default="label",
+                        help_text="One label is the usual choice: Khoros does not tell which label was applied, the feed does.",
+                        max_length=12,
+                        verbose_name="listens to",
+                    ),
+                ),
+                (
+                    "label",
+                    models.CharField(
+                        blank=True,
+                        help_text="The label exactly as agents see it, for example CreateCase; or the regular expression. Leave it empty for everything of the event.",
+                        max_length=250,
+                        verbose_name="label or expression",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Switched off, the feed is paused at Khoros, and what still arrives is kept but makes no tickets.",
+                        verbose_name="receives",
+                    ),
+                ),
+                (
+                    "receives_by",
+                    models.CharField(
+                        choices=[
+                            ("both", "Pushed, and what was missed is fetched"),
+                            ("push", "Pushed only"),
+                            ("pull", "Fetched only (needs no public address)"),
+                        ],
+                        default="both",
+                        help_text="Khoros does not repeat a push that failed. Fetching reads the same events from Khoros every few minutes and keeps what never arrived.",
+                        max_length=5,
+                        verbose_name="how events arrive",
+                    ),
+                ),
+                (
+                    "auto_repair",
+                    models.BooleanField(
+                        default=True,
+                        help_text="When somebody changes or removes the feed at Khoros, it is put right at the next check. Switched off, the difference is shown here and waits for “Repair at Khoros now”.",
+                        verbose_name="repairs itself",
+                    ),
+                ),
+                (
+                    "silence_alarm",
+                    models.CharField(
+                        choices=[
+                            ("learned", "Learned from the feed's usual volume"),
+                            ("hours", "After a number of hours"),
+                            ("off", "Never"),
+                        ],
+                        default="learned",
+                        help_text="Learning takes two weeks of history: then silence is told from the usual volume of the hour and day of the week. Until then, the number of hours counts if there is one.",
+                        max_length=8,
+                        verbose_name="alarm when silent",
+                    ),
+                ),
+                (
+                    "silence_hours",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="So many hours without a notification raise the alarm.",
+                        null=True,
+                        verbose_name="hours of silence",
+                    ),
+                ),
+                (
+                    "ticket_target_minutes",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="From the customer's post to the ticket. Later ones are shown on the overview and raise an alarm. Empty: no target.",
+                        null=True,
+                        verbose_name="target: a ticket within (minutes)",
+                    ),
+                ),
+                (
+                    "solve_target_minutes",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="From the customer's post to the first time the ticket is solved, for example 1440 for a day. Empty: no target.",
+                        null=True,
+                        verbose_name="target: solved within (minutes)",
+                    ),
+                ),
+                ("bearer_token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                (
+                    "token_changed_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "previous_bearer_token",
+                    integrations.models.fields.SecretField(blank=True, default="", editable=False),
+                ),
+                ("previous_token_accepted_until", models.DateTimeField(editable=False, null=True)),
+                ("deleted_at", models.DateTimeField(editable=False, null=True)),
+                ("from_environment", models.BooleanField(default=False, editable=False)),
+                (
+                    "registration",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting to be registered"),
+                            ("registered", "Registered"),
+                            ("refused", "Refused by Khoros"),
+                            ("unreachable", "Khoros not reached"),
+                            ("not_possible", "Cannot be registered yet"),
+                            ("drifted", "Not as wanted at Khoros"),
+                            ("paused", "Paused, as wanted"),
+                            ("retired", "Retired at Khoros"),
+                        ],
+                        default="waiting",
+                        editable=False,
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "khoros_uuid",
+                    models.CharField(
+                        blank=True, default="", editable=False, max_length=64, verbose_name="id at Khoros"
+                    ),
+                ),
+                (
+                    "khoros_status",
+                    models.CharField(
+                        blank=True, default="", editable=False, max_length=40, verbose_name="status at Khoros"
+                    ),
+                ),
+                ("registered_address", models.CharField(blank=True, default="", editable=False, max_length=500)),
+                ("checked_at", models.DateTimeField(editable=False, null=True, verbose_name="last checked")),
+                ("next_check_at", models.DateTimeField(default=None, editable=False, null=True)),
+                ("checking_until", models.DateTimeField(editable=False, null=True)),
+                ("failed_checks", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "khoros_message",
+                    models.TextField(blank=True, default="", editable=False, verbose_name="Khoros' answer"),
+                ),
+                ("other_subscriptions", models.JSONField(default=list, editable=False)),
+                ("drift", models.JSONField(default=list, editable=False)),
+                ("requested_by", models.CharField(blank=True, default="", editable=False, max_length=150)),
+                ("posted_as", models.CharField(blank=True, default="", editable=False, max_length=64)),
+                ("replaces", models.JSONField(default=list, editable=False)),
+                ("replaced_at", models.DateTimeField(editable=False, null=True)),
+                ("not_shown", models.CharField(blank=True, default="", editable=False, max_length=64)),
+                ("next_catch_up_at", models.DateTimeField(default=None, editable=False, null=True)),
+                ("catching_up_until", models.DateTimeField(editable=False, null=True)),
+                ("catch_up_order", models.CharField(blank=True, default="", editable=False, max_length=8)),
+                ("catch_up_end", models.PositiveIntegerField(default=0, editable=False)),
+                ("read_whole_at", models.DateTimeField(editable=False, null=True)),
+                ("failed_catch_ups", models.PositiveIntegerField(default=0, editable=False)),
+                ("last_pushed_at", models.DateTimeField(editable=False, null=True, verbose_name="last push")),
+                ("last_caught_up_at", models.DateTimeField(editable=False, null=True, verbose_name="last caught up")),
+                ("usual_volume", models.JSONField(editable=False, null=True)),
+                ("usual_learned_at", models.DateTimeField(editable=False, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                "ordering": ["company__name", "label", "id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="TicketEvent",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("event_id", models.CharField(max_length=120)),
+                ("kind", models.CharField(blank=True, default="", max_length=120)),
+                ("ticket_number", models.CharField(blank=True, default="", max_length=40, verbose_name="ticket")),
+                ("body", models.BinaryField()),
+                (
+                    "received_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="received"),
+                ),
+                ("applied_at", models.DateTimeField(null=True)),
+                ("repeats", models.PositiveIntegerField(default=0)),
+                ("message", models.TextField(blank=True, default="")),
+            ],
+            options={
+                "ordering": ["-received_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="AccountSchema",
+            fields=[
+                (
+                    "connection",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="schema",
+                        serialize=False,
+                        to="integrations.connection",
+                    ),
+                ),
+                ("lists", models.JSONField(default=dict)),
+                ("problems", models.JSONField(default=dict)),
+                ("read_at", models.DateTimeField(null=True)),
+                ("next_read_at", models.DateTimeField(null=True)),
+                ("reading_until", models.DateTimeField(null=True)),
+            ],
+        ),
+        migrations.AddConstraint(
+            model_name="connection",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("paused_until__isnull", True), ("paused_at__isnull", False), _connector="OR"),
+                name="connection_pause_has_a_beginning",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="connection",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("from_environment", True)),
+                fields=("from_environment",),
+                name="connection_from_environment_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="connection",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("limit_share__gte", 1), ("limit_share__lte", 100)),
+                name="connection_share_is_a_percentage",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="connection",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("breaker_opened_at__isnull", True), ("breaker_probe_at__isnull", False), _connector="OR"
+                ),
+                name="connection_open_breaker_has_its_probe",
+            ),
+        ),
+        migrations.AddField(
+            model_name="alarm",
+            name="connection",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="alarms",
+                to="integrations.connection",
+            ),
+        ),
+        migrations.AddField(
+            model_name="batch",
+            name="connection",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="batches", to="integrations.connection"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="company",
+            constraint=models.UniqueConstraint(fields=("company_id",), name="company_known_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="company",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("from_environment", True)),
+                fields=("from_environment",),
+                name="company_from_environment_once",
+            ),
+        ),
+        migrations.AddField(
+            model_name="change",
+            name="company",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="changes", to="integrations.company"
+            ),
+        ),
+        migrations.AddField(
+            model_name="alarm",
+            name="company",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="alarms", to="integrations.company"
+            ),
+        ),
+        migrations.AddField(
+            model_name="delivery",
+            name="batch",
+            field=models.ForeignKey(
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="deliveries",
+                to="integrations.batch",
+            ),
+        ),
+        migrations.AddField(
+            model_name="delivery",
+            name="connection",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="deliveries",
+                to="integrations.connection",
+            ),
+        ),
+        migrations.AddField(
+            model_name="attempt",
+            name="delivery",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="attempts",
+                to="integrations.delivery",
+            ),
+        ),
+        migrations.AddField(
+            model_name="delivery",
+            name="flood_hold",
+            field=models.ForeignKey(
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="deliveries",
+                to="integrations.floodhold",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="installation",
+            constraint=models.CheckConstraint(condition=models.Q(("id", 1)), name="installation_is_one_row"),
+        ),
+        migrations.AddField(
+            model_name="mapping",
+            name="connection",
+            field=models.ForeignKey(
+                help_text="The account the tickets go to.",
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="mappings",
+                to="integrations.connection",
+            ),
+        ),
+        migrations.AddField(
+            model_name="floodhold",
+            name="mapping",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="incidents", to="integrations.mapping"
+            ),
+        ),
+        migrations.AddField(
+            model_name="delivery",
+            name="mapping",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="deliveries",
+                to="integrations.mapping",
+            ),
+        ),
+        migrations.AddField(
+            model_name="alarm",
+            name="mapping",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="alarms", to="integrations.mapping"
+            ),
+        ),
+        migrations.AddField(
+            model_name="delivery",
+            name="notification",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="deliveries", to="integrations.notification"
+            ),
+        ),
+        migrations.AddField(
+            model_name="requester",
+            name="connection",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="requesters", to="integrations.connection"
+            ),
+        ),
+        migrations.AddField(
+            model_name="subscription",
+            name="company",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="subscriptions", to="integrations.company"
+            ),
+        ),
+        migrations.AddField(
+            model_name="probe",
+            name="subscription",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="probes", to="integrations.subscription"
+            ),
+        ),
+        migrations.AddField(
+            model_name="notification",
+            name="subscription",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="notifications",
+                to="integrations.subscription",
+            ),
+        ),
+        migrations.AddField(
+            model_name="mapping",
+            name="subscription",
+            field=models.ForeignKey(
+                help_text="The feed whose posts are meant.",
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="mappings",
+                to="integrations.subscription",
+            ),
+        ),
+        migrations.AddField(
+            model_name="hourlyvolume",
+            name="subscription",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="volumes",
+                to="integrations.subscription",
+            ),
+        ),
+        migrations.AddField(
+            model_name="change",
+            name="subscription",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="changes",
+                to="integrations.subscription",
+            ),
+        ),
+        migrations.AddField(
+            model_name="catchup",
+            name="subscription",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="catch_ups", to="integrations.subscription"
+            ),
+        ),
+        migrations.AddField(
+            model_name="alarm",
+            name="subscription",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="alarms",
+                to="integrations.subscription",
+            ),
+        ),
+        migrations.AddField(
+            model_name="ticketevent",
+            name="connection",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="ticket_events", to="integrations.connection"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="accountschema",
+            index=models.Index(
+                condition=models.Q(("next_read_at__isnull", False)), fields=["next_read_at"], name="schema_read_due"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="batch",
+            index=models.Index(
+                condition=models.Q(("state__in", ["sending", "running"])),
+                fields=["next_poll_at"],
+                name="batch_under_way",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="batch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "running"), _negated=True),
+                    models.Q(("number", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="batch_running_has_its_number",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="batch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["done", "unknown", "refused"]), _negated=True),
+                    ("finished_at__isnull", False),
+                    _connector="OR",
+                ),
+                name="batch_ended_has_an_end",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="attempt",
+            index=models.Index(fields=["-started_at", "-id"], name="attempt_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="attempt",
+            index=models.Index(fields=["outcome", "-started_at", "-id"], name="attempt_outcome_newest"),
+        ),
+        migrations.AddConstraint(
+            model_name="attempt",
+            constraint=models.UniqueConstraint(fields=("delivery", "number"), name="attempt_numbered_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="attempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("finished_at__isnull", True), models.Q(("outcome", ""), _negated=True), _connector="OR"
+                ),
+                name="attempt_finished_has_an_outcome",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="floodhold",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at__isnull", True)),
+                fields=("mapping",),
+                name="flood_hold_open_once_per_mapping",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="floodhold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("ended_at__isnull", True), models.Q(("ending", ""), _negated=True), _connector="OR"
+                ),
+                name="flood_hold_ended_says_how",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(fields=["-created_at", "-id"], name="delivery_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(fields=["state", "-created_at", "-id"], name="delivery_state_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(fields=["mapping", "-created_at", "-id"], name="delivery_mapping_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(fields=["connection", "-created_at", "-id"], name="delivery_connection_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(fields=["network", "-created_at", "-id"], name="delivery_network_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(fields=["post_id"], name="delivery_post"),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(fields=["native_id"], name="delivery_native_id"),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("ticket_number", ""), _negated=True),
+                fields=["ticket_number"],
+                name="delivery_ticket",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "pending")),
+                fields=["connection", "priority", "next_attempt_at", "id"],
+                name="delivery_due",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("flood_hold__isnull", False)), fields=["flood_hold"], name="delivery_of_flood_hold"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("next_poll_at__isnull", False)),
+                fields=["connection", "next_poll_at"],
+                name="delivery_to_poll",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("case_key", ""), _negated=True),
+                fields=["mapping", "case_key", "-id"],
+                name="delivery_case",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "failed")), fields=["cause", "mapping"], name="delivery_failed_by_cause"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("ticket_status", ""), _negated=True),
+                fields=["ticket_status", "-created_at", "-id"],
+                name="delivery_ticket_status_newest",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state__in", ["pending", "sending", "failed", "held"])),
+                fields=["posted_at"],
+                name="delivery_without_a_ticket",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("solved_at__isnull", True), ("state", "delivered")),
+                fields=["mapping", "posted_at"],
+                name="delivery_not_solved",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "sending")), fields=["connection", "claimed_until"], name="delivery_lease"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=django.contrib.postgres.indexes.GinIndex(
+                django.contrib.postgres.indexes.OpClass(
+                    django.db.models.functions.text.Upper("search_text"), "gin_trgm_ops"
+                ),
+                name="delivery_search",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.UniqueConstraint(
+                fields=("mapping", "post_id", "occasion"), name="delivery_once_per_mapping_post_and_occasion"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "delivered"), _negated=True),
+                    models.Q(models.Q(("ticket_number", ""), _negated=True), ("delivered_at__isnull", False)),
+                    _connector="OR",
+                ),
+                name="delivery_delivered_has_its_ticket",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "pending"), _negated=True), ("next_attempt_at__isnull", False), _connector="OR"
+                ),
+                name="delivery_pending_has_a_next_try",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "sending"), _negated=True),
+                    models.Q(("claim__isnull", False), ("claimed_until__isnull", False)),
+                    _connector="OR",
+                ),
+                name="delivery_sending_has_a_lease",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "failed"), _negated=True),
+                    models.Q(("last_error", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="delivery_failed_says_why",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["pending", "sending"]), _negated=True),
+                    models.Q(("request", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="delivery_waiting_has_its_request",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "held"), _negated=True), ("flood_hold__isnull", False), _connector="OR"
+                ),
+                name="delivery_held_has_its_hold",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("action", "create"), models.Q(("target_number", ""), _negated=True), _connector="OR"
+                ),
+                name="delivery_of_a_ticket_names_it",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="requester",
+            constraint=models.UniqueConstraint(fields=("connection", "external_id"), name="requester_known_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="requester",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("user_id", ""), _negated=True), models.Q(("problem", ""), _negated=True), _connector="OR"
+                ),
+                name="requester_is_known_or_says_why",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="subscription",
+            index=models.Index(
+                condition=models.Q(("next_check_at__isnull", False)),
+                fields=["next_check_at"],
+                name="subscription_check_due",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="subscription",
+            index=models.Index(
+                condition=models.Q(("next_catch_up_at__isnull", False)),
+                fields=["next_catch_up_at"],
+                name="subscription_catch_up_due",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("match", "everything"), models.Q(("label", ""), _negated=True), _connector="OR"),
+                name="subscription_names_what_it_listens_to",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("from_environment", True)),
+                fields=("from_environment",),
+                name="subscription_from_environment_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("silence_alarm", "hours"), _negated=True), ("silence_hours__gte", 1), _connector="OR"
+                ),
+                name="subscription_silence_has_its_hours",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("deleted_at__isnull", True), ("is_active", False), _connector="OR"),
+                name="subscription_deleted_receives_nothing",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="probe",
+            index=models.Index(fields=["subscription", "-requested_at"], name="probe_by_subscription"),
+        ),
+        migrations.AddIndex(
+            model_name="notification",
+            index=models.Index(fields=["-received_at", "-id"], name="notification_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="notification",
+            index=models.Index(fields=["state", "-received_at", "-id"], name="notification_state_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="notification",
+            index=models.Index(fields=["subscription", "-received_at", "-id"], name="notification_by_subscription"),
+        ),
+        migrations.AddIndex(
+            model_name="notification",
+            index=models.Index(
+                condition=models.Q(("state", "received")), fields=["received_at"], name="notification_to_route"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="notification",
+            index=django.contrib.postgres.indexes.GinIndex(
+                django.contrib.postgres.indexes.OpClass(
+                    django.db.models.functions.text.Upper("summary"), "gin_trgm_ops"
+                ),
+                name="notification_search",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="notification",
+            constraint=models.UniqueConstraint(fields=("subscription", "event_key"), name="notification_stored_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="notification",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["unmatched", "unreadable", "missed"]), _negated=True),
+                    models.Q(("reason", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="notification_without_tickets_says_why",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="mapping",
+            index=models.Index(
+                condition=models.Q(("is_active", True)), fields=["subscription"], name="mapping_active_by_subscription"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="mapping",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("from_environment", True)),
+                fields=("from_environment",),
+                name="mapping_from_environment_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="hourlyvolume",
+            constraint=models.UniqueConstraint(fields=("subscription", "hour"), name="volume_counted_once_an_hour"),
+        ),
+        migrations.AddIndex(
+            model_name="change",
+            index=models.Index(fields=["subscription", "-started_at"], name="change_by_subscription"),
+        ),
+        migrations.AddConstraint(
+            model_name="change",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("is_done", False), ("finished_at__isnull", False), _connector="OR"),
+                name="change_done_has_an_end",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="catchup",
+            index=models.Index(fields=["subscription", "-started_at"], name="catch_up_by_subscription"),
+        ),
+        migrations.AddConstraint(
+            model_name="catchup",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["done", "failed"]), _negated=True),
+                    ("finished_at__isnull", False),
+                    _connector="OR",
+                ),
+                name="catch_up_ended_has_an_end",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="catchup",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "failed"), _negated=True),
+                    models.Q(("message", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="catch_up_failed_says_why",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="alarm",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at__isnull", True), ("subscription__isnull", False)),
+                fields=("kind", "subscription"),
+                name="alarm_open_once_per_subscription",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="alarm",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at__isnull", True), ("company__isnull", False)),
+                fields=("kind", "company"),
+                name="alarm_open_once_per_company",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="alarm",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at__isnull", True), ("connection__isnull", False)),
+                fields=("kind", "connection"),
+                name="alarm_open_once_per_connection",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="alarm",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at__isnull", True), ("mapping__isnull", False)),
+                fields=("kind", "mapping"),
+                name="alarm_open_once_per_mapping",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="alarm",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("company__isnull", True),
+                        ("connection__isnull", True),
+                        ("mapping__isnull", True),
+                        ("subscription__isnull", False),
+                    ),
+                    models.Q(
+                        ("company__isnull", False),
+                        ("connection__isnull", True),
+                        ("mapping__isnull", True),
+                        ("subscription__isnull", True),
+                    ),
+                    models.Q(
+                        ("company__isnull", True),
+                        ("connection__isnull", False),
+                        ("mapping__isnull", True),
+                        ("subscription__isnull", True),
+                    ),
+                    models.Q(
+                        ("company__isnull", True),
+                        ("connection__isnull", True),
+                        ("mapping__isnull", False),
+                        ("subscription__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="alarm_is_about_one_of_four",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="ticketevent",
+            index=models.Index(
+                condition=models.Q(("applied_at__isnull", True)), fields=["received_at"], name="ticket_event_to_apply"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ticketevent",
+            constraint=models.UniqueConstraint(fields=("connection", "event_id"), name="ticket_event_stored_once"),
+        ),
+        migrations.RunPython(make_the_row, migrations.RunPython.noop),
+    ]

@@ -1,0 +1,205 @@
+"""What is known of a feed beside its notifications: changes at Khoros, catch-ups, self-tests, volume, alarms."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from integrations.models.configuration import Company, Connection, Mapping, Subscription
+
+
+class Change(models.Model):
+    """One change that Casebridge made at Khoros, written down before the call and completed after it.
+
+    `by` is the user who asked for it; empty when the regular check did it. A missing end means that the process died
+    in the middle: the next check sees what stands at Khoros and goes on from there.
+    """
+
+    class Action(models.TextChoices):
+        POST = "post", "Registered"
+        ACTIVATE = "activate", "Activated"
+        PAUSE = "pause", "Paused"
+        RETIRE = "retire", "Retired"
+        PAUSE_OTHER = "pause_other", "Paused a foreign one"
+        RETIRE_OTHER = "retire_other", "Retired a forgotten one"
+
+    company = models.ForeignKey(Company, on_delete=models.CASCADE, related_name="changes")
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, related_name="changes")
+    action = models.CharField(max_length=12, choices=Action)
+    khoros_uuid = models.CharField("id at Khoros", max_length=64, blank=True, default="")
+    because = models.TextField(blank=True, default="")
+    by = models.CharField(max_length=150, blank=True, default="")
+    started_at = models.DateTimeField("time", db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+    is_done = models.BooleanField(default=False)
+    message = models.TextField("Khoros' answer", blank=True, default="")
+
+    class Meta:
+        ordering = ["-started_at", "-id"]
+        indexes = [models.Index(fields=["subscription", "-started_at"], name="change_by_subscription")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(is_done=False) | Q(finished_at__isnull=False), name="change_done_has_an_end"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} {self.khoros_uuid}"
+
+
+class CatchUp(models.Model):
+    """One reading of Khoros' list of events for a feed, with its counts growing batch by batch.
+
+    Counts are of events: `read` = known + new + unreadable + missing. What a comparison finds missing is stored as
+    well, but waits to be routed until somebody fetches it: reading may remove events at Khoros.
+    """
+
+    class Mode(models.TextChoices):
+        RECENT = "recent", "The newest part"
+        WHOLE = "whole", "Everything Khoros holds"
+        COMPARE = "compare", "Compared: what is missing waits"
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting for a worker"
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="catch_ups")
+    mode = models.CharField(max_length=8, choices=Mode)
+    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+    requested_by = models.CharField(max_length=150, blank=True, default="")
+    started_at = models.DateTimeField("started", db_default=Now())
+    progressed_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField("finished", null=True)
+    pages = models.PositiveIntegerField(default=0)
+    read = models.PositiveIntegerField(default=0)
+    known = models.PositiveIntegerField(default=0)
+    new = models.PositiveIntegerField(default=0)
+    unreadable = models.PositiveIntegerField(default=0)
+    missing = models.PositiveIntegerField(default=0)
+    message = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["-started_at", "-id"]
+        indexes = [models.Index(fields=["subscription", "-started_at"], name="catch_up_by_subscription")]
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(state__in=["done", "failed"]) | Q(finished_at__isnull=False),
+                name="catch_up_ended_has_an_end",
+            ),
+            models.CheckConstraint(condition=~Q(state="failed") | ~Q(message=""), name="catch_up_failed_says_why"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Catch-up {self.pk}"
+
+
+class Probe(models.Model):
+    """One marked test notification, sent through the public address, and how far it came."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True)
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="probes")
+    requested_by = models.CharField(max_length=150, blank=True, default="")
+    makes_tickets = models.BooleanField(default=False)
+    requested_at = models.DateTimeField(db_default=Now())
+    sent_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    address = models.CharField(max_length=500, blank=True, default="")
+    status = models.PositiveIntegerField(null=True)
+    duration_ms = models.PositiveIntegerField(null=True)
+    notification_id = models.BigIntegerField(null=True)
+    # What went wrong on the way to the portal; empty when it was stored.
+    problem = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["-requested_at", "-id"]
+        indexes = [models.Index(fields=["subscription", "-requested_at"], name="probe_by_subscription")]
+
+    def __str__(self) -> str:
+        return f"Self-test {self.pk}"
+
+
+class HourlyVolume(models.Model):
+    """How many notifications a feed got within one hour (UTC), self-tests left out."""
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="volumes", db_index=False)
+    hour = models.DateTimeField()
+    pushed = models.PositiveIntegerField(default=0)
+    caught_up = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["subscription", "hour"], name="volume_counted_once_an_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}: {self.pushed + self.caught_up}"
+
+
+class Alarm(models.Model):
+    """Something a person should look at, raised once and ended when it is over. Mailed at both ends."""
+
+    class Kind(models.TextChoices):
+        SILENCE = "silence", "Silence"
+        DRIFT = "drift", "Not as wanted at Khoros"
+        REGISTRATION = "registration", "Registration refused"
+        TOKEN = "token", "API token"
+        CATCH_UP = "catch_up", "Catch-up fails"
+        PUSHES_LOST = "pushes_lost", "Pushes do not arrive"
+        CONNECTION = "connection", "Connection paused"
+        BREAKER = "breaker", "Account not reached"
+        TOKEN_END = "token_end", "Sign-in ends"
+        MAPPING = "mapping", "Mapping no longer fits"
+        FLOOD = "flood", "Flood on one label"
+        TARGET = "target", "Target missed"
+
+    kind = models.CharField(max_length=12, choices=Kind)
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, related_name="alarms")
+    company = models.ForeignKey(Company, on_delete=models.CASCADE, null=True, related_name="alarms")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, null=True, related_name="alarms")
+    mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, null=True, related_name="alarms")
+    message = models.TextField()
+    raised_at = models.DateTimeField("raised", db_default=Now())
+    ended_at = models.DateTimeField("ended", null=True)
+    acknowledged_by = models.CharField(max_length=150, blank=True, default="")
+    acknowledged_at = models.DateTimeField(null=True)
+    mailed_at = models.DateTimeField("mailed", null=True)
+    end_mailed_at = models.DateTimeField(null=True)
+    mail_problem = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["-raised_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "subscription"],
+                condition=Q(ended_at__isnull=True) & Q(subscription__isnull=False),
+                name="alarm_open_once_per_subscription",
+            ),
+            models.UniqueConstraint(
+                fields=["kind", "company"],
+                condition=Q(ended_at__isnull=True) & Q(company__isnull=False),
+                name="alarm_open_once_per_company",
+            ),
+            models.UniqueConstraint(
+                fields=["kind", "connection"],
+                condition=Q(ended_at__isnull=True) & Q(connection__isnull=False),
+                name="alarm_open_once_per_connection",
+            ),
+            models.UniqueConstraint(
+                fields=["kind", "mapping"],
+                condition=Q(ended_at__isnull=True) & Q(mapping__isnull=False),
+                name="alarm_open_once_per_mapping",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    subscription__isnull=False, company__isnull=True, connection__isnull=True, mapping__isnull=True
+                )
+                | Q(subscription__isnull=True, company__isnull=False, connection__isnull=True, mapping__isnull=True)
+                | Q(subscription__isnull=True, company__isnull=True, connection__isnull=False, mapping__isnull=True)
+                | Q(subscription__isnull=True, company__isnull=True, connection__isnull=True, mapping__isnull=False),
+                name="alarm_is_about_one_of_four",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.message

@@ -1,0 +1,17 @@
+"""Alarms, and the first set-up from the environment."""
+
+from integrations.operations.alarm_mail import can_mail
+from integrations.operations.alarm_rules import alarm_subject, silence_text
+from integrations.operations.alarms import open_alarms, update_alarms
+from integrations.operations.first_setup import environment_differs, make_first_setup, take_from_environment
+
+__all__ = [
+    "alarm_subject",
+    "can_mail",
+    "environment_differs",
+    "make_first_setup",
+    "open_alarms",
+    "silence_text",
+    "take_from_environment",
+    "update_alarms",
+]

@@ -1,0 +1,200 @@
+"""When an alarm is due. Each rule looks at stored rows only and says what is wrong, or nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from integrations.companies import token_warning
+from integrations.delivery import find_floods
+from integrations.infra import database_clock
+from integrations.models import Alarm, Change, Company, Connection, Mapping, Notification, Subscription
+from integrations.models.configuration import without_lists
+from integrations.outcomes import target_text
+from integrations.sign_in import end_alarm
+from integrations.subscriptions import expected_volume
+
+# With so many expected and none come, chance is no explanation: e^-7 is about one in a thousand.
+EXPECTED_BEFORE_ALARM = 7.0
+FAILED_CATCH_UPS = 3
+FAILED_CHECKS = 3
+PUSHES_LOST_WITHIN = timedelta(hours=1)
+PUSHES_MAY_BE_SLOW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a rule found: one open alarm for each kind and feed (or company, connection, mapping)."""
+
+    kind: Alarm.Kind
+    message: str
+    subscription_id: int | None = None
+    company_id: int | None = None
+    connection_id: int | None = None
+    mapping_id: int | None = None
+
+    @property
+    def key(self) -> tuple[str, int | None, int | None, int | None, int | None]:
+        return self.kind, self.subscription_id, self.company_id, self.connection_id, self.mapping_id
+
+
+def key_of(alarm: Alarm) -> tuple[str, int | None, int | None, int | None, int | None]:
+    return alarm.kind, alarm.subscription_id, alarm.company_id, alarm.connection_id, alarm.mapping_id
+
+
+def alarm_subject(alarm: Alarm) -> tuple[str, int]:
+    """What the alarm is about: the name of the model, and its row."""
+    for name in ("subscription", "company", "connection", "mapping"):
+        if (row_id := getattr(alarm, f"{name}_id")) is not None:
+            return name, row_id
+    raise ValueError("an alarm is about one of four")
+
+
+# --- Rules -----------------------------------------------------------------------------------------------------------
+
+
+def find_problems() -> Iterator[Problem]:
+    for company in Company.objects.defer(*without_lists()):
+        if message := token_warning(company):
+            yield Problem(Alarm.Kind.TOKEN, message, company_id=company.pk)
+    for subscription in Subscription.objects.filter(deleted_at__isnull=True):
+        yield from _of_subscription(subscription)
+    for connection in Connection.objects.filter(is_active=True):
+        yield from _of_connection(connection)
+    yield from _of_mappings()
+    yield from _of_floods()
+
+
+def _of_floods() -> Iterator[Problem]:
+    for flood in find_floods():
+        yield Problem(Alarm.Kind.FLOOD, flood.message, mapping_id=flood.mapping.pk)
+
+
+def _of_mappings() -> Iterator[Problem]:
+    """What no longer fits the account, as last read; mappings that make nothing are left out."""
+    used = Mapping.objects.filter(is_active=True, connection__is_active=True, subscription__is_active=True)
+    for mapping in used.exclude(warnings=[]).select_related("connection"):
+        found = " ".join(str(entry.get("message")) for entry in mapping.warnings)
+        message = f"{mapping.name}: no longer fits “{mapping.connection}”. {found}"
+        yield Problem(Alarm.Kind.MAPPING, message, mapping_id=mapping.pk)
+
+
+def _of_subscription(subscription: Subscription) -> Iterator[Problem]:
+    rules = {
+        Alarm.Kind.REGISTRATION: _registration,
+        Alarm.Kind.DRIFT: _drift,
+        Alarm.Kind.CATCH_UP: _catch_up,
+        Alarm.Kind.PUSHES_LOST: _pushes_lost,
+        Alarm.Kind.SILENCE: silence,
+        Alarm.Kind.TARGET: target_text,
+    }
+    for kind, rule in rules.items():
+        if subscription.is_active and (message := rule(subscription)):
+            yield Problem(kind, f"{subscription.listens_to}: {message}", subscription_id=subscription.pk)
+
+
+def _of_connection(connection: Connection) -> Iterator[Problem]:
+    if message := _waits_for_a_person(connection):
+        yield Problem(Alarm.Kind.CONNECTION, f"{connection.name}: {message}", connection_id=connection.pk)
+    if connection.breaker_opened_at is not None and connection.paused_at is None:
+        message = f"{connection.name}: not reached {connection.transport_failures} times in a row, deliveries wait. "
+        yield Problem(Alarm.Kind.BREAKER, message + connection.breaker_reason, connection_id=connection.pk)
+    if message := end_alarm(connection):
+        yield Problem(Alarm.Kind.TOKEN_END, f"{connection.name}: {message}", connection_id=connection.pk)
+
+
+def _waits_for_a_person(connection: Connection) -> str:
+    """Why an answer paused the connection without an end; limits have one, and who paused it by hand knows."""
+    if connection.paused_at is None or connection.paused_until is not None or connection.paused_by:
+        return ""
+    return f"paused, deliveries wait. {connection.pause_reason}"
+
+
+def _registration(subscription: Subscription) -> str:
+    Registration = Subscription.Registration
+    is_refused = subscription.registration == Registration.REFUSED and subscription.failed_checks > 1
+    if is_refused or subscription.registration == Registration.NOT_POSSIBLE:
+        return f"{subscription.get_registration_display()}. {subscription.khoros_message}"
+    if subscription.registration == Registration.UNREACHABLE and subscription.failed_checks >= FAILED_CHECKS:
+        return f"Khoros was not reached {subscription.failed_checks} times in a row. {subscription.khoros_message}"
+    return ""
+
+
+def _drift(subscription: Subscription) -> str:
+    if subscription.registration != Subscription.Registration.DRIFTED:
+        return ""
+    found = " ".join(str(entry.get("message")) for entry in subscription.drift)
+    return f"Not as wanted at Khoros, and waiting for a click on “Repair at Khoros now”. {found}"
+
+
+def _catch_up(subscription: Subscription) -> str:
+    if not subscription.is_fetched or subscription.failed_catch_ups < FAILED_CATCH_UPS:
+        return ""
+    last = subscription.catch_ups.filter(state="failed").first()
+    return f"Fetching failed {subscription.failed_catch_ups} times in a row. {last.message if last else ''}".strip()
+
+
+def _pushes_lost(subscription: Subscription) -> str:
+    """Events that only fetching brought, a while ago, with no push since: one that was merely slow is no alarm."""
+    if subscription.receives_by != Subscription.Receives.PUSH_AND_CATCH_UP or subscription.last_caught_up_at is None:
+        return ""
+    now, last_push = database_clock.now(), subscription.last_pushed_at
+    if subscription.last_caught_up_at < now - PUSHES_LOST_WITHIN:
+        return ""
+    lost = Notification.objects.filter(
+        subscription=subscription,
+        source=Notification.Source.CAUGHT_UP,
+        received_at__gte=max(last_push or now - PUSHES_LOST_WITHIN, now - PUSHES_LOST_WITHIN),
+        received_at__lte=now - PUSHES_MAY_BE_SLOW,
+        repeats=0,
+    )[:1000].count()
+    if not lost:
+        return ""
+    return (
+        f"{lost} notifications came only by fetching, and no push since: either the portal was down, or Khoros' pushes "
+        "do not reach it. Nothing is lost. Use the self-test on the subscription's page to see where they end."
+    )
+
+
+def silence(subscription: Subscription) -> str:
+    """Why the feed's silence is worth an alarm; empty when it is not."""
+    now, last = database_clock.now(), last_received(subscription)
+    if subscription.registration != Subscription.Registration.REGISTERED:
+        return ""
+    last = max(last, _switched_on(subscription) or last)
+    hours = (now - last).total_seconds() / 3600
+    usual = subscription.usual_volume
+    if subscription.silence_alarm == Subscription.Silence.LEARNED and usual:
+        count = expected_volume(usual, last, now)
+        if count < EXPECTED_BEFORE_ALARM:
+            return ""
+        return f"Silent for {hours:.0f} hours. Usually about {count:.0f} notifications come in that time."
+    limit = subscription.silence_hours
+    if subscription.silence_alarm == Subscription.Silence.OFF or limit is None or hours < limit:
+        return ""
+    return f"Silent for {hours:.0f} hours; the alarm is set to {limit}."
+
+
+def last_received(subscription: Subscription) -> datetime:
+    """The last notification; before the first one, when the feed was set up."""
+    heard = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at is not None]
+    return max(heard) if heard else subscription.created_at
+
+
+def _switched_on(subscription: Subscription) -> datetime | None:
+    """When it last began to receive: before that, silence is no wonder."""
+    begins = subscription.changes.filter(action__in=[Change.Action.POST, Change.Action.ACTIVATE], is_done=True)
+    return begins.values_list("started_at", flat=True).first()
+
+
+def silence_text(subscription: Subscription) -> str:
+    """How the silence alarm is set, in words."""
+    if subscription.silence_alarm == Subscription.Silence.OFF:
+        return "Never: no alarm is raised."
+    hours = subscription.silence_hours
+    if subscription.silence_alarm == Subscription.Silence.HOURS:
+        return f"Raised after {hours} hours without a notification."
+    if subscription.usual_volume:
+        week = sum(subscription.usual_volume)
+        return f"Learned: about {week:.0f} notifications a week. Raised when {EXPECTED_BEFORE_ALARM:.0f} are overdue."
+    until_then = f"it is raised after {hours} hours" if hours else "none is raised (enter hours of silence to have one)"
+    return f"Still learning, two weeks of history are needed; until then {until_then}."

@@ -1,0 +1,174 @@
+"""The first set-up from the environment, for people who come from the 2017 example.
+
+With its variables set, company, subscription, connection and mapping are made once and never again: what staff change
+stays, and what they delete is not made anew. Where the environment later holds another secret than the portal, the
+object's page says so, and a person may take it over.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from integrations.destinations.zendesk import ZENDESK
+from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT
+from integrations.infra.encryption import Secret, UnreadableSecret
+from integrations.infra.http.addresses import AddressRefused, checked_origin, origin_of
+from integrations.models import Company, Connection, Installation, Mapping, Subscription
+from integrations.models.configuration import new_bearer_token
+from integrations.sign_in import TOKEN_COLUMNS, change_secrets, forget_tokens, read_secrets
+from integrations.sources.khoros.token import expiry
+from integrations.subscriptions import change_bearer_token
+
+log = structlog.get_logger(__name__)
+
+NEEDED = {
+    "api_token": "SPREDFAST_API_TOKEN",
+    "company_id": "SPREDFAST_COMPANY_ID",
+    "label": "SPREDFAST_LABEL_NAME",
+    "zendesk_url": "ZENDESK_API_URL",
+}
+SEED_TAG = "khoros"
+
+
+def make_first_setup() -> str:
+    """Makes the first set-up if it was never made, and returns a sentence on what was done."""
+    with transaction.atomic():
+        installation = Installation.objects.select_for_update().get()
+        if installation.seeded_at is not None:
+            return "The set-up from the environment was made before; nothing was changed."
+        if not any(settings.SEED.values()):
+            return "No set-up was asked for by the environment."
+        if missing := _missing():
+            return f"No set-up was made from the environment, because these are not set: {', '.join(missing)}."
+        try:
+            address = checked_origin(settings.SEED["zendesk_url"])
+        except AddressRefused as refused:
+            return f"No set-up was made from the environment: ZENDESK_API_URL cannot be used. {refused}"
+        mapping = _make(address)
+        Installation.objects.update(seeded_at=Now())
+    log.info("first set-up made from the environment", mapping_id=mapping.pk)
+    return f"Made the set-up “{mapping}” from the environment."
+
+
+def _missing() -> list[str]:
+    missing = [variable for name, variable in NEEDED.items() if not settings.SEED[name]]
+    has_pair = settings.SEED["zendesk_email"] and settings.SEED["zendesk_token"]
+    if not (has_pair or _has_oauth_client()):
+        missing.append(
+            "ZENDESK_OAUTH_CLIENT_ID and ZENDESK_OAUTH_CLIENT_SECRET (or ZENDESK_USER_EMAIL and ZENDESK_API_TOKEN)"
+        )
+    return missing
+
+
+def _has_oauth_client() -> bool:
+    return bool(settings.SEED["zendesk_client_id"] and settings.SEED["zendesk_client_secret"])
+
+
+def _make(zendesk_address: str) -> Mapping:
+    seed = settings.SEED
+    company, _ = Company.objects.get_or_create(
+        company_id=seed["company_id"],
+        defaults={
+            "name": f"Khoros company {seed['company_id']}",
+            "api_token": Secret.of(seed["api_token"]),
+            "from_environment": True,
+        },
+    )
+    subscription = Subscription.objects.create(
+        company=company,
+        label=seed["label"],
+        bearer_token=Secret.of(seed["bearer_token"] or new_bearer_token()),
+        next_check_at=Now(),
+        from_environment=True,
+    )
+    connection = Connection(
+        name=f"Zendesk {urlsplit(zendesk_address).hostname}",
+        kind=ZENDESK.kind,
+        settings={"address": zendesk_address, **_sign_in()},
+        from_environment=True,
+    )
+    change_secrets(connection, _zendesk_secrets())
+    connection.save()
+    return Mapping.objects.create(
+        name=f"{seed['label']} to Zendesk",
+        subscription=subscription,
+        connection=connection,
+        settings={
+            "subject": DEFAULT_SUBJECT,
+            "comment": DEFAULT_COMMENT,
+            "comment_public": False,
+            "priority": "normal",
+            "tags": [SEED_TAG],
+        },
+        from_environment=True,
+    )
+
+
+def _sign_in() -> dict[str, str]:
+    if _has_oauth_client():
+        return {"sign_in": "oauth_client", "client_id": settings.SEED["zendesk_client_id"]}
+    return {"sign_in": "api_token", "email": settings.SEED["zendesk_email"]}
+
+
+def _zendesk_secrets() -> dict[str, str]:
+    if _has_oauth_client():
+        return {"client_secret": settings.SEED["zendesk_client_secret"]}
+    return {"api_token": settings.SEED["zendesk_token"]}
+
+
+# --- The environment's other secret ----------------------------------------------------------------------------------
+
+
+def environment_differs(configured: Company | Subscription | Connection) -> bool:
+    """Whether the environment now holds another secret than this object, which was once made of it."""
+    if not configured.from_environment:
+        return False
+    try:
+        return _differs(configured)
+    except UnreadableSecret:
+        return True
+
+
+def _differs(configured: Company | Subscription | Connection) -> bool:
+    if isinstance(configured, Company):
+        return settings.SEED["api_token"] not in ("", configured.api_token.reveal())
+    if isinstance(configured, Subscription):
+        return settings.SEED["bearer_token"] not in ("", configured.bearer_token.reveal())
+    wanted: dict[str, Any] = _zendesk_secrets() | _sign_in()
+    if not all(wanted.values()) or not _goes_where_the_environment_says(configured):
+        return False
+    if _sign_in()["sign_in"] == "api_token" and configured.settings.get("sign_in") != "api_token":
+        # Somebody moved on to OAuth here: the environment's API token is the past, and nothing to go back to.
+        return False
+    stored = configured.settings | read_secrets(configured)
+    return any(stored.get(name) != value for name, value in wanted.items())
+
+
+def _goes_where_the_environment_says(connection: Connection) -> bool:
+    """The environment's secret is meant for the environment's address, and sent to no other."""
+    try:
+        address = checked_origin(settings.SEED["zendesk_url"])
+    except AddressRefused:
+        return False
+    return origin_of(address) == origin_of(ZENDESK.origin(connection.settings))
+
+
+def take_from_environment(configured: Company | Subscription | Connection) -> None:
+    """Puts the environment's secret in place of the stored one, and saves."""
+    if isinstance(configured, Company):
+        configured.api_token = Secret.of(settings.SEED["api_token"])
+        configured.token_entered_at = timezone.now()
+        configured.token_expires_at = expiry(settings.SEED["api_token"])
+        configured.save(update_fields=["api_token", "token_entered_at", "token_expires_at"])
+    elif isinstance(configured, Subscription):
+        change_bearer_token(configured, settings.SEED["bearer_token"])
+    else:
+        configured.settings = configured.settings | _sign_in()
+        change_secrets(configured, _zendesk_secrets())
+        forget_tokens(configured)
+        configured.save(update_fields=["settings", "secrets", *TOKEN_COLUMNS])

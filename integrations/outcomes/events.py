@@ -1,0 +1,177 @@
+"""Calls of an account's webhook about its tickets: verify, store once, answer; apply later.
+
+Promised: nothing is stored for a stranger, and which part was wrong is not told; what is answered with an id is in the
+database; a repeat is only counted; news are applied once, and none are lost because our own record of the ticket was
+slower than the call about it.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import structlog
+from django.db import connection as database
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import TellsStatus, TicketNews
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.queue import APPLY_TICKET_EVENT, publish
+from integrations.infra.text import storable
+from integrations.infra.webhook import Stored
+from integrations.models import Connection, TicketEvent
+from integrations.outcomes.status import news_text, record_news
+
+log = structlog.get_logger(__name__)
+
+LONGEST_KEY = 120
+HEARD_AT_MOST_EVERY = 60
+# An event this young is still on its way from its call to the queue.
+APPLIED_WITHIN_SECONDS = 2
+# So long may our own record of a ticket be behind the webhook's call about it.
+RECORDED_WITHIN_SECONDS = 600
+# A time so far in the future cannot be true; believed, it would keep out everything that comes after.
+AHEAD_AT_MOST = timedelta(minutes=10)
+MOST_AT_ONCE = 500
+KEPT_SECONDS = 30 * 86400
+DELETED_AT_ONCE = 1000
+MOST_BATCHES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The connection whose account called, with what reads its calls."""
+
+    connection_id: int
+    destination: TellsStatus
+
+
+# --- The call --------------------------------------------------------------------------------------------------------
+
+
+def authenticate(address: str, headers: Mapping[str, str], body: bytes) -> Source | None:
+    """The connection whose signing secret the call was signed with, else None.
+
+    "Now" is the account's: the database's clock and how far the account's is known to be ahead of it. Raises
+    UnreadableSecret when the stored secret cannot be read with the present key.
+    """
+    connection = _connection_at(address)
+    destination = DESTINATIONS.get(connection.kind) if connection else None
+    if connection is None or not isinstance(destination, TellsStatus):
+        return None
+    now = connection.now + timedelta(seconds=connection.clock_skew_seconds)
+    why_not = destination.verify_webhook(connection.webhook_secret.reveal(), headers, body, now)
+    if why_not:
+        log.warning("a call about tickets was refused", connection_id=connection.pk, reason=why_not)
+        return None
+    return Source(connection.pk, destination)
+
+
+def _connection_at(address: str) -> Connection | None:
+    try:
+        wanted = uuid.UUID(address)
+    except ValueError:
+        return None
+    rows = Connection.objects.filter(uuid=wanted).order_by().annotate(now=Now())
+    return rows.only("kind", "webhook_secret", "clock_skew_seconds").first()
+
+
+# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. It is sent in autocommit, so the
+# row is durable when it returns.
+STORE = """
+INSERT INTO integrations_ticketevent (connection_id, event_id, kind, ticket_number, body, repeats, message)
+VALUES (%s, %s, %s, %s, %s, 0, '')
+ON CONFLICT ON CONSTRAINT ticket_event_stored_once
+DO UPDATE SET repeats = integrations_ticketevent.repeats + 1
+RETURNING id, xmax <> 0
+"""
+
+
+def receive(source: Source, headers: Mapping[str, str], body: bytes) -> Stored:
+    """Stores an authenticated call and queues it to be applied. Raises django.db.Error when it cannot be stored."""
+    event_id, kind, news = source.destination.read_event(body)
+    key = event_id or source.destination.event_key(headers) or f"sha256:{hashlib.sha256(body).hexdigest()}"
+    values = (source.connection_id, _short(key), storable(kind), news.number if news else "", body)
+    with database.cursor() as cursor:
+        cursor.execute(STORE, values)
+        stored = Stored(*cursor.fetchone())
+    _note_that_it_was_heard(source.connection_id)
+    if not stored.is_repeat:
+        transaction.on_commit(lambda: publish(APPLY_TICKET_EVENT, stored.id), robust=True)
+    return stored
+
+
+def _short(key: str) -> str:
+    key = storable(key)
+    return key if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _note_that_it_was_heard(connection_id: int) -> None:
+    """Once a minute is enough to know that it is alive."""
+    not_lately = Q(webhook_called_at__isnull=True) | Q(webhook_called_at__lte=seconds_from_now(-HEARD_AT_MOST_EVERY))
+    Connection.objects.filter(not_lately, pk=connection_id).update(webhook_called_at=Now())
+
+
+# --- Applying --------------------------------------------------------------------------------------------------------
+
+
+def apply_event(event_id: int) -> None:
+    """Puts the event's news where they belong. Safe to repeat, and in any order."""
+    young = Q(received_at__gt=seconds_from_now(-RECORDED_WITHIN_SECONDS))
+    rows = TicketEvent.objects.filter(pk=event_id, applied_at__isnull=True).select_related("connection")
+    event = rows.annotate(is_young=young).first()
+    if event is None:
+        return
+    message = _apply(event)
+    if message:
+        TicketEvent.objects.filter(pk=event.pk).update(applied_at=Now(), message=message)
+
+
+def _apply(event: TicketEvent) -> str:
+    """What was done about it, in words; empty when it has to wait for our own record of the ticket."""
+    destination = DESTINATIONS.get(event.connection.kind)
+    if not isinstance(destination, TellsStatus):
+        return "Not needed: the connection is of another kind by now."
+    _, _, news = destination.read_event(bytes(event.body))
+    if news is None:
+        return "Not needed: it tells nothing of a ticket."
+    changed = record_news(event.connection_id, _believable(event, news))
+    if changed:
+        return f"Ticket {news.number} of {changed} deliver{'y' if changed == 1 else 'ies'}: {news_text(news)}."
+    if news.is_ours is False:
+        return f"Not needed: ticket {news.number} was not made by Casebridge."
+    if event.is_young:
+        return ""
+    return f"Not needed: no delivery here became ticket {news.number}."
+
+
+def _believable(event: TicketEvent, news: TicketNews) -> TicketNews:
+    latest = event.received_at + timedelta(seconds=event.connection.clock_skew_seconds) + AHEAD_AT_MOST
+    if news.changed_at is None or news.changed_at <= latest:
+        return news
+    return replace(news, changed_at=None)
+
+
+def events_to_apply(room: int) -> list[int]:
+    """Events whose message was lost, or that wait for our own record."""
+    waiting = TicketEvent.objects.filter(applied_at__isnull=True)
+    waiting = waiting.filter(received_at__lte=seconds_from_now(-APPLIED_WITHIN_SECONDS)).order_by("received_at")
+    return list(waiting.values_list("pk", flat=True)[: min(room, MOST_AT_ONCE)])
+
+
+def forget_old_events() -> None:
+    """Deletes what was received more than 30 days ago, the oldest first and few at a time."""
+    for _ in range(MOST_BATCHES):
+        oldest = TicketEvent.objects.order_by("pk").values("pk")[:DELETED_AT_ONCE]
+        old = TicketEvent.objects.filter(pk__in=oldest, received_at__lt=seconds_from_now(-KEPT_SECONDS))
+        if old.delete()[0] < DELETED_AT_ONCE:
+            return
+
+
+def latest_events(connection: Connection, count: int) -> list[TicketEvent]:
+    """For the connection's page, the newest first."""
+    return list(connection.ticket_events.order_by("-pk").defer("body")[:count])

@@ -1,0 +1,206 @@
+"""The response clock: from the customer's post to the ticket, and to its first solve. Words and sums.
+
+Sums are bounded: each looks through the first rows of an index and stops, so they cost the same over a million
+deliveries.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Min, Q, QuerySet
+
+from integrations.infra import database_clock
+from integrations.infra.text import span_text
+from integrations.models import Delivery, Subscription
+from integrations.models.configuration import without_lists
+
+WITHOUT_A_TICKET = ("pending", "sending", "failed", "held")
+
+MOST_COUNTED = 1_000
+MOST_SHOWN = 20
+# Unsolved tickets of which no status is known are passed over; so many at most.
+MOST_LOOKED_THROUGH = 20_000
+WITHIN = timedelta(days=1)
+# Older tickets are not looked at any more, so it is not known whether they are solved.
+KNOWN_WITHIN = timedelta(days=60)
+
+
+def capped(count: int) -> str:
+    return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else f"{count:,}"
+
+
+# --- Sums ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """How many wait longer than the target now (1,001 means more than 1,000), and since when the oldest does."""
+
+    count: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Of the posts whose target ended within the last 24 hours: how many were late. The newest 1,000 at most."""
+
+    late: int
+    of: int
+
+
+def oldest_without_a_ticket() -> Delivery | None:
+    """The delivery of the oldest post that is no ticket yet."""
+    rows = Delivery.objects.filter(state__in=WITHOUT_A_TICKET, posted_at__isnull=False)
+    return rows.order_by("posted_at").only("pk", "posted_at", "state").first()
+
+
+def waiting_for_a_ticket(mappings: Iterable[int], before: datetime) -> Overdue:
+    """Posts older than `before` that are no ticket yet."""
+    rows = Delivery.objects.filter(state__in=WITHOUT_A_TICKET, posted_at__lt=before, mapping__in=list(mappings))
+    return _overdue(rows.order_by("posted_at"))
+
+
+def waiting_to_be_solved(mappings: Iterable[int], before: datetime, now: datetime) -> Overdue:
+    """Tickets of posts older than `before` that are known not to be solved yet."""
+    found = [_not_solved(mapping_id, before, now) for mapping_id in mappings]
+    since = [overdue.oldest for overdue in found if overdue.oldest]
+    return Overdue(min(sum(overdue.count for overdue in found), MOST_COUNTED + 1), min(since, default=None))
+
+
+def _not_solved(mapping_id: int, before: datetime, now: datetime) -> Overdue:
+    """Mapping by mapping: like this, the index gives them in order.
+
+    Counted from the newest, as most of which nothing is known is old; the oldest is looked for from the other end.
+    """
+    rows = Delivery.objects.filter(mapping=mapping_id, state="delivered", solved_at__isnull=True)
+    rows = rows.filter(posted_at__lt=before, posted_at__gt=now - KNOWN_WITHIN)
+    newest, oldest = (_known(rows.order_by(order)) for order in ("-posted_at", "posted_at"))
+    since = [overdue.oldest for overdue in (newest, oldest) if overdue.oldest]
+    return Overdue(newest.count, min(since, default=None))
+
+
+def _known(rows: QuerySet[Delivery]) -> Overdue:
+    is_known = ~Q(ticket_status__in=["", "deleted"])
+    some = rows.only("pk", "posted_at", "ticket_status")[:MOST_LOOKED_THROUGH]
+    found = some.aggregate(count=Count("pk", filter=is_known), oldest=Min("posted_at", filter=is_known))
+    return Overdue(**found)
+
+
+def _overdue(rows: QuerySet[Delivery]) -> Overdue:
+    some = rows.values("pk")[: MOST_COUNTED + 1]
+    return Overdue(**Delivery.objects.filter(pk__in=some).aggregate(count=Count("pk"), oldest=Min("posted_at")))
+
+
+def late_tickets(mappings: Iterable[int], target: timedelta, now: datetime) -> Late:
+    took = ExpressionWrapper(F("delivered_at") - F("posted_at"), output_field=DurationField())
+    is_late = Q(took__gt=target) | Q(delivered_at__isnull=True)
+    rows = _target_ended_lately(mappings, target, now).exclude(state="cancelled")
+    return Late(**rows.annotate(took=took).aggregate(late=Count("pk", filter=is_late), of=Count("pk")))
+
+
+def late_solves(mappings: Iterable[int], target: timedelta, now: datetime) -> Late:
+    """Of those whose status is known at all."""
+    took = ExpressionWrapper(F("solved_at") - F("posted_at"), output_field=DurationField())
+    is_late = Q(took__gt=target) | Q(solved_at__isnull=True)
+    rows = _target_ended_lately(mappings, target, now).exclude(ticket_status__in=["", "deleted"])
+    return Late(**rows.annotate(took=took).aggregate(late=Count("pk", filter=is_late), of=Count("pk")))
+
+
+def _target_ended_lately(mappings: Iterable[int], target: timedelta, now: datetime) -> QuerySet[Delivery]:
+    """By the time of arrival, which has an index; it is hardly later than the post's, by which lateness is told."""
+    rows = Delivery.objects.filter(mapping__in=list(mappings), posted_at__isnull=False)
+    rows = rows.filter(created_at__gt=now - target - WITHIN, created_at__lte=now - target)
+    return Delivery.objects.filter(pk__in=rows.order_by("-created_at", "-id").values("pk")[:MOST_COUNTED])
+
+
+# --- Targets ---------------------------------------------------------------------------------------------------------
+
+
+def response_overview() -> dict[str, Any]:
+    """For the overview: the oldest post without a ticket, and how the targets are met."""
+    now = database_clock.now()
+    oldest = oldest_without_a_ticket()
+    rows = with_targets().select_related("company").defer(*without_lists("company__"))[:MOST_SHOWN]
+    return {
+        "oldest": oldest,
+        "oldest_age": span_text(now - oldest.posted_at) if oldest and oldest.posted_at else "",
+        "targets": [row for subscription in rows for row in target_rows(subscription, now)],
+    }
+
+
+def with_targets() -> QuerySet[Subscription]:
+    rows = Subscription.objects.filter(deleted_at__isnull=True, is_active=True)
+    return rows.filter(Q(ticket_target_minutes__isnull=False) | Q(solve_target_minutes__isnull=False))
+
+
+def target_rows(subscription: Subscription, now: datetime) -> list[dict[str, Any]]:
+    """What the overview tells of a subscription's targets, one row for each."""
+    mappings = list(subscription.mappings.values_list("pk", flat=True))
+    rows = []
+    if subscription.ticket_target_minutes is not None:
+        target = timedelta(minutes=subscription.ticket_target_minutes)
+        overdue = waiting_for_a_ticket(mappings, now - target)
+        rows.append(_row(subscription, "a ticket", target, overdue, late_tickets(mappings, target, now)))
+    if subscription.solve_target_minutes is not None:
+        target = timedelta(minutes=subscription.solve_target_minutes)
+        overdue = waiting_to_be_solved(mappings, now - target, now)
+        rows.append(_row(subscription, "solved", target, overdue, late_solves(mappings, target, now)))
+    return rows
+
+
+def _row(subscription: Subscription, what: str, target: timedelta, overdue: Overdue, late: Late) -> dict[str, Any]:
+    newest = "the newest " if late.of >= MOST_COUNTED else ""
+    return {
+        "subscription": subscription,
+        "target": f"{what} within {span_text(target)}",
+        "waiting": capped(overdue.count),
+        "is_bad": overdue.count > 0,
+        "late": f"{late.late:,} of {newest}{late.of:,}" if late.of else "none to count",
+    }
+
+
+def target_text(subscription: Subscription) -> str:
+    """Why the subscription's targets are worth an alarm, and what to do; empty when they are met."""
+    if subscription.ticket_target_minutes is None and subscription.solve_target_minutes is None:
+        return ""
+    now = database_clock.now()
+    mappings = list(subscription.mappings.values_list("pk", flat=True))
+    found = [_ticket_alarm(subscription, mappings, now), _solve_alarm(subscription, mappings, now)]
+    return " ".join(sentence for sentence in found if sentence)
+
+
+def _ticket_alarm(subscription: Subscription, mappings: list[int], now: datetime) -> str:
+    if subscription.ticket_target_minutes is None:
+        return ""
+    target = timedelta(minutes=subscription.ticket_target_minutes)
+    overdue = waiting_for_a_ticket(mappings, now - target)
+    if not overdue.oldest:
+        return ""
+    return (
+        f"{_posts(overdue.count)} no ticket within {span_text(target)}, the oldest of "
+        f"{overdue.oldest:%Y-%m-%d %H:%M} UTC. "
+        "Open the failed and pending deliveries and retry or rebuild them; cancel those that need no ticket."
+    )
+
+
+def _solve_alarm(subscription: Subscription, mappings: list[int], now: datetime) -> str:
+    if subscription.solve_target_minutes is None:
+        return ""
+    target = timedelta(minutes=subscription.solve_target_minutes)
+    overdue = waiting_to_be_solved(mappings, now - target, now)
+    if not overdue.oldest:
+        return ""
+    return (
+        f"{_tickets(overdue.count)} not solved within {span_text(target)} of the post, the oldest post of "
+        f"{overdue.oldest:%Y-%m-%d %H:%M} UTC. Filter the deliveries by “In Zendesk” to find them, and ask the team."
+    )
+
+
+def _posts(count: int) -> str:
+    return "1 post has" if count == 1 else f"{capped(count)} posts have"
+
+
+def _tickets(count: int) -> str:
+    return "1 ticket is" if count == 1 else f"{capped(count)} tickets are"

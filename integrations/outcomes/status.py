@@ -1,0 +1,92 @@
+"""What is known of a ticket, put beside the deliveries that became it. News come in any order and more than once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Case, DateTimeField, F, Q, QuerySet, Value, When
+from django.db.models.functions import Least, Now
+
+from integrations.destinations.base import TicketNews
+from integrations.infra.database_clock import seconds_from_now
+from integrations.models import AccountSchema, Connection, Delivery
+
+DELETED = "deleted"
+SOLVED = ("solved", "closed")
+FINAL = ("closed", DELETED)
+
+HOUR, DAY = 3600, 86400
+# How long after the last look a ticket is looked at again, while it is so young.
+POLL_INTERVALS = ((DAY, HOUR // 4), (7 * DAY, 4 * HOUR), (60 * DAY, DAY))
+POLLED_FOR_SECONDS = POLL_INTERVALS[-1][0]
+POLLED_BESIDE_A_WEBHOOK = 6 * HOUR
+
+
+# --- Recording -------------------------------------------------------------------------------------------------------
+
+
+def record_news(connection_id: int, news: TicketNews) -> int:
+    """Updates what is known of the ticket, and returns how many deliveries are of it: 0 when it is not ours.
+
+    Repeatable and in any order. News without a status or a time cannot be put in order: the ticket is looked at soon.
+    """
+    rows = Delivery.objects.filter(connection=connection_id, ticket_number=news.number)
+    if news.is_deleted:
+        return _record(rows, DELETED, news, connection_id)
+    if not news.status or news.changed_at is None:
+        return rows.update(next_poll_at=Now())
+    return _record(rows, news.status, news, connection_id)
+
+
+def _record(rows: QuerySet[Delivery], status: str, news: TicketNews, connection_id: int) -> int:
+    at: Any = _moment(news, connection_id)
+    is_newest = Q(ticket_changed_at__isnull=True) | Q(ticket_changed_at__lte=at)
+    changes: dict[str, Any] = {
+        "ticket_status": Case(When(is_newest, then=Value(status)), default=F("ticket_status")),
+        "ticket_changed_at": Case(When(is_newest, then=at), default=F("ticket_changed_at")),
+        "next_poll_at": _next_look_after_news(is_newest, status),
+    }
+    assignee = _assignee(news, connection_id)
+    if assignee is not None:
+        changes["ticket_assignee"] = Case(When(is_newest, then=Value(assignee)), default=F("ticket_assignee"))
+    if status in SOLVED:
+        changes["solved_at"] = Least(F("solved_at"), at)  # of an empty one and a time, the time
+    return rows.update(**changes)
+
+
+def _moment(news: TicketNews, connection_id: int) -> Any:
+    """When it changed; for a deletion whose time is not told, now by the account's clock."""
+    if news.changed_at is not None:
+        return Value(news.changed_at, output_field=DateTimeField())
+    ahead = Connection.objects.filter(pk=connection_id).values_list("clock_skew_seconds", flat=True).first()
+    return seconds_from_now(ahead or 0)
+
+
+def _next_look_after_news(is_newest: Q, status: str) -> Case:
+    """A ticket that ended is not looked at any more; one that came back to life is looked at again."""
+    if status in FINAL:
+        return Case(When(is_newest, then=Value(None)), default=F("next_poll_at"), output_field=DateTimeField())
+    came_back = is_newest & Q(next_poll_at__isnull=True, delivered_at__gt=seconds_from_now(-POLLED_FOR_SECONDS))
+    later = seconds_from_now(POLLED_BESIDE_A_WEBHOOK)
+    return Case(When(came_back, then=later), default=F("next_poll_at"), output_field=DateTimeField())
+
+
+def _assignee(news: TicketNews, connection_id: int) -> str | None:
+    """Whose it is, by name where the account's list of agents has it; None where nothing is told of it."""
+    if news.assignee_id is None:
+        return news.assignee_name[:200] or None
+    if not news.assignee_id:
+        return ""
+    named = agent_names(connection_id).get(news.assignee_id)
+    return (named or news.assignee_name or f"agent {news.assignee_id}")[:200]
+
+
+def agent_names(connection_id: int) -> Mapping[str, str]:
+    lists = AccountSchema.objects.filter(connection=connection_id).values_list("lists__agents", flat=True).first()
+    rows = lists if isinstance(lists, list) else []
+    return {str(row.get("id")): str(row.get("name") or "") for row in rows if isinstance(row, dict)}
+
+
+def news_text(news: TicketNews) -> str:
+    if news.is_deleted:
+        return DELETED
+    return news.status if news.status and news.changed_at else "it is asked for, as this tells no status or no time"

@@ -1,0 +1,18 @@
+"""What staff do about posts that did not become tickets."""
+
+from integrations.recovery.actions import ActionResult, cancel, rebuild, retry_now
+from integrations.recovery.failure_groups import FailureGroup, deliveries_in_group, failure_groups, remedy_place
+from integrations.recovery.reroute import fetch_missing, route_again
+
+__all__ = [
+    "ActionResult",
+    "FailureGroup",
+    "cancel",
+    "deliveries_in_group",
+    "failure_groups",
+    "fetch_missing",
+    "rebuild",
+    "remedy_place",
+    "retry_now",
+    "route_again",
+]

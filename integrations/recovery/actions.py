@@ -1,0 +1,230 @@
+"""What staff do about a delivery or a notification: try again, rebuild, cancel, route again.
+
+Each function works on the rows it is given, says in words what it did and what it left alone and why, and is safe
+beside working workers: a row changes only from the state that the action expects.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Now
+
+from integrations.delivery import case_key
+from integrations.destinations import DESTINATIONS
+from integrations.domain.post import Post, Unreadable
+from integrations.domain.templating import TemplateError
+from integrations.flow import backlog_text
+from integrations.infra.queue import MOST_WAKES, wake_workers
+from integrations.mapping import context_of, post_of, render_into, rules_of
+from integrations.models import Connection, Delivery
+from integrations.models.configuration import without_lists
+from integrations.models.deliveries import NO_PROBLEM, DeliveryQuerySet
+
+State = Delivery.State
+# What rendering anew puts into a delivery.
+RENDERED = ("request", "external_id", "remarks", "cause", "remedy", "remedy_at", "priority")
+# More than this in one request would keep the page waiting; the rest is said to be left.
+MOST_AT_ONCE = 10_000
+MOST_REBUILT_AT_ONCE = 500
+# Up to so many are retries, which go before bulk replays.
+MOST_AS_RETRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """`changed` are the ids that were changed; `remarks` are sentences for the person, each with its count."""
+
+    changed: list[int]
+    remarks: list[str]
+
+
+def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
+    """Tries again at once, with a fresh schedule and the same bytes.
+
+    After a definite refusal nothing was created, so the next version of the key is used: under the old one Zendesk
+    may only repeat its answer. Where a try's outcome is unknown, a look-up comes first, as the page promises.
+    """
+    chosen = deliveries.changeable().exclude(request="")
+    _free_abandoned(deliveries)
+    remarks = [*_left_alone(deliveries), *_not_rendered(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
+    ids = oldest(chosen, remarks)
+    connection_ids = _connections_of(ids)
+    again = Delivery.objects.filter(pk__in=ids).changeable()
+    again.filter(was_refused=True).update(
+        key_version=F("key_version") + 1,
+        key_used_at=None,
+        was_refused=False,
+    )
+    again.filter(is_uncertain=True).update(look_up_next=True)
+    waits_live = When(state=State.PENDING, priority=Delivery.Priority.LIVE, then=Value(Delivery.Priority.LIVE.value))
+    priority = Case(waits_live, default=Value(int(_priority_for(ids))), output_field=PositiveSmallIntegerField())
+    again.schedule(tries=0, priority=priority)
+    remarks += _called(connection_ids, ids)
+    return ActionResult(ids, remarks)
+
+
+def _priority_for(ids: list[int]) -> int:
+    """A few retries go before a replay of many; neither goes before what is live."""
+    return Delivery.Priority.RETRY if len(ids) <= MOST_AS_RETRIES else Delivery.Priority.BULK
+
+
+def _connections_of(ids: list[int]) -> list[int]:
+    found = Delivery.objects.filter(pk__in=ids).order_by().values_list("connection", flat=True).distinct()
+    return list(found)
+
+
+def _called(connection_ids: list[int], ids: list[int]) -> Iterator[str]:
+    """Calls workers, and for many tells honestly when they will be done."""
+    for connection_id in connection_ids:
+        wake_workers(connection_id, count=min(len(ids), MOST_WAKES))
+    if len(ids) > MOST_AS_RETRIES:
+        for connection in Connection.objects.filter(pk__in=connection_ids):
+            yield f"“{connection}”: {backlog_text(connection)}"
+
+
+def _free_abandoned(deliveries: DeliveryQuerySet) -> None:
+    """What a dead process still holds becomes pending again, its outcome unknown: a look-up comes first."""
+    ids = list(deliveries.abandoned().values_list("pk", flat=True)[:MOST_AT_ONCE])
+    Delivery.objects.filter(pk__in=ids).abandoned().schedule(is_uncertain=True, look_up_next=True)
+
+
+def _left_alone(deliveries: DeliveryQuerySet) -> Iterator[str]:
+    tickets = list(deliveries.filter(state=State.DELIVERED).values_list("ticket_number", flat=True)[:4])
+    if tickets:
+        shown = ", ".join(tickets[:3]) + (", …" if len(tickets) > 3 else "")
+        yield f"Left alone, because the ticket exists already: ticket {shown}. Change it in Zendesk."
+    if sending := deliveries.filter(state=State.SENDING).count():
+        yield f"Left alone, because it is being sent at this moment: {sending}."
+
+
+def _not_rendered(deliveries: DeliveryQuerySet) -> Iterator[str]:
+    if count := deliveries.filter(request="").exclude(state=State.DELIVERED).count():
+        yield f"Left alone, because there is no ticket to send yet: {count}. Correct the mapping, then use “rebuild”."
+
+
+def _refused(deliveries: DeliveryQuerySet) -> Iterator[str]:
+    if count := deliveries.filter(was_refused=True).count():
+        yield (
+            f"{count} of these had been refused by Zendesk: the same ticket will probably be refused again. "
+            "If you changed the mapping, use “rebuild” instead, which renders the ticket anew."
+        )
+
+
+def _behind_a_pause(deliveries: DeliveryQuerySet) -> Iterator[str]:
+    paused = deliveries.filter(connection__paused_at__isnull=False).exclude(connection__paused_until__lte=Now())
+    for name in paused.values_list("connection__name", flat=True).order_by("connection__name").distinct():
+        yield f"The connection “{name}” is paused: what goes there waits until it is resumed."
+
+
+def cancel(deliveries: DeliveryQuerySet) -> ActionResult:
+    """Sends it no more. What is being sent or was delivered stays as it is."""
+    _free_abandoned(deliveries)
+    remarks = list(_left_alone(deliveries))
+    chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.HELD])
+    if uncertain := chosen.filter(is_uncertain=True).count():
+        remarks.append(
+            f"For {uncertain} of these an earlier try ended without an answer: a ticket may exist in Zendesk anyhow."
+        )
+    ids = oldest(chosen, remarks)
+    Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.HELD]).cancel()
+    return ActionResult(ids, remarks)
+
+
+def rebuild(deliveries: DeliveryQuerySet) -> ActionResult:
+    """Renders anew with today's mapping, under the next version of the key, and sends."""
+    _free_abandoned(deliveries)
+    remarks = list(_left_alone(deliveries))
+    changeable = deliveries.changeable()
+    rows = changeable.select_related("notification__subscription__company", "mapping__connection", "connection")
+    rows = rows.defer(*without_lists("notification__subscription__company__"))
+    chosen = list(rows.order_by("pk")[: MOST_REBUILT_AT_ONCE + 1])
+    if len(chosen) > MOST_REBUILT_AT_ONCE:
+        chosen = chosen[:MOST_REBUILT_AT_ONCE]
+        remarks.append(f"Only the oldest {MOST_REBUILT_AT_ONCE} were rebuilt: use “rebuild” again for the rest.")
+    remarks += _behind_a_pause(changeable)
+    priority = _priority_for([delivery.pk for delivery in chosen])
+    changed = [delivery.pk for delivery in chosen if _rebuild_one(delivery, priority, remarks)]
+    remarks += _called(_connections_of(changed), changed)
+    return ActionResult(changed, remarks)
+
+
+def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
+    if delivery.is_note:
+        return _rebuild_note(delivery, priority, remarks)
+    if delivery.is_uncertain and delivery.action == Delivery.Action.APPEND:
+        remarks.append(
+            f"{delivery.post_id} was left alone: an earlier try may have added the comment to ticket "
+            f"{delivery.target_number}. “Retry now” looks there first."
+        )
+        return False
+    if delivery.is_uncertain and delivery.connection_id != delivery.mapping.connection_id:
+        remarks.append(
+            f"{delivery.post_id} was left alone: an earlier try may have made a ticket in “{delivery.connection}”, "
+            f"and the mapping now goes to “{delivery.mapping.connection}”. “Retry now” looks it up where it may be."
+        )
+        return False
+    try:
+        event, post = post_of(delivery)
+    except Unreadable as unreadable:
+        remarks.append(f"{delivery.post_id} was left alone: {unreadable}")
+        return False
+    _keep_request_with_its_attempts(delivery)
+    render_into(delivery, delivery.notification, event, post, delivery.mapping)
+    delivery.priority = priority
+    return _store_rebuilt(delivery, post, remarks)
+
+
+def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
+    rules = rules_of(delivery.mapping)
+    columns: dict[str, Any] = {
+        **{name: getattr(delivery, name) for name in RENDERED},
+        "connection": delivery.mapping.connection,
+        "case_key": case_key(post, delivery.mapping, rules),
+        "adds_note": rules.adds_note,
+        "is_prepared": not rules.needs_preparation,
+        "action": Delivery.Action.CREATE,
+        "target_number": "",
+        "decision": "",
+        "key_version": F("key_version") + 1,
+        "key_used_at": None,
+        "look_up_next": Q(is_uncertain=True) | Q(look_up_next=True),
+        "was_refused": Value(False),
+        "tries": 0,
+    }
+    row = Delivery.objects.filter(pk=delivery.pk).changeable()
+    if delivery.state == State.FAILED:
+        remarks.append(f"{delivery.post_id} could not be rendered: {delivery.last_error}")
+        return bool(row.fail(last_error=delivery.last_error, **columns))
+    return bool(row.schedule(last_error="", **columns))
+
+
+def _rebuild_note(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
+    """The internal note of a ticket stays with its ticket; only its text is made anew."""
+    destination = DESTINATIONS[delivery.connection.kind]
+    try:
+        event, post = post_of(delivery)
+        context = context_of(delivery.notification, event, delivery.mapping)
+        request = destination.build_note(post, context, delivery.mapping.settings, delivery.external_id)
+    except (Unreadable, TemplateError) as error:
+        remarks.append(f"{delivery.post_id} was left alone: {error}")
+        return False
+    if not request:
+        remarks.append(f"{delivery.post_id}: the mapping adds no note any more. Cancel it if it is not wanted.")
+        return False
+    _keep_request_with_its_attempts(delivery)
+    waiting = Delivery.objects.filter(pk=delivery.pk).changeable()
+    return bool(waiting.schedule(request=request, tries=0, priority=priority, **NO_PROBLEM))
+
+
+def _keep_request_with_its_attempts(delivery: Delivery) -> None:
+    """The attempts made so far sent the text that is about to be replaced: the log keeps it beside them."""
+    delivery.attempts.filter(request="").update(request=delivery.request)
+
+
+def oldest(rows: QuerySet[Any], remarks: list[str]) -> list[int]:
+    ids = list(rows.order_by("pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
+    if len(ids) > MOST_AT_ONCE:
+        remarks.append(f"Only the oldest {MOST_AT_ONCE} were taken: do the same again for the rest.")
+    return ids[:MOST_AT_ONCE]

@@ -1,0 +1,234 @@
+"""From a stored notification to deliveries: each post times each active mapping whose conditions hold.
+
+One delivery per (mapping, post), with its request rendered and stored. Everything happens in one transaction with the
+notification's own row locked, so a routing that dies leaves nothing half done and may run again. What came of each
+post and mapping is noted on the notification; where nothing was made, it says why.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from django.core.exceptions import ValidationError
+from django.db import OperationalError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from integrations.delivery import case_key, hold_new, join_case, with_open_hold
+from integrations.domain.post import Event, Post, Unreadable
+from integrations.infra.database_clock import now
+from integrations.intake import SUBSCRIPTION_IS_OFF
+from integrations.mapping import read_event, render_into, rules_of, unmet_condition
+from integrations.models import Delivery, Mapping, Notification, Probe, Subscription
+from integrations.models.configuration import without_lists
+from integrations.sources.khoros.envelope import PROBE_MARK
+
+log = structlog.get_logger(__name__)
+
+KEPT_TEXT = 2000
+LIVE_SECONDS = 15 * 60
+LONGEST_SUMMARY = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What routing decided for one post and one mapping."""
+
+    post_id: str
+    mapping: Mapping
+    delivery_id: int | None = None
+    is_new: bool = False
+    reason: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "post": self.post_id,
+            "mapping": self.mapping.pk,
+            "mapping_name": self.mapping.name,
+            "delivery": self.delivery_id,
+            "made": self.is_new,
+            "reason": self.reason,
+        }
+
+
+def route_notification(notification_id: int) -> dict[int, int]:
+    """Makes the deliveries of a notification still to be routed; returns how many new ones each connection has.
+
+    Safe to repeat: a notification that was routed already, or is being routed elsewhere, gives an empty answer.
+    """
+    with transaction.atomic():
+        notification = (
+            Notification.objects.select_for_update(skip_locked=True, of=("self",))
+            .select_related("subscription__company")
+            .defer(*without_lists("subscription__company__"))
+            .filter(pk=notification_id, state=Notification.State.RECEIVED)
+            .first()
+        )
+        if notification is None:
+            return {}
+        outcomes = _route_locked(notification)
+    new = [outcome for outcome in outcomes if outcome.is_new and outcome.delivery_id is not None]
+    log.info("notification routed", state=notification.state, delivery_ids=[outcome.delivery_id for outcome in new])
+    return Counter(outcome.mapping.connection_id for outcome in new)
+
+
+def _route_locked(notification: Notification) -> list[Outcome]:
+    try:
+        with transaction.atomic():
+            return _read_and_route(notification)
+    except Unreadable as unreadable:
+        _finish(notification, Notification.State.UNREADABLE, str(unreadable))
+    except OperationalError:
+        raise
+    except Exception as error:
+        # A defect of ours must not be met again at every sweep: a person sees it and can route again later.
+        log.exception("the notification could not be routed")
+        notification.summary, notification.outcome = "", []
+        message = f"Casebridge failed to route it ({type(error).__name__}). Report this to whoever runs Casebridge."
+        _finish(notification, Notification.State.UNREADABLE, message)
+    return []
+
+
+def _read_and_route(notification: Notification) -> list[Outcome]:
+    event = read_event(notification)
+    notification.summary = summary_of(event.posts)
+    if reason := _why_no_mapping_is_asked(notification.subscription, event):
+        _finish(notification, Notification.State.UNMATCHED, reason)
+        return []
+    mappings = with_open_hold(notification.subscription.mappings.select_related("connection"))
+    decide = _outcomes if _makes_tickets(notification) else _what_would_be
+    outcomes = [outcome for mapping in mappings for outcome in decide(notification, event, mapping)]
+    _finish_with(notification, outcomes)
+    return outcomes
+
+
+def summary_of(posts: tuple[Post, ...]) -> str:
+    lines = (f"{post.post_id} {post.author_text}: {' '.join(post.text.split())[:200]}" for post in posts)
+    return "\n".join(lines)[:LONGEST_SUMMARY]
+
+
+def _why_no_mapping_is_asked(subscription: Subscription, event: Event) -> str:
+    if not subscription.is_active:
+        return SUBSCRIPTION_IS_OFF
+    if event.name != subscription.event_name:
+        name = f"“{event.name[:100]}”" if event.name else "without a name"
+        return f"The event is {name}, but this subscription is for “{subscription.event_name}”: no mapping was asked."
+    if not event.posts:
+        return "The notification holds no posts, so there is nothing to make a ticket of."
+    return ""
+
+
+def _outcomes(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
+    """What becomes of each post under one mapping."""
+    if reason := _why_mapping_makes_nothing(mapping):
+        return [Outcome(post.post_id, mapping, reason=reason) for post in event.posts]
+    reasons = {post.post_id: unmet_condition(mapping.conditions, post) for post in event.posts}
+    taken = [post for post in event.posts if not reasons[post.post_id]]
+    refused = [Outcome(post_id, mapping, reason=reason) for post_id, reason in reasons.items() if reason]
+    return refused + _make_once(notification, event, taken, mapping)
+
+
+def _makes_tickets(notification: Notification) -> bool:
+    """Everything does, except for a self-test that was not asked to."""
+    if notification.source != Notification.Source.TEST:
+        return True
+    uuid = notification.event_key.removeprefix(f"uuid:{PROBE_MARK}")
+    try:
+        return Probe.objects.filter(uuid=uuid, makes_tickets=True).exists()
+    except ValidationError:
+        return False
+
+
+def _what_would_be(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
+    """The same decisions without anything made: for self-tests."""
+    off = _why_mapping_makes_nothing(mapping)
+    found = []
+    for post in event.posts:
+        reason = off or unmet_condition(mapping.conditions, post)
+        if not reason:
+            problem = _new_delivery(notification, event, post, mapping).last_error
+            reason = problem or "it would make a ticket, but this self-test makes none"
+        found.append(Outcome(post.post_id, mapping, reason=reason))
+    return found
+
+
+def _why_mapping_makes_nothing(mapping: Mapping) -> str:
+    if not mapping.is_active:
+        return "the mapping is switched off"
+    return "" if mapping.connection.is_active else f"the connection “{mapping.connection}” is switched off"
+
+
+def _make_once(notification: Notification, event: Event, posts: list[Post], mapping: Mapping) -> list[Outcome]:
+    """One delivery for each post; a second label on the same post is counted on the delivery that is there.
+
+    In the order of the posts' ids, so that two notifications with the same posts do not wait for each other in a ring.
+    """
+    posts = sorted(posts, key=lambda post: post.post_id)
+    wished = {post.post_id: _new_delivery(notification, event, post, mapping) for post in posts}
+    Delivery.objects.bulk_create(wished.values(), ignore_conflicts=True, batch_size=500)
+    occasions = {delivery.occasion for delivery in wished.values()}
+    there = Delivery.objects.filter(mapping=mapping, post_id__in=wished, occasion__in=occasions)
+    there = there.only("pk", "uuid", "post_id")
+    found = {delivery.post_id: delivery for delivery in there}
+    again = [found[post_id].pk for post_id, delivery in wished.items() if found[post_id].uuid != delivery.uuid]
+    for post_id, delivery in wished.items():
+        if found[post_id].uuid == delivery.uuid:
+            join_case(delivery)
+    Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
+    return [
+        Outcome(post_id, mapping, found[post_id].pk, is_new, "" if is_new else "labelled again")
+        for post_id, delivery in wished.items()
+        for is_new in [found[post_id].uuid == delivery.uuid]
+    ]
+
+
+def _new_delivery(notification: Notification, event: Event, post: Post, mapping: Mapping) -> Delivery:
+    rules = rules_of(mapping)
+    delivery = Delivery(
+        notification=notification,
+        mapping=mapping,
+        connection=mapping.connection,
+        post_id=post.post_id,
+        occasion=f"n{notification.pk}" if rules.case == "always" else "",
+        case_key=case_key(post, mapping, rules),
+        priority=priority_of(notification),
+        adds_note=rules.adds_note,
+        is_prepared=not rules.needs_preparation,
+        native_id=post.native_id[:250],
+        network=post.network,
+        author=post.author_text[:200],
+        text=" ".join(post.text.split())[:300],
+        link=post.link[:2000],
+        posted_at=post.posted_at,
+        search_text=f"{post.author} {post.author_handle} {post.text[:KEPT_TEXT]}",
+        next_attempt_at=Now(),
+    )
+    render_into(delivery, notification, event, post, mapping)
+    if delivery.state == Delivery.State.PENDING:
+        hold_new(delivery, mapping)
+    return delivery
+
+
+def priority_of(notification: Notification) -> int:
+    """What happened a while ago (fetched late, routed again) does not go before what happens now."""
+    is_fetched = notification.source == Notification.Source.CAUGHT_UP
+    when = (notification.happened_at if is_fetched else None) or notification.received_at
+    is_old = when < now() - timedelta(seconds=LIVE_SECONDS)
+    return Delivery.Priority.BULK if is_old else Delivery.Priority.LIVE
+
+
+def _finish_with(notification: Notification, outcomes: list[Outcome]) -> None:
+    notification.outcome = [outcome.as_json() for outcome in outcomes]
+    if any(outcome.delivery_id for outcome in outcomes):
+        _finish(notification, Notification.State.ROUTED, "")
+        return
+    reasons = [f"{outcome.mapping.name}, {outcome.post_id}: {outcome.reason}." for outcome in outcomes]
+    nothing = "No mapping belongs to this subscription. Make one, then use “route again”."
+    _finish(notification, Notification.State.UNMATCHED, "\n".join(reasons) or nothing)
+
+
+def _finish(notification: Notification, state: str, reason: str) -> None:
+    notification.state, notification.reason = state, reason
+    notification.routed_at = Now()
+    notification.save(update_fields=["state", "reason", "routed_at", "summary", "outcome"])

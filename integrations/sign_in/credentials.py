@@ -1,0 +1,245 @@
+"""Signing in: a connection's secrets in the clear for the length of one try, and its access token kept fresh.
+
+Tokens of the client credentials grant do not end one another, so several processes may fetch one each; within a
+process one thread fetches and the others use what it got.
+
+A person's consent is another matter: each renewal replaces both tokens and kills the old pair at once. So one process
+of all renews: it claims the row, calls, and stores the new pair together with the end of its claim in one statement.
+Whoever else needs a token meanwhile waits for the row to change.
+
+What a person saves while a renewal is under way is never overwritten: the new tokens are stored only beside the sign-in
+they were fetched with. When a token ends is reckoned by the database's clock.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.db import Error as DatabaseError
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from integrations.destinations import Destination
+from integrations.destinations.base import Credentials, Token
+from integrations.infra import database_clock
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.database_pool import release_database
+from integrations.infra.encryption import Secret, UnreadableSecret
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.models import Connection
+from integrations.sign_in.secrets import TOKEN_COLUMNS, read_secrets
+
+log = structlog.get_logger(__name__)
+
+# A token that ends within this time is renewed before it is used.
+RENEWED_BEFORE_END = timedelta(seconds=60)
+# Longer than any line lives, so that nobody else renews while the call of the one that claimed is on its way.
+CLAIM_SECONDS = 120.0
+LONGEST_WAIT_SECONDS = 20.0
+LOOKED_AT_EVERY_SECONDS = 0.25
+# Between tries to store a new pair, which exists nowhere else.
+STORE_DELAYS = (0.2, 1.0, 3.0)
+
+_fetching: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+
+
+def credentials_of(connection: Connection, destination: Destination, client: HttpClient) -> Credentials:
+    """Ready to use; fetches an access token when there is no good one. Raises Failure."""
+    secrets = _readable_secrets(connection)
+    client.secrets = tuple(secrets.values())
+    if not destination.needs_token(connection.settings):
+        return Credentials(connection.settings, secrets)
+    token = _kept_token(connection) or _renewed(connection, destination, client, secrets, "")
+    return _with_token(connection, client, secrets, token)
+
+
+def renewed_credentials(
+    connection: Connection, destination: Destination, client: HttpClient, refused: Credentials
+) -> Credentials:
+    """The same with another access token than the refused one. Raises Failure."""
+    token = _renewed(connection, destination, client, dict(refused.secrets), refused.access_token)
+    return _with_token(connection, client, dict(refused.secrets), token)
+
+
+def fresh_credentials(connection: Connection, destination: Destination, client: HttpClient) -> Credentials:
+    """With a token fetched now, whatever is kept. Only for what needs nobody's consent. Raises Failure."""
+    secrets = _readable_secrets(connection)
+    client.secrets = tuple(secrets.values())
+    token = _fetched(connection, destination, client, secrets)
+    return _with_token(connection, client, secrets, token)
+
+
+def _with_token(connection: Connection, client: HttpClient, secrets: dict[str, str], token: str) -> Credentials:
+    client.secrets = (*client.secrets, token)
+    return Credentials(connection.settings, secrets, token, connection.granted_scope)
+
+
+def _readable_secrets(connection: Connection) -> dict[str, str]:
+    try:
+        return read_secrets(connection)
+    except UnreadableSecret:
+        raise unreadable_secrets(connection) from None
+
+
+def unreadable_secrets(connection: Connection) -> Failure:
+    message = (
+        f"The secrets of the connection “{connection.name}” {UnreadableSecret.message} on the connection's page and "
+        "save: it resumes when the test passes."
+    )
+    return Failure(message, permanent=True, pauses=True)
+
+
+def not_connected(connection: Connection) -> Failure:
+    message = (
+        f"Nobody has consented in Zendesk for the connection “{connection.name}” yet, or the consent has ended. Open "
+        "its page and press “Connect to Zendesk”: it resumes after that."
+    )
+    return Failure(message, permanent=True, pauses=True)
+
+
+def _kept_token(connection: Connection) -> str:
+    ends = connection.access_token_expires_at
+    if not connection.access_token or (ends is not None and ends - database_clock.now() < RENEWED_BEFORE_END):
+        return ""
+    return connection.access_token.reveal() if connection.access_token.is_readable else ""
+
+
+def _renewed(
+    connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str], refused: str
+) -> str:
+    if destination.asks_consent(connection.settings):
+        return _renewed_by_one(connection, destination, client, secrets, refused)
+    with _fetching[connection.pk]:
+        token = _other_token(connection, refused)
+        if token:
+            return token
+        return _fetched(connection, destination, client, secrets)
+
+
+def _fetched(connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str]) -> str:
+    release_database()
+    fresh = destination.fetch_token(client, Credentials(connection.settings, secrets))
+    _store(_unchanged(connection), connection, fresh)
+    log.info("access token fetched", connection_id=connection.pk)
+    return fresh.value
+
+
+def _other_token(connection: Connection, refused: str) -> str:
+    """A good token that somebody stored in the meantime; empty when there is none, or only the refused one."""
+    row = _unchanged(connection).values(*TOKEN_COLUMNS).first()
+    if row is None:
+        # Tokens of another sign-in must not be sent to where this try goes.
+        raise Failure("The connection's sign-in was changed while this try was under way.", retry_after=1.0)
+    for name, value in row.items():
+        setattr(connection, name, value)
+    token = _kept_token(connection)
+    return token if token != refused else ""
+
+
+# --- A consent: one renews, the others wait --------------------------------------------------------------------------
+
+
+def _renewed_by_one(
+    connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str], refused: str
+) -> str:
+    until = time.monotonic() + min(LONGEST_WAIT_SECONDS, client.seconds_left)
+    while not (token := _other_token(connection, refused)):
+        if not connection.refresh_token or not connection.refresh_token.is_readable:
+            raise not_connected(connection)
+        if _claim(connection):
+            try:
+                return _refreshed(connection, destination, client, secrets)
+            except _Replaced:
+                continue
+        if time.monotonic() >= until:
+            raise Failure("Another process is renewing the sign-in to Zendesk at this moment.", retry_after=10.0)
+        release_database()
+        time.sleep(LOOKED_AT_EVERY_SECONDS)
+    return token
+
+
+class _Replaced(Exception):
+    """The pair was refused, but the row is not as it was claimed: somebody consented anew, or holds the claim now."""
+
+
+def _claim(connection: Connection) -> bool:
+    """Takes the right to renew this very pair: a pair that was replaced in the meantime cannot be claimed."""
+    free = _unchanged(connection).filter(
+        Q(renewing_until__isnull=True) | Q(renewing_until__lte=Now()), refresh_token=connection.refresh_token
+    )
+    if not free.update(renewing_until=seconds_from_now(CLAIM_SECONDS)):
+        return False
+    connection.refresh_from_db(fields=["renewing_until"])
+    return True
+
+
+def _refreshed(connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str]) -> str:
+    mine = _unchanged(connection).filter(refresh_token=connection.refresh_token)
+    old = connection.refresh_token.reveal()
+    client.secrets = (*client.secrets, old)
+    release_database()
+    try:
+        fresh = destination.refresh(client, Credentials(connection.settings, secrets), old)
+    except Exception:
+        if not mine.filter(renewing_until=connection.renewing_until).update(renewing_until=None):
+            raise _Replaced from None
+        raise
+    # Nothing comes between the answer and the store: the new pair exists nowhere else.
+    client.secrets = (*client.secrets, fresh.refresh_token)
+    _store_surely(lambda: _store(mine, connection, fresh))
+    log.info("access token renewed", connection_id=connection.pk)
+    return fresh.value
+
+
+def _store_surely(store: Callable[[], Any]) -> None:
+    """Tries again when the database fails for a moment: the old pair is dead, and this is the only copy of the new."""
+    for delay in STORE_DELAYS:
+        try:
+            store()
+        except DatabaseError as error:
+            log.warning("the new tokens are not stored yet", error=type(error).__name__)
+            release_database()
+            time.sleep(delay)
+        else:
+            return
+    store()
+
+
+# --- Storing ---------------------------------------------------------------------------------------------------------
+
+
+def store_consent(connection: Connection, token: Token) -> bool:
+    """The first pair of a new consent; False when somebody changed the sign-in since it was read."""
+    return _store(_unchanged(connection), connection, token)
+
+
+def _unchanged(connection: Connection) -> QuerySet[Connection]:
+    """The row, as long as nobody saved another sign-in."""
+    return Connection.objects.filter(pk=connection.pk, secrets=connection.secrets, settings=connection.settings)
+
+
+def _store(rows: QuerySet[Connection], connection: Connection, token: Token) -> bool:
+    values = token_columns(token)
+    for name, value in values.items():
+        setattr(connection, name, value)
+    return rows.update(**values) == 1
+
+
+def token_columns(token: Token) -> dict[str, Any]:
+    """What a token's answer leaves on the connection, the end of a claim included."""
+    return {
+        "access_token": Secret.of(token.value),
+        "access_token_expires_at": _end_of(token),
+        "refresh_token": Secret.of(token.refresh_token),
+        "granted_scope": token.scope,
+        "renewing_until": None,
+    }
+
+
+def _end_of(token: Token) -> datetime | None:
+    return database_clock.now() + timedelta(seconds=token.seconds) if token.seconds else None

@@ -1,0 +1,45 @@
+"""The named secrets of a connection: one encrypted JSON object in one column."""
+
+import json
+from collections.abc import Mapping
+
+from integrations.infra.encryption import Secret, UnreadableSecret
+from integrations.models import Connection
+
+
+def read_secrets(connection: Connection) -> dict[str, str]:
+    """All of them in the clear. Raises UnreadableSecret."""
+    plain = connection.secrets.reveal()
+    return json.loads(plain) if plain else {}
+
+
+def change_secrets(connection: Connection, changes: Mapping[str, str]) -> bool:
+    """Puts new values in place (unsaved) and tells whether anything changed. Empty values keep what is stored."""
+    try:
+        stored = read_secrets(connection)
+    except UnreadableSecret:
+        stored = {}
+    wanted = stored | {name: value for name, value in changes.items() if value}
+    if wanted == stored:
+        return False
+    connection.secrets = Secret.of(json.dumps(wanted))
+    forget_tokens(connection)
+    return True
+
+
+def forget_secrets(connection: Connection) -> None:
+    """Forgets (unsaved) all that was entered and fetched for the address that the connection leaves."""
+    connection.secrets = Secret("")
+    forget_tokens(connection)
+
+
+# Written by whoever signs in, and by a person only together with another sign-in: a page that writes back what it read
+# a moment ago would bring a dead pair of tokens to life again.
+TOKEN_COLUMNS = ("access_token", "access_token_expires_at", "refresh_token", "renewing_until", "granted_scope")
+
+
+def forget_tokens(connection: Connection) -> None:
+    """Forgets (unsaved) what was fetched with another sign-in."""
+    connection.access_token, connection.refresh_token = Secret(""), Secret("")
+    connection.access_token_expires_at = connection.renewing_until = None
+    connection.granted_scope = ""

@@ -1,0 +1,126 @@
+"""Self-test: sends a marked notification to the feed's public address, as Khoros would, and follows its path.
+
+It passes everything that a real push passes: name, TLS, proxies, the bearer token, intake, the queue, routing. Routing
+tells it by its event key and makes no ticket of it unless that was asked for.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from django.db.models.functions import Now
+
+from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.database_pool import release_database
+from integrations.infra.encryption import UnreadableSecret
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
+from integrations.infra.text import storable
+from integrations.installation import NoPublicAddress, subscription_webhook_url
+from integrations.models import Notification, Probe, Subscription
+from integrations.sources.khoros.envelope import PROBE_MARK
+from integrations.sources.khoros.examples import example
+
+log = structlog.get_logger(__name__)
+
+CALL_SECONDS = 20.0
+# A probe this young is still on its way to the queue; one this old nobody waits for any more.
+SENT_WITHIN_SECONDS, WAITED_FOR_SECONDS = 2, 600
+PROBE_POST = "twitter:self-test-"
+
+
+def request_probe(subscription: Subscription, *, makes_tickets: bool, by: str) -> Probe:
+    """A test that a worker sends as soon as it is free. Raises NoPublicAddress when there is nowhere to send it."""
+    return Probe.objects.create(
+        subscription=subscription,
+        makes_tickets=makes_tickets,
+        requested_by=by[:150],
+        address=subscription_webhook_url(subscription),
+    )
+
+
+def probes_to_send() -> list[int]:
+    """Those whose message was lost. An old one is not sent any more: nobody looks at it."""
+    waiting = Probe.objects.filter(sent_at__isnull=True, requested_at__gte=seconds_from_now(-WAITED_FOR_SECONDS))
+    return list(waiting.filter(requested_at__lte=seconds_from_now(-SENT_WITHIN_SECONDS)).values_list("pk", flat=True))
+
+
+def send_probe(probe_id: int) -> None:
+    """Sends it once and records what answered. Safe to repeat."""
+    if not Probe.objects.filter(pk=probe_id, sent_at__isnull=True).update(sent_at=Now()):
+        return
+    test = Probe.objects.select_related("subscription__company").get(pk=probe_id)
+    began = time.monotonic()
+    status, notification_id, problem = _sent(test)
+    Probe.objects.filter(pk=test.pk).update(
+        finished_at=Now(),
+        status=status,
+        notification_id=notification_id,
+        problem=storable(problem),
+        duration_ms=round((time.monotonic() - began) * 1000),
+    )
+    log.info("self-test sent", probe_id=test.pk, status=status, problem=problem)
+
+
+def _sent(test: Probe) -> tuple[int | None, int | None, str]:
+    """(status, number of the notification, what went wrong)."""
+    subscription = test.subscription
+    try:
+        token = subscription.bearer_token.reveal()
+        address = urlsplit(subscription_webhook_url(subscription))
+    except UnreadableSecret:
+        return None, None, f"The feed's bearer token {UnreadableSecret.message}."
+    except NoPublicAddress as missing:
+        return None, None, str(missing)
+    client = HttpClient(
+        f"{address.scheme}://{address.netloc}", CALL_SECONDS, name="The portal's public address", secrets=(token,)
+    )
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    release_database()
+    try:
+        reply = client.call("POST", address.path, headers=headers, body=json.dumps(body_of(test)).encode())
+    except Failure as failure:
+        return failure.status, None, f"{failure.message} {failure.detail}".strip()
+    return reply.status, _notification_id(reply, test), _problem(reply, test)
+
+
+def body_of(test: Probe) -> dict[str, Any]:
+    """An example of the feed's event with an id of its own, so that it meets no earlier test's delivery."""
+    now = datetime.now(UTC)
+    envelope = example(test.subscription.event_name, post_id=f"{PROBE_POST}{test.uuid}", at=now)
+    for item in envelope["data"].get("items", ()):
+        item["text"] = "Self-test of Casebridge: nobody wrote this, please ignore it."
+    return envelope | {"eventUuid": f"{PROBE_MARK}{test.uuid}"}
+
+
+def event_key(test: Probe) -> str:
+    return f"uuid:{PROBE_MARK}{test.uuid}"
+
+
+def probe_notification(test: Probe) -> Notification | None:
+    return Notification.objects.filter(subscription=test.subscription_id, event_key=event_key(test)).first()
+
+
+def _notification_id(reply: Reply, test: Probe) -> int | None:
+    stored = probe_notification(test)
+    return stored.pk if stored and reply.status == 200 else None
+
+
+def _problem(reply: Reply, test: Probe) -> str:
+    if reply.status == 200 and probe_notification(test) is not None:
+        return ""
+    if reply.status == 200:
+        return "The address answered 200, but nothing was stored here: another portal or page answers there."
+    if reply.status == 401:
+        return "Refused (401): the address leads to another portal, or a proxy on the way removes the bearer token."
+    if 300 <= reply.status < 400:
+        return f"Sent elsewhere ({reply.status}): Khoros is not known to follow. Correct PUBLIC_URL or the proxy."
+    if reply.status in (403, 404) or reply.looks_like_html:
+        return (
+            f"Answered {reply.status} by something in front of the portal (a firewall or proxy), or by another server."
+        )
+    return f"Answered {reply.status}: {reply.text[:300]}"
