@@ -19,7 +19,7 @@ help:
 	@echo "make test         all checks and tests"
 	@echo "make bench        measure throughput"
 	@echo "make screenshots  take the pictures of the documentation again"
-	@echo "make lint         format, lint and type checks only"
+	@echo "make lint         format, lint, types and the rooms' contracts only"
 	@echo "make format       put the code into its format"
 	@echo "make lock         resolve the requirements again and write the lock files"
 	@echo
@@ -41,10 +41,7 @@ screenshots:
 	@exec .venv/bin/python docs/screenshots.py
 
 lint:
-	@$(call INSTALL)
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
-	.venv/bin/mypy
+	@$(call INSTALL,lint)
 
 format:
 	@$(call INSTALL)

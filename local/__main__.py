@@ -1,11 +1,11 @@
-"""`python -m local run|test|bench`, as the Makefile calls it."""
+"""`python -m local run|test|lint|bench`, as the Makefile calls it."""
 
 import sys
 
 from local.errors import Refusal
 from local.output import complain
 from local.run import PYTHON, run
-from local.test import INTERRUPTED, run_on_workbench, test
+from local.test import INTERRUPTED, lint, run_on_workbench, test
 
 
 def main(arguments: list[str]) -> int:
@@ -14,10 +14,12 @@ def main(arguments: list[str]) -> int:
             return run()
         case ["test", *rest]:
             return test(rest)
+        case ["lint"]:
+            return lint()
         case ["bench", *rest]:
             return run_on_workbench("bench", [PYTHON, "-m", "bench", *rest])
         case _:
-            complain("Say one of: run, test, bench.")
+            complain("Say one of: run, test, lint, bench.")
             return 2
 
 

@@ -38,16 +38,10 @@ def test(arguments: Sequence[str]) -> int:
     log = Log()
     try:
         with workbench(log, durable=False) as bench:
-            for name, command, environment in steps(bench.environment, arguments):
-                log.plain(f"== {name}")
-                code = bench.run(name, command, environment)
-                if code:
-                    log.plain(f"make test failed at: {name} (exit code {code}).")
-                    return code
+            return _run_steps(log, bench, steps(bench.environment, arguments), "make test")
     except StopAsked:
         log.plain("Stopped before the tests were complete.")
         return INTERRUPTED
-    return 0
 
 
 def run_on_workbench(name: str, command: Sequence[str]) -> int:
@@ -85,11 +79,46 @@ def workbench(log: Log, *, durable: bool) -> Iterator[Workbench]:
         )
 
 
-def steps(environment: dict[str, str], arguments: Sequence[str]) -> Iterator[tuple[str, list[str], dict[str, str]]]:
-    extra = [*shlex.split(os.environ.get("PYTEST_ARGS") or ""), *arguments]
+Step = tuple[str, list[str], dict[str, str]]
+
+
+def lint() -> int:
+    """`make lint`: what needs neither a database nor Redis."""
+    log = Log()
+    try:
+        with (
+            DataFolder(data_dir(os.environ)).temporary() as data,
+            Supervisor(log, Record(data.path / "processes.json")) as supervisor,
+        ):
+            # The type checker reads the settings, which ask for servers; nothing connects to them.
+            environment = isolated_environment(
+                os.environ, data.path, data.secrets(), "postgres://user@localhost/none", "redis://localhost"
+            )
+            return _run_steps(log, Workbench(supervisor, environment), lint_steps(environment), "make lint")
+    except StopAsked:
+        log.plain("Stopped before the checks were complete.")
+        return INTERRUPTED
+
+
+def _run_steps(log: Log, bench: Workbench, steps: Iterator[Step], command: str) -> int:
+    for name, arguments, environment in steps:
+        log.plain(f"== {name}")
+        if code := bench.run(name, arguments, environment):
+            log.plain(f"{command} failed at: {name} (exit code {code}).")
+            return code
+    return 0
+
+
+def lint_steps(environment: dict[str, str]) -> Iterator[Step]:
     yield "ruff format --check", ["ruff", "format", "--check", "."], environment
     yield "ruff check", ["ruff", "check", "."], environment
     yield "mypy", ["mypy"], environment
+    yield "lint-imports", ["lint-imports"], environment
+
+
+def steps(environment: dict[str, str], arguments: Sequence[str]) -> Iterator[Step]:
+    extra = [*shlex.split(os.environ.get("PYTEST_ARGS") or ""), *arguments]
+    yield from lint_steps(environment)
     yield "makemigrations --check", [PYTHON, "manage.py", "makemigrations", "--check", "--dry-run"], environment
     deploy = [PYTHON, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
     yield "check --deploy", deploy, as_in_production(environment)

@@ -15,6 +15,8 @@ from kombu.entity import Exchange, Queue
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 app = Celery("casebridge")
+# For every thread: `celery.current_app` is otherwise known to the one that made it.
+app.set_default()
 
 
 @setup_logging.connect
@@ -65,7 +67,7 @@ def begin(**_kwargs: Any) -> None:
     """What became due while no worker ran does not wait for beat; and whoever delivers says that it is alive."""
     app.send_task("integrations.jobs.sweep", queue="control")
     if "deliver" in app.amqp.queues.consume_from:
-        from integrations.installation.health import send_heartbeats
+        from integrations.installation import send_heartbeats
 
         threading.Thread(target=send_heartbeats, name="heartbeat", daemon=True).start()
 

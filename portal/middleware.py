@@ -30,7 +30,7 @@ class HealthMiddleware:
 
     @staticmethod
     def _ready(*, is_full: bool) -> JsonResponse:
-        from integrations.installation.health import OK, health_checks
+        from integrations.installation import OK, health_checks
 
         found = health_checks()
         needed = found if is_full else {"database": found["database"]}

@@ -4,8 +4,8 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from integrations.intake.views import khoros_webhook
-from integrations.outcomes.views import account_webhook
+from integrations.intake import khoros_webhook
+from integrations.outcomes import account_webhook
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),

@@ -14,9 +14,9 @@ from typing import Any
 
 import redis
 import structlog
+from celery import current_app
 
 from integrations.infra.redis import redis_client
-from portal.celery import app
 
 log = structlog.get_logger(__name__)
 
@@ -83,10 +83,10 @@ class Publisher:
 
     def _send_one(self, task: str, argument: Any, countdown: float | None) -> None:
         if self._producer is None:
-            connection = app.connection_for_write(transport_options=TRANSPORT_OPTIONS)
-            self._producer = app.amqp.Producer(connection, auto_declare=False)
+            connection = current_app.connection_for_write(transport_options=TRANSPORT_OPTIONS)
+            self._producer = current_app.amqp.Producer(connection, auto_declare=False)
         arguments = [] if argument is None else [argument]
-        app.send_task(task, args=arguments, countdown=countdown, producer=self._producer, retry=False)
+        current_app.send_task(task, args=arguments, countdown=countdown, producer=self._producer, retry=False)
 
     def _be_quiet(self, error: Exception, count: int) -> None:
         self.quiet_until = time.monotonic() + QUIET_SECONDS_AFTER_FAILURE

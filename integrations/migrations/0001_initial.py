@@ -1,13 +1,15 @@
 """The tables as they are at the first release, and the one row about this installation."""
 
+import uuid
+
 import django.contrib.postgres.indexes
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.db.models.functions.text
-import integrations.models.fields
-import uuid
 from django.contrib.postgres.operations import TrigramExtension
 from django.db import migrations, models
+
+import integrations.models.fields
 
 
 def make_the_row(apps, _schema_editor):
