@@ -24,9 +24,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.domain.post import Unreadable
 from integrations.infra.text import timestamp
 from integrations.mapping import (
-    EXAMPLE,
     MOST_COMPARED,
-    USUALLY_COMPARED,
     compare_mappings,
     preview_choices,
     preview_posts,
@@ -34,6 +32,7 @@ from integrations.mapping import (
 from integrations.models import AccountSchema, Connection, Mapping, Subscription
 
 REFRESH_SECONDS = 25.0
+USUALLY_COMPARED = 50
 # Names of our own buttons and inputs beside those of the form.
 PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW = "_preview", "_compare", "_edit", "_refresh", "_test", "_test_now"
 Row = TypeVar("Row", bound=Model)
@@ -184,7 +183,7 @@ class MappingEditing(HoldingAdmin):
         sees_posts = request.user.has_perm("integrations.view_notification")
         return {
             "choices": preview_choices(feed if sees_posts else None),
-            "chosen": request.POST.get("preview_of", EXAMPLE),
+            "chosen": request.POST.get("preview_of", ""),
             "most": self._most(request),
             "highest": MOST_COMPARED,
             "can_compare": sees_posts,
@@ -198,7 +197,7 @@ class MappingEditing(HoldingAdmin):
 
     @staticmethod
     def _most(request: HttpRequest) -> int:
-        return min(max(number_in(request.POST.get("compare_most", "")) or USUALLY_COMPARED, 1), 200)
+        return min(max(number_in(request.POST.get("compare_most", "")) or USUALLY_COMPARED, 1), MOST_COMPARED)
 
     def _page(self, request: HttpRequest, edited: Mapping, title: str, **context: Any) -> HttpResponse:
         typed = [(name, value) for name, values in request.POST.lists() if name not in CONTROLS for value in values]
@@ -232,7 +231,7 @@ class MappingEditing(HoldingAdmin):
     @staticmethod
     def _chosen(request: HttpRequest) -> str:
         sees_posts = request.user.has_perm("integrations.view_notification")
-        return request.POST.get("preview_of", EXAMPLE) if sees_posts else EXAMPLE
+        return request.POST.get("preview_of", "") if sees_posts else ""
 
     def _comparison_page(self, request: HttpRequest, edited: Mapping) -> HttpResponse:
         if not request.user.has_perm("integrations.view_notification"):

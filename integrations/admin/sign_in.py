@@ -16,13 +16,8 @@ from integrations.admin.base import ConfigurationAdmin, note_action, themed
 from integrations.connections import (
     Consent,
     NotConnected,
-    accept_code,
-    begin_consent,
     check_and_resume,
-    consent_address_text,
     move_to_oauth,
-    other_address,
-    refusal_text,
 )
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Check
@@ -56,7 +51,7 @@ class SignInAdmin(ConfigurationAdmin):
         message = (
             "For OAuth with consent only: enter it in Zendesk's Admin Center as the redirect URL of the OAuth client."
         )
-        address = consent_address_text()
+        address = Consent.return_address()
         return format_html('<span class="cb-address">{}</span><br><span class="cb-quiet">{}</span>', address, message)
 
     @staticmethod
@@ -153,11 +148,11 @@ class SignInAdmin(ConfigurationAdmin):
             self.message_user(request, "This connection signs in without anybody's consent.", messages.WARNING)
             return self._to_page(connection.pk)
         try:
-            if address := other_address(request.get_host()):
+            if address := Consent.other_host(request.get_host()):
                 message = f"Open the portal at {address} and connect there: Zendesk sends you back to that address."
                 self.message_user(request, message, messages.ERROR)
                 return self._to_page(connection.pk)
-            consent, address = begin_consent(connection, request.user.pk or 0)
+            consent, address = Consent.begin(connection, request.user.pk or 0)
         except NoPublicAddress as missing:
             message = f"Zendesk cannot send you back to this portal. {missing}"
             self.message_user(request, message, messages.ERROR)
@@ -190,10 +185,10 @@ class SignInAdmin(ConfigurationAdmin):
     def _accept(self, request: HttpRequest, connection: Connection) -> None:
         if "code" not in request.GET or "error" in request.GET:
             error, description = request.GET.get("error", "no code"), request.GET.get("error_description", "")
-            self.message_user(request, refusal_text(error, description), messages.ERROR)
+            self.message_user(request, Consent.refusal_text(error, description), messages.ERROR)
             return
         try:
-            accept_code(connection, request.GET["code"])
+            Consent.accept(connection, request.GET["code"])
         except NotConnected as reason:
             self.message_user(request, str(reason), messages.ERROR)
             return

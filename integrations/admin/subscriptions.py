@@ -37,8 +37,7 @@ from integrations.sources.khoros.events import EVENTS
 from integrations.subscriptions import (
     change_bearer_token,
     delete_subscription,
-    match_verdicts,
-    query_text,
+    preview_query,
     request_catch_up,
     request_probe,
 )
@@ -416,8 +415,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
             f"Try a label with “{subscription}”",
             form=form,
             tried=tried,
-            query=query_text(tried["match"], tried["label"]) if tried else "",
-            verdicts=match_verdicts(tried["match"], tried["label"], tried["tried"]) if tried else [],
+            preview=preview_query(tried["match"], tried["label"], tried["tried"]) if tried else None,
         )
 
 

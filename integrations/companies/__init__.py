@@ -1,4 +1,8 @@
-"""A Khoros company: its API token, what is registered there, its labels."""
+"""A Khoros company: its API token, its labels, and whatever is registered at Khoros in its name.
+
+Promised: nothing that another installation registered is touched unless a person asked for it, and each change at
+Khoros is written down before the call and completed after it.
+"""
 
 from integrations.companies.check import check_company, read_company
 from integrations.companies.client import NoToken, company_client, own_prefix

@@ -1,16 +1,12 @@
-"""Calls to a connection's account."""
+"""Calls to a connection's account, and what a person does about it: test it, sign in, choose from its lists.
+
+Promised: every call goes through a `Session`, which signs in, keeps to the limit and the deadline, and notes what was
+said without secrets; a test changes nothing at the account.
+"""
 
 from integrations.connections.account import forget_account, pause_unreadable
 from integrations.connections.check import check_and_resume
-from integrations.connections.consent import (
-    Consent,
-    NotConnected,
-    accept_code,
-    begin_consent,
-    consent_address_text,
-    other_address,
-    refusal_text,
-)
+from integrations.connections.consent import Consent, NotConnected
 from integrations.connections.lists import (
     check_mapping,
     lists_due,
@@ -25,18 +21,13 @@ __all__ = [
     "Consent",
     "NotConnected",
     "Session",
-    "accept_code",
-    "begin_consent",
     "check_and_resume",
     "check_mapping",
-    "consent_address_text",
     "forget_account",
     "lists_due",
     "move_to_oauth",
-    "other_address",
     "pause_unreadable",
     "read_account_lists",
-    "refusal_text",
     "request_lists",
     "request_lists_if_old",
     "session_for",

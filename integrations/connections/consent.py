@@ -1,6 +1,6 @@
 """A person's consent at the account.
 
-It begins with `begin_consent`, whose `state` is kept in the person's session, and ends with `accept_code`.
+It begins with `Consent.begin`, whose result is kept in the person's session, and ends with `Consent.accept`.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from django.urls import reverse
 from integrations.connections.check import TEST_SECONDS, resume_if_an_answer_paused
 from integrations.connections.session import Session
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Credentials
+from integrations.destinations.base import Credentials, Token
 from integrations.infra import database_clock
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
@@ -27,23 +27,8 @@ CHANGED_MEANWHILE = (
 )
 
 
-# --- Consent ---------------------------------------------------------------------------------------------------------
-
-
 class NotConnected(Exception):
     """The consent did not lead to a sign-in; the text says why and what to do."""
-
-
-def consent_address() -> str:
-    """Where the account sends people back to, to be entered there as the redirect URL. Raises NoPublicAddress."""
-    return public_url() + reverse("admin:integrations_connection_consented")
-
-
-def consent_address_text() -> str:
-    try:
-        return consent_address()
-    except NoPublicAddress as missing:
-        return f"Not known yet. {missing}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +41,14 @@ class Consent:
     began: str
     origin: str = ""
 
+    @classmethod
+    def begin(cls, connection: Connection, user_id: int) -> tuple["Consent", str]:
+        """What to keep in the session, and the address at the account to go to. Raises NoPublicAddress."""
+        destination = DESTINATIONS[connection.kind]
+        began, origin = database_clock.now().isoformat(), destination.origin(connection.settings)
+        consent = cls(secrets.token_urlsafe(32), connection.pk, user_id, began, origin)
+        return consent, destination.authorization_url(connection.settings, _return_address(), consent.state)
+
     def fits(self, state: str, user_id: int | None) -> bool:
         is_same = secrets.compare_digest(self.state.encode(), state.encode()) and self.user_id == user_id
         return is_same and database_clock.now() - datetime.fromisoformat(self.began) < CONSENT_WITHIN
@@ -64,46 +57,56 @@ class Consent:
         """Whether the connection goes where the person consented: no other address is told the code."""
         return self.origin == DESTINATIONS[connection.kind].origin(connection.settings)
 
+    @staticmethod
+    def accept(connection: Connection, code: str) -> None:
+        """Exchanges the code for tokens, stores them, lets waiting deliveries go on. Raises NotConnected."""
+        _store(connection, _tokens_for(connection, code))
+        resume_if_an_answer_paused(connection)
 
-def begin_consent(connection: Connection, user_id: int) -> tuple[Consent, str]:
-    """What to keep in the session, and the address at the account to go to. Raises NoPublicAddress."""
-    destination = DESTINATIONS[connection.kind]
-    began, origin = database_clock.now().isoformat(), destination.origin(connection.settings)
-    consent = Consent(secrets.token_urlsafe(32), connection.pk, user_id, began, origin)
-    return consent, destination.authorization_url(connection.settings, consent_address(), consent.state)
+    @staticmethod
+    def return_address() -> str:
+        """Where the account sends people back to, for entering it there; a sentence where it is not known."""
+        try:
+            return _return_address()
+        except NoPublicAddress as missing:
+            return f"Not known yet. {missing}"
+
+    @staticmethod
+    def other_host(host: str) -> str:
+        """The public address, where people are sent back to and must be signed in; empty when they are there."""
+        address = public_url()
+        return "" if urlsplit(address).netloc == host else address
+
+    @classmethod
+    def refusal_text(cls, error: str, description: str) -> str:
+        """What the account's page answered instead of a code."""
+        if error == "access_denied":
+            return "Access was denied in Zendesk, so nothing was changed. Connect again and press “Allow” there."
+        if "redirect" in f"{error} {description}".lower():
+            return f"Zendesk does not know this redirect address. Enter {cls.return_address()} in its OAuth client."
+        answer = f"{error} {description}".strip()[:300]
+        return f"Zendesk did not go on: {answer}. Check the OAuth client's identifier and scopes, then connect again."
 
 
-def other_address(host: str) -> str:
-    """The public address, where people are sent back to and must be signed in; empty when they are there."""
-    address = public_url()
-    return "" if urlsplit(address).netloc == host else address
+def _return_address() -> str:
+    return public_url() + reverse("admin:integrations_connection_consented")
 
 
-def refusal_text(error: str, description: str) -> str:
-    """What the account's page answered instead of a code."""
-    if error == "access_denied":
-        return "Access was denied in Zendesk, so nothing was changed. Connect again and press “Allow” there."
-    if "redirect" in f"{error} {description}".lower():
-        return f"Zendesk does not know this redirect address. Enter {consent_address_text()} in its OAuth client."
-    told = f"{error} {description}".strip()[:300]
-    return f"Zendesk did not go on: {told}. Check the OAuth client's identifier and scopes, then connect again."
-
-
-def accept_code(connection: Connection, code: str) -> None:
-    """Exchanges the code for tokens, stores them, lets waiting deliveries go on. Raises NotConnected."""
+def _tokens_for(connection: Connection, code: str) -> Token:
     session = Session(connection, seconds=TEST_SECONDS)
-    client = session.client
     try:
         plain = read_secrets(connection)
-        client.secrets = (*plain.values(), code)
+        session.client.secrets = (*plain.values(), code)
         credentials = Credentials(connection.settings, plain)
-        token = session.destination.exchange_code(client, credentials, code, consent_address())
+        return session.destination.exchange_code(session.client, credentials, code, _return_address())
     except UnreadableSecret:
         raise NotConnected(unreadable_secrets(connection).message) from None
     except NoPublicAddress as missing:
         raise NotConnected(str(missing)) from None
     except Failure as failure:
-        raise NotConnected(f"{failure.message} {client.without_secrets(failure.detail)}".strip()) from None
+        raise NotConnected(f"{failure.message} {session.without_secrets(failure.detail)}".strip()) from None
+
+
+def _store(connection: Connection, token: Token) -> None:
     if not store_consent(connection, token):
         raise NotConnected(CHANGED_MEANWHILE)
-    resume_if_an_answer_paused(connection)

@@ -1,4 +1,8 @@
-"""From a due delivery to its receipt."""
+"""From a due delivery to its receipt: `deliver.py` has the steps in order.
+
+Promised: exactly one ticket for each delivery, whatever dies on the way; a failure says what happened, what it means
+and what to do. Where it cannot be known whether a ticket exists, it is looked up or a person is asked.
+"""
 
 from integrations.delivery.batch_results import batches_to_follow, follow_batch
 from integrations.delivery.cases import case_key, join_case

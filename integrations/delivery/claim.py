@@ -16,6 +16,8 @@ from integrations.models import Attempt, Connection, Delivery
 from integrations.models.deliveries import DeliveryQuerySet
 
 KEY_TRUSTED_SECONDS = 110 * 60
+# While the circuit breaker lets nothing through.
+PUT_OFF_SECONDS = 1.0
 
 
 @dataclass

@@ -19,12 +19,12 @@ from django.db.models.functions import Now
 from structlog.contextvars import bound_contextvars
 
 from integrations.delivery.batch import deliver_batch
-from integrations.delivery.claim import ClaimedDelivery, claim, release_claim
+from integrations.delivery.claim import PUT_OFF_SECONDS, ClaimedDelivery, claim, release_claim
 from integrations.delivery.final_lookup import give_up_dead_tries, look_up_before_giving_up
 from integrations.delivery.prepare import wait_for_the_case
 from integrations.delivery.record import begin_attempt, record_result
 from integrations.delivery.send import hold_permits, send
-from integrations.flow import LONGEST_PERMIT_WAIT, may_send, return_permit, wait_for_permit
+from integrations.flow import may_send, return_permit, wait_for_permit
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import NoPermit
@@ -89,7 +89,7 @@ def _carry_out(claimed: ClaimedDelivery) -> None:
         _put_off(claimed, later.seconds * random.uniform(1.0, 2.0))
         return
     if not may_send(delivery.connection):
-        _put_off(claimed, LONGEST_PERMIT_WAIT)
+        _put_off(claimed, PUT_OFF_SECONDS)
         return
     begin_attempt(claimed)
     result = send(claimed)

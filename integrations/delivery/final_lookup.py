@@ -6,7 +6,7 @@ Looked up and nothing there: the failure says so. Not looked up: the failure say
 import structlog
 from django.conf import settings
 
-from integrations.delivery.claim import ClaimedDelivery, release_claim
+from integrations.delivery.claim import PUT_OFF_SECONDS, ClaimedDelivery, release_claim
 from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import checked_receipt
 from integrations.delivery.record import begin_attempt, record_result
@@ -14,7 +14,7 @@ from integrations.delivery.retry import next_step
 from integrations.delivery.send import permits_of_a_try
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials, Receipt
-from integrations.flow import LONGEST_PERMIT_WAIT, may_send, pause_after, return_permit
+from integrations.flow import may_send, record_failure, return_permit
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.models import Delivery
@@ -49,7 +49,7 @@ def give_up_dead_tries(claimed: ClaimedDelivery) -> None:
         record_result(claimed, _look_up(claimed, failure, held=["account"]))
     else:
         return_permit(claimed.delivery.connection_id)
-        release_claim(claimed, LONGEST_PERMIT_WAIT)
+        release_claim(claimed, PUT_OFF_SECONDS)
         return
     log.error("the tries died", tries=claimed.delivery.tries)
 
@@ -90,8 +90,7 @@ def _what_is_there(claimed: ClaimedDelivery, failure: Failure) -> Receipt | Fail
     except NoPermit:
         return _not_looked_up(failure, delivery, "The request limit left no room to look it up.")
     except Failure as problem:
-        if problem.pauses:
-            pause_after(delivery.connection, problem)
+        record_failure(delivery.connection, problem)
         return _not_looked_up(failure, delivery, f"Looking it up failed: {problem.message}")
     except Exception as error:
         log.exception("the destination failed to look it up")

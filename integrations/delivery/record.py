@@ -9,7 +9,6 @@ from django.db import transaction
 from django.db.models import Case, F, PositiveSmallIntegerField, Value, When
 from django.db.models.functions import Now
 
-from integrations import flow
 from integrations.connections import request_lists_if_old
 from integrations.delivery.cases import wake_next
 from integrations.delivery.claim import ClaimedDelivery
@@ -18,6 +17,7 @@ from integrations.delivery.receipts import unrecorded_failure
 from integrations.delivery.retry import NextStep, next_step
 from integrations.delivery.store import DATABASE_AWAY, LONGEST_CAUSE, store_surely, store_ticket, store_unrecorded
 from integrations.destinations.base import Receipt
+from integrations.flow import record_failure
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.queue import LONGEST_WAKE_SECONDS
@@ -100,7 +100,6 @@ def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
         _complete_attempt(claimed, Attempt.Outcome.DELIVERED, meaning, warning)
         store_ticket(delivery, receipt, warning)
     wake_next(delivery)
-    flow.record_answer(delivery.connection)
     if delivery.connection.consecutive_limits:
         Connection.objects.filter(pk=delivery.connection_id).update(consecutive_limits=0)
     log.info("delivered", ticket=receipt.number, how=receipt.how)
@@ -122,7 +121,7 @@ def _record_failure(claimed: ClaimedDelivery, failure: Failure) -> None:
         message = f"{failure.full_message} {step.message}"
         _complete_attempt(claimed, outcome, message, failure.detail, failure.status)
         _store_failure(claimed, failure, step)
-    flow.record_failure(connection, failure)
+    record_failure(connection, failure)
     if failure.remedy_at == "mapping" and failure.status == 422:
         # Something at the account is not as it was read: the mapping's page should say so before tonight.
         request_lists_if_old(connection.pk, 60)
@@ -154,7 +153,6 @@ def _record_another_way(claimed: ClaimedDelivery, failure: Failure, changes: dic
         _complete_attempt(claimed, Attempt.Outcome.RETRY, meaning, failure.detail, failure.status)
         claimed.delivery.attempts.filter(pk=claimed.attempt.pk).update(request=claimed.delivery.request)
         claimed.row.schedule(tries=F("tries") + 1, key_version=F("key_version") + 1, key_used_at=None, **changes)
-    flow.record_answer(claimed.delivery.connection)
 
 
 def _record_no_permit(claimed: ClaimedDelivery, later: NoPermit) -> None:

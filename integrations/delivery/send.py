@@ -7,7 +7,7 @@ from integrations.delivery.claim import ClaimedDelivery
 from integrations.delivery.prepare import is_needed, needs_a_new_user, prepare
 from integrations.delivery.receipts import checked_receipt
 from integrations.destinations.base import Credentials, Outgoing, Receipt
-from integrations.flow import LONGEST_PERMIT_WAIT, Permits
+from integrations.flow import Permits
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.models import Delivery
@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 # Of the lease, for the permit of a further call within one try.
 SHARE_FOR_A_PERMIT = 0.25
+# Updates have limits of their own, also for a single ticket: the thread is free for others meanwhile.
+LONGEST_WAIT_FOR_AN_UPDATE = 1.0
 
 
 def hold_permits(claimed: ClaimedDelivery) -> None:
@@ -25,7 +27,7 @@ def hold_permits(claimed: ClaimedDelivery) -> None:
     if claimed.look_up_first and not is_append:
         permits.hold("look-up")
     if is_append:
-        permits.hold("updates", LONGEST_PERMIT_WAIT)
+        permits.hold("updates", LONGEST_WAIT_FOR_AN_UPDATE)
     if needs_a_new_user(claimed.delivery):
         permits.expect_room_for_a_user()
     claimed.session.use(permits)

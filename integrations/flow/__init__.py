@@ -1,14 +1,17 @@
-"""When an account may be called."""
+"""When an account may be called: its rate limit, its circuit breaker, its pauses, and how much waits for it.
+
+Promised: all workers together stay below the account's limit, and what concerns the whole account holds up its
+deliveries instead of failing them. Without Redis no call waits: a refusal by the limit then pauses the connection.
+"""
 
 from integrations.flow.backlog import backlog_text, limit_text, live_backlog, update_backlogs, usual_rate
-from integrations.flow.circuit_breaker import close_circuit, may_send, record_answer
-from integrations.flow.pause import pause_after, pause_connections, resume_connections
-from integrations.flow.permits import LONGEST_PERMIT_WAIT, Permits, return_permit, wait_for_permit
+from integrations.flow.circuit_breaker import close_circuit, may_send
+from integrations.flow.pause import pause_connections, resume_connections
+from integrations.flow.permits import Permits, return_permit, wait_for_permit
 from integrations.flow.rate_limit import forget_limits
 from integrations.flow.replies import hear_reply, record_failure
 
 __all__ = [
-    "LONGEST_PERMIT_WAIT",
     "Permits",
     "backlog_text",
     "close_circuit",
@@ -17,9 +20,7 @@ __all__ = [
     "limit_text",
     "live_backlog",
     "may_send",
-    "pause_after",
     "pause_connections",
-    "record_answer",
     "record_failure",
     "resume_connections",
     "return_permit",

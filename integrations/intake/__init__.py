@@ -1,4 +1,8 @@
-"""Khoros' calls: authenticated, stored once, acknowledged, queued."""
+"""From Khoros' call to a stored notification.
+
+Promised: nothing is stored for a stranger, and what is answered with a number is in the database, once however often it
+is sent. Neither Redis nor a worker has a part in the answer.
+"""
 
 from integrations.intake.bearer_tokens import BEARER_TOKEN_COLUMNS, TOKEN_OVERLAP, previous_tokens, replace_bearer_token
 from integrations.intake.receive import SUBSCRIPTION_IS_OFF, KnownSubscription, receive_batch

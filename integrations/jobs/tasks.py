@@ -36,15 +36,11 @@ def follow_batch(batch_id: int) -> None:
 @shared_task(name=queue.CHECK_SUBSCRIPTION)
 def check_subscription(subscription_id: int) -> None:
     subscriptions.check_subscription(subscription_id)
-    if subscriptions.is_catch_up_due(subscription_id):
-        queue.publish(queue.CATCH_UP, subscription_id)
 
 
 @shared_task(name=queue.CATCH_UP)
 def catch_up(subscription_id: int) -> None:
     subscriptions.run_catch_up(subscription_id)
-    if subscriptions.is_check_due(subscription_id):
-        queue.publish(queue.CHECK_SUBSCRIPTION, subscription_id)
 
 
 @shared_task(name=queue.SEND_PROBE)

@@ -1,10 +1,12 @@
-"""What a mapping makes of a post: conditions, the rendered request, the preview."""
+"""What a mapping makes of a post: its conditions, the request rendered from it, and a preview of both.
+
+Promised: rendering is pure, so routing, rebuilding, notes and previews get the same request from the same input; what
+cannot be rendered says why. Nothing is stored or sent.
+"""
 
 from integrations.mapping.conditions import unmet_condition
 from integrations.mapping.preview import (
-    EXAMPLE,
     MOST_COMPARED,
-    USUALLY_COMPARED,
     compare_mappings,
     example_preview,
     preview_choices,
@@ -21,9 +23,7 @@ from integrations.mapping.rendering import (
 )
 
 __all__ = [
-    "EXAMPLE",
     "MOST_COMPARED",
-    "USUALLY_COMPARED",
     "author_of",
     "compare_mappings",
     "context_of",

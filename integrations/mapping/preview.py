@@ -25,7 +25,6 @@ from integrations.sources.khoros.parse import parse
 EXAMPLE = "example"
 MOST_CHOICES = 20
 MOST_POSTS_SHOWN = 10
-USUALLY_COMPARED = 50
 MOST_COMPARED = 200
 MOST_DIFFERENCES_SHOWN = 50
 CASES = {

@@ -1,4 +1,8 @@
-"""Alarms, and the first set-up from the environment."""
+"""What runs beside the journey: alarms, and the first set-up from the environment.
+
+Promised: an alarm is raised once, ends when its cause does, and is mailed at both ends; what staff changed is never
+overwritten from the environment.
+"""
 
 from integrations.operations.alarm_mail import can_mail
 from integrations.operations.alarm_rules import alarm_subject, silence_text

@@ -1,4 +1,8 @@
-"""What became of tickets."""
+"""What became of tickets: the account's events, polling as the safety net, response times and targets.
+
+Promised: an event is verified and stored before it is answered, and applied once in whatever order events come; the
+newest status by the account's own clock wins.
+"""
 
 from integrations.outcomes.events import apply_event, events_to_apply, latest_events
 from integrations.outcomes.polling import accounts_to_poll, keep_up, poll_tickets, request_poll

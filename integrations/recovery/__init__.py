@@ -1,4 +1,8 @@
-"""What staff do about posts that did not become tickets."""
+"""What staff do about posts that did not become tickets: retry, rebuild, cancel, route again; failures by group.
+
+Promised: a row changes only from the state that the action expects, so actions are safe beside working workers; each
+says how many rows it changed, and which it left alone and why.
+"""
 
 from integrations.recovery.actions import ActionResult, cancel, rebuild, retry_now
 from integrations.recovery.failure_groups import FailureGroup, deliveries_in_group, failure_groups, remedy_place

@@ -1,4 +1,8 @@
-"""How a person signs a connection in."""
+"""As whom an account is called: a connection's secrets, its access tokens, and when its way of signing in ends.
+
+Promised: secrets are in the clear only for the length of one try and only for the address they were entered for; a
+refresh token is used by one process at a time, and its successor is never lost while the database can be reached.
+"""
 
 from integrations.sign_in.credentials import (
     credentials_of,

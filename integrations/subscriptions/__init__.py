@@ -1,9 +1,13 @@
-"""Subscriptions at Khoros."""
+"""Subscriptions at Khoros: registered as wanted and kept so, and what a push may have missed is fetched.
 
-from integrations.subscriptions.catch_up import is_catch_up_due, request_catch_up, run_catch_up, to_catch_up
+Promised: one run per subscription at a time; a run that dies is taken up again from what is at Khoros; what was fetched
+goes the same way as what was pushed.
+"""
+
+from integrations.subscriptions.catch_up import request_catch_up, run_catch_up, to_catch_up
 from integrations.subscriptions.probe import PROBE_POST, probe_notification, probes_to_send, request_probe, send_probe
-from integrations.subscriptions.query_preview import match_verdicts, query_text
-from integrations.subscriptions.registration import check_subscription, is_check_due, to_check
+from integrations.subscriptions.query_preview import preview_query
+from integrations.subscriptions.registration import check_subscription, to_check
 from integrations.subscriptions.requests import change_bearer_token, delete_subscription, keep_up, request_check
 from integrations.subscriptions.volume import daily_volume, expected_volume
 
@@ -14,13 +18,10 @@ __all__ = [
     "daily_volume",
     "delete_subscription",
     "expected_volume",
-    "is_catch_up_due",
-    "is_check_due",
     "keep_up",
-    "match_verdicts",
+    "preview_query",
     "probe_notification",
     "probes_to_send",
-    "query_text",
     "request_catch_up",
     "request_check",
     "request_probe",

@@ -24,6 +24,7 @@ from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.database_pool import release_database
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
+from integrations.infra.queue import CHECK_SUBSCRIPTION, publish
 from integrations.infra.text import storable
 from integrations.intake import KnownSubscription, receive_batch
 from integrations.models import CatchUp, Company, Notification, Subscription
@@ -54,7 +55,7 @@ def to_catch_up() -> list[int]:
     return longest_due(catch_ups_due(), "next_catch_up_at", "catching_up_until")
 
 
-def is_catch_up_due(subscription_id: int) -> bool:
+def is_due(subscription_id: int) -> bool:
     return Subscription.objects.filter(catch_ups_due(), pk=subscription_id).exists()
 
 
@@ -293,6 +294,7 @@ def _end(reading: Reading, state: CatchUp.State, message: str) -> None:
     if subscription.replaced_at is not None and was_read_since(subscription, run.started_at):
         # An older subscription at Khoros may have waited for this, to be retired.
         Subscription.objects.filter(pk=subscription.pk, replaced_at__isnull=False).update(next_check_at=Now())
+        publish(CHECK_SUBSCRIPTION, subscription.pk)
     log.info("caught up", subscription_id=subscription.pk, state=state, pages=reading.pages)
 
 

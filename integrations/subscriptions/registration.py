@@ -26,6 +26,7 @@ from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
+from integrations.infra.queue import CATCH_UP, publish
 from integrations.infra.text import storable
 from integrations.installation import NoPublicAddress, subscription_webhook_url
 from integrations.intake import TOKEN_OVERLAP
@@ -34,7 +35,7 @@ from integrations.models.configuration import without_lists
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.client import KhorosClient
 from integrations.sources.khoros.plan import Comparison, DesiredState, Memory, Step
-from integrations.subscriptions.catch_up import was_read_since
+from integrations.subscriptions import catch_up
 from integrations.subscriptions.due import longest_due
 
 log = structlog.get_logger(__name__)
@@ -88,10 +89,6 @@ def to_check() -> list[int]:
     return longest_due(checks_due(), "next_check_at", "checking_until")
 
 
-def is_check_due(subscription_id: int) -> bool:
-    return Subscription.objects.filter(checks_due(), pk=subscription_id).exists()
-
-
 def checks_due() -> Q:
     return Q(next_check_at__lte=Now()) & (Q(checking_until__isnull=True) | Q(checking_until__lte=Now()))
 
@@ -105,6 +102,8 @@ def check_subscription(subscription_id: int) -> None:
     found = _found(subscription)
     _record(subscription, claim, found)
     log.info("subscription checked", subscription_id=subscription_id, registration=found.registration)
+    if catch_up.is_due(subscription_id):
+        publish(CATCH_UP, subscription_id)
 
 
 def _claim(subscription_id: int) -> tuple[Subscription, datetime] | None:
@@ -268,7 +267,7 @@ class CheckRun:
         if began is None or began < database_clock.now() - LONGEST_WAIT_FOR_READING:
             return False
         overlap_ended = began + timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS)
-        return not was_read_since(self.subscription, overlap_ended)
+        return not catch_up.was_read_since(self.subscription, overlap_ended)
 
     def _note_that_they_are_older(self, uuids: list[str]) -> None:
         """So that the next catch-up reads their events too; a copy that somebody made has to wait for that as well."""
