@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import re2
+from integrations.domain.expressions import BadExpression, compile_expression
 
 PREFIX = "casebridge-"
 
@@ -266,15 +266,11 @@ def _fires_for_the_same(wanted: DesiredState, query: str) -> bool:
     return bool(wanted.label) and bool(searches(query, wanted.label))
 
 
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
-
-
 def searches(query: str, text: str) -> bool | None:
     """Whether the query is found in the text; None when this engine cannot run it (look-around, back-references)."""
     try:
-        return re2.compile(query, options=_OPTIONS).search(text) is not None
-    except (re2.error, UnicodeEncodeError):
+        return compile_expression(query).search(text) is not None
+    except BadExpression:
         return None
 
 
