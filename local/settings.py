@@ -108,23 +108,28 @@ def portal_environment(
         "LOCAL_URL": settings.portal_url,
     }
     if settings.sandbox_on:
-        environment |= {
-            "OUTBOUND_ALLOW_PRIVATE": "true",
-            "PUBLIC_URL": settings.portal_url,
-            "SANDBOX_URL": settings.sandbox_url,
-            "KHOROS_API_URL": settings.sandbox_url,
-            "SPREDFAST_API_TOKEN": "sandbox-khoros-token",
-            "SPREDFAST_COMPANY_ID": "42",
-            "SPREDFAST_LABEL_NAME": "CreateCase",
-            "ZENDESK_API_URL": settings.sandbox_url,
-            "ZENDESK_USER_EMAIL": "agent@example.com",
-            "ZENDESK_API_TOKEN": "sandbox-zendesk-token",
-            "NOTIFICATION_BEARER_TOKEN": secrets["bearer_token"],
-        }
+        environment |= _sandbox_environment(settings, secrets)
         # Mails about alarms become files, unless somebody names a server.
         environment.setdefault("ALERT_EMAILS", "operations@example.com")
         environment.setdefault("EMAIL_URL", f"filemail:///{settings.data_dir / 'mail'}")
     return environment
+
+
+def _sandbox_environment(settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The stand-in as Khoros and as Zendesk, for the first set-up."""
+    return {
+        "OUTBOUND_ALLOW_PRIVATE": "true",
+        "PUBLIC_URL": settings.portal_url,
+        "SANDBOX_URL": settings.sandbox_url,
+        "KHOROS_API_URL": settings.sandbox_url,
+        "SPREDFAST_API_TOKEN": "sandbox-khoros-token",
+        "SPREDFAST_COMPANY_ID": "42",
+        "SPREDFAST_LABEL_NAME": "CreateCase",
+        "ZENDESK_API_URL": settings.sandbox_url,
+        "ZENDESK_USER_EMAIL": "agent@example.com",
+        "ZENDESK_API_TOKEN": "sandbox-zendesk-token",
+        "NOTIFICATION_BEARER_TOKEN": secrets["bearer_token"],
+    }
 
 
 CONFIGURATION = {

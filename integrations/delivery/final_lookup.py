@@ -32,11 +32,14 @@ def look_up_before_giving_up(claimed: ClaimedDelivery, result: Result) -> Result
 
 
 def give_up_dead_tries(claimed: ClaimedDelivery) -> None:
-    """Ends a delivery whose tries died one after the other until the schedule was used up."""
+    """Ends a delivery that has no try left and no result: its processes died one after the other.
+
+    The same is found where the schedule was made shorter while the delivery waited.
+    """
     failure = Failure(
-        "Each try ended without a result: its process died, or could not write the result down.",
+        "The schedule has no try left: the last ones ended without a result, or the schedule was made shorter.",
         remedy="Retry it; if it ends like this again, report it to whoever runs Casebridge.",
-        cause="Each try ended without a result",
+        cause="The schedule has no try left",
     )
     # The look-up itself may have been what its process died of: it is made once.
     is_first_time = claimed.delivery.tries == len(settings.DELIVERY_RETRY_DELAYS) + 1
@@ -51,7 +54,7 @@ def give_up_dead_tries(claimed: ClaimedDelivery) -> None:
         return_permit(claimed.delivery.connection_id)
         release_claim(claimed, PUT_OFF_SECONDS)
         return
-    log.error("the tries died", tries=claimed.delivery.tries)
+    log.error("no try left", tries=claimed.delivery.tries)
 
 
 def _given_up_unseen(claimed: ClaimedDelivery, failure: Failure) -> Failure:
