@@ -1,7 +1,7 @@
 """Everything that can be steered, for the control API and the pages alike."""
 
 import sqlite3
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sandbox import events, inbox, people, ticket_changes, ticket_rules, tickets
@@ -16,23 +16,13 @@ from sandbox.zendesk import ZendeskApi
 LIMITS = {"rate_limit", "index_limit", "update_limit", "user_limits", "others_use_per_minute"}
 
 
+@dataclass(frozen=True, kw_only=True)
 class Controls:
-    """Everything that can be steered, for the control API and the pages alike."""
-
-    def __init__(
-        self,
-        *,
-        state: State,
-        faults: Faults,
-        requests: RequestLog,
-        pusher: Pusher,
-        zendesk: ZendeskApi,
-    ) -> None:
-        self.state = state
-        self.faults = faults
-        self.requests = requests
-        self.pusher = pusher
-        self.zendesk = zendesk
+    state: State
+    faults: Faults
+    requests: RequestLog
+    pusher: Pusher
+    zendesk: ZendeskApi
 
     def reset(self) -> None:
         """Makes the sandbox as good as new: the first posts, no tickets, no subscriptions, no faults."""

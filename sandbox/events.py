@@ -126,6 +126,23 @@ def listed(state: State, limit: int = -1) -> list[dict[str, Any]]:
     ]
 
 
+def outcomes(state: State, *, event_id: int | None = None, labelling_id: int | None = None) -> list[sqlite3.Row]:
+    """What became of an event, or of those of a labelling: each with its pushes; one never pushed has no uri."""
+    return state.rows(
+        "SELECT event_uuid, uri, finished_at, milliseconds, status, error, error = ? AS is_kept_back FROM events"
+        " LEFT JOIN pushes USING (event_uuid, subscription_uuid) WHERE events.id = ? OR labelling_id = ?"
+        " ORDER BY events.id, pushes.id",
+        KEPT_BACK,
+        event_id,
+        labelling_id,
+    )
+
+
+def is_pushing(state: State) -> bool:
+    """Whether a push is on its way."""
+    return state.row("SELECT 1 FROM pushes WHERE finished_at IS NULL") is not None
+
+
 def java_date(moment: datetime) -> str:
     """The text form of a Java Date, which is what envelopes carry."""
     return moment.strftime("%a %b %d %H:%M:%S UTC %Y")

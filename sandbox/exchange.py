@@ -156,6 +156,14 @@ def whole_number(values: Mapping[str, str], name: str, otherwise: int | None = N
     return int(written)
 
 
+def form_number(form: Mapping[str, str], name: str, kind: Callable[[str], Any]) -> Any:
+    """A number out of a form. Raises ValueError with a sentence for anything else."""
+    try:
+        return kind(form.get(name, "").strip())
+    except ValueError as problem:
+        raise ValueError(f"{name.replace('_', ' ').capitalize()} must be a number.") from problem
+
+
 def body_of(request: Request) -> dict[str, Any]:
     """The body of a control request, {} where there is none. Raises ValueError with a sentence."""
     if not request.body.strip():

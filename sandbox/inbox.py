@@ -82,15 +82,6 @@ def labellings(state: State, post_id: int) -> list[sqlite3.Row]:
     )
 
 
-def outcomes(state: State, labelling_id: int) -> list[sqlite3.Row]:
-    """What became of a labelling: its events, each with its pushes; an event never pushed has no uri."""
-    return state.rows(
-        "SELECT events.event_uuid, uri, finished_at, milliseconds, status, error FROM events"
-        " LEFT JOIN pushes USING (event_uuid, subscription_uuid) WHERE labelling_id = ? ORDER BY events.id, pushes.id",
-        labelling_id,
-    )
-
-
 def apply_label(state: State, label: str, post_ids: Sequence[int]) -> tuple[list[str], list[int]]:
     """Labels the posts as one happening and returns the event uuids and the ids of the pushes now due.
 

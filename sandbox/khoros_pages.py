@@ -3,32 +3,38 @@
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
-from sandbox import examples, subscriptions
+from sandbox import events, examples, subscriptions
 from sandbox.controls import Controls
-from sandbox.exchange import Answer, Request, see_other
-from sandbox.markup import Markup, checked, filled, form_number, joined, moment, options, outcome, page
+from sandbox.exchange import Answer, Request, form_number, see_other
+from sandbox.rendering import count_words, page
 from sandbox.subscriptions import STATUSES
 
 SHOWN_EVENTS = 50
-STATUS_WORDS = {"ACTIVE": "active", "PAUSED": "paused", "DISABLED": "disabled"}
 CHANGE_WORDS = {"ACTIVE": "Activate", "PAUSED": "Pause", "DISABLED": "Disable"}
 
-FLAGS = (
+# The settings on the page of Khoros, and the words for those with a few values.
+HABITS = (
     "pull",
+    "pull_shape",
+    "pull_order",
+    "pull_content_type",
+    "pull_largest_page",
     "pull_ignores_limit",
     "pull_ignores_offset",
     "pull_consumes",
+    "refuse_pushes",
     "push_twice",
     "push_out_of_order",
+    "list_shape",
+    "list_first_page",
+    "list_largest_page",
     "list_repeats",
     "list_shows_token",
     "refuse_status_changes",
 )
-NUMBERS = ("pull_largest_page", "refuse_pushes", "list_largest_page")
-WORDS: dict[str, dict[str, str]] = {
+WORDS: dict[str, dict[Any, str]] = {
     "pull_shape": {
         "data": '{"data": [events]}',
         "bare": "[events]",
@@ -45,7 +51,7 @@ WORDS: dict[str, dict[str, str]] = {
         "bare": "[subscriptions]",
         "data_items": '{"data": {"items": [subscriptions]}}',
     },
-    "list_first_page": {"0": "0", "1": "1, and 0 is the same page"},
+    "list_first_page": {0: "0", 1: "1, and 0 is the same page"},
 }
 
 
@@ -69,35 +75,12 @@ class KhorosPages:
         )
 
     def _subscriptions(self, request: Request) -> Answer:
-        rows = subscriptions.everything(self._state)
-        content = filled(
-            "subscriptions",
-            cards=joined(self._subscription(row) for row in rows) if rows else filled("no_subscriptions"),
-            forget=filled("forget_subscriptions") if rows else "",
-        )
-        return page("Subscriptions", content, here="/subscriptions")
-
-    def _subscription(self, row: sqlite3.Row) -> Markup:
-        collected = self._state.count("SELECT count(*) FROM events WHERE subscription_uuid = ?", row["uuid"])
-        return filled(
-            "subscription",
-            uuid=row["uuid"],
-            event_name=row["event_name"],
-            external_id=row["external_id"] or "none",
-            status=STATUS_WORDS[row["status"]],
-            query=row["query"] or "everything",
-            given_query=row["query"] or "",
-            uri=row["notification_uri"] or "none: events are only collected",
-            given_uri=row["notification_uri"] or "",
-            has_token="sent with every push" if row["bearer_token"] else "none",
-            created_at=moment(row["created_at"]),
-            events=collected,
-            changes=joined(
-                filled("status_change", uuid=row["uuid"], status=status, words=words)
-                for status, words in CHANGE_WORDS.items()
-                if status != row["status"]
-            ),
-        )
+        counted = "SELECT count(*) FROM events WHERE subscription_uuid = ?"
+        rows = [
+            {**dict(row), "events": self._state.count(counted, row["uuid"])}
+            for row in subscriptions.everything(self._state)
+        ]
+        return page("subscriptions.html", "Subscriptions", subscriptions=rows, changes=CHANGE_WORDS)
 
     def _change_status(self, request: Request, uuid: str, status: str) -> Answer:
         if status not in STATUSES:
@@ -126,46 +109,31 @@ class KhorosPages:
         return see_other("/subscriptions")
 
     def _events(self, request: Request) -> Answer:
+        told, again = request.query.get("told", ""), request.query.get("again", "")
         ready = examples.examples()
-        again = self._event(request.query["again"]) if request.query.get("again", "").isdigit() else None
         chosen = next((each for each in ready if each.name == request.query.get("example")), ready[0])
-        rows = self._state.rows("SELECT id FROM events ORDER BY id DESC LIMIT ?", SHOWN_EVENTS)
+        row = self._event(again) if again.isdigit() else None
+        event = json.loads(row["envelope"]) if row else {"eventName": chosen.event_name, "data": chosen.data}
+        rows = self._state.rows("SELECT * FROM events ORDER BY id DESC LIMIT ?", SHOWN_EVENTS)
         total = self._state.count("SELECT count(*) FROM events")
-        is_pushing = self._state.row("SELECT 1 FROM pushes WHERE finished_at IS NULL") is not None
-        data = again["data"] if again else chosen.data
-        content = filled(
-            "events",
-            told=_told(request.query.get("told", "")),
-            examples=options({each.name: each.title for each in ready}, chosen.name),
-            example=chosen.name,
-            event_name=again["eventName"] if again else chosen.event_name,
-            data=json.dumps(data, indent=2, ensure_ascii=False),
-            count=f"The newest {SHOWN_EVENTS} of {total:,} events" if total > len(rows) else f"{total} events",
-            events=joined(self._card(row["id"]) for row in rows),
+        return page(
+            "events.html",
+            "Events",
+            # Only after sending and while a push is on its way: at any other time a reload would empty the form.
+            refresh=2 if "told" in request.query and events.is_pushing(self._state) else 0,
+            told=int(told[:9]) if told.isdigit() else None,
+            examples=ready,
+            chosen=chosen,
+            event_name=event["eventName"],
+            data=json.dumps(event["data"], indent=2, ensure_ascii=False),
+            count=count_words(len(rows), total, "events"),
+            events=[
+                (row, json.loads(row["envelope"]), events.outcomes(self._state, event_id=row["id"])) for row in rows
+            ],
         )
-        # Only after sending and while a push is on its way: at any other time a reload would empty the form.
-        return page("Events", content, here="/events", refresh=2 if is_pushing and "told" in request.query else 0)
 
-    def _event(self, event_id: str | int) -> dict[str, Any] | None:
-        row = self._state.row("SELECT envelope FROM events WHERE id = ?", int(str(event_id)[:15]))
-        return json.loads(row["envelope"]) if row else None
-
-    def _card(self, event_id: int) -> Markup:
-        envelope = self._event(event_id) or {}
-        outcomes = self._state.rows(
-            "SELECT event_uuid, events.subscription_uuid, uri, finished_at, milliseconds, status, error FROM events"
-            " LEFT JOIN pushes USING (event_uuid, subscription_uuid) WHERE events.id = ? ORDER BY pushes.id",
-            event_id,
-        )
-        return filled(
-            "event",
-            id=event_id,
-            event_name=envelope["eventName"],
-            created_date=envelope["createdDate"],
-            event_uuid=outcomes[0]["event_uuid"],
-            subscription_uuid=outcomes[0]["subscription_uuid"],
-            outcomes=joined(outcome(row, f"/events/{event_id}/push") for row in outcomes),
-        )
+    def _event(self, event_id: str) -> sqlite3.Row | None:
+        return self._state.row("SELECT * FROM events WHERE id = ?", int(event_id[:15]))
 
     def _tell(self, request: Request) -> Answer:
         form = request.form()
@@ -177,42 +145,18 @@ class KhorosPages:
         return see_other(f"/events?told={len(told)}{example}{again}")
 
     def _push_again(self, request: Request, event_id: str) -> Answer:
-        row = self._state.row("SELECT event_uuid, subscription_uuid FROM events WHERE id = ?", int(event_id))
+        row = self._event(event_id)
         if row is None:
             raise LookupError("There is no such event.")
         self._controls.push_again(row["event_uuid"], row["subscription_uuid"])
         return see_other(f"/events?again={event_id}#event-{event_id}")
 
     def _habits(self, request: Request) -> Answer:
-        settings = asdict(self._state.settings)
-        content = filled(
-            "khoros",
-            **{name: checked(settings[name]) for name in FLAGS},
-            **{name: settings[name] for name in NUMBERS},
-            **{name: options(words, str(settings[name])) for name, words in WORDS.items()},
-        )
-        return page("Khoros", content, here="/khoros")
+        return page("khoros.html", "Khoros", settings=self._state.settings, words=WORDS)
 
     def _change_habits(self, request: Request) -> Answer:
-        form = request.form()
-        self._controls.change_settings(
-            {
-                **{name: name in form for name in FLAGS},
-                **{name: form_number(form, name, int) for name in (*NUMBERS, "list_first_page")},
-                **{name: form.get(name, "") for name in WORDS if name != "list_first_page"},
-            }
-        )
+        self._controls.change_settings(self._state.settings.in_form(request.form(), HABITS))
         return see_other("/khoros")
-
-
-def _told(count: str) -> Markup:
-    """What became of the happening just sent, after the redirect."""
-    if not count.isdigit():
-        return Markup("")
-    if int(count[:9]) == 0:
-        return filled("notice", kind="bad", sentence="No active subscription asked for this: nobody was told.")
-    subscriptions_told = "One subscription was" if count == "1" else f"{count[:9]} subscriptions were"
-    return filled("notice", kind="good", sentence=f"{subscriptions_told} told.")
 
 
 def _happening_values(form: Mapping[str, str]) -> dict[str, Any]:

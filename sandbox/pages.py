@@ -1,25 +1,20 @@
-"""The pages for people: the inbox and the faults. Those about one service alone are in `khoros_pages`,
-`zendesk_pages` and `account_pages`.
+"""The pages for people: the overview, the inbox and the faults. Those about one service alone are in `khoros_pages` and
+`zendesk_pages`.
 
-Every value is escaped by `filled`, which is the only way a page is put together. Every form is answered with a
-redirect, so that loading a page again repeats nothing.
+Every form is answered with a redirect, so that loading a page again repeats nothing.
 """
 
-import re
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from html import escape
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from sandbox import inbox, khoros, sign_in
-from sandbox.account_pages import AccountPages
+from sandbox import events, inbox, khoros, sign_in
 from sandbox.controls import Controls
-from sandbox.exchange import Answer, Request, Routes, first_text, see_other
+from sandbox.exchange import Answer, Request, Routes, first_text, form_number, see_other
 from sandbox.faults import APIS, KINDS, Fault, fault_from
 from sandbox.khoros_pages import KhorosPages
-from sandbox.markup import HERE, Markup, checked, filled, form_number, joined, moment, options, outcome, page
+from sandbox.rendering import count_words, page, problem_page
 from sandbox.zendesk_pages import ZendeskPages
 
 SHOWN_POSTS = 100
@@ -32,6 +27,7 @@ NETWORKS = {
     "youtube": "YouTube",
 }
 
+STYLE = Path(__file__).parent / "static" / "sandbox.css"
 SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     (
@@ -42,12 +38,9 @@ SECURITY_HEADERS = (
     ("Cache-Control", "no-store"),
 )
 
-API_WORDS = {"zendesk": "Zendesk", "khoros": "Khoros", "both": "Khoros and Zendesk"}
+# The settings on the page of faults.
+LIMITS_AND_HABITS = ("rate_limit", "index_limit", "resubscribe", "push", "labels_in_payload")
 RESUBSCRIBE_WORDS = {"update": "changes the subscription in place", "second": "makes a second subscription"}
-
-
-def secured(answer: Answer) -> Answer:
-    return replace(answer, headers=(*answer.headers, *SECURITY_HEADERS))
 
 
 class Pages:
@@ -71,86 +64,58 @@ class Pages:
             ("GET", "/favicon.ico", self._icon),
             *KhorosPages(controls).routes,
             *ZendeskPages(controls).routes,
-            *AccountPages(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:
         try:
-            answer = self._routes.answer(request) or self._problem(404, "There is no such page.")
+            answer = self._routes.answer(request) or problem_page("Not done", "There is no such page.", 404)
         except LookupError as missing:
-            answer = self._problem(404, str(missing))
+            answer = problem_page("Not done", str(missing), 404)
         except ValueError as problem:
-            answer = self._problem(400, str(problem))
-        return secured(answer)
-
-    def _problem(self, status: int, sentence: str) -> Answer:
-        return page("Not done", filled("problem", sentence=sentence), status=status)
+            answer = problem_page("Not done", str(problem), 400)
+        return replace(answer, headers=(*answer.headers, *SECURITY_HEADERS))
 
     def _overview(self, request: Request) -> Answer:
         count = self._state.count
-        is_own_zendesk = sign_in.accepted_token() != sign_in.DEFAULT_TOKEN
-        is_own_khoros = khoros.accepted_token() != khoros.DEFAULT_TOKEN
-        own = "as set in the environment"
-        content = filled(
-            "overview",
+        return page(
+            "overview.html",
+            "Overview",
             posts=count("SELECT count(*) FROM posts"),
             tickets=count("SELECT count(*) FROM tickets"),
             subscriptions=count("SELECT count(*) FROM subscriptions"),
             events=count("SELECT count(*) FROM events"),
             faults=len(self._controls.faults.all()),
             origin=request.origin,
-            khoros_token=own if is_own_khoros else khoros.DEFAULT_TOKEN,
+            khoros_token=_unless_own(khoros.accepted_token(), khoros.DEFAULT_TOKEN),
             zendesk_email=sign_in.accepted_email(),
-            zendesk_token=own if is_own_zendesk else sign_in.DEFAULT_TOKEN,
+            zendesk_token=_unless_own(sign_in.accepted_token(), sign_in.DEFAULT_TOKEN),
             client_id=sign_in.CLIENT_ID,
             client_secret=sign_in.habits(self._state)["client_secret"],
         )
-        return page("Overview", content, here="/")
 
     def _inbox(self, request: Request) -> Answer:
         posts = inbox.posts(self._state, SHOWN_POSTS)
         total = self._state.count("SELECT count(*) FROM posts")
-        is_pushing = self._state.row("SELECT 1 FROM pushes WHERE finished_at IS NULL") is not None
-        content = filled(
-            "inbox",
-            count=f"The newest {SHOWN_POSTS} of {total:,} posts" if total > len(posts) else f"{total} posts",
-            posts=joined(self._post(post) for post in posts),
-            networks=options(NETWORKS, "twitter"),
-        )
-        # Only while a push is on its way: at any other time a reload would empty a form being filled in.
-        return page("Inbox", content, here="/inbox", refresh=2 if is_pushing else 0)
-
-    def _post(self, post: dict[str, Any]) -> Markup:
-        link = _outside_link(post["link"], "Open the post") if post["link"] else filled("no_link")
-        known = post["network"] if post["network"] in NETWORKS else "other"
-        return filled(
-            "post",
-            id=post["id"],
-            network=NETWORKS.get(post["network"], post["network"]),
-            known_network=known,
-            author=post["author"],
-            handle=post["handle"],
-            followers=_with_commas(post["followers"]),
-            posted_at=post["posted_at"],
-            posted_at_words=moment(post["posted_at"]),
-            text=_folded(post["text"]),
-            link=link,
-            entity_id=post["entityId"],
-            labellings=joined(self._labelling(row) for row in inbox.labellings(self._state, post["id"])),
-            labels=options({label: label for label in inbox.LABELS}, inbox.LABELS[0]),
+        return page(
+            "inbox.html",
+            "Inbox",
+            # Only while a push is on its way: at any other time a reload would empty a form being filled in.
+            refresh=2 if events.is_pushing(self._state) else 0,
+            count=count_words(len(posts), total, "posts"),
+            posts=[self._post(post) for post in posts],
+            networks=NETWORKS,
+            labels=inbox.LABELS,
         )
 
-    def _labelling(self, labelling: sqlite3.Row) -> Markup:
-        outcomes = inbox.outcomes(self._state, labelling["id"])
-        return filled(
-            "labelling",
-            label=labelling["label"],
-            applied_at=labelling["applied_at"],
-            applied_at_words=moment(labelling["applied_at"]),
-            outcomes=joined(outcome(row, f"/inbox/events/{row['event_uuid']}/push") for row in outcomes)
-            if outcomes
-            else filled("no_outcome"),
-        )
+    def _post(self, post: dict[str, Any]) -> dict[str, Any]:
+        """A post with its labellings, each with what became of it; of a long one there is a beginning as well."""
+        text = post["text"]
+        labellings = [
+            {**dict(row), "outcomes": events.outcomes(self._state, labelling_id=row["id"])}
+            for row in inbox.labellings(self._state, post["id"])
+        ]
+        beginning = text[:FOLDED_CHARACTERS].rsplit(" ", 1)[0] if len(text) > FOLDED_CHARACTERS else ""
+        return {**post, "labellings": labellings, "beginning": beginning}
 
     def _compose(self, request: Request) -> Answer:
         form = request.form()
@@ -170,23 +135,16 @@ class Pages:
         return see_other("/inbox")
 
     def _faults(self, request: Request) -> Answer:
-        active = self._controls.faults.all()
-        settings = self._state.settings
-        content = filled(
-            "faults",
-            active=joined(_fault_card(fault) for fault in active) if active else filled("no_faults"),
-            all_off=filled("all_faults_off") if active else "",
-            apis=options({api: API_WORDS[api] for api in APIS}, "zendesk"),
-            kinds=options(KINDS, "500"),
-            methods=options({"": "any", "GET": "GET", "POST": "POST", "PUT": "PUT", "DELETE": "DELETE"}, ""),
-            rate_limit=settings.rate_limit,
-            index_limit=settings.index_limit,
-            key_hours=f"{settings.idempotency_age_seconds / 3600:g}",
-            resubscribe=options(RESUBSCRIBE_WORDS, settings.resubscribe),
-            push_checked=checked(settings.push),
-            labels_checked=checked(settings.labels_in_payload),
+        return page(
+            "faults.html",
+            "Faults",
+            active=[(fault, _details(fault)) for fault in self._controls.faults.all()],
+            apis=APIS,
+            kinds=KINDS,
+            settings=self._state.settings,
+            key_hours=f"{self._state.settings.idempotency_age_seconds / 3600:g}",
+            resubscribe=RESUBSCRIBE_WORDS,
         )
-        return page("Faults", content, here="/faults")
 
     def _add_fault(self, request: Request) -> Answer:
         self._controls.faults.add(fault_from(_fault_values(request.form())))
@@ -202,16 +160,7 @@ class Pages:
         return see_other("/faults")
 
     def _change_settings(self, request: Request) -> Answer:
-        form = request.form()
-        self._controls.change_settings(
-            {
-                "rate_limit": form_number(form, "rate_limit", int),
-                "index_limit": form_number(form, "index_limit", int),
-                "resubscribe": form.get("resubscribe", ""),
-                "push": "push" in form,
-                "labels_in_payload": "labels_in_payload" in form,
-            }
-        )
+        self._controls.change_settings(self._state.settings.in_form(request.form(), LIMITS_AND_HABITS))
         return see_other("/faults")
 
     def _age_keys(self, request: Request) -> Answer:
@@ -223,48 +172,24 @@ class Pages:
         return see_other("/")
 
     def _style(self, request: Request) -> Answer:
-        style = (HERE / "static" / "sandbox.css").read_text(encoding="utf-8")
-        return Answer(200, style.encode(), (("Content-Type", "text/css; charset=utf-8"),))
+        return Answer(200, STYLE.read_bytes(), (("Content-Type", "text/css; charset=utf-8"),))
 
     def _icon(self, request: Request) -> Answer:
         return Answer(204)
 
 
-def _outside_link(address: str, words: str) -> Markup:
-    """A link where the address is one a browser may follow, else the address as text."""
-    if urlsplit(address).scheme in ("http", "https"):
-        return filled("outside_link", address=address, words=words)
-    return Markup(escape(address))
+def _unless_own(token: str, default: str) -> str:
+    """The token everyone knows; one from the environment may be a secret and is not shown."""
+    return token if token == default else "as set in the environment"
 
 
-def _folded(text: str) -> Markup:
-    if len(text) <= FOLDED_CHARACTERS:
-        return filled("post_text", text=text)
-    beginning = text[:FOLDED_CHARACTERS].rsplit(" ", 1)[0]
-    return filled("long_post_text", beginning=beginning, text=text, length=f"{len(text):,}")
-
-
-def _with_commas(number: str) -> str:
-    return f"{int(number):,}" if re.fullmatch("[0-9]{1,15}", number, re.ASCII) else number
-
-
-def _fault_card(fault: Fault) -> Markup:
-    limits = " ".join(part for part in (fault.method, fault.path and f"{fault.path}…") if part)
+def _details(fault: Fault) -> str:
     details = [
         f"{fault.seconds:g} seconds" if fault.seconds is not None else "",
         f"Retry-After {fault.retry_after}" if fault.retry_after else "",
         f"status {fault.status}" if fault.status is not None else "",
     ]
-    return filled(
-        "fault",
-        id=fault.id,
-        api=API_WORDS[fault.api],
-        words=KINDS[fault.kind],
-        lasts="until switched off" if fault.times is None else f"{fault.times} more",
-        applies_to=f"only {limits}" if limits else "every request",
-        details=", ".join(part for part in details if part) or "–",
-        fired=fault.fired,
-    )
+    return ", ".join(part for part in details if part)
 
 
 def _fault_values(form: Mapping[str, str]) -> dict[str, Any]:

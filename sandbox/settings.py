@@ -2,9 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from sandbox.exchange import form_number
 
 # What a switch of words or with few numbers can be set to; the first is how the sandbox begins.
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -82,6 +84,14 @@ class Settings:
         """These settings with some replaced. Raises ValueError with a sentence about the first bad one."""
         kinds = {each.name: type(getattr(self, each.name)) for each in fields(self)}
         return replace(self, **{name: _checked(name, value, kinds) for name, value in values.items()})
+
+    def in_form(self, form: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
+        """What a form says of the named switches. Raises ValueError where a number is none."""
+        kinds = {name: type(getattr(self, name)) for name in names}
+        return {
+            name: name in form if kind is bool else form_number(form, name, int) if kind is int else form.get(name, "")
+            for name, kind in kinds.items()
+        }
 
 
 def _checked(name: str, value: Any, kinds: Mapping[str, type]) -> Any:

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from sandbox import sign_in, tokens
 from sandbox.exchange import Answer, Request, json_answer, see_other
-from sandbox.markup import filled, page
+from sandbox.rendering import page, problem_page
 from sandbox.state import State
 from sandbox.tokens import ACCESS_LIVES, REFRESH_LIVES, Lives, Pair
 
@@ -17,7 +17,6 @@ SECURITY_HEADERS = (
     ("Cache-Control", "no-store"),
 )
 BAD_GRANT = "The provided authorization grant is invalid, expired, revoked, or was issued to another client."
-ASKED = ("client_id", "redirect_uri", "scope", "state")
 
 
 class OAuthCalls:
@@ -72,20 +71,14 @@ class OAuthCalls:
         asked = request.query
         problem = _problem(asked)
         if problem:
-            return _secured(page("Not allowed", filled("problem", sentence=problem), status=400))
-        content = filled(
-            "allow",
-            **{name: asked.get(name, "") for name in ASKED},
-            wanted=asked.get("scope") or "read write",
-            where=urlsplit(asked["redirect_uri"]).netloc,
-        )
-        return _secured(page("Allow access", content))
+            return _secured(problem_page("Not allowed", problem, 400))
+        return _secured(page("allow.html", "Allow access", asked=asked))
 
     def _decide(self, request: Request) -> Answer:
         form = request.form()
         problem = _problem({**form, "response_type": "code"})
         if problem:
-            return _secured(page("Not allowed", filled("problem", sentence=problem), status=400))
+            return _secured(problem_page("Not allowed", problem, 400))
         if form.get("decision") != "allow":
             words = "The end-user or authorization server denied the request."
             return _back(form, {"error": "access_denied", "error_description": words})

@@ -1,4 +1,5 @@
-"""The pages for people about the tickets of Zendesk: the list, and each with what its agent can do."""
+"""The pages for people about Zendesk: its tickets, each with what its agent can do, its people, and what an
+administrator keeps there."""
 
 import json
 from collections.abc import Mapping
@@ -7,11 +8,29 @@ from typing import Any
 from sandbox import people, tickets, zendesk_schema
 from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, see_other
-from sandbox.markup import Markup, filled, joined, moment, page
+from sandbox.rendering import count_words, page
 from sandbox.state import ADMIN_ID
+from sandbox.zendesk_schema import Item
 
 SHOWN_TICKETS = 200
+SHOWN_PEOPLE = 500
 STATUS_WORDS = {"open": "Open", "pending": "Pending", "hold": "On hold", "solved": "Solve", "closed": "Close"}
+LIST_WORDS = {
+    "fields": "Ticket fields",
+    "groups": "Groups",
+    "brands": "Brands",
+    "forms": "Ticket forms",
+    "statuses": "Custom statuses",
+}
+
+# What the button beside an item does, and how the item stands before. Groups know no inactive state: they are deleted.
+CHANGES = {
+    "deactivate": {"active": False},
+    "activate": {"active": True},
+    "delete": {"deleted": True},
+    "restore": {"deleted": False},
+}
+STANDINGS = {"deactivate": "active", "activate": "inactive", "delete": "in use", "restore": "deleted"}
 
 
 class ZendeskPages:
@@ -24,15 +43,17 @@ class ZendeskPages:
             ("POST", "/tickets/([0-9]{1,18})/assign", self._assign),
             ("POST", "/tickets/([0-9]{1,18})/status", self._change_status),
             ("POST", "/tickets/([0-9]{1,18})/comments", self._add_comment),
+            ("GET", "/people", self._people),
+            ("POST", "/people/([0-9]{1,18})/(suspend|unsuspend)", self._change_person),
+            ("GET", "/schema", self._schema),
+            ("POST", "/schema/fields/([0-9]{1,18})/options/remove", self._remove_option),
+            ("POST", f"/schema/({'|'.join(LIST_WORDS)})/([0-9]{{1,18}})/({'|'.join(CHANGES)})", self._change_item),
         )
 
     def _tickets(self, request: Request) -> Answer:
         shown = tickets.latest_in_full(self._state, SHOWN_TICKETS)
-        total = self._state.count("SELECT count(*) FROM tickets")
-        count = f"The newest {SHOWN_TICKETS} of {total:,} tickets" if total > len(shown) else f"{total} tickets"
-        rows = joined(_ticket_row(ticket) for ticket in shown)
-        content = filled("tickets", count=count, rows=rows) if shown else filled("no_tickets")
-        return page("Tickets", content, here="/tickets", refresh=5)
+        count = count_words(len(shown), tickets.count(self._state, None), "tickets")
+        return page("tickets.html", "Tickets", refresh=5, count=count, tickets=shown)
 
     def _ticket(self, request: Request, ticket_id: str) -> Answer:
         ticket = tickets.one_in_full(self._state, int(ticket_id))
@@ -40,19 +61,18 @@ class ZendeskPages:
             raise LookupError(f"There is no ticket {ticket_id}.")
         schema = zendesk_schema.everything(self._state)
         names = {row["id"]: row["name"] for row in people.everyone(self._state)}
-        content = filled(
-            "ticket",
-            id=ticket["id"],
-            subject=ticket["subject"] or "(no subject)",
-            status=ticket["status"],
-            status_words=_status_words(schema, ticket),
-            followed=joined(_follow_ups(ticket)),
-            comments=joined(_comment(ticket, number, names) for number in range(len(ticket["comments"]))),
-            agent=filled("ticket_closed") if ticket["status"] == "closed" else _agent(ticket),
-            facts=joined(filled("fact", name=name, value=value) for name, value in _facts(schema, ticket, names)),
+        return page(
+            "ticket.html",
+            f"Ticket {ticket_id}",
+            section="Tickets",
+            ticket=ticket,
+            # The custom status where it says more than the status.
+            custom_statuses={item["id"]: item["agent_label"] for item in schema["statuses"] if not item["default"]},
+            statuses=STATUS_WORDS,
+            names=names,
+            facts=_facts(schema, ticket, names),
             json=json.dumps(ticket, indent=2, ensure_ascii=False),
         )
-        return page(f"Ticket {ticket_id}", content, here="/tickets")
 
     def _assign(self, request: Request, ticket_id: str) -> Answer:
         return self._changed(ticket_id, {"assignee_id": ADMIN_ID})
@@ -68,91 +88,46 @@ class ZendeskPages:
         self._controls.change_ticket(int(ticket_id), values)
         return see_other(f"/tickets/{ticket_id}")
 
+    def _people(self, request: Request) -> Answer:
+        everyone = people.everyone(self._state)
+        shown = [
+            {**dict(row), "identities": people.identities(self._state, row, request.origin)}
+            for row in everyone[:SHOWN_PEOPLE]
+        ]
+        return page("people.html", "People", people=shown, total=len(everyone))
 
-def _agent(ticket: dict[str, Any]) -> Markup:
-    """What an agent can do with a ticket, but for the status it has."""
-    statuses = joined(
-        filled("ticket_status", id=ticket["id"], status=status, words=words)
-        for status, words in STATUS_WORDS.items()
-        if status != ticket["status"]
-    )
-    return filled("agent", id=ticket["id"], statuses=statuses)
+    def _change_person(self, request: Request, user_id: str, change: str) -> Answer:
+        self._controls.change_person(int(user_id), {"suspended": change == "suspend"})
+        return see_other("/people")
 
+    def _schema(self, request: Request) -> Answer:
+        kept = zendesk_schema.everything(self._state)
+        lists = [(name, words, [(item, _change_of(item)) for item in kept[name]]) for name, words in LIST_WORDS.items()]
+        return page("schema.html", "Schema", lists=lists, standings=STANDINGS)
 
-def _comment(ticket: dict[str, Any], number: int, names: Mapping[int, str]) -> Markup:
-    comment = ticket["comments"][number]
-    return filled(
-        "comment",
-        visibility=_visibility(comment | ({} if number else ticket["comment"])),
-        author=names.get(comment["author_id"], comment["author_id"]),
-        created_at=comment["created_at"],
-        created_at_words=moment(comment["created_at"]),
-        body=comment["body"],
-    )
+    def _change_item(self, request: Request, name: str, item_id: str, change: str) -> Answer:
+        zendesk_schema.change(self._state, name, int(item_id), CHANGES[change])
+        return see_other("/schema")
 
-
-def _follow_ups(ticket: dict[str, Any]) -> list[Markup]:
-    source = ticket["via"]["source"]["from"].get("ticket_id")
-    before = [filled("ticket_link", words="follows up", id=source)] if source else []
-    return before + [filled("ticket_link", words="followed up by", id=later) for later in ticket["followup_ids"]]
+    def _remove_option(self, request: Request, field_id: str) -> Answer:
+        wanted = {"field": int(field_id), "remove": request.form().get("value", "")}
+        zendesk_schema.change_options(self._state, wanted)
+        return see_other("/schema")
 
 
-def _status_words(schema: Mapping[str, list[dict[str, Any]]], ticket: dict[str, Any]) -> str:
-    """The status, and the custom one where that says more."""
-    labels = {item["id"]: item["agent_label"] for item in schema["statuses"] if not item["default"]}
-    label = labels.get(ticket["custom_status_id"])
-    return f"{ticket['status']}: {label}" if label else str(ticket["status"])
-
-
-def _tags(names: list[str]) -> Markup:
-    return joined(filled("tag", name=name) for name in names)
-
-
-def _ticket_row(ticket: dict[str, Any]) -> Markup:
-    return filled(
-        "ticket_row",
-        id=ticket["id"],
-        subject=ticket["subject"] or "(no subject)",
-        requester=ticket["requester"]["name"],
-        status=ticket["status"],
-        priority=ticket["priority"] or "–",
-        tags=_tags(ticket["tags"]) or "–",
-        created_at=ticket["created_at"],
-        created_at_words=moment(ticket["created_at"]),
-        external_id=ticket["external_id"] or "–",
-    )
-
-
-def _visibility(comment: dict[str, Any]) -> str:
-    words = "Public comment" if comment["public"] else "Internal note"
-    return words if comment.get("public_was_sent", True) else f"{words} (the request did not say which)"
-
-
-def _facts(
-    schema: Mapping[str, list[dict[str, Any]]], ticket: dict[str, Any], names: Mapping[int, str]
-) -> list[tuple[str, Any]]:
-    requester = ticket["requester"]
-    email = f" <{requester['email']}>" if requester["email"] else ", no e-mail address"
+def _facts(schema: Mapping[str, list[Item]], ticket: dict[str, Any], names: Mapping[int, str]) -> list[tuple[str, str]]:
+    """What the ticket says by id, in words: where it belongs, and the custom fields with a value."""
     titles = {field["id"]: field["title"] for field in schema["fields"]}
-    custom = [
-        (titles.get(each["id"], str(each["id"])), _value(each["value"]))
-        for each in ticket["custom_fields"]
-        if each["value"] not in (None, "", [])
-    ]
     return [
-        ("Requester", f"{requester['name']}{email}"),
-        ("Priority", ticket["priority"] or "–"),
-        ("Type", ticket["type"] or "–"),
-        ("Tags", _tags(ticket["tags"]) or "–"),
         ("Group", _named(ticket["group_id"], schema["groups"])),
         ("Assignee", names.get(ticket["assignee_id"], "–")),
         ("Brand", _named(ticket["brand_id"], schema["brands"])),
         ("Form", _named(ticket["ticket_form_id"], schema["forms"])),
-        *custom,
-        ("External id", ticket["external_id"] or "–"),
-        ("Idempotency key", ticket["idempotency_key"] or "none was sent"),
-        ("Created", moment(ticket["created_at"])),
-        ("API address", ticket["url"]),
+        *(
+            (titles.get(each["id"], str(each["id"])), _value(each["value"]))
+            for each in ticket["custom_fields"]
+            if each["value"] not in (None, "", [])
+        ),
     ]
 
 
@@ -161,6 +136,15 @@ def _value(value: Any) -> str:
     return words[value] if isinstance(value, bool) else ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _named(number: int | None, items: list[dict[str, Any]]) -> str:
+def _named(number: int | None, items: list[Item]) -> str:
     name = next((item["name"] for item in items if item["id"] == number), "unknown")
     return "–" if number is None else f"{name} ({number})"
+
+
+def _change_of(item: Item) -> str:
+    """What the one button beside an item does."""
+    if item.get("deleted") or item.get("is_deleted"):
+        return "restore"
+    if "active" not in item:
+        return "delete"
+    return "deactivate" if item["active"] else "activate"

@@ -1,8 +1,12 @@
 """The stand-in for Khoros, over sockets: what it promises, and every habit the real one may have."""
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +18,7 @@ from urllib.parse import urlencode
 import pytest
 
 from sandbox import pushes
+from sandbox.rendering import NAVIGATION
 from sandbox.server import running_sandbox
 from tests.stand_in import StandIn, http
 
@@ -697,6 +702,55 @@ def test_subscriptions_change_on_their_page(khoros: Khoros) -> None:
     assert khoros.send_form(f"/subscriptions/{uuid}/delete").status == 404
     khoros.send_form("/subscriptions/forget")
     assert khoros.subscriptions() == []
+
+
+def test_no_text_of_others_becomes_markup(khoros: Khoros) -> None:
+    hostile = "<i>\"'&amp;"
+    khoros.subscribe(
+        eventName=hostile, externalId=hostile, query="<i>", notificationUri=f"http://127.0.0.1:9/{hostile}"
+    )
+    khoros.subscribe(query="<i>", notificationUri=f"http://{hostile}/")
+    khoros.control("POST", "events", {"eventName": hostile, "data": hostile, "createdDate": hostile})
+    fields = ("network", "author", "handle", "text", "followers", "posted_at")
+    post = khoros.control("POST", "posts", {**dict.fromkeys(fields, hostile), "link": f"javascript:{hostile}"})
+    khoros.send_form(f"/inbox/posts/{post['id']}/labels", other_label=hostile)
+    khoros.add_fault("delay", path=hostile, retry_after=hostile)
+    khoros.control("POST", "users", {"name": hostile, "external_id": hostile})
+    khoros.control("POST", "schema/options", {"field": 360002, "add": {"name": hostile, "value": hostile}})
+    agent = {"Authorization": f"Basic {b64encode(b'agent@example.com/token:sandbox-zendesk-token').decode()}"}
+    texts = dict.fromkeys(("subject", "external_id"), hostile)
+    ticket = {**texts, "tags": [hostile], "comment": {"body": hostile}, "requester": {"name": hostile}}
+    made = khoros.ask("POST", "/api/v2/tickets.json", {"ticket": ticket}, agent).json["ticket"]
+    pages = (
+        "/inbox",
+        "/tickets",
+        f"/tickets/{made['id']}",
+        "/people",
+        "/schema",
+        "/subscriptions",
+        "/events",
+        "/faults",
+    )
+    for address in pages:
+        shown = khoros.ask("GET", address).text
+        assert "&lt;i&gt;&quot;&#x27;&amp;amp;" in shown
+        assert not any(each in shown for each in ("<i>", 'href="javascript'))
+
+
+def test_the_pages_need_no_django_settings(tmp_path: Path) -> None:
+    """The sandbox's own process may find none; this one has the portal's."""
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--data", str(tmp_path)]
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "no.such.settings"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            khoros = Khoros(process.stdout.readline().rpartition(" ")[2].strip())
+            khoros.subscribe()
+            khoros.add_fault("500")
+            for address in NAVIGATION.values():
+                assert khoros.ask("GET", address).status == 200
+        finally:
+            process.terminate()
 
 
 # The file of an older sandbox
