@@ -112,18 +112,11 @@ def push_again(state: State, event_uuid: str, subscription_uuid: str | None = No
 def listed(state: State, limit: int = -1) -> list[dict[str, Any]]:
     """The events, newest first, without their data; all of them where no limit is given."""
     rows = state.rows(
-        "SELECT event_uuid, subscription_uuid, json_extract(envelope, '$.eventName') AS event_name FROM events"
-        " ORDER BY id DESC LIMIT ?",
+        "SELECT event_uuid AS eventUuid, subscription_uuid AS subscriptionUuid,"
+        " json_extract(envelope, '$.eventName') AS eventName FROM events ORDER BY id DESC LIMIT ?",
         limit,
     )
-    return [
-        {
-            "eventUuid": row["event_uuid"],
-            "subscriptionUuid": row["subscription_uuid"],
-            "eventName": row["event_name"],
-        }
-        for row in rows
-    ]
+    return [dict(row) for row in rows]
 
 
 def outcomes(state: State, *, event_id: int | None = None, labelling_id: int | None = None) -> list[sqlite3.Row]:

@@ -262,7 +262,7 @@ KHOROS_WORDS: dict[str, Callable[[Request], Answer]] = {
     "403": _khoros(403, "unauthorized", "Company 42 does not allow the application."),
     "404": _khoros(404, "not_found", "There is nothing at this address."),
     "409": _khoros(409, "conflict", "The request is in conflict with another."),
-    "422": lambda request: Answer(422, b"", (("Content-Type", "text/plain; charset=utf-8"),)),
+    "422": lambda request: text_answer(422, ""),
     "422_suspended": _khoros(422, "validation_error", "The user is suspended."),
 }
 

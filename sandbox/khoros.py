@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox import labels, subscriptions
-from sandbox.exchange import JSON, TEXT, Answer, Request, Routes, html_answer, json_answer, whole_number
+from sandbox.exchange import JSON, TEXT, Answer, Request, Routes, html_answer, json_answer, text_answer, whole_number
 from sandbox.state import State
 from sandbox.subscriptions import COMPANY_ID, NOT_READABLE, STATUSES, USER_ID, described
 
@@ -161,7 +161,12 @@ class KhorosApi:
             return self._first_routes.answer(request) or html_answer(586, NOT_FOUND_PAGE)
         if not self._is_accepted(request):
             return html_answer(401, REFUSED_PAGE)
-        return self._routes.answer(request) or failure(404, "not_found", "There is nothing at this address.")
+        try:
+            return self._routes.answer(request) or failure(404, "not_found", "There is nothing at this address.")
+        except LookupError as missing:
+            return failure(404, "not_found", str(missing))
+        except ValueError as problem:
+            return failure(400, "not_acceptable", str(problem))
 
     def _is_accepted(self, request: Request) -> bool:
         given = request.headers.get("Authorization", "")
@@ -174,11 +179,7 @@ class KhorosApi:
         return json_answer(200, {"data": ME, "status": {"succeeded": True}})
 
     def _subscribe(self, request: Request) -> Answer:
-        try:
-            wanted = subscriptions.checked(read(request))
-        except ValueError as problem:
-            return failure(400, "not_acceptable", str(problem))
-        return self._show(request, subscriptions.subscribe(self._state, wanted))
+        return self._show(request, subscriptions.subscribe(self._state, subscriptions.checked(read(request))))
 
     def _subscribe_first(self, request: Request, company_id: str) -> Answer:
         """Subscribing in the first version, which names the company in the address and in the body."""
@@ -196,10 +197,7 @@ class KhorosApi:
         return self._show(request, subscriptions.subscribe(self._state, wanted, int(company_id)))
 
     def _list(self, request: Request) -> Answer:
-        try:
-            page, size = whole_number(request.query, "pageNumber", 0), whole_number(request.query, "pageSize", 0)
-        except ValueError as problem:
-            return failure(400, "not_acceptable", str(problem))
+        page, size = whole_number(request.query, "pageNumber", 0), whole_number(request.query, "pageSize", 0)
         settings = self._state.settings
         # Where pages are counted from 1, the page 0 of the documented default is the first as well.
         page, size = max(page - settings.list_first_page, 0), capped(size, settings.list_largest_page)
@@ -215,39 +213,25 @@ class KhorosApi:
         return described(row, shows_token=self._state.settings.list_shows_token)
 
     def _show(self, request: Request, uuid: str) -> Answer:
-        try:
-            return success(self._described(subscriptions.one(self._state, uuid)))
-        except LookupError as missing:
-            return failure(404, "not_found", str(missing))
+        return success(self._described(subscriptions.one(self._state, uuid)))
 
     def _change_status(self, request: Request, uuid: str, status: str) -> Answer:
-        try:
-            subscriptions.one(self._state, uuid)
-            if status not in STATUSES or self._state.settings.refuse_status_changes:
-                return Answer(422, b"", (("Content-Type", TEXT),))
-            subscriptions.change(self._state, uuid, {"status": status})
-        except LookupError as missing:
-            return failure(404, "not_found", str(missing))
+        subscriptions.one(self._state, uuid)
+        if status not in STATUSES or self._state.settings.refuse_status_changes:
+            return text_answer(422, "")
+        subscriptions.change(self._state, uuid, {"status": status})
         return self._show(request, uuid)
 
     def _delete(self, request: Request, uuid: str) -> Answer:
-        try:
-            subscriptions.delete(self._state, uuid)
-        except LookupError as missing:
-            return failure(404, "not_found", str(missing))
+        subscriptions.delete(self._state, uuid)
         return json_answer(200, {"status": {"succeeded": True}}, content_type=TEXT)
 
     def _events(self, request: Request, uuid: str) -> Answer:
         settings = self._state.settings
-        try:
-            subscriptions.one(self._state, uuid)
-            offset, limit = whole_number(request.query, "offset", 0), whole_number(request.query, "limit", 0)
-        except ValueError as problem:
-            return failure(400, "not_acceptable", str(problem))
-        except LookupError as missing:
-            return failure(404, "not_found", str(missing))
+        subscriptions.one(self._state, uuid)
+        offset, limit = whole_number(request.query, "offset", 0), whole_number(request.query, "limit", 0)
         if not settings.pull:
-            return failure(404, "not_found", "There is nothing at this address.")
+            raise LookupError("There is nothing at this address.")
         found = SHAPES[settings.pull_shape](self._collected(uuid, offset, limit))
         return json_answer(200, found, content_type=TEXT if settings.pull_content_type == "text/plain" else JSON)
 
@@ -275,23 +259,17 @@ class KhorosApi:
         return [json.loads(row["envelope"]) for row in envelopes if row]
 
     def _label_sets(self, request: Request) -> Answer:
-        try:
-            page, size = whole_number(request.query, "pageNumber"), whole_number(request.query, "pageSize")
-        except ValueError as problem:
-            return failure(400, "not_acceptable", str(problem))
+        page, size = whole_number(request.query, "pageNumber"), whole_number(request.query, "pageSize")
         everything = labels.label_sets()
         # The documented example counts from 1, its sibling lists from 0: pages 0 and 1 are the same here.
         shown = page_of(everything, max(page - 1, 0), capped(size, self._state.settings.list_largest_page))
         return json_answer(200, {"data": shown, "pageNumber": page, "pageSize": size, "totalRecords": len(everything)})
 
     def _content_labels(self, request: Request, initiative_id: str) -> Answer:
-        try:
-            page = whole_number(request.query, "pageNumber", 0)
-            size = whole_number(request.query, "pageSize", LABELS_PER_PAGE)
-        except ValueError as problem:
-            return failure(400, "not_acceptable", str(problem))
+        page = whole_number(request.query, "pageNumber", 0)
+        size = whole_number(request.query, "pageSize", LABELS_PER_PAGE)
         if initiative_id != str(labels.INITIATIVE_ID):
-            return failure(404, "not_found", f"There is no initiative {initiative_id}.")
+            raise LookupError(f"There is no initiative {initiative_id}.")
         priority = {"true": True, "false": False}.get(request.query.get("priority", "").lower())
         found = labels.content_labels(request.query.get("q", ""), priority)
         shown = page_of(found, page, capped(size, self._state.settings.list_largest_page))

@@ -8,7 +8,7 @@ import sqlite3
 from typing import Any
 
 from sandbox.problems import Problem, Refusal
-from sandbox.state import State, now
+from sandbox.state import State, stamp
 
 LONG_AGO = "2023-09-09T23:51:58Z"
 ROLES = ("end-user", "agent", "admin")
@@ -194,10 +194,6 @@ def name_problem(name: str) -> Problem | None:
 
 def text(value: Any) -> str:
     return "" if value is None else str(value).strip()
-
-
-def stamp() -> str:
-    return now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def refuse(problems: list[Problem]) -> None:

@@ -1,6 +1,6 @@
 """What a 422 says: each problem, under the field it belongs to."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sandbox.zendesk_examples import DESCRIPTION_FIELD_ID
@@ -15,14 +15,7 @@ class Problem:
     ticket_field_type: str | None = None
 
     def as_detail(self) -> dict[str, Any]:
-        detail: dict[str, Any] = {"description": self.description}
-        if self.error is not None:
-            detail["error"] = self.error
-        if self.ticket_field_id is not None:
-            detail["ticket_field_id"] = self.ticket_field_id
-        if self.ticket_field_type is not None:
-            detail["ticket_field_type"] = self.ticket_field_type
-        return detail
+        return {name: value for name, value in asdict(self).items() if name != "field" and value is not None}
 
 
 class Refusal(ValueError):

@@ -23,6 +23,7 @@ Derived = TypeVar("Derived")
 FIRST_TICKET_ID = 4001
 ADMIN_ID = 9001
 ACCOUNT_ID = 18525119
+SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
 PEOPLE = (
     (ADMIN_ID, "Agent Example", "agent@example.com", "admin", 0),
@@ -39,6 +40,11 @@ def now() -> datetime:
 def timestamp() -> str:
     """This moment in ISO 8601 with milliseconds, UTC."""
     return now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stamp(moment: datetime | None = None) -> str:
+    """This moment, or another, in the way of Zendesk: without fractions of a second."""
+    return (moment or now()).strftime(SECONDS)
 
 
 class State:

@@ -1,5 +1,7 @@
 """The tables of the sandbox's file, and what brings a file of an earlier sandbox up to date."""
 
+import re
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, content TEXT NOT NULL);
@@ -84,28 +86,7 @@ CREATE INDEX IF NOT EXISTS webhook_calls_to_make ON webhook_calls (id) WHERE fin
 
 SCHEMA_VERSION = 3
 
-TABLES = (
-    "settings",
-    "documents",
-    "posts",
-    "labellings",
-    "labelled_posts",
-    "subscriptions",
-    "events",
-    "pushes",
-    "users",
-    "identities",
-    "tickets",
-    "comments",
-    "audits",
-    "idempotency_keys",
-    "access_tokens",
-    "refresh_tokens",
-    "authorization_codes",
-    "jobs",
-    "job_items",
-    "webhook_calls",
-)
+TABLES = tuple(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", SCHEMA))
 
 # Columns that came after their table; a file that has them already is left as it is.
 LATER_COLUMNS = (

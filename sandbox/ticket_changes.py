@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox import comments, tickets, webhooks
-from sandbox.state import State, now
+from sandbox.state import SECONDS, State, now, stamp
 from sandbox.ticket_rules import whole_id
 
-SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 FIRST_AUDIT_ID = 10**12
 IDS = ("assignee_id", "group_id", "brand_id", "ticket_form_id", "organization_id", "problem_id")
 PLAIN = ("priority", "type", "due_at")
@@ -85,7 +84,7 @@ def _changed(state: State, current: dict[str, Any], wanted: dict[str, Any]) -> d
 def _moment_after(last: str) -> str:
     """Now, or a second later than the last change where that is not over: a ticket's stamps grow."""
     following = datetime.strptime(last, SECONDS).replace(tzinfo=now().tzinfo) + timedelta(seconds=1)
-    return max(now(), following).strftime(SECONDS)
+    return stamp(max(now(), following))
 
 
 def _said(state: State, ticket: dict[str, Any], given: Any, audit_id: int, author_id: int) -> list[dict[str, Any]]:

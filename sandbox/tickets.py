@@ -5,7 +5,7 @@ import sqlite3
 from typing import Any
 
 from sandbox import comments, field_values, people, webhooks, zendesk_schema
-from sandbox.state import ADMIN_ID, State, now
+from sandbox.state import ADMIN_ID, State, stamp
 from sandbox.ticket_rules import whole_id
 
 SUBJECT_CHARACTERS = 255
@@ -189,7 +189,7 @@ def _told_in_full(state: State, rows: list[sqlite3.Row]) -> list[dict[str, Any]]
 def _ticket(
     state: State, wanted: dict[str, Any], ticket_id: int, requester_id: int, comment: dict[str, Any], origin: str
 ) -> dict[str, Any]:
-    moment = now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = stamp()
     subject = subject_of(wanted)
     via, submitter_id = _origin_of(state, wanted, ticket_id)
     custom_fields = values_of(state, [], wanted.get("custom_fields"))

@@ -15,7 +15,7 @@ from typing import Any
 
 from sandbox import webhooks
 from sandbox.pushes import SECONDS_TO_ANSWER, sent
-from sandbox.state import ACCOUNT_ID, State, now, timestamp
+from sandbox.state import ACCOUNT_ID, State, now, stamp, timestamp
 
 SECONDS_BEFORE_TRIES = (0.1, 0.4)
 SECONDS_HELD = 3.0
@@ -73,11 +73,10 @@ class WebhookSender:
                 self._try_again(call)
 
     def _headers(self, webhook: dict[str, Any], call: sqlite3.Row) -> dict[str, str]:
-        moment = now() + timedelta(seconds=self._state.settings.webhook_clock_seconds)
-        stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        signed_at = stamp(now() + timedelta(seconds=self._state.settings.webhook_clock_seconds))
         return {
-            "X-Zendesk-Webhook-Signature-Timestamp": stamp,
-            "X-Zendesk-Webhook-Signature": signature(webhook["signing_secret"], stamp, call["body"]),
+            "X-Zendesk-Webhook-Signature-Timestamp": signed_at,
+            "X-Zendesk-Webhook-Signature": signature(webhook["signing_secret"], signed_at, call["body"]),
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Zendesk Webhook",
             "X-Zendesk-Account-Id": str(ACCOUNT_ID),
@@ -106,8 +105,8 @@ class WebhookSender:
         )
 
 
-def signature(secret: str, stamp: str, body: bytes) -> str:
-    return base64.b64encode(hmac.new(secret.encode(), stamp.encode() + body, hashlib.sha256).digest()).decode()
+def signature(secret: str, signed_at: str, body: bytes) -> str:
+    return base64.b64encode(hmac.new(secret.encode(), signed_at.encode() + body, hashlib.sha256).digest()).decode()
 
 
 def _may_be_overtaken(due: list[sqlite3.Row]) -> bool:

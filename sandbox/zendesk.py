@@ -34,28 +34,25 @@ class ZendeskApi:
         )
 
     def answer(self, request: Request) -> Answer:
-        is_open = request.path.startswith("/oauth/")
-        allowance = None if is_open else self._limits.of_account()
+        if request.path.startswith("/oauth/"):
+            return self._open.answer(request) or json_answer(404, NO_SUCH_ENDPOINT)
+        allowance = self._limits.of_account()
         if allowance is None:
-            return self._within_limits(request)
-        answer = _too_many(allowance) if allowance.exceeded else self._within_limits(request)
+            return self._signed_in_answer(request)
+        answer = _too_many(allowance) if allowance.exceeded else self._signed_in_answer(request)
         return answer.plus(*self._limits.account_headers(allowance))
 
     def reopen_windows(self) -> None:
         """Lets the next request open a new window, as after a change of the limits."""
         self._limits.reopen()
 
-    def _within_limits(self, request: Request) -> Answer:
-        is_open = request.path.startswith("/oauth/")
-        answer = self._open.answer(request) if is_open else self._signed_in_answer(request)
-        return answer or json_answer(404, NO_SUCH_ENDPOINT)
-
-    def _signed_in_answer(self, request: Request) -> Answer | None:
+    def _signed_in_answer(self, request: Request) -> Answer:
         refusal = sign_in.refusal(self._state, request)
         if refusal and refusal.status == 401 and sign_in.asks_who(request):
             # Show Self is open to everyone: without a valid sign-in it answers 200 for nobody.
             return json_answer(200, {"user": NOBODY})
-        return refusal or sign_in.role_refusal(self._state, request) or self._routes.answer(request)
+        refusal = refusal or sign_in.role_refusal(self._state, request)
+        return refusal or self._routes.answer(request) or json_answer(404, NO_SUCH_ENDPOINT)
 
 
 def _too_many(allowance: Allowance) -> Answer:

@@ -48,6 +48,11 @@ def invalid(problems: list[Problem]) -> Answer:
     return json_answer(422, record_invalid(problems))
 
 
+def unpaged(name: str, items: list[dict[str, Any]]) -> Answer:
+    """A list that comes whole."""
+    return json_answer(200, {name: items, "next_page": None, "previous_page": None, "count": len(items)})
+
+
 def numbers_in(written: str) -> list[int]:
     """The ids of a list with commas; what is no id is left out."""
     found = (whole_id(each.strip()) for each in written.split(","))

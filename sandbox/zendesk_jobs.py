@@ -5,7 +5,7 @@ from sandbox.exchange import Answer, Request, json_answer
 from sandbox.jobs import IN_FLIGHT_LIMIT, IN_FLIGHT_SECONDS, LARGEST_JOB, JobRunner
 from sandbox.limits import Limits
 from sandbox.state import State
-from sandbox.zendesk_answers import NOT_FOUND, NOT_JSON, SUFFIX, invalid_attribute
+from sandbox.zendesk_answers import NOT_FOUND, NOT_JSON, SUFFIX, invalid_attribute, unpaged
 
 
 class JobCalls:
@@ -46,13 +46,11 @@ class JobCalls:
 
     def _list(self, request: Request) -> Answer:
         """The newest hundred, newest first."""
-        shown = [job.shown(request.origin) for job in jobs.latest(self._state)]
-        return json_answer(200, {"job_statuses": shown, "next_page": None, "previous_page": None, "count": len(shown)})
+        return unpaged("job_statuses", [job.shown(request.origin) for job in jobs.latest(self._state)])
 
     def _show_many(self, request: Request) -> Answer:
         found = jobs.find_many(self._state, request.query.get("ids", "").split(","))
-        shown = [job.shown(request.origin) for job in found]
-        return json_answer(200, {"job_statuses": shown, "next_page": None, "previous_page": None, "count": len(shown)})
+        return unpaged("job_statuses", [job.shown(request.origin) for job in found])
 
     def _too_many(self, in_flight: list[str]) -> Answer:
         refusal = {

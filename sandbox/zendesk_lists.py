@@ -8,40 +8,24 @@ from sandbox.zendesk_answers import NO_SUCH_ENDPOINT, SUFFIX
 
 NO_FORMS = {"error": "Forbidden", "description": "This account's plan does not offer ticket forms."}
 
-# The list's own name here, and the word for it in addresses and answers.
-WORDS = {"fields": "ticket_fields", "forms": "ticket_forms", "groups": "groups", "brands": "brands"}
+# The word for a list in addresses and answers, and the list's own name here.
+NAMES = {"ticket_fields": "fields", "ticket_forms": "forms", "groups": "groups", "brands": "brands"}
 
 
 class ListCalls:
     def __init__(self, state: State) -> None:
         self._state = state
         self.routes = (
-            ("GET", f"/api/v2/ticket_fields{SUFFIX}", self._fields),
-            ("GET", f"/api/v2/ticket_forms{SUFFIX}", self._forms),
-            ("GET", f"/api/v2/groups{SUFFIX}", self._groups),
-            ("GET", f"/api/v2/groups/assignable{SUFFIX}", self._groups),
-            ("GET", f"/api/v2/brands{SUFFIX}", self._brands),
+            ("GET", f"/api/v2/({'|'.join(NAMES)}){SUFFIX}", self._list),
+            ("GET", f"/api/v2/(groups)/assignable{SUFFIX}", self._list),
             ("GET", f"/api/v2/custom_statuses{SUFFIX}", self._statuses),
         )
 
-    def _fields(self, request: Request) -> Answer:
-        return self._page(request, "fields")
-
-    def _forms(self, request: Request) -> Answer:
-        if not self._state.settings.offers_forms:
+    def _list(self, request: Request, word: str) -> Answer:
+        if word == "ticket_forms" and not self._state.settings.offers_forms:
             return json_answer(403, NO_FORMS)
-        return self._page(request, "forms")
-
-    def _groups(self, request: Request) -> Answer:
-        return self._page(request, "groups")
-
-    def _brands(self, request: Request) -> Answer:
-        return self._page(request, "brands")
-
-    def _page(self, request: Request, name: str) -> Answer:
-        address = f"{request.origin}/api/v2/{WORDS[name]}"
-        shown = [{"url": f"{address}/{item['id']}.json", **item} for item in zendesk_schema.listed(self._state, name)]
-        return paged_items(request, WORDS[name], shown)
+        address, items = f"{request.origin}/api/v2/{word}", zendesk_schema.listed(self._state, NAMES[word])
+        return paged_items(request, word, [{"url": f"{address}/{item['id']}.json", **item} for item in items])
 
     def _statuses(self, request: Request) -> Answer:
         if not self._state.settings.offers_custom_statuses:

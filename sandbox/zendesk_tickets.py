@@ -16,7 +16,7 @@ from sandbox.paging import paged, paged_items
 from sandbox.problems import CLOSED
 from sandbox.state import ADMIN_ID, State
 from sandbox.ticket_rules import Dropped
-from sandbox.zendesk_answers import NOT_FOUND, SUFFIX, invalid, numbers_in, object_in
+from sandbox.zendesk_answers import NOT_FOUND, SUFFIX, invalid, numbers_in, object_in, unpaged
 
 KEY_CHARACTERS = 255
 SHOWN_AT_ONCE = 100
@@ -135,8 +135,7 @@ class TicketCalls:
         ids = numbers_in(request.query.get("ids", ""))
         if len(ids) > SHOWN_AT_ONCE:
             return json_answer(400, {"error": "TooManyValues", "description": "Too many ids: at most 100."})
-        found = tickets.find_many(self._state, ids)
-        return json_answer(200, {"tickets": found, "next_page": None, "previous_page": None, "count": len(found)})
+        return unpaged("tickets", tickets.find_many(self._state, ids))
 
     def _comments(self, request: Request, ticket_id: str) -> Answer:
         ticket = self._ticket(ticket_id)
