@@ -171,6 +171,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = ["portal.formats"]  # how the admin shows dates and times
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
 # --- Database and broker ---------------------------------------------------------------------------------------------
@@ -351,7 +352,7 @@ logging.captureWarnings(capture=True)
 UNFOLD = {
     "SITE_TITLE": "Casebridge",
     "SITE_HEADER": "Casebridge",
-    "SITE_SUBHEADER": "Labelled posts become tickets",
+    "SITE_SUBHEADER": "Turns labelled posts into tickets",
     "SITE_SYMBOL": "mediation",
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("casebridge.svg")},
@@ -366,7 +367,7 @@ UNFOLD = {
         "show_search": False,
         "navigation": [
             {
-                "title": "The log",
+                "title": "Log",
                 "items": [
                     {
                         "title": "Deliveries",
@@ -395,12 +396,12 @@ UNFOLD = {
                         "link": reverse_lazy("admin:integrations_delivery_causes"),
                     },
                     {
-                        "title": "Incidents",
+                        "title": "Flood holds",
                         "icon": "flood",
                         "link": reverse_lazy("admin:integrations_floodhold_changelist"),
                     },
                     {
-                        "title": "Bulk jobs",
+                        "title": "Batches",
                         "icon": "stacks",
                         "link": reverse_lazy("admin:integrations_batch_changelist"),
                     },

@@ -240,7 +240,7 @@ def test_a_delivery_whose_tries_died_before_anything_was_sent_fails_without_a_ti
     work()
     delivery.refresh_from_db()
     assert (delivery.state, delivery.is_uncertain, delivery.look_up_next) == (State.FAILED, False, True)
-    assert "no try left" in delivery.last_error
+    assert "No try is left" in delivery.last_error
     assert "has no ticket of it" in delivery.last_error
 
 

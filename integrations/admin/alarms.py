@@ -21,7 +21,7 @@ class OpenFilter(admin.SimpleListFilter):
     parameter_name = "open"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Open"), ("no", "Over")]
+        return [("yes", "Open"), ("no", "Resolved")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> QuerySet[Alarm]:
         if self.value() is None:
@@ -45,14 +45,14 @@ class AlarmAdmin(ReadOnlyAdmin):
     @display(description="State", label={"open": "danger", "seen": "warning", "over": "success"})
     def state_label(self, alarm: Alarm) -> tuple[str, str]:
         if alarm.ended_at:
-            return "over", "Over"
-        return ("seen", "Open, seen") if alarm.acknowledged_at else ("open", "Open")
+            return "over", "Resolved"
+        return ("seen", "Acknowledged") if alarm.acknowledged_at else ("open", "Open")
 
-    @admin.display(description="What")
+    @admin.display(description="Message")
     def short_text(self, alarm: Alarm) -> str:
         return shortened(alarm.message, 160)
 
-    @admin.display(description="About")
+    @admin.display(description="Concerns")
     def about(self, alarm: Alarm) -> str:
         kind, row_id = alarm_subject(alarm)
         address = reverse(f"admin:integrations_{kind}_change", args=[row_id])
@@ -62,29 +62,31 @@ class AlarmAdmin(ReadOnlyAdmin):
     def raised(self, alarm: Alarm) -> str:
         return timestamp(alarm.raised_at)
 
-    @admin.display(description="Over since")
+    @admin.display(description="Resolved at")
     def ended(self, alarm: Alarm) -> str:
         return timestamp(alarm.ended_at)
 
-    @admin.display(description="Seen by")
+    @admin.display(description="Acknowledged by")
     def seen(self, alarm: Alarm) -> str:
-        return f"{alarm.acknowledged_by}, {timestamp(alarm.acknowledged_at)}" if alarm.acknowledged_at else "nobody yet"
+        return f"{alarm.acknowledged_by}, {timestamp(alarm.acknowledged_at)}" if alarm.acknowledged_at else "Nobody yet"
 
-    @admin.display(description="Mail")
+    @admin.display(description="Email")
     def mail(self, alarm: Alarm) -> str:
         if alarm.mailed_at:
             return f"Sent {timestamp(alarm.mailed_at)}."
         if not can_mail():
-            return "None: no addresses are set (ALERT_EMAILS)."
+            return "Not sent: no recipients are set (ALERT_EMAILS)."
         return f"Not sent: {alarm.mail_problem}" if alarm.mail_problem else "Not sent yet."
 
     def buttons(self, request: HttpRequest, obj: Alarm) -> list[str]:
         return list(self.page_buttons) if obj.ended_at is None and obj.acknowledged_at is None else []
 
-    @admin.action(description="Seen: somebody looks after it", permissions=["operate"])
+    @admin.action(description="Acknowledge", permissions=["operate"])
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> HttpResponse | None:
         ids = list(queryset.filter(ended_at__isnull=True, acknowledged_at__isnull=True).values_list("pk", flat=True))
         Alarm.objects.filter(pk__in=ids).update(acknowledged_by=request.user.get_username(), acknowledged_at=Now())
         note_action(request, Alarm, ids, "acknowledge")
-        self.message_user(request, f"{len(ids)} marked as seen. An alarm ends by itself when its cause does.")
+        self.message_user(
+            request, f"{len(ids)} acknowledged. An alarm is resolved automatically once its cause is gone."
+        )
         return self.back(request)

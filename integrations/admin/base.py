@@ -47,8 +47,8 @@ THEMED_WIDGETS: list[tuple[type[forms.Widget], type[forms.Widget]]] = [
 LONGEST_NUMBER = 19
 LARGE_COLUMNS = {"body", "headers", "outcome", "summary", "request", "search_text", "listed", "labels"}
 ENVIRONMENT_DIFFERS = (
-    "The environment holds another secret (or sign-in) than the one stored here. The stored one is used. Press "
-    "“Take the secret from the environment” to use the other."
+    "The environment variables hold a different secret (or sign-in) than the one stored here. The stored one is in "
+    "use. To switch, press “Use the secret from the environment”."
 )
 
 
@@ -141,7 +141,7 @@ class PortalAdmin(ModelAdmin):
         for remark in done.remarks:
             self.message_user(request, remark, messages.WARNING)
         if not done.changed and not done.remarks:
-            self.message_user(request, "Nothing was changed.", messages.WARNING)
+            self.message_user(request, "Nothing changed.", messages.WARNING)
         note_action(request, rows.model, done.changed, action)
         return self.back(request)
 
@@ -259,19 +259,19 @@ class ConfigurationAdmin(PortalAdmin):
     def has_change_action_permission(self, request: HttpRequest) -> bool:
         return self.has_change_permission(request)
 
-    @admin.action(description="Switch off", permissions=["change_action"])
+    @admin.action(description="Turn off", permissions=["change_action"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         ids = list(queryset.filter(**{self.switch: True}).values_list("pk", flat=True))
         self.model._default_manager.filter(pk__in=ids).update(**{self.switch: False})
         self.after_switching(ids)
         note_action(request, self.model, ids, "switch_off")
-        self.message_user(request, f"{len(ids)} switched off.", messages.SUCCESS)
+        self.message_user(request, f"{len(ids)} turned off.", messages.SUCCESS)
         return self.back(request)
 
     def after_switching(self, ids: list[int]) -> None:
         """What has to follow, outside the request."""
 
-    @admin.action(description="Take the secret from the environment", permissions=["change_action"])
+    @admin.action(description="Use the secret from the environment", permissions=["change_action"])
     def take_secret_from_environment(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         taken = []
         for row in filter(environment_differs, queryset):
@@ -280,9 +280,9 @@ class ConfigurationAdmin(PortalAdmin):
         note_action(request, self.model, taken, "take_secret_from_environment")
         level = messages.SUCCESS if taken else messages.WARNING
         message = (
-            "The environment's secret is used from now on."
+            "The secret from the environment is now in use."
             if taken
-            else "Nothing was taken: the environment holds no other secret, or holds it for another address."
+            else "Nothing changed: the environment holds the same secret, none at all, or one for a different address."
         )
         self.message_user(request, message, level)
         self.after_switching(taken)
@@ -290,8 +290,8 @@ class ConfigurationAdmin(PortalAdmin):
 
     def secret_text(self, secret: Secret, obj: Any) -> str:
         if not secret:
-            return "not set"
-        return "stored (encrypted, never shown)" if secret.is_readable else f"{UnreadableSecret.message}"
+            return "Not set"
+        return "Stored (encrypted, never shown)" if secret.is_readable else UnreadableSecret.message.capitalize()
 
     def environment_notices(self, obj: Any) -> list[tuple[str, str]]:
         return [("warning", ENVIRONMENT_DIFFERS)] if environment_differs(obj) else []

@@ -36,6 +36,6 @@ class BatchAdmin(ReadOnlyAdmin):
     def state_label(self, job: Batch) -> tuple[str, str]:
         return job.state, job.get_state_display()
 
-    @admin.display(description="Tickets asked for")
+    @admin.display(description="Tickets requested")
     def size(self, job: Batch) -> int:
         return len(job.delivery_ids)

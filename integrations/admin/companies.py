@@ -34,9 +34,10 @@ themed(CompanyForm)
 
 PUBLISHED_AT_ONCE = 4
 LEVELS = {True: messages.SUCCESS, False: messages.ERROR, None: messages.INFO}
+OWNERS = {"ours": "Casebridge", "another installation": "Another Casebridge installation", "foreign": "Someone else"}
 V1_NOTICE = (
-    "Version 1 of Khoros' API can only register feeds. Casebridge assumes that they stand as posted: it cannot check, "
-    "pause or retire them, and cannot fetch what was missed."
+    "Version 1 of the Khoros API can only register subscriptions. Casebridge assumes they are still registered as "
+    "sent: it cannot check, pause or delete them, and it cannot fetch missed notifications."
 )
 
 
@@ -72,47 +73,52 @@ class CompanyAdmin(ConfigurationAdmin):
         found = ("token_state", "token_owner_text", "token_ends", "checked_at", "warning_text")
         return (
             (None, {"fields": general}),
-            ("The token", {"fields": found}),
-            ("Labels to choose from", {"fields": ("labels_text", "initiatives")}),
+            ("API token", {"fields": found}),
+            ("Labels", {"fields": ("labels_text", "initiatives")}),
         )
 
     def uses(self, obj: Company) -> str:
         count = obj.subscriptions.count()
-        return f"subscriptions belong to it ({count}); those can be switched off" if count else ""
+        return (
+            f"{count} subscription{'' if count == 1 else 's'} still use{'s' if count == 1 else ''} it; turn them "
+            "off instead"
+            if count
+            else ""
+        )
 
     @admin.display(description="Stored API token")
     def token_state(self, company: Company) -> str:
         return self.secret_text(company.api_token, company)
 
-    @display(description="Token", label={"good": "success", "warning": "warning", "open": "info"})
+    @display(description="API token", label={"good": "success", "warning": "warning", "open": "info"})
     def token_label(self, company: Company) -> tuple[str, str]:
         if company.warning or token_warning(company) or not company.api_token.is_readable:
             return "warning", "Needs attention"
         return ("good", "Accepted") if company.checked_at else ("open", "Not tested yet")
 
-    @admin.display(description="Speaks for")
+    @admin.display(description="Token owner")
     def token_owner_text(self, company: Company) -> str:
         if not company.token_owner:
-            return "Not known yet: press “Test connection”."
-        seen = ", ".join(f"{row['name']} ({row['id']})" for row in company.companies_seen) or "no company"
-        return f"{company.token_owner}. It sees: {seen}."
+            return "Not known yet. Press “Test connection”."
+        seen = ", ".join(f"{row['name']} ({row['id']})" for row in company.companies_seen) or "none"
+        return f"{company.token_owner}. Companies it can access: {seen}."
 
-    @admin.display(description="The token ends")
+    @admin.display(description="Token expires")
     def token_ends(self, company: Company) -> str:
         return token_end_text(company)
 
     @admin.display(description="Labels")
     def labels_text(self, company: Company) -> str:
         if company.labels_read_at is None:
-            return f"Not read yet: press “Refresh labels”. {company.labels_problem}".strip()
-        problem = f" The last reading failed: {company.labels_problem}" if company.labels_problem else ""
-        return f"{len(company.labels)}, read {timestamp(company.labels_read_at)}.{problem}"
+            return f"Not loaded yet. Press “Refresh labels”. {company.labels_problem}".strip()
+        problem = f" The last refresh failed: {company.labels_problem}" if company.labels_problem else ""
+        return f"{len(company.labels):,} available, last read {timestamp(company.labels_read_at)}.{problem}"
 
-    @admin.display(description="Khoros says")
+    @admin.display(description="Token status")
     def warning_text(self, company: Company) -> str:
         if company.api_token and not company.api_token.is_readable:
-            return f"the API token {UnreadableSecret.message}"
-        return company.warning or ("the token is accepted" if company.checked_at else "not asked yet")
+            return f"The API token {UnreadableSecret.message}."
+        return company.warning or ("Accepted by Khoros." if company.checked_at else "Not tested yet.")
 
     def notices(self, request: HttpRequest, obj: Company) -> list[tuple[str, str]]:
         found = self.environment_notices(obj)
@@ -192,10 +198,10 @@ class CompanyAdmin(ConfigurationAdmin):
             request,
             "admin/integrations/change_at_khoros.html",
             company,
-            "Pause it at Khoros?" if change == "pause" else "Retire it at Khoros?",
+            "Pause this subscription at Khoros?" if change == "pause" else "Delete this subscription at Khoros?",
             row=row,
             change=change,
-            whose=plan.whose(row["externalId"], own_prefix()) if row else "",
+            whose=OWNERS[plan.whose(row["externalId"], own_prefix())] if row else "",
         )
 
     def _carry_out(
@@ -209,7 +215,7 @@ class CompanyAdmin(ConfigurationAdmin):
                 message = retire_forgotten(company, khoros_uuid, by)
             self.message_user(request, message, messages.SUCCESS)
         except (Failure, NoToken, LookupError) as error:
-            self.message_user(request, f"Nothing was changed. {error}", messages.ERROR)
+            self.message_user(request, f"Nothing changed. {error}", messages.ERROR)
         note_action(request, Company, [company.pk], f"{change} {khoros_uuid} at Khoros")
         if feed is not None:
             check_soon([feed.pk])
@@ -228,9 +234,9 @@ def _listed(row: dict[str, str], prefix: str, known: dict[str, Subscription], co
         if change and row["uuid"]
         else ""
     )
-    message = {"retire": "Retire it …", "pause": "Pause it …"}.get(change, "")
+    message = {"retire": "Delete …", "pause": "Pause …"}.get(change, "")
     return row | {
-        "whose": "made here, but known here no more" if forgotten else whose,
+        "whose": "Created by Casebridge, no longer used" if forgotten else OWNERS[whose],
         "feed": feed,
         "button": (address, message) if address else None,
     }

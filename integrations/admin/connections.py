@@ -29,7 +29,7 @@ from integrations.infra.text import shortened, timestamp
 from integrations.models import Connection
 from integrations.sign_in import TOKEN_COLUMNS
 
-PACE_TEXT = ["limit_text", "line_text", "breaker_text"]
+RATE_TEXT = ["limit_text", "line_text", "breaker_text"]
 
 
 @admin.register(Connection)
@@ -84,7 +84,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         destination = destination_of_kind(obj.kind if obj else request.GET.get("kind", DEFAULT_KIND))
         if obj and not self.has_change_permission(request, obj):
-            fields = ["name", "is_active", "health_text", *PACE_TEXT, "settings_text", "secrets_text"]
+            fields = ["name", "is_active", "health_text", *RATE_TEXT, "settings_text", "secrets_text"]
             return ((None, {"fields": [*fields, *self.sign_in_fields(obj)]}),)
         own = list(destination.connection_form.base_fields)
         general = (None, {"fields": ["name", "is_active", *(["health_text"] if obj else [])]})
@@ -92,17 +92,17 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
             destination.title,
             {"fields": [*own, *(["secrets_text"] if obj else []), *self.sign_in_fields(obj)]},
         )
-        pace_fields = ["limit_share", "backlog_minutes", *(PACE_TEXT if obj else [])]
+        sending_fields = ["limit_share", "backlog_minutes", *(RATE_TEXT if obj else [])]
         return (
             general,
             account,
-            ("Pace", {"fields": pace_fields}),
+            ("Sending", {"fields": sending_fields}),
             ("After a restore from backup", {"fields": ["look_up_before_create"]}),
         )
 
     def uses(self, obj: Connection) -> str:
         found = [
-            (obj.deliveries.exists(), "deliveries went there, and the log points at it"),
+            (obj.deliveries.exists(), "deliveries in the log refer to it"),
             (obj.mappings.exists(), "mappings use it"),
         ]
         return "; ".join(message for holds, message in found if holds)
@@ -115,26 +115,27 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     def account(self, connection: Connection) -> str:
         return DESTINATIONS[connection.kind].origin(connection.settings)
 
-    @admin.display(description="The line")
+    @admin.display(description="Queue")
     def line_text(self, connection: Connection) -> str:
-        held = " A surge is on: new posts go up to 100 at a time." if connection.backlog_since else ""
+        held = " There is a backlog: new posts are sent in batches of up to 100." if connection.backlog_since else ""
         return f"{backlog_text(connection)}{held}"
 
-    @admin.display(description="The account's limit")
+    @admin.display(description="Rate limit")
     def limit_text(self, connection: Connection) -> str:
         return limit_text(connection)
 
-    @admin.display(description="Breaker")
+    @admin.display(description="Outage protection")
     def breaker_text(self, connection: Connection) -> str:
         if not connection.breaker_enabled:
-            return "Switched off: every delivery is tried, also while the account is not reached."
+            return "Off: every delivery is attempted, even while the account is unreachable."
         if connection.breaker_opened_at is None:
-            return "Closed."
+            return "Normal."
         probe = timestamp(connection.breaker_probe_at)
         since = timestamp(connection.breaker_opened_at)
         return (
-            f"Open since {since}, after {connection.transport_failures} failures to reach the account in a row. One "
-            f"delivery tries again at {probe}; the others wait and use up no try. {connection.breaker_reason}"
+            f"Holding deliveries back since {since}: the account could not be reached {connection.transport_failures} "
+            f"times in a row. One delivery tries again at {probe}; the others wait without using up attempts. "
+            f"{connection.breaker_reason}"
         )
 
     @display(
@@ -143,30 +144,30 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     )
     def health_label(self, connection: Connection) -> tuple[str, str]:
         if not connection.is_active:
-            return "off", "Switched off"
+            return "off", "Off"
         if connection.breaker_opened_at and not connection.is_paused(database_clock.now()):
-            return "broken", "Not reached"
+            return "broken", "Unreachable"
         if connection.is_paused(database_clock.now()):
             return "paused", "Paused"
         if self._lacks_consent(connection):
-            return "broken", "Not connected yet"
+            return "broken", "Not connected"
         failed = any(found.get("ok") is False for found in connection.checks)
         return ("failed", "Last test failed") if failed else ("open", "Sending")
 
-    @admin.display(description="Why it is paused")
+    @admin.display(description="Reason")
     def pause_text(self, connection: Connection) -> str:
         if connection.is_paused(database_clock.now()):
-            hint = "" if connection.paused_until else " Open it and press “Resume”, or tick it and choose that action."
+            hint = "" if connection.paused_until else " To resume, open the connection and press “Resume”."
             return f"{shortened(connection.pause_reason, 140)}{hint}"
         return shortened(connection.breaker_reason, 140) or "–"
 
     @admin.display(description="Health")
     def health_text(self, connection: Connection) -> str:
         if not connection.is_active:
-            return "Switched off: nothing is sent."
+            return "Off: nothing is sent and new posts are ignored."
         if not connection.is_paused(database_clock.now()):
             if connection.breaker_opened_at is not None:
-                return "Not reached: see the breaker below."
+                return "Unreachable: see “Outage protection” below."
             return "Not connected yet." if self._lacks_consent(connection) else "Sending."
         ends = self._end_of_pause(connection)
         return f"Paused since {timestamp(connection.paused_at)}; {ends}. {connection.pause_reason}"
@@ -174,10 +175,10 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     @staticmethod
     def _end_of_pause(connection: Connection) -> str:
         if connection.paused_until:
-            return f"goes on by itself at {timestamp(connection.paused_until)}"
+            return f"resumes automatically at {timestamp(connection.paused_until)}"
         if connection.paused_by:
-            return "waits for a person to resume it"
-        return "goes on when a test of it passes, or when a person resumes it"
+            return "stays paused until someone resumes it"
+        return "resumes when a connection test passes or someone resumes it"
 
     @admin.display(description="Settings")
     def settings_text(self, connection: Connection) -> str:
@@ -194,7 +195,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         if obj.is_active and obj.is_paused(database_clock.now()):
             found.append(("error", self.health_text(obj), "resume"))
         elif obj.is_active and obj.breaker_opened_at is not None:
-            found.append(("error", f"Breaker: {self.breaker_text(obj)}"))
+            found.append(("error", f"Outage protection: {self.breaker_text(obj)}"))
         return [*found, *self.sign_in_notices(obj)]
 
     def buttons(self, request: HttpRequest, obj: Connection) -> list[str]:
@@ -220,7 +221,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         obj.save(update_fields=(*self.owned, *fetched) if change else None)
         if change and form.signs_in_otherwise and obj.paused_at is not None and not obj.paused_by:
             self._resume_after_commit([obj.pk])
-            self.message_user(request, "The connection was resumed, to try the new sign-in.", messages.SUCCESS)
+            self.message_user(request, "Connection resumed to try the new sign-in.", messages.SUCCESS)
         elif change and form.signs_in_otherwise:
             transaction.on_commit(lambda: forget_limits(obj.pk), robust=True)
         if change and form.goes_elsewhere:
@@ -241,47 +242,47 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         if taken:
             self._resume_after_commit(taken)
 
-    @admin.action(description="Close the breaker: try everything now", permissions=["change_action"])
+    @admin.action(description="Try all waiting deliveries now", permissions=["change_action"])
     def close_breaker(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
         for connection_id in ids:
             close_circuit(connection_id)
-        note_action(request, Connection, ids, "close_breaker")
-        self.message_user(request, "The breaker is closed: what waits is tried now.", messages.SUCCESS)
+        note_action(request, Connection, ids, "Tried all waiting deliveries")
+        self.message_user(request, "Outage protection is reset: waiting deliveries are sent now.", messages.SUCCESS)
         return self.back(request)
 
-    @admin.action(description="Switch the breaker off", permissions=["change_action"])
+    @admin.action(description="Turn off outage protection", permissions=["change_action"])
     def breaker_off(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
         Connection.objects.filter(pk__in=ids).update(breaker_enabled=False)
         for connection_id in ids:
             close_circuit(connection_id)
-        note_action(request, Connection, ids, "breaker_off")
-        message = "The breaker is off: every delivery is tried, also while the account is not reached."
+        note_action(request, Connection, ids, "Turned off outage protection")
+        message = "Outage protection is off: every delivery is attempted, even while the account is unreachable."
         self.message_user(request, message, messages.WARNING)
         return self.back(request)
 
-    @admin.action(description="Switch the breaker on", permissions=["change_action"])
+    @admin.action(description="Turn on outage protection", permissions=["change_action"])
     def breaker_on(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
         Connection.objects.filter(pk__in=ids).update(breaker_enabled=True, transport_failures=0)
-        note_action(request, Connection, ids, "breaker_on")
-        self.message_user(request, "The breaker is on again.", messages.SUCCESS)
+        note_action(request, Connection, ids, "Turned on outage protection")
+        self.message_user(request, "Outage protection is on.", messages.SUCCESS)
         return self.back(request)
 
-    @admin.action(description="Pause: deliveries wait", permissions=["change_action"])
+    @admin.action(description="Pause", permissions=["change_action"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
-        reason = f"Paused by {request.user.get_username()}. Deliveries wait until it is resumed."
+        reason = f"Paused by {request.user.get_username()}. Deliveries wait until someone resumes it."
         pause_connections(Connection.objects.filter(pk__in=ids), reason, None, by=request.user.get_username())
         note_action(request, Connection, ids, "pause")
-        self.message_user(request, f"{len(ids)} paused: what goes there waits.", messages.SUCCESS)
+        self.message_user(request, f"{len(ids)} paused: deliveries wait until resumed.", messages.SUCCESS)
         return self.back(request)
 
-    @admin.action(description="Resume: deliveries go on", permissions=["change_action"])
+    @admin.action(description="Resume", permissions=["change_action"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
         resume_connections(Connection.objects.filter(pk__in=ids))
         note_action(request, Connection, ids, "resume")
-        self.message_user(request, f"{len(ids)} resumed: what waited goes on now.", messages.SUCCESS)
+        self.message_user(request, f"{len(ids)} resumed: waiting deliveries are sent now.", messages.SUCCESS)
         return self.back(request)

@@ -68,7 +68,7 @@ class NetworkFilter(admin.SimpleListFilter):
 class TicketStatusFilter(admin.SimpleListFilter):
     """What the ticket is in Zendesk: fixed choices, as looking for those there are would read every row."""
 
-    title = "ticket in Zendesk"
+    title = "ticket status"
     parameter_name = "ticket"
     STATUSES = ("new", "open", "pending", "hold", "solved", "closed", "deleted")
 

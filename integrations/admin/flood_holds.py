@@ -28,8 +28,8 @@ class HoldingAdmin(ConfigurationAdmin):
             return []
         if open_one := FloodHold.objects.filter(mapping=obj, ended_at__isnull=True).first():
             address = reverse("admin:integrations_floodhold_change", args=[open_one.pk])
-            return [(address, f"Held under ticket {open_one.ticket_number}")]
-        return [(reverse("admin:integrations_mapping_hold", args=[obj.pk]), "Hold a flood under one ticket")]
+            return [(address, f"Posts held under ticket {open_one.ticket_number}")]
+        return [(reverse("admin:integrations_mapping_hold", args=[obj.pk]), "Hold this flood under one ticket")]
 
     def hold_page(self, request: HttpRequest, object_id: int) -> HttpResponse:
         mapping = self.found(request, object_id, to_change=True)
@@ -37,7 +37,7 @@ class HoldingAdmin(ConfigurationAdmin):
         context: dict[str, Any] = {
             "waiting": waiting,
             "uuid": str(uuid.uuid4()),
-            "title": f"Incident: {waiting} posts labelled {mapping.subscription.listens_to}",
+            "title": f"Flood: {waiting} post{'' if waiting == 1 else 's'} labelled {mapping.subscription.listens_to}",
             "text": f"Posts labelled {mapping.subscription.listens_to} are held in Casebridge under this ticket.",
             "open_hold": FloodHold.objects.filter(mapping=mapping, ended_at__isnull=True).first(),
         }
@@ -53,7 +53,9 @@ class HoldingAdmin(ConfigurationAdmin):
                     context["uuid"] = str(uuid.uuid4())
             else:
                 note_action(request, Mapping, [mapping.pk], "hold")
-                self.message_user(request, f"Held under ticket {flood_hold.ticket_number}.", messages.SUCCESS)
+                self.message_user(
+                    request, f"Posts are now held under ticket {flood_hold.ticket_number}.", messages.SUCCESS
+                )
                 return HttpResponseRedirect(reverse("admin:integrations_floodhold_change", args=[flood_hold.pk]))
         title = context.pop("title")
         page = self.own_page(request, "admin/integrations/hold.html", mapping, f"Hold “{mapping}”", **context)
@@ -67,7 +69,7 @@ class HoldingAdmin(ConfigurationAdmin):
         try:
             uuid.UUID(typed["uuid"])
         except ValueError:
-            raise NotHeld("The page was out of date. Try again.") from None
+            raise NotHeld("This page was out of date. Try again.") from None
         return hold_flood(mapping, typed["uuid"], typed["title"], typed["text"], by)
 
 
@@ -89,18 +91,18 @@ class FloodHoldAdmin(ReadOnlyAdmin):
 
     @display(description="State", label={"open": "danger", "over": "success"})
     def state_label(self, flood_hold: FloodHold) -> tuple[str, str]:
-        return ("open", "Open: posts are held") if flood_hold.ended_at is None else ("over", "Released")
+        return ("open", "Holding") if flood_hold.ended_at is None else ("over", "Released")
 
-    @admin.display(description="Held now")
+    @admin.display(description="Held posts")
     def held_count(self, flood_hold: FloodHold) -> int:
         return int(getattr(flood_hold, "held", 0))
 
     @admin.display(description="State")
     def state_text(self, flood_hold: FloodHold) -> str:
-        opened = f"Opened by {flood_hold.opened_by}, {timestamp(flood_hold.opened_at)}."
+        opened = f"Started by {flood_hold.opened_by} at {timestamp(flood_hold.opened_at)}."
         if flood_hold.ended_at is None:
-            return f"{opened} Posts are held until it is released."
-        return f"{opened} Released by {flood_hold.ended_by}, {timestamp(flood_hold.ended_at)}."
+            return f"{opened} Posts are held until someone releases them."
+        return f"{opened} Released by {flood_hold.ended_by} at {timestamp(flood_hold.ended_at)}."
 
     @admin.display(description="Ticket")
     def ticket(self, flood_hold: FloodHold) -> str:
@@ -113,16 +115,20 @@ class FloodHoldAdmin(ReadOnlyAdmin):
     @admin.display(description="Held posts")
     def held_text(self, flood_hold: FloodHold) -> str:
         address = f"{reverse('admin:integrations_delivery_changelist')}?state__exact=held&mapping__id__exact="
-        message = f"{self.held_count(flood_hold):,} held now"
+        message = f"{self.held_count(flood_hold):,} held."
         return format_html('{} <a class="cb-link" href="{}{}">Show them</a>', message, address, flood_hold.mapping_id)
 
     def buttons(self, request: HttpRequest, obj: FloodHold) -> list[str]:
         return list(self.page_buttons) if obj.ended_at is None else []
 
-    @admin.action(description="Release: a ticket for each post", permissions=["operate"])
+    @admin.action(description="Release (one ticket per post)", permissions=["operate"])
     def release(self, request: HttpRequest, queryset: QuerySet[FloodHold]) -> HttpResponse | None:
         chosen = [row for row in queryset.select_related("mapping") if row.ended_at is None]
         released = sum(release_flood(row, request.user.get_username()) for row in chosen)
         note_action(request, FloodHold, [row.pk for row in chosen], "release")
-        self.message_user(request, f"{released} posts are released: a ticket is made of each.", messages.SUCCESS)
+        self.message_user(
+            request,
+            f"{released} post{'' if released == 1 else 's'} released: each becomes its own ticket.",
+            messages.SUCCESS,
+        )
         return self.back(request)

@@ -29,9 +29,9 @@ from integrations.sources.khoros.token import expiry
 SHORTEST_BEARER_TOKEN = 16
 # Further back than a few thousand years there is no date to compare with.
 LONGEST_TIMES = {"silence_hours": 8784, "ticket_target_minutes": 527_040, "solve_target_minutes": 527_040}
-KEEP = "Leave empty to keep what is stored."
+KEEP = "Leave empty to keep the stored value."
 ADDRESS_CHANGED = (
-    "The address changed: enter it again, stored secrets are only sent to the address they were entered for."
+    "The address changed, so enter this again: a stored secret is only sent to the address it was entered for."
 )
 
 
@@ -41,7 +41,7 @@ class CompanyForm(forms.ModelForm):
         required=False,
         max_length=10_000,
         widget=forms.PasswordInput,
-        help_text=f"In Khoros Marketing: Profile Settings, API Access Token. It lives for two years. {KEEP}",
+        help_text=f"In Khoros Marketing: Profile Settings, API Access Token. Valid for two years. {KEEP}",
     )
 
     class Meta:
@@ -57,13 +57,13 @@ class CompanyForm(forms.ModelForm):
     def clean_company_id(self) -> str:
         company_id: str = self.cleaned_data["company_id"].strip()
         if not (company_id.isascii() and company_id.isdigit()):
-            raise ValidationError("A company id has digits only, for example 24606.")
+            raise ValidationError("Enter digits only, for example 24606.")
         return company_id
 
     def clean_new_api_token(self) -> str:
         token: str = self.cleaned_data["new_api_token"].strip()
         if not token and not self.instance.api_token:
-            raise ValidationError("Enter the API token: without it no feed can be registered.")
+            raise ValidationError("Enter the API token. Subscriptions cannot be registered without it.")
         return token
 
     def save(self, commit: bool = True) -> Company:
@@ -80,7 +80,7 @@ class SubscriptionForm(forms.ModelForm):
         required=False,
         max_length=200,
         widget=forms.PasswordInput,
-        help_text="The secret that Khoros sends with each call. Leave empty to have one made, or to keep it.",
+        help_text="The secret that Khoros sends with each call. Leave empty to generate one or keep the stored one.",
     )
 
     class Meta:
@@ -102,7 +102,9 @@ class SubscriptionForm(forms.ModelForm):
     def clean_event_name(self) -> str:
         name: str = self.cleaned_data["event_name"].strip()
         if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
-            raise ValidationError("An event's name has letters, digits and - only, like stream-item-label-applied.")
+            raise ValidationError(
+                "Use letters, digits, dots, hyphens and underscores only, for example stream-item-label-applied."
+            )
         return name
 
     def clean(self) -> dict[str, Any]:
@@ -117,7 +119,7 @@ class SubscriptionForm(forms.ModelForm):
         self._check_version(cleaned)
         for name, most in LONGEST_TIMES.items():
             if (cleaned.get(name) or 0) > most:
-                self.add_error(name, f"Enter {most:,} or less: a year at most.")
+                self.add_error(name, f"Enter {most:,} or less (one year).")
         if cleaned.get("silence_alarm") == Subscription.Silence.HOURS and not cleaned.get("silence_hours"):
             self.add_error("silence_hours", "Enter the number of hours, at least 1.")
         return cleaned
@@ -126,14 +128,14 @@ class SubscriptionForm(forms.ModelForm):
         company = cleaned.get("company") or (self.instance.company if self.instance.company_id else None)
         only_pushed = cleaned.get("receives_by") == Subscription.Receives.PUSH
         if company is not None and company.api_version == Company.ApiVersion.V1 and not only_pushed:
-            self.add_error("receives_by", "The company uses version 1 of Khoros' API: choose “Pushed only”.")
+            self.add_error("receives_by", "This company uses version 1 of the Khoros API. Choose “Push only”.")
 
     def _check_expression(self, expression: str) -> None:
         """Khoros runs the expression (probably with Java's engine), so it is checked with Python's, which is close."""
         try:
             re.compile(expression)
         except (re.error, OverflowError, RecursionError) as error:
-            self.add_error("label", f"This is not a regular expression: {error}.")
+            self.add_error("label", f"Not a valid regular expression: {error}.")
 
     @property
     def remark(self) -> str:
@@ -146,7 +148,8 @@ class SubscriptionForm(forms.ModelForm):
             compile_expression(self.cleaned_data["label"])
         except BadExpression:
             return (
-                "The expression uses look-around or back-references: Khoros may know them, Casebridge cannot test them."
+                "The expression uses look-around or back-references. Khoros may support them, but Casebridge cannot "
+                "test them."
             )
         return ""
 
@@ -157,8 +160,8 @@ class SubscriptionForm(forms.ModelForm):
         if self.instance.event_name != LABEL_APPLIED or not known or label in names:
             return ""
         return (
-            f"Khoros' label sets, as last read, have no label “{label}”. If it is new, that is fine; if not, check its "
-            "spelling: a feed for a label that does not exist stays silent."
+            f"No label “{label}” was in Khoros' label sets when they were last read. If it is new, that is fine. "
+            "Otherwise check the spelling: a subscription to a label that does not exist never receives anything."
         )
 
     def clean_new_bearer_token(self) -> str:
@@ -166,7 +169,7 @@ class SubscriptionForm(forms.ModelForm):
         if not token.isascii() or " " in token:
             raise ValidationError("Use letters, digits and punctuation only, without spaces.")
         if token and len(token) < SHORTEST_BEARER_TOKEN:
-            raise ValidationError(f"Too short to be safe: use at least {SHORTEST_BEARER_TOKEN} characters.")
+            raise ValidationError(f"Too short: use at least {SHORTEST_BEARER_TOKEN} characters.")
         return token
 
     def save(self, commit: bool = True) -> Subscription:
@@ -268,49 +271,49 @@ class ConditionsForm(forms.Form):
     """Which posts a mapping takes. Every condition that is filled in has to hold; an empty one always holds."""
 
     networks = forms.CharField(
-        required=False, max_length=500, help_text="Separated by commas, for example twitter, facebook. Empty: all."
+        required=False,
+        max_length=500,
+        help_text="Separated by commas, for example twitter, facebook. Leave empty for all.",
     )
     content_types = forms.CharField(
-        required=False, max_length=500, help_text="Separated by commas, for example post, comment. Empty: all."
+        required=False, max_length=500, help_text="Separated by commas, for example post, comment. Leave empty for all."
     )
-    followers_at_least = forms.IntegerField(
-        required=False, min_value=0, help_text="The author has at least so many followers."
-    )
-    followers_at_most = forms.IntegerField(
-        required=False, min_value=0, help_text="The author has at most so many followers."
-    )
+    followers_at_least = forms.IntegerField(label="Minimum number of followers", required=False, min_value=0)
+    followers_at_most = forms.IntegerField(label="Maximum number of followers", required=False, min_value=0)
     text_contains = forms.CharField(
         required=False,
         max_length=2000,
-        help_text="Words or phrases separated by commas: one of them stands in the text (upper or lower case alike).",
+        help_text="Words or phrases separated by commas. The text must contain at least one. Case does not matter.",
     )
     text_matches = forms.CharField(
         required=False,
         max_length=1000,
-        help_text="A regular expression that the text matches; begin with (?i) to take upper and lower case alike.",
+        help_text="A regular expression the text must match. Start with (?i) to ignore case.",
     )
     authors = forms.CharField(
         required=False,
         max_length=2000,
-        help_text="Names, handles or ids separated by commas: the author is one of them.",
+        help_text="Names, handles or ids separated by commas. The author must be one of them.",
     )
     labels = forms.CharField(
         required=False,
         max_length=1000,
-        help_text="Separated by commas. Counts only where Khoros sends labels along, which it often does not.",
+        help_text="Separated by commas. Only works where Khoros includes labels in the notification, which it often "
+        "does not.",
     )
     rules = forms.CharField(
-        required=False, max_length=1000, help_text="Names or ids of rules, separated by commas. Empty: all."
+        required=False, max_length=1000, help_text="Names or ids of rules, separated by commas. Leave empty for all."
     )
     accounts = forms.CharField(
         required=False,
         max_length=1000,
-        help_text="Names or ids of our own accounts, separated by commas, as Khoros has them. Empty: all.",
+        help_text="Names or ids of your own social accounts in Khoros, separated by commas. Leave empty for all.",
     )
     operations = forms.CharField(
         required=False,
         max_length=1000,
-        help_text="Separated by commas: the operation that failed, or default and reset for conversations. Empty: all.",
+        help_text="Separated by commas: the operation that failed, or “default” and “reset” for conversations. Leave "
+        "empty for all.",
     )
 
     LISTS = ("networks", "content_types", "text_contains", "authors", "labels", "rules", "accounts", "operations")
@@ -359,7 +362,7 @@ class MappingForm(forms.ModelForm):
         cleaned = super().clean() or {}
         least, most = cleaned.get("followers_at_least"), cleaned.get("followers_at_most")
         if least is not None and most is not None and least > most:
-            self.add_error("followers_at_most", f"This is less than the least number ({least}): no post could match.")
+            self.add_error("followers_at_most", f"This is less than the minimum ({least}), so no post could match.")
         return cleaned
 
     def save(self, commit: bool = True) -> Mapping:

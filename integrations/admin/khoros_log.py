@@ -21,13 +21,13 @@ class ChangeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="By")
     def who(self, change: Change) -> str:
-        return change.by or "Casebridge, at its regular check"
+        return change.by or "Casebridge (regular check)"
 
     @admin.display(description="Done")
     def end(self, change: Change) -> str:
         if change.is_done:
-            return "yes"
-        return "no" if change.finished_at else "did not end: its process died"
+            return "Yes"
+        return "No" if change.finished_at else "Interrupted: the process stopped before Khoros answered"
 
 
 @admin.register(CatchUp)
@@ -48,10 +48,10 @@ class CatchUpAdmin(ReadOnlyAdmin):
     def state_label(self, run: CatchUp) -> tuple[str, str]:
         return run.state, run.get_state_display()
 
-    @admin.display(description="Asked for by")
+    @admin.display(description="Started by")
     def who(self, run: CatchUp) -> str:
-        return run.requested_by or "by itself"
+        return run.requested_by or "Automatic"
 
-    @admin.display(description="In words")
+    @admin.display(description="Result")
     def in_full(self, run: CatchUp) -> str:
         return str(run_text(run)["message"])

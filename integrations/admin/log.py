@@ -64,6 +64,8 @@ NOTIFICATION_COLOURS = {
     "missed": "danger",
 }
 LARGEST_NUMBER_LENGTH = 30
+REBUILT = "{} rebuilt and queued."
+RETRIED = "{} queued to be sent now."
 SHORTEST_TEXT = 3  # a trigram index cannot help with less
 
 
@@ -84,7 +86,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_filter = ("state", TicketStatusFilter, "mapping", "connection", NetworkFilter, TimeFilter)
     list_select_related = ("mapping__subscription", "connection")
     search_fields = ("search_text",)
-    search_help_text = "Post id (twitter:123 or 123), ticket number, author or text"
+    search_help_text = "Search by post id (twitter:123 or 123), ticket number, author or text"
     actions = ("retry_now", "rebuild", "cancel")
     page_buttons = ("retry_now", "rebuild", "cancel")
     ordering = ("-created_at", "-id")
@@ -92,9 +94,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
     change_form_outer_after_template = "admin/integrations/delivery_story.html"
     fieldsets = (
         (None, {"fields": ("state_text", "ticket", "next_step", "remedy_text")}),
-        ("What was decided", {"fields": ("action_text", "lane_text", "remarks_text")}),
-        ("What became of it", {"fields": ("ticket_status_text", "assignee_text", "solved_text", "clock_text")}),
-        ("Where it comes from", {"fields": ("notification_link", "mapping_link", "connection_link", "labelled")}),
+        ("Decision", {"fields": ("action_text", "lane_text", "remarks_text")}),
+        ("Ticket", {"fields": ("ticket_status_text", "assignee_text", "solved_text", "clock_text")}),
+        ("Origin", {"fields": ("notification_link", "mapping_link", "connection_link", "labelled")}),
     )
     readonly_fields = (
         "state_text",
@@ -148,7 +150,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             shortened(delivery.text, 90),
         )
 
-    @admin.display(description="Label, mapping")
+    @admin.display(description="Label and mapping")
     def label_and_mapping(self, delivery: Delivery) -> str:
         listens_to = delivery.mapping.subscription.listens_to
         return format_html('<span>{}<br><span class="cb-quiet">{}</span></span>', listens_to, delivery.mapping.name)
@@ -165,7 +167,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             kind,
         )
 
-    @admin.display(description="In Zendesk")
+    @admin.display(description="Ticket status")
     def in_zendesk(self, delivery: Delivery) -> str:
         return shortened(ticket_state_text(delivery), 40)
 
@@ -175,17 +177,17 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Assignee")
     def assignee_text(self, delivery: Delivery) -> str:
-        return delivery.ticket_assignee or ("nobody" if delivery.ticket_status else "–")
+        return delivery.ticket_assignee or ("Nobody" if delivery.ticket_status else "–")
 
     @admin.display(description="First solved")
     def solved_text(self, delivery: Delivery) -> str:
         return timestamp(delivery.solved_at)
 
-    @admin.display(description="Response clock")
+    @admin.display(description="Response time")
     def clock_text(self, delivery: Delivery) -> str:
         return response_time_text(delivery, database_clock.now())
 
-    @admin.display(description="Next try")
+    @admin.display(description="Next attempt")
     def next_try(self, delivery: Delivery) -> str:
         at = delivery.next_attempt_at
         if waits_for_its_time(delivery) and at is not None:
@@ -204,7 +206,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def next_step(self, delivery: Delivery) -> str:
         return what_happens_next(delivery)
 
-    @admin.display(description="Where to mend it")
+    @admin.display(description="Where to fix it")
     def remedy_text(self, delivery: Delivery) -> str:
         """The place where the cause is mended: ours, or a page of the account's own."""
         place = remedy_place(delivery.remedy_at, delivery.mapping) if delivery.last_error else None
@@ -215,15 +217,15 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return format_html('<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>', where, message)
         return _link(where, delivery.mapping_id if where == "mapping" else delivery.connection_id, message)
 
-    @admin.display(description="What is made")
+    @admin.display(description="Action taken")
     def action_text(self, delivery: Delivery) -> str:
         return decided(delivery)
 
-    @admin.display(description="Lane")
+    @admin.display(description="Priority")
     def lane_text(self, delivery: Delivery) -> str:
         return priority_text(delivery)
 
-    @admin.display(description="Remarks")
+    @admin.display(description="Notes")
     def remarks_text(self, delivery: Delivery) -> str:
         return delivery.remarks or "–"
 
@@ -239,7 +241,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if request.method == "POST":
             if not self.has_operate_permission(request):
                 raise PermissionDenied
-            self._mend(request)
+            self._fix(request)
             return HttpResponseRedirect(request.path)
         context = {
             **self.admin_site.each_context(request),
@@ -250,9 +252,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/integrations/causes.html", context)
 
-    def _mend(self, request: HttpRequest) -> None:
+    def _fix(self, request: HttpRequest) -> None:
         mapping = request.POST.get("mapping", "")
-        acts = {"retry_now": (retry_now, "{} will be tried now."), "rebuild": (rebuild, "{} rebuilt.")}
+        acts = {"retry_now": (retry_now, RETRIED), "rebuild": (rebuild, REBUILT)}
         if not mapping.isdecimal() or len(mapping) > 18 or request.POST.get("do") not in acts:
             return
         act, sentence = acts[request.POST["do"]]
@@ -286,15 +288,15 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return []
         return [name for name in self.page_buttons if name != "cancel" or obj.state != Delivery.State.CANCELLED]
 
-    @admin.action(description="Retry now (the same ticket)", permissions=["operate"])
+    @admin.action(description="Retry now", permissions=["operate"])
     def retry_now(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
-        return self.told(request, retry_now(queryset), "{} will be tried now.", queryset, "retry_now")
+        return self.told(request, retry_now(queryset), RETRIED, queryset, "retry_now")
 
-    @admin.action(description="Rebuild with today's mapping, and send", permissions=["operate"])
+    @admin.action(description="Rebuild with the current mapping and send", permissions=["operate"])
     def rebuild(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
-        return self.told(request, rebuild(queryset), "{} rebuilt and sent.", queryset, "rebuild")
+        return self.told(request, rebuild(queryset), REBUILT, queryset, "rebuild")
 
-    @admin.action(description="Cancel: do not send it", permissions=["operate"])
+    @admin.action(description="Cancel (do not send)", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
         return self.told(request, cancel(queryset), "{} cancelled.", queryset, "cancel")
 
@@ -306,7 +308,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     list_filter = ("state", "subscription", ReceivedFilter)
     list_select_related = ("subscription",)
     search_fields = ("summary",)
-    search_help_text = "Post id (twitter:123), author or text; or the notification's number"
+    search_help_text = "Search by post id (twitter:123), author, text or notification number"
     actions = ("route_again",)
     page_buttons = ("route_again",)
     ordering = ("-received_at", "-id")
@@ -317,7 +319,7 @@ class NotificationAdmin(ReadOnlyAdmin):
             None,
             {"fields": ("received_at", "happened_at", "source", "state_text", "feed_link", "event_name", "repeated")},
         ),
-        ("How a repeat is recognised", {"fields": ("event_key",)}),
+        ("Duplicate detection", {"fields": ("event_key",)}),
     )
     readonly_fields = ("state_text", "feed_link", "repeated")
 
@@ -354,12 +356,12 @@ class NotificationAdmin(ReadOnlyAdmin):
     def feed(self, notification: Notification) -> str:
         return notification.subscription.listens_to
 
-    @admin.display(description="How it came")
+    @admin.display(description="Source")
     def came(self, notification: Notification) -> str:
-        message = {"pushed": "pushed", "caught_up": "caught up", "test": "self-test"}[notification.source]
-        return f"{message}, {notification.repeats + 1} times" if notification.repeats else message
+        message = {"pushed": "Pushed", "caught_up": "Fetched", "test": "Test"}[notification.source]
+        return f"{message}, received {notification.repeats + 1} times" if notification.repeats else message
 
-    @admin.display(description="Why no ticket")
+    @admin.display(description="Reason for no ticket")
     def why(self, notification: Notification) -> str:
         return shortened(notification.reason, 140) or "–"
 
@@ -376,7 +378,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         if not notification.repeats:
             return "Received once."
         last = timestamp(notification.last_repeat_at)
-        return f"Received {notification.repeats} more times, last {last}; stored once."
+        return f"Received {notification.repeats + 1} times, last at {last}. Stored once."
 
     def story(self, request: HttpRequest, obj: Notification) -> dict[str, Any]:
         return notification_story(obj)
@@ -385,10 +387,10 @@ class NotificationAdmin(ReadOnlyAdmin):
         again = (Notification.State.UNMATCHED, Notification.State.UNREADABLE, Notification.State.MISSED)
         return list(self.page_buttons) if obj.state in again else []
 
-    @admin.action(description="Route again", permissions=["operate"])
+    @admin.action(description="Process again", permissions=["operate"])
     def route_again(self, request: HttpRequest, queryset: QuerySet[Notification]) -> HttpResponse | None:
         done = route_again(queryset)
-        return self.told(request, done, "{} will be routed again now.", queryset, "route_again")
+        return self.told(request, done, "{} queued to be processed again.", queryset, "route_again")
 
 
 @admin.register(Attempt)
@@ -400,8 +402,8 @@ class AttemptAdmin(ReadOnlyAdmin):
     sortable_by = ()
     fieldsets = (
         (None, {"fields": ("delivery_link", "number", "started_at", "finished_at", "outcome_text", "status")}),
-        ("What it means", {"fields": ("meaning", "detail", "duration_ms", "key_version")}),
-        ("What was said", {"fields": ("calls",)}),
+        ("Meaning", {"fields": ("meaning", "detail", "duration_ms", "key_version")}),
+        ("Calls", {"fields": ("calls",)}),
     )
     readonly_fields = (
         "delivery_link",
@@ -441,7 +443,7 @@ class AttemptAdmin(ReadOnlyAdmin):
     def short_meaning(self, attempt: Attempt) -> str:
         return shortened(attempt.meaning, 140)
 
-    @admin.display(description="Calls")
+    @admin.display(description="Requests and responses")
     def calls(self, attempt: Attempt) -> str:
         return format_html_join("", '<pre class="cb-raw">{}</pre>', ((call(e),) for e in attempt.exchanges)) or "–"
 

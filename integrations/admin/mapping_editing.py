@@ -109,7 +109,7 @@ class MappingEditing(HoldingAdmin):
         request.method = "GET"
         request.typed = request.POST  # type: ignore[attr-defined]
         if EDIT in request.POST:
-            messages.info(request, "Not saved yet: this is what you previewed.")
+            messages.info(request, "Not saved yet. These are the values you previewed.")
 
     @staticmethod
     def bound_to_what_was_typed(form: Any, request: HttpRequest) -> Any:
@@ -155,9 +155,9 @@ class MappingEditing(HoldingAdmin):
         if connection is None:
             messages.warning(request, "Choose a connection first.")
         elif read_account_lists(connection.pk, seconds=REFRESH_SECONDS):
-            messages.success(request, f"The lists of “{connection}” were asked for. What you typed is not saved yet.")
+            messages.success(request, f"The lists of “{connection}” were refreshed. Your changes are not saved yet.")
         else:
-            message = "is paused, switched off, or being read at this moment: its lists are those read before."
+            message = "is paused, off, or already being read. The lists shown are from the last successful read."
             messages.warning(request, f"The connection “{connection}” {message}")
 
     def schema_text(self, request: HttpRequest, obj: Mapping | None) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class MappingEditing(HoldingAdmin):
         saved = rows.filter(pk=edited.pk).first() if edited.pk else None
         found = compare_mappings(saved, edited, self._most(request))
         is_off = not edited.is_active or (saved is not None and not saved.is_active)
-        title = f"Compared: {edited.name}"
+        title = f"Comparison: {edited.name}"
         return self._page(request, edited, title, comparison=found, saved=saved, is_off=is_off)
 
     def _test_page(self, request: HttpRequest, edited: Mapping) -> HttpResponse:
@@ -264,7 +264,7 @@ class MappingEditing(HoldingAdmin):
             str(request.user.pk),
             mappings if edited.pk else connections,
             CHANGE,
-            change_message=f"test ticket: {result.message}",
+            change_message=f"Test ticket: {result.message}",
         )
 
 
@@ -278,10 +278,10 @@ def schema_description(message: dict[str, Any]) -> SafeString:
             '<a class="cb-link" href="?connection={}">{}</a>',
             ((each.pk, each.name) for each in message["others"]),
         )
-        return format_html("To choose from an account's own lists, begin with its connection: {}.", links)
+        return format_html("To pick from the account's own lists, choose a connection first: {}.", links)
     title = message["title"]
     if not message["read_at"]:
-        unread = "{}'s lists were not read yet: enter numbers, or press “Refresh {}'s lists” below."
+        unread = "The lists from {} have not been read yet. Enter ids, or press “Refresh lists from {}” below."
         return format_html(unread, title, title)
-    read = format_html("{}'s lists were read {}.", title, message["read_at"])
+    read = format_html("Lists from {} last read {}.", title, message["read_at"])
     return format_html("{} {}", read, " ".join(message["problems"])) if message["problems"] else read

@@ -92,42 +92,42 @@ class MappingAdmin(MappingEditing):
         conditions = [name for name in ConditionsForm.base_fields if name in event.conditions]
         return (
             (None, {"fields": general}),
-            ("The ticket", {"fields": own, "description": read}),
+            ("Ticket", {"fields": own, "description": read}),
             *sections,
             *folded,
             (
-                "Which posts",
+                "Conditions",
                 {
                     "fields": conditions,
-                    "description": f"{event.title}. Leave all of it empty to take every one of the subscription.",
+                    "description": f"{event.title}. Leave everything empty to match all posts of the subscription.",
                 },
             ),
         )
 
     def uses(self, obj: Mapping) -> str:
-        return "it has made deliveries, and the log points at it" if obj.deliveries.exists() else ""
+        return "deliveries in the log refer to it" if obj.deliveries.exists() else ""
 
-    @admin.display(description="The ticket")
+    @admin.display(description="Ticket")
     def settings_text(self, mapping: Mapping) -> str:
         return as_rows(mapping.settings)
 
-    @admin.display(description="Which posts")
+    @admin.display(description="Conditions")
     def conditions_shown(self, mapping: Mapping) -> str:
-        return as_rows(mapping.conditions) or "every post of the subscription"
+        return as_rows(mapping.conditions) or "None: every post of the subscription matches"
 
     @display(description="Active", boolean=True)
     def active(self, mapping: Mapping) -> bool:
         return mapping.is_active
 
-    @admin.display(description="Which posts")
+    @admin.display(description="Conditions")
     def conditions_text(self, mapping: Mapping) -> str:
-        return ", ".join(name.replace("_", " ") for name in mapping.conditions) or "all"
+        return ", ".join(name.replace("_", " ") for name in mapping.conditions) or "all posts"
 
-    @display(description="Fits the account", label={"fits": "success", "not": "danger", "unknown": "default"})
+    @display(description="Account check", label={"fits": "success", "not": "danger", "unknown": "default"})
     def fits(self, mapping: Mapping) -> tuple[str, str]:
         if mapping.warnings:
-            return "not", f"{len(mapping.warnings)} to correct"
-        return ("fits", "Fits") if mapping.checked_at else ("unknown", "Not checked")
+            return "not", f"{len(mapping.warnings)} to fix"
+        return ("fits", "OK") if mapping.checked_at else ("unknown", "Not checked")
 
     def save_model(self, request: HttpRequest, obj: Mapping, form: Any, change: bool) -> None:
         check_mapping(obj)
@@ -145,22 +145,22 @@ class MappingAdmin(MappingEditing):
         if obj.dropped:
             found.append(("warning", self._dropped_text(obj)))
         if obj.is_active and not obj.connection.is_active:
-            message = f"The connection “{obj.connection}” is switched off: this mapping makes no tickets."
+            message = f"The connection “{obj.connection}” is off, so this mapping creates no tickets."
             found.append(("warning", message))
         return found
 
     @staticmethod
     def _dropped_text(mapping: Mapping) -> str:
-        since = " The mapping was changed since." if _was_changed_since(mapping) else ""
+        since = " The mapping has changed since." if _was_changed_since(mapping) else ""
         title = DESTINATIONS[mapping.connection.kind].title
         message = format_html(
-            "{} took a ticket {} without all of it. It said: {}.{}",
+            "{} created a ticket at {} but dropped part of it: {}.{}",
             title, timestamp(mapping.dropped_at), mapping.dropped.rstrip("."), since,
         )  # fmt: skip
         if mapping.dropped_on is None:
             return message
         address = reverse("admin:integrations_delivery_change", args=[mapping.dropped_on])
-        return message + format_html(' <a class="cb-link" href="{}">The delivery</a>', address)
+        return message + format_html(' <a class="cb-link" href="{}">Open the delivery</a>', address)
 
     def links(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
         return [*super().links(request, obj), *self.hold_links(request, obj)]

@@ -24,18 +24,22 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     waiting = [
         (
             _count(Delivery.objects.filter(state="failed")),
-            "deliveries failed: see their causes",
+            "failed deliveries",
             reverse("admin:integrations_delivery_causes"),
         ),
-        (_count(Delivery.objects.filter(state="pending")), "deliveries waiting", f"{log}?state__exact=pending"),
+        (
+            _count(Delivery.objects.filter(state="pending")),
+            "deliveries waiting to be sent",
+            f"{log}?state__exact=pending",
+        ),
         (
             _count(Notification.objects.filter(state="missed")),
-            "notifications missed",
+            "missed notifications",
             f"{notifications}?state__exact=missed",
         ),
         (
             _count(Notification.objects.filter(state="unreadable")),
-            "notifications unreadable",
+            "unreadable notifications",
             f"{notifications}?state__exact=unreadable",
         ),
     ]
@@ -56,7 +60,7 @@ def _count(rows: Any) -> str:
 
 def _row(subscription: Subscription) -> dict[str, Any]:
     received = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at]
-    state = subscription.get_registration_display() if subscription.is_active else "Switched off"
+    state = subscription.get_registration_display() if subscription.is_active else "Off"
     return {"subscription": subscription, "last": max(received) if received else None, "state": state}
 
 

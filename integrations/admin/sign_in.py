@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 
 from integrations.admin.base import ConfigurationAdmin, note_action, themed
+from integrations.admin.forms import DEFAULT_KIND
 from integrations.connections import (
     Consent,
     NotConnected,
@@ -38,19 +39,18 @@ class SignInAdmin(ConfigurationAdmin):
 
     # --- The list and the page ---
 
-    @admin.display(description="Signs in with")
+    @admin.display(description="Sign-in")
     def sign_in_text(self, connection: Connection) -> str:
         if ends := end_text(connection):
             return ends.partition(", when")[0]
         if self._lacks_consent(connection):
-            return "OAuth: not connected yet"
+            return "OAuth: not connected"
         return "OAuth" if DESTINATIONS[connection.kind].needs_token(connection.settings) else "–"
 
     @admin.display(description="Redirect URL")
     def redirect_url_text(self, connection: Connection) -> str:
-        message = (
-            "For OAuth with consent only: enter it in Zendesk's Admin Center as the redirect URL of the OAuth client."
-        )
+        title = DESTINATIONS[connection.kind or DEFAULT_KIND].title
+        message = f"For OAuth with consent: enter it as the redirect URL of the OAuth client in {title}."
         address = Consent.return_address()
         return format_html('<span class="cb-address">{}</span><br><span class="cb-quiet">{}</span>', address, message)
 
@@ -68,10 +68,12 @@ class SignInAdmin(ConfigurationAdmin):
         found = []
         if ends := end_text(connection):
             level = "warning" if end_alarm(connection) else "info"
-            found.append((level, f"{ends}. Use “Move to OAuth” below: it takes a few minutes and loses nothing."))
+            found.append((level, f"{ends}. Press “Move to OAuth” below. It takes a few minutes and nothing is lost."))
         if self._lacks_consent(connection):
+            title = DESTINATIONS[connection.kind].title
             message = (
-                "Not connected yet: press “Connect to Zendesk” below and consent there. Until then deliveries wait."
+                f"Not connected yet: press “Connect to {title}” below and allow access there. Deliveries wait until "
+                "then."
             )
             found.append(("warning", message))
         return found
@@ -81,7 +83,8 @@ class SignInAdmin(ConfigurationAdmin):
         if not self.has_change_permission(request, obj):
             return found
         if DESTINATIONS[obj.kind].asks_consent(obj.settings):
-            message = "Connect to Zendesk" if self._lacks_consent(obj) else "Connect to Zendesk again"
+            title = DESTINATIONS[obj.kind].title
+            message = f"Connect to {title}" if self._lacks_consent(obj) else f"Reconnect to {title}"
             found.append((reverse("admin:integrations_connection_consent", args=[obj.pk]), message))
         if DESTINATIONS[obj.kind].sign_in_ends(obj.settings):
             found.append((reverse("admin:integrations_connection_move", args=[obj.pk]), "Move to OAuth"))
@@ -116,13 +119,13 @@ class SignInAdmin(ConfigurationAdmin):
         self._tell(request, checks)
         if is_resumed:
             note_action(request, Connection, [connection.pk], "Resumed, as its test passed")
-            message = "The test passed, so the connection was resumed: what waited goes on now."
+            message = "The test passed and the connection was resumed: waiting deliveries are sent now."
             self.message_user(request, message, messages.SUCCESS)
 
     def _tell(self, request: HttpRequest, checks: list[Check]) -> None:
         """What is well in one message, what is not in one each."""
         if well := " ".join(check.message for check in checks if check.ok):
-            self.message_user(request, f"Tested: {well}", messages.SUCCESS)
+            self.message_user(request, f"Test passed: {well}", messages.SUCCESS)
         for check in checks:
             if not check.ok:
                 self.message_user(request, check.message, LEVELS[check.ok])
@@ -145,16 +148,19 @@ class SignInAdmin(ConfigurationAdmin):
         """To Zendesk's page where a person allows it. A link and not a form: the policy lets forms post to us only."""
         connection = self.found(request, object_id, to_change=True)
         if not DESTINATIONS[connection.kind].asks_consent(connection.settings):
-            self.message_user(request, "This connection signs in without anybody's consent.", messages.WARNING)
+            self.message_user(request, "This connection does not need anyone's consent to sign in.", messages.WARNING)
             return self._to_page(connection.pk)
+        title = DESTINATIONS[connection.kind].title
         try:
             if address := Consent.other_host(request.get_host()):
-                message = f"Open the portal at {address} and connect there: Zendesk sends you back to that address."
+                message = (
+                    f"Open Casebridge at {address} and connect from there: {title} sends you back to that address."
+                )
                 self.message_user(request, message, messages.ERROR)
                 return self._to_page(connection.pk)
             consent, address = Consent.begin(connection, request.user.pk or 0)
         except NoPublicAddress as missing:
-            message = f"Zendesk cannot send you back to this portal. {missing}"
+            message = f"{title} cannot send you back to this portal. {missing}"
             self.message_user(request, message, messages.ERROR)
             return self._to_page(connection.pk)
         request.session[IN_SESSION] = asdict(consent)
@@ -169,16 +175,14 @@ class SignInAdmin(ConfigurationAdmin):
         request.session.save()
         consent = Consent(**kept) if kept else None
         if consent is None or not consent.fits(request.GET.get("state", ""), request.user.pk):
-            message = (
-                "This answer of Zendesk belongs to no connecting begun here within the last ten minutes. Connect again."
-            )
+            message = "This sign-in was not started here within the last ten minutes. Connect again."
             self.message_user(request, message, messages.ERROR)
             return self._to_list()
         connection = self.found(request, consent.connection_id, to_change=True)
         if consent.is_still_at(connection):
             self._accept(request, connection)
         else:
-            message = "The connection's address changed while you were at Zendesk, so nothing was done. Connect again."
+            message = "The connection's address changed in the meantime, so nothing was saved. Connect again."
             self.message_user(request, message, messages.ERROR)
         return self._to_page(connection.pk)
 
@@ -192,18 +196,23 @@ class SignInAdmin(ConfigurationAdmin):
         except NotConnected as reason:
             self.message_user(request, str(reason), messages.ERROR)
             return
-        note_action(request, Connection, [connection.pk], "Connected to Zendesk by consent")
+        title = DESTINATIONS[connection.kind].title
+        note_action(request, Connection, [connection.pk], f"Connected to {title} by consent")
         connection.refresh_from_db()
         paused_by = connection.paused_by
-        after = f"{paused_by} paused the connection: resume it." if paused_by else "Deliveries that waited go on."
-        self.message_user(request, f"Connected to Zendesk. {after}", messages.SUCCESS)
+        after = (
+            f"The connection is still paused by {paused_by}: resume it."
+            if paused_by
+            else "Waiting deliveries are sent now."
+        )
+        self.message_user(request, f"Connected to {title}. {after}", messages.SUCCESS)
         self._test(request, connection)
 
     def move(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """From an API token to an OAuth client, step by step; tested before anything is changed."""
         connection = self.found(request, object_id, to_change=True)
         if not DESTINATIONS[connection.kind].sign_in_ends(connection.settings):
-            self.message_user(request, "This connection does not sign in with an API token: nothing to move.")
+            self.message_user(request, "This connection does not use an API token, so there is nothing to move.")
             return self._to_page(connection.pk)
         form_class = DESTINATIONS[connection.kind].migration_form
         themed(form_class)
@@ -228,8 +237,8 @@ class SignInAdmin(ConfigurationAdmin):
     def _moved(self, request: HttpRequest, connection: Connection) -> HttpResponse:
         note_action(request, Connection, [connection.pk], "Moved from the API token to an OAuth client")
         message = (
-            "Moved: the connection signs in with the OAuth client from now on, and the API token was removed here. "
-            "Once tickets arrive, deactivate that token in Zendesk's Admin Center too."
+            "The connection now signs in with the OAuth client, and the API token was removed from Casebridge. Once "
+            f"tickets arrive, deactivate that token in {DESTINATIONS[connection.kind].title} too."
         )
         self.message_user(request, message, messages.SUCCESS)
         return self._to_page(connection.pk)

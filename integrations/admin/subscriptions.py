@@ -55,6 +55,7 @@ REGISTRATION_COLOURS = {
 }
 LONGEST_PERIOD = timedelta(days=92)
 USUAL_PERIOD = timedelta(days=7)
+PROBE_TITLE = "Send a test notification"
 
 
 class KeptFilter(admin.SimpleListFilter):
@@ -64,7 +65,7 @@ class KeptFilter(admin.SimpleListFilter):
     parameter_name = "deleted"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Deleted ones")]
+        return [("yes", "Deleted subscriptions")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> QuerySet[Subscription]:
         return queryset.filter(deleted_at__isnull=self.value() != "yes")
@@ -92,19 +93,19 @@ class SubscriptionAdmin(ConfigurationAdmin):
     change_form_outer_after_template = None
     fieldsets = (
         (None, {"fields": ("company", "event_name", "match", "label", "is_active")}),
-        ("How events arrive", {"fields": ("receives_by", "auto_repair")}),
-        ("Silence", {"fields": ("silence_alarm", "silence_hours")}),
+        ("Receiving", {"fields": ("receives_by", "auto_repair")}),
+        ("Silence alarm", {"fields": ("silence_alarm", "silence_hours")}),
         ("Targets", {"fields": ("ticket_target_minutes", "solve_target_minutes")}),
-        ("Here", {"fields": ("mappings_text", "new_bearer_token", "token_state")}),
+        ("Mappings and bearer token", {"fields": ("mappings_text", "new_bearer_token", "token_state")}),
     )
     readonly_fields = ("mappings_text", "token_state")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return (*self.fieldsets[:-1], ("Here", {"fields": ("new_bearer_token",)}))
+            return (*self.fieldsets[:-1], ("Bearer token", {"fields": ("new_bearer_token",)}))
         if self.has_change_permission(request, obj):
             return self.fieldsets
-        return (*self.fieldsets[:-1], ("Here", {"fields": ("mappings_text", "token_state")}))
+        return (*self.fieldsets[:-1], ("Mappings and bearer token", {"fields": ("mappings_text", "token_state")}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The company is fixed: under another one's token the feed at Khoros could no longer be changed."""
@@ -129,7 +130,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
 
     # --- The list ---
 
-    @admin.display(description="Listens to", ordering="label")
+    @admin.display(description="Label", ordering="label")
     def listens_to(self, subscription: Subscription) -> str:
         return subscription.listens_to
 
@@ -138,7 +139,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
         if subscription.deleted_at:
             return "off", "Deleted"
         if not subscription.is_active:
-            return "off", "Switched off"
+            return "off", "Off"
         if subscription.has_alarm:
             return "bad", "Alarm"
         return ("good", "Healthy") if subscription.registration == Registration.REGISTERED else ("open", "Not ready")
@@ -155,14 +156,14 @@ class SubscriptionAdmin(ConfigurationAdmin):
     @admin.display(description="Same label elsewhere")
     def others(self, subscription: Subscription) -> str:
         count = sum(1 for other in subscription.other_subscriptions if other.get("status") in ("ACTIVE", ""))
-        return f"{count}: every label would make two tickets" if count else "–"
+        return f"{count}: may create duplicate tickets" if count else "–"
 
     # --- The page ---
 
     @admin.display(description="Mappings")
     def mappings_text(self, subscription: Subscription) -> str:
         names = [f"{mapping.name}{'' if mapping.is_active else ' (off)'}" for mapping in subscription.mappings.all()]
-        return ", ".join(names) or "None yet: posts are kept but make no tickets."
+        return ", ".join(names) or "None yet: notifications are stored but create no tickets."
 
     @admin.display(description="Stored bearer token")
     def token_state(self, subscription: Subscription) -> str:
@@ -171,7 +172,10 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def notices(self, request: HttpRequest, obj: Subscription) -> list[tuple[str, str]]:
         found = self.environment_notices(obj)
         if not obj.bearer_token.is_readable:
-            found.append(("error", f"The bearer token {UnreadableSecret.message}: calls from Khoros are answered 503."))
+            message = (
+                f"The bearer token {UnreadableSecret.message}. Until then, Khoros' calls are answered with status 503."
+            )
+            found.append(("error", message))
         if obj.company.warning:
             found.append(("warning", obj.company.warning))
         return found
@@ -182,7 +186,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
         may_change, prefix = self.has_change_permission(request, obj), own_prefix()
         for other in found["others"]:
             is_own = plan.whose(other.get("externalId", ""), prefix) == "ours"
-            other["whose"] = "another subscription of this portal" if is_own else "not of this portal"
+            other["whose"] = "Casebridge (another subscription)" if is_own else "Someone else"
             if may_change and not is_own and other.get("uuid") and other.get("status") in ("ACTIVE", ""):
                 other["pause_url"] = f"{reverse(name, args=[obj.company_id, other['uuid'], 'pause'])}?feed={obj.pk}"
         return found
@@ -190,10 +194,10 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def buttons(self, request: HttpRequest, obj: Subscription) -> list[str]:
         if obj.deleted_at:
             return ["check_now"]
-        mends = obj.is_active and obj.registration != Registration.REGISTERED
+        is_broken = obj.is_active and obj.registration != Registration.REGISTERED
         return [
             "check_now",
-            *(["repair_now"] if mends else []),
+            *(["repair_now"] if is_broken else []),
             *(["fetch_now"] if obj.is_fetched and obj.khoros_uuid else []),
             "switch_off" if obj.is_active else "switch_on",
             *(["rotate_token"] if obj.is_pushed else []),
@@ -201,14 +205,14 @@ class SubscriptionAdmin(ConfigurationAdmin):
         ]
 
     def links(self, request: HttpRequest, obj: Subscription) -> list[tuple[str, str]]:
-        pages = [("reconciliation", "Reconciliation"), ("probe", "Self-test"), ("query_preview", "Try a label")]
+        pages = [("reconciliation", "Reconciliation"), ("probe", PROBE_TITLE), ("query_preview", "Try a label")]
         if not obj.is_pushed:
-            pages.remove(("probe", "Self-test"))
+            pages.remove(("probe", PROBE_TITLE))
         found = [(self._address(name, obj), message) for name, message in pages]
         log = f"{reverse('admin:integrations_notification_changelist')}?subscription__id__exact={obj.pk}"
         mapping = f"{reverse('admin:integrations_mapping_add')}?subscription={obj.pk}"
         may_add = not obj.deleted_at and request.user.has_perm("integrations.add_mapping")
-        return [*found, (log, "Its notifications"), *([(mapping, "Add a mapping")] if may_add else [])]
+        return [*found, (log, "Notifications"), *([(mapping, "Add a mapping")] if may_add else [])]
 
     @staticmethod
     def _address(name: str, obj: Subscription) -> str:
@@ -235,16 +239,16 @@ class SubscriptionAdmin(ConfigurationAdmin):
         note_action(request, Subscription, ids, action)
         return ids
 
-    @admin.action(description="Check at Khoros now", permissions=["change_action"])
+    @admin.action(description="Check at Khoros", permissions=["change_action"])
     def check_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
         self._asked(request, queryset, "check_now", "")
-        self.message_user(request, "Khoros is being asked; reload the page in a few seconds.", messages.SUCCESS)
+        self.message_user(request, "Checking at Khoros. Reload this page in a few seconds.", messages.SUCCESS)
         return self.back(request)
 
-    @admin.action(description="Repair at Khoros now", permissions=["change_action"])
+    @admin.action(description="Repair at Khoros", permissions=["change_action"])
     def repair_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
         self._asked(request, queryset, "repair_now", request.user.get_username())
-        message = "It is being put right at Khoros; reload the page in a few seconds."
+        message = "Repairing at Khoros. Reload this page in a few seconds."
         self.message_user(request, message, messages.SUCCESS)
         return self.back(request)
 
@@ -252,20 +256,22 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def fetch_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
         for subscription in queryset:
             self._ask_for_reading(request, subscription, CatchUp.Mode.WHOLE)
-        self.message_user(request, "Khoros' list of events is being read; reload the page to see how far it is.")
+        self.message_user(request, "Fetching events from Khoros. Reload this page to see the progress.")
         return self.back(request)
 
     @staticmethod
     def _ask_for_reading(request: HttpRequest, subscription: Subscription, mode: CatchUp.Mode) -> None:
         request_catch_up(subscription, mode, request.user.get_username())
-        note_action(request, Subscription, [subscription.pk], f"read Khoros' list of events ({mode})")
+        note_action(
+            request, Subscription, [subscription.pk], f"Started a catch-up ({CatchUp.Mode(mode).label.lower()})"
+        )
         transaction.on_commit(lambda: publish(CATCH_UP, subscription.pk), robust=True)
 
-    @admin.action(description="Switch off (pause at Khoros)", permissions=["change_action"])
+    @admin.action(description="Turn off (pause at Khoros)", permissions=["change_action"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
         return self._switch(request, queryset, on=False)
 
-    @admin.action(description="Switch on (resume at Khoros)", permissions=["change_action"])
+    @admin.action(description="Turn on (resume at Khoros)", permissions=["change_action"])
     def switch_on(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
         return self._switch(request, queryset, on=True)
 
@@ -275,18 +281,18 @@ class SubscriptionAdmin(ConfigurationAdmin):
         Subscription.objects.filter(pk__in=ids).update(is_active=on, registration=Registration.WAITING)
         check_soon(ids, request.user.get_username())
         note_action(request, Subscription, ids, "switch_on" if on else "switch_off")
-        self.message_user(request, f"{len(ids)} switched {'on' if on else 'off'}.", messages.SUCCESS)
+        self.message_user(request, f"{len(ids)} turned {'on' if on else 'off'}.", messages.SUCCESS)
         return self.back(request)
 
-    @admin.action(description="New bearer token", permissions=["change_action"])
+    @admin.action(description="Generate a new bearer token", permissions=["change_action"])
     def rotate_token(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
         for subscription in queryset.filter(deleted_at__isnull=True):
             change_bearer_token(subscription, new_bearer_token(), request.user.get_username())
             check_soon([subscription.pk], request.user.get_username())
             note_action(request, Subscription, [subscription.pk], "rotate_token")
         message = (
-            "A new token was made and is being given to Khoros. The old one is accepted until Khoros uses the new one, "
-            "and a day more."
+            "A new bearer token was generated and is being sent to Khoros. The old one stays valid until one day after "
+            "Khoros starts using the new one."
         )
         self.message_user(request, message, messages.SUCCESS)
         return self.back(request)
@@ -312,7 +318,10 @@ class SubscriptionAdmin(ConfigurationAdmin):
         delete_subscription(subscription, request.user.get_username())
         check_soon([subscription.pk], request.user.get_username())
         note_action(request, Subscription, [subscription.pk], "deleted")
-        message = f"“{subscription}” is being retired at Khoros. Its history stays: filter the list by “Deleted ones”."
+        message = (
+            f"“{subscription}” is being deleted at Khoros. Its history is kept: filter the list by “Deleted "
+            "subscriptions”."
+        )
         self.message_user(request, message, messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:integrations_subscription_changelist"))
 
@@ -348,7 +357,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
             request,
             "admin/integrations/reconciliation.html",
             subscription,
-            f"Reconciliation of “{subscription}”",
+            f"Reconciliation: {subscription}",
             form=form
             if form.is_bound
             else PeriodForm(initial={"begins": begins.date(), "ends": (ends - timedelta(days=1)).date()}),
@@ -365,40 +374,45 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def _reconcile(self, request: HttpRequest, subscription: Subscription, *, fetch: bool) -> None:
         if not fetch:
             self._ask_for_reading(request, subscription, CatchUp.Mode.COMPARE)
-            self.message_user(request, "Khoros' list of events is being compared with what is here.")
+            self.message_user(request, "Comparing Khoros' events with the ones received.")
             return
         done = fetch_missing(subscription)
         self._ask_for_reading(request, subscription, CatchUp.Mode.WHOLE)
         for remark in done.remarks:
             self.message_user(request, remark, messages.WARNING)
-        found = f"{len(done.changed)} that were known to be missing are routed now. " if done.changed else ""
-        self.message_user(request, f"{found}Khoros' list of events is being read whole.")
+        found = f"Processing {len(done.changed)} missing notifications now. " if done.changed else ""
+        self.message_user(request, f"{found}Fetching all events from Khoros.")
 
     def probe(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Sends a marked notification through the public address and shows how far it came."""
         subscription = self.found(request, object_id, to_change=request.method == "POST")
         if request.method == "POST":
-            self._send_self_test(request, subscription)
+            self._send_probe(request, subscription)
             return HttpResponseRedirect(request.path)
         paths = [probe_steps(test) for test in subscription.probes.all()[:5]]
         return self.own_page(
             request,
             "admin/integrations/self_test.html",
             subscription,
-            f"Self-test of “{subscription}”",
+            f"Test notification: {subscription}",
             paths=paths,
             is_open=any(found["is_open"] and _is_young(found["test"].requested_at) for found in paths),
             may_change=self.has_change_permission(request, subscription),
         )
 
-    def _send_self_test(self, request: HttpRequest, subscription: Subscription) -> None:
+    def _send_probe(self, request: HttpRequest, subscription: Subscription) -> None:
         wants = "makes_tickets" in request.POST
         try:
             test = request_probe(subscription, makes_tickets=wants, by=request.user.get_username())
         except NoPublicAddress as missing:
             self.message_user(request, str(missing), messages.ERROR)
             return
-        note_action(request, Subscription, [subscription.pk], "self-test" + (" with tickets" if wants else ""))
+        note_action(
+            request,
+            Subscription,
+            [subscription.pk],
+            "Sent a test notification" + (" that creates tickets" if wants else ""),
+        )
         transaction.on_commit(lambda: publish(SEND_PROBE, test.pk), robust=True)
 
     def query_preview(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -412,7 +426,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
             request,
             "admin/integrations/label_tester.html",
             subscription,
-            f"Try a label with “{subscription}”",
+            f"Try a label: {subscription}",
             form=form,
             tried=tried,
             preview=preview_query(tried["match"], tried["label"], tried["tried"]) if tried else None,
@@ -430,11 +444,11 @@ class PeriodForm(forms.Form):
         if "begins" in cleaned and "ends" in cleaned:
             span = cleaned["ends"] - cleaned["begins"]
             if span < timedelta(0):
-                self.add_error("ends", "This is before the first day.")
+                self.add_error("ends", "The end date is before the start date.")
             elif not 2000 <= cleaned["begins"].year <= cleaned["ends"].year < 2200:
-                self.add_error("begins", "Choose days between 2000 and 2199.")
+                self.add_error("begins", "Choose dates between 2000 and 2199.")
             elif span > LONGEST_PERIOD:
-                self.add_error("ends", f"Choose {LONGEST_PERIOD.days} days at most.")
+                self.add_error("ends", f"Choose a period of at most {LONGEST_PERIOD.days} days.")
         return cleaned
 
     def period(self) -> tuple[datetime, datetime]:
@@ -452,7 +466,7 @@ def _midnight(day: Any) -> datetime:
 
 
 class LabelTesterForm(forms.Form):
-    match = forms.ChoiceField(label="Listens to", choices=Subscription.Match.choices)
+    match = forms.ChoiceField(label="Match", choices=Subscription.Match.choices)
     label = forms.CharField(label="Label or expression", required=False, max_length=250)
     tried = forms.CharField(label="Label to try", max_length=250)
 

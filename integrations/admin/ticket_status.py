@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 
 from integrations.admin.base import ConfigurationAdmin, note_action, themed
+from integrations.destinations import DESTINATIONS
 from integrations.infra import database_clock
 from integrations.infra.queue import POLL_TICKETS, publish
 from integrations.infra.text import timestamp
@@ -31,8 +32,7 @@ class SigningSecretForm(forms.Form):
         label="Signing secret",
         max_length=500,
         widget=forms.PasswordInput,
-        help_text="Shown on the webhook's page in Admin Center under “Reveal secret”. It is stored encrypted and never "
-        "shown here.",
+        help_text="On the webhook's page in Admin Center under “Reveal secret”. Stored encrypted and never shown.",
     )
 
     def __init__(self, webhook: AccountWebhook, *args: Any, **kwargs: Any) -> None:
@@ -56,7 +56,7 @@ class StatusPageMixin(Base):
         """The link to the page; none where the kind of connection cannot tell."""
         if not AccountWebhook(obj).is_offered:
             return []
-        return [(reverse("admin:integrations_connection_status", args=[obj.pk]), "Status from Zendesk")]
+        return [(reverse("admin:integrations_connection_status", args=[obj.pk]), "Ticket status")]
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.status_page)
@@ -74,7 +74,12 @@ class StatusPageMixin(Base):
             form = SigningSecretForm(webhook, request.POST)
             if form.is_valid():
                 webhook.store_secret(form.cleaned_data["signing_secret"])
-                self._told(request, connection, "signing secret entered", "Stored: calls signed with it are heard.")
+                self._told(
+                    request,
+                    connection,
+                    "Entered the webhook's signing secret",
+                    "Signing secret stored: calls signed with it are accepted.",
+                )
                 return HttpResponseRedirect(request.path)
         elif request.method == "POST":
             self._press(request, connection)
@@ -88,14 +93,15 @@ class StatusPageMixin(Base):
             request,
             "admin/integrations/status_from_zendesk.html",
             connection,
-            f"Status from Zendesk: “{connection}”",
+            f"Ticket status for “{connection}”",
             form=form,
             endpoint=endpoint,
             why_not=why_not,
+            title_of_kind=DESTINATIONS[connection.kind].title,
             is_set_up=bool(connection.webhook_secret),
             is_readable=connection.webhook_secret.is_readable,
             is_quiet=not webhook.is_alive,
-            heard=timestamp(connection.webhook_called_at) if connection.webhook_called_at else "",
+            last_call=timestamp(connection.webhook_called_at) if connection.webhook_called_at else "",
             events=latest_events(connection, EVENTS_SHOWN),
             is_shut=not connection.is_active or connection.is_paused(database_clock.now()),
             may_change=self.has_change_permission(request, connection),
@@ -117,34 +123,39 @@ class StatusPageMixin(Base):
         try:
             AccountWebhook(connection).set_up()
         except NotSetUp as refused:
-            message = f"The webhook was not set up. {refused}\nThe steps by hand are shown below."
+            message = f"The webhook was not set up. {refused}\nTo set it up manually, follow the steps below."
             self.message_user(request, message, messages.ERROR)
             return
-        message = "Set up: Zendesk calls this portal when the status or the assignee of a ticket changes."
-        self._told(request, connection, "set up the webhook in Zendesk", message)
+        title = DESTINATIONS[connection.kind].title
+        message = f"Webhook set up: {title} calls this portal when the status or assignee of a ticket changes."
+        self._told(request, connection, f"Set up the webhook in {title}", message)
 
     def _remove(self, request: HttpRequest, connection: Connection) -> None:
         try:
             AccountWebhook(connection).remove()
         except NotSetUp as refused:
             message = (
-                f"It was not removed. {refused}\nDelete the webhook in Admin Center, then press “Forget it here only”."
+                f"The webhook was not removed. {refused}\nDelete it in Admin Center, then press “Remove from "
+                "Casebridge only”."
             )
             self.message_user(request, message, messages.ERROR)
             return
-        self._told(request, connection, "removed the webhook in Zendesk", "Removed in Zendesk, and forgotten here.")
+        title = DESTINATIONS[connection.kind].title
+        self._told(
+            request, connection, f"Removed the webhook in {title}", f"Webhook removed from {title} and Casebridge."
+        )
 
     def _forget(self, request: HttpRequest, connection: Connection) -> None:
         AccountWebhook(connection).forget()
-        message = "Forgotten: calls of that webhook are refused from now on. Tickets are still looked at."
-        self._told(request, connection, "forgot the webhook", message)
+        message = "Webhook removed from Casebridge: its calls are now refused. Tickets are still checked regularly."
+        self._told(request, connection, "Removed the webhook from Casebridge", message)
 
     def _look(self, request: HttpRequest, connection: Connection) -> None:
         count = request_poll(connection)
         transaction.on_commit(lambda: publish(POLL_TICKETS, connection.pk), robust=True)
-        tickets = "1 ticket" if count == 1 else f"{count} tickets"
-        message = f"Zendesk is asked about {tickets}, closed ones left out; reload the log in a few seconds."
-        self._told(request, connection, "look at tickets now", message if count else "There is no ticket to ask about.")
+        tickets, verb = ("1 ticket", "is") if count == 1 else (f"{count:,} tickets", "are")
+        message = f"Checking {tickets} that {verb} not closed. Reload the log in a few seconds."
+        self._told(request, connection, "Checked tickets", message if count else "There are no open tickets to check.")
 
     def _told(self, request: HttpRequest, connection: Connection, action: str, message: str) -> None:
         note_action(request, Connection, [connection.pk], action)

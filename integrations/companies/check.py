@@ -32,7 +32,7 @@ def check_company(company: Company) -> list[Finding]:
         return [Finding(False, str(missing))]
     findings = [*_test_whoami(company, client), *_test_list(company, client)]
     company.refresh_from_db()
-    findings.append(Finding(not token_warning(company), f"The token ends {token_end_text(company)}"))
+    findings.append(Finding(not token_warning(company), f"API token expires: {token_end_text(company)}"))
     return findings
 
 
@@ -51,11 +51,11 @@ def _test_whoami(company: Company, client: KhorosClient) -> list[Finding]:
     try:
         owner = record_token_owner(company, client)
     except Failure as failure:
-        return [_failed("Who the token is", failure)]
+        return [_failed("The token could not be checked", failure)]
     if owner is None:
-        return [Finding(False, f"Who the token is: {company.warning}")]
-    seen = ", ".join(f"{row['name']} ({row['id']})" for row in owner.companies) or "no company"
-    findings = [Finding(True, f"The token belongs to {owner.message} and sees: {seen}.")]
+        return [Finding(False, f"The token could not be checked: {company.warning}")]
+    seen = ", ".join(f"{row['name']} ({row['id']})" for row in owner.companies) or "none"
+    findings = [Finding(True, f"The token belongs to {owner.message}. Companies it can access: {seen}.")]
     if company.warning:
         findings.append(Finding(False, company.warning))
     return findings
@@ -63,14 +63,14 @@ def _test_whoami(company: Company, client: KhorosClient) -> list[Finding]:
 
 def _test_list(company: Company, client: KhorosClient) -> list[Finding]:
     if company.api_version == Company.ApiVersion.V1:
-        return [Finding(None, "Subscriptions were not asked for: version 1 of Khoros' API cannot list them.")]
+        return [Finding(None, "Subscriptions were not checked: version 1 of the Khoros API cannot list them.")]
     try:
         listed = record_registered(company, client)
     except Failure as failure:
-        return [_failed("The list of subscriptions", failure)]
+        return [_failed("The subscriptions could not be listed", failure)]
     prefix = own_prefix()
     ours = sum(1 for row in listed if plan.whose(str(row.get("externalId") or ""), prefix) == "ours")
-    return [Finding(True, f"Khoros lists {len(listed)} subscriptions, {ours} of them made by this installation.")]
+    return [Finding(True, f"Subscriptions at Khoros: {len(listed)}, of which {ours} created by this installation.")]
 
 
 def _failed(what: str, failure: Failure) -> Finding:

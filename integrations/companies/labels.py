@@ -24,8 +24,8 @@ def refresh_labels(company: Company) -> str:
     except (Failure, NoToken) as error:
         message = f"{error.message} {error.detail}".strip() if isinstance(error, Failure) else str(error)
         Company.objects.filter(pk=company.pk).update(labels_problem=storable(message))
-        return f"The labels of “{company}” could not be read, the old ones are kept: {message}"
+        return f"The labels of “{company}” could not be read, so the previous ones are kept: {message}"
     kept = [{"name": storable(label["name"])[:250], "set": storable(label["set"])[:250]} for label in labels]
     kept.sort(key=lambda label: (label["name"].casefold(), label["set"].casefold()))
     Company.objects.filter(pk=company.pk).update(labels=kept[:MOST_LABELS], labels_read_at=Now(), labels_problem="")
-    return f"“{company}” has {len(kept)} labels to choose from."
+    return f"“{company}” has {len(kept)} label{'' if len(kept) == 1 else 's'}."

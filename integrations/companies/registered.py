@@ -44,14 +44,14 @@ def _change_other(
     client = company_client(company, TEST_SECONDS)
     row = next((row for row in record_registered(company, client) if plan.uuid_of(row) == khoros_uuid), None)
     if row is None:
-        raise LookupError("Khoros does not list it any more.")
+        raise LookupError("Khoros no longer lists it.")
     external_id = plan.summary(row)["externalId"]
     is_ours = plan.whose(external_id, own_prefix()) == "ours"
     if action == Change.Action.RETIRE_OTHER and not is_forgotten(external_id):
-        raise LookupError("Only what this installation made and knows no more can be retired here.")
+        raise LookupError("Only subscriptions that this installation created and no longer uses can be deleted here.")
     if action == Change.Action.PAUSE_OTHER and is_ours:
-        raise LookupError("It belongs to a subscription of this installation: switch that one off instead.")
-    because = f"asked for: “{row.get('externalId') or khoros_uuid}” to {row.get('notificationUri') or 'no address'}"
+        raise LookupError("It belongs to a subscription of this installation. Turn that one off instead.")
+    because = f"requested: “{row.get('externalId') or khoros_uuid}” to {row.get('notificationUri') or 'no address'}"
     change = Change.objects.create(
         company=company, subscription=subscription, action=action, khoros_uuid=khoros_uuid[:64], by=by, because=because
     )

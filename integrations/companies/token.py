@@ -61,11 +61,17 @@ def token_end_text(company: Company) -> str:
     if ends is None:
         return "No API token is stored."
     if company.token_expires_at == ends:
-        known = "as the token itself says"
+        known = "from the token itself"
     else:
-        known = "24 months after it was entered here; the token itself does not say it"
+        known = "assumed: 24 months after it was entered, as the token itself does not say"
     left = (ends - database_clock.now()).days
-    when = f"{-left} days ago" if left < 0 else "today" if left == 0 else f"in {left} days"
+    when = (
+        f"{-left} day{'' if left == -1 else 's'} ago"
+        if left < 0
+        else "today"
+        if left == 0
+        else f"in {left} day{'' if left == 1 else 's'}"
+    )
     return f"{ends:%Y-%m-%d}, {when} ({known})."
 
 
@@ -74,8 +80,8 @@ def token_warning(company: Company) -> str:
     ends = token_ends_at(company)
     if ends is None or ends - database_clock.now() > WARN_BEFORE_END:
         return ""
-    verb = "has ended" if ends <= database_clock.now() else "ends"
+    verb = "expired" if ends <= database_clock.now() else "expires"
     return (
-        f"The API token of “{company}” {verb} on {ends:%Y-%m-%d}. Make a new one in Khoros Marketing (Profile "
+        f"The API token of “{company}” {verb} on {ends:%Y-%m-%d}. Create a new one in Khoros Marketing (Profile "
         "Settings, API Access Token) and enter it on the company's page."
     )

@@ -59,14 +59,20 @@ def _checks(connection: Connection) -> list[Check]:
         return [_failed(session.client, problem)]
     except Exception as error:
         log.exception("the test of the connection failed")
-        return [Check(False, f"Casebridge failed to test it ({type(error).__name__}). Report this to whoever runs it.")]
+        return [
+            Check(
+                False,
+                f"The test failed because of an error in Casebridge ({type(error).__name__}). Report this to "
+                "whoever runs it.",
+            )
+        ]
     return _token_checks(destination, settings) + found
 
 
 def _token_checks(destination: Destination, settings: Mapping[str, Any]) -> list[Check]:
     if not destination.needs_token(settings):
         return []
-    return [Check(True, f"{destination.title} gave an access token.")]
+    return [Check(True, f"{destination.title} issued an access token.")]
 
 
 def _failed(client: HttpClient, problem: Failure | NoPermit) -> Check:
@@ -146,7 +152,10 @@ def check_sign_in(destination: Destination, settings: Mapping[str, Any], secrets
         return SignInCheck([_failed(client, problem)])
     except Exception as error:
         log.exception("the test of a sign-in failed")
-        message = f"Casebridge failed to test it ({type(error).__name__}). Report this to whoever runs it."
+        message = (
+            f"The test failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever runs "
+            "it."
+        )
         return SignInCheck([Check(False, message)])
     ahead = measured_skew(replies[-1]) if replies else None
     return SignInCheck(found + clock_checks(ahead or 0), token)

@@ -38,6 +38,6 @@ def skew_text(ahead: int) -> str:
         return ""
     direction = "ahead of" if ahead > 0 else "behind"
     return (
-        f"The account's clock is {abs(ahead):,} seconds {direction} the portal's database. Casebridge reckons with it; "
-        "have the database's clock checked."
+        f"The account's clock is {abs(ahead):,} seconds {direction} the portal's database. Casebridge allows for the "
+        "difference, but have the database's clock checked."
     )

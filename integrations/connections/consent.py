@@ -22,9 +22,7 @@ from integrations.models import Connection
 from integrations.sign_in import read_secrets, store_consent, unreadable_secrets
 
 CONSENT_WITHIN = timedelta(minutes=10)
-CHANGED_MEANWHILE = (
-    "The connection's sign-in was changed by somebody while this was under way. Look at it and begin anew."
-)
+CHANGED_MEANWHILE = "Someone changed the connection's sign-in in the meantime. Review it and start again."
 
 
 class NotConnected(Exception):
@@ -81,11 +79,15 @@ class Consent:
     def refusal_text(cls, error: str, description: str) -> str:
         """What the account's page answered instead of a code."""
         if error == "access_denied":
-            return "Access was denied in Zendesk, so nothing was changed. Connect again and press “Allow” there."
+            return "Access was denied in Zendesk, so nothing changed. Connect again and press “Allow” there."
         if "redirect" in f"{error} {description}".lower():
-            return f"Zendesk does not know this redirect address. Enter {cls.return_address()} in its OAuth client."
+            return (
+                f"Zendesk does not accept this redirect URL. Enter {cls.return_address()} as the OAuth client's "
+                "redirect URL."
+            )
         answer = f"{error} {description}".strip()[:300]
-        return f"Zendesk did not go on: {answer}. Check the OAuth client's identifier and scopes, then connect again."
+        check = "Check the OAuth client's identifier and scopes, then connect again."
+        return f"Zendesk stopped the sign-in: {answer}. {check}"
 
 
 def _return_address() -> str:

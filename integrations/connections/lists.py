@@ -99,7 +99,7 @@ def _claim(connection_id: int) -> datetime | None:
 
 def _why_not_read(failure: Failure | NoPermit) -> str:
     if isinstance(failure, NoPermit):
-        return "The account's request limit leaves no room to read its lists just now. It is tried again in a while."
+        return "The account's lists cannot be read right now because of its rate limit. Casebridge tries again soon."
     return f"{failure.full_message} {failure.detail}".strip()
 
 

@@ -129,7 +129,7 @@ def _begin_attempts(batch: Batch, deliveries: list[Delivery]) -> None:
             delivery=row,
             number=row.attempt_count,
             key_version=row.key_version,
-            detail=f"Sent together with {len(deliveries) - 1} others (bulk job {batch.pk}).",
+            detail=f"Sent in batch {batch.pk} with {len(deliveries)} tickets.",
         )
         for row in deliveries
     )
@@ -147,17 +147,17 @@ def _send(connection: Connection, batch: Batch, requests: list[str]) -> str | Fa
 
     def send_unless_late(credentials: Credentials) -> str:
         if not _may_still_be_sent(batch):
-            raise Failure("It was too late for this call: others may be looking after its deliveries.")
+            raise Failure("This call came too late: another process may have taken over its deliveries.")
         release_database()
         return session.destination.send_many(session.client, requests, credentials)
 
     try:
         return session.ask(send_unless_late)
     except NoPermit as later:
-        return Failure("The request limit leaves no room yet.", retry_after=later.seconds)
+        return Failure("Waiting for the rate limit.", retry_after=later.seconds)
     except Failure as failure:
         failure.detail = session.without_secrets(failure.detail)
         return failure
     except Exception as error:
         log.exception("the destination failed")
-        return Failure(f"Casebridge failed to send it ({type(error).__name__}).", is_uncertain=True)
+        return Failure(f"Sending failed because of an error in Casebridge ({type(error).__name__}).", is_uncertain=True)

@@ -27,7 +27,7 @@ CALL_SECONDS, PERMIT_SECONDS = 20.0, 10.0
 # How long a call's job may still begin, where the account does not tell which jobs are under way.
 SETTLES_AFTER_SECONDS = 180.0
 SETTLED_AT_LAST_SECONDS = 1200.0
-JOB_DIED = "The job at Zendesk ended without telling what became of this one: it is looked up."
+JOB_DIED = "The batch ended without a result for this ticket, so Casebridge looks it up."
 
 
 # --- Follow ----------------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def _follow_number(batch: Batch) -> None:
     session = _session(batch.connection)
     news = session.ask(lambda credentials: session.destination.read_job(session.client, batch.number, credentials))
     if not news.has_ended and _age(batch) >= JOB_TOLD_WITHIN_SECONDS:
-        _give_up(batch, "The job did not end within twenty minutes.")
+        _give_up(batch, "The batch did not finish within twenty minutes.")
     elif not news.has_ended:
         _ask_again(batch, min(FIRST_POLL_SECONDS * 1.5 ** min(batch.polls, 10), LONGEST_POLL_SECONDS))
     else:
@@ -95,7 +95,7 @@ def record_results(batch: Batch, news: JobNews) -> None:
             refused.append((row_id, item.problem))
     with transaction.atomic():
         for row_id, problem in refused:
-            message = f"Not made together with others: {problem} It is sent alone."
+            message = f"Not created in the batch: {problem} It is sent on its own."
             give_back(held_by(batch).filter(pk=row_id), message, Attempt.Outcome.RETRY, was_made=False, alone=True)
         give_back(held_by(batch), JOB_DIED, Attempt.Outcome.RETRY, was_made=None)
         end_batch(batch, Batch.State.DONE, news.message)
@@ -112,7 +112,7 @@ def _record_ticket(batch: Batch, row: Delivery, item: JobItem) -> int:
         address = destination.ticket_url(connection.settings, item.number)
         receipt = checked_receipt(Receipt(item.number, address, "created"), destination.title)
         with transaction.atomic():
-            message = f"Created ticket {receipt.number}, together with others."
+            message = f"Created ticket {receipt.number} in a batch."
             complete_attempts([row.pk], Attempt.Outcome.DELIVERED, message)
             store_ticket(row, receipt)
     except DATABASE_AWAY:
@@ -155,7 +155,7 @@ def _age(batch: Batch) -> float:
 def _give_up(batch: Batch, why: str) -> None:
     """What became of it cannot be learnt from the job: each of its deliveries is looked up before it is sent again."""
     with transaction.atomic():
-        message = "Whether the tickets were made is not known: each is looked up before it is sent again."
+        message = "Some tickets may have been created, so each is looked up before it is sent again."
         give_back(held_by(batch), message, Attempt.Outcome.RETRY, was_made=None)
         end_batch(batch, Batch.State.UNKNOWN, f"{why} {message}".strip())
     wake_workers(batch.connection_id)

@@ -119,19 +119,15 @@ def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str]) ->
     what = "conversation" if rules.case == "conversation" else "author"
     if not number:
         within = f" within {rules.case_hours} hours" if rules.case == "author" else ""
-        return Decision(Action.CREATE, "", f"A new ticket: no earlier ticket of the same {what}{within}.")
+        return Decision(Action.CREATE, "", f"New ticket: no earlier ticket of the same {what}{within}.")
     status = status_of(number)
     if not status:
-        return Decision(Action.CREATE, "", f"A new ticket: ticket {number} of the same {what} was deleted in Zendesk.")
+        return Decision(Action.CREATE, "", f"New ticket: ticket {number} of the same {what} was deleted.")
     if status == "closed":
-        return Decision(
-            Action.FOLLOW_UP, number, f"A follow-up of ticket {number} of the same {what}, because that is closed."
-        )
+        return Decision(Action.FOLLOW_UP, number, f"Follow-up to ticket {number} of the same {what}, which is closed.")
     if status == "solved":
-        return Decision(Action.CREATE, "", f"A new ticket: ticket {number} of the same {what} is solved already.")
-    return Decision(
-        Action.APPEND, number, f"A comment on ticket {number} of the same {what}, because that is still {status}."
-    )
+        return Decision(Action.CREATE, "", f"New ticket: ticket {number} of the same {what} is already solved.")
+    return Decision(Action.APPEND, number, f"Comment on ticket {number} of the same {what}, which is still {status}.")
 
 
 def _ticket_of_case(delivery: Delivery, rules: Rules) -> str:

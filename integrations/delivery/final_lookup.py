@@ -37,9 +37,9 @@ def give_up_dead_tries(claimed: ClaimedDelivery) -> None:
     The same is found where the schedule was made shorter while the delivery waited.
     """
     failure = Failure(
-        "The schedule has no try left: the last ones ended without a result, or the schedule was made shorter.",
-        remedy="Retry it; if it ends like this again, report it to whoever runs Casebridge.",
-        cause="The schedule has no try left",
+        "No try is left: the last ones ended without a result, or the retry schedule was shortened.",
+        remedy="Retry it. If this happens again, report it to whoever runs Casebridge.",
+        cause="No try is left",
     )
     # The look-up itself may have been what its process died of: it is made once.
     is_first_time = claimed.delivery.tries == len(settings.DELIVERY_RETRY_DELAYS) + 1
@@ -60,7 +60,7 @@ def give_up_dead_tries(claimed: ClaimedDelivery) -> None:
 def _given_up_unseen(claimed: ClaimedDelivery, failure: Failure) -> Failure:
     if not _is_outcome_unknown(claimed, failure):
         return failure
-    return _not_looked_up(failure, claimed.delivery, "It was not looked up.")
+    return _not_looked_up(failure, claimed.delivery, "Casebridge has not looked for it yet.")
 
 
 def _is_given_up(claimed: ClaimedDelivery, failure: Failure) -> bool:
@@ -91,13 +91,15 @@ def _what_is_there(claimed: ClaimedDelivery, failure: Failure) -> Receipt | Fail
     try:
         found = claimed.session.ask(lambda credentials: _find(claimed, credentials))
     except NoPermit:
-        return _not_looked_up(failure, delivery, "The request limit left no room to look it up.")
+        return _not_looked_up(failure, delivery, "Casebridge could not look for it because of the rate limit.")
     except Failure as problem:
         record_failure(delivery.connection, problem)
-        return _not_looked_up(failure, delivery, f"Looking it up failed: {problem.message}")
+        return _not_looked_up(failure, delivery, f"Looking for it failed: {problem.message}")
     except Exception as error:
         log.exception("the destination failed to look it up")
-        return _not_looked_up(failure, delivery, f"Casebridge failed to look it up ({type(error).__name__}).")
+        return _not_looked_up(
+            failure, delivery, f"Looking for it failed because of an error in Casebridge ({type(error).__name__})."
+        )
     return found or _not_there(failure, delivery, claimed.destination.title)
 
 
@@ -111,9 +113,9 @@ def _find(claimed: ClaimedDelivery, credentials: Credentials) -> Receipt | None:
 
 
 def _not_there(failure: Failure, delivery: Delivery, title: str) -> Failure:
-    found = f"{title} was asked for its external id after that and has no ticket of it."
+    found = f"Casebridge then searched {title} for the external ID and found no ticket."
     if delivery.action == Delivery.Action.APPEND:
-        found = f"{title} was asked after that: ticket {delivery.target_number} does not have the comment."
+        found = f"Casebridge then checked {title}: ticket {delivery.target_number} does not have the comment."
     _add(failure, found)
     failure.is_uncertain, failure.is_not_there = False, True
     return failure
@@ -136,8 +138,11 @@ def _add(failure: Failure, sentence: str) -> None:
 def may_exist_text(delivery: Delivery) -> str:
     """Of a delivery whose outcome is unknown: what there may be, where to look for it, and that a retry does so."""
     title = DESTINATIONS[delivery.connection.kind].title
-    search = f"search there for the external id {delivery.external_id}. “Retry now” looks there first and will not"
+    search = f"To check, search there for the external ID {delivery.external_id}. Trying again will not create a second"
     if delivery.action == Delivery.Action.APPEND:
-        where = f"in {title}, on ticket {delivery.target_number}, although none is recorded here"
-        return f"A comment may exist {where}: {search} add a second comment."
-    return f"A ticket may exist in {title} although none is recorded here: {search} create a second ticket."
+        where = f"on ticket {delivery.target_number} in {title}, although none is recorded here"
+        return f"A comment may exist {where}. {search} comment: “Retry now” looks for it first."
+    return (
+        f"A ticket may exist in {title}, although none is recorded here. {search} ticket: “Retry now” looks for it "
+        "first."
+    )

@@ -48,9 +48,9 @@ class Flood:
     def message(self) -> str:
         label = self.mapping.subscription.listens_to
         return (
-            f"{label}: {self.waiting:,} posts wait for their tickets in “{self.mapping.name}”. If they are about one "
-            "thing, hold them under one incident ticket (on the mapping's page); otherwise they go as fast as the "
-            "limit allows."
+            f"{label}: {self.waiting:,} posts are waiting to become tickets in “{self.mapping.name}”. If they are all "
+            "about the same thing, press “Hold this flood under one ticket” on the mapping's page. Otherwise they "
+            "are sent as fast as the rate limit allows."
         )
 
 
@@ -97,7 +97,7 @@ def hold_new(delivery: Delivery, mapping: Mapping) -> None:
 def hold_flood(mapping: Mapping, uuid: str, title: str, text: str, by: str) -> FloodHold:
     """Makes the incident's ticket and holds what waits. Pressing twice makes one ticket. Raises NotHeld."""
     if FloodHold.objects.filter(mapping=mapping, ended_at__isnull=True).exists():
-        raise NotHeld("An incident is open on this mapping already.")
+        raise NotHeld("This mapping already has a flood hold.")
     number, url = _make_ticket(mapping, uuid, title, text)
     try:
         with transaction.atomic():
@@ -106,7 +106,7 @@ def hold_flood(mapping: Mapping, uuid: str, title: str, text: str, by: str) -> F
             )
             held = _hold_waiting(flood_hold)
     except IntegrityError:
-        raise NotHeld("An incident was opened on this mapping at the same moment.") from None
+        raise NotHeld("Someone else just started a flood hold on this mapping.") from None
     log.warning("flood held", mapping_id=mapping.pk, flood_hold_id=flood_hold.pk, held=held, by=by)
     return flood_hold
 
@@ -122,7 +122,7 @@ def _hold_waiting(flood_hold: FloodHold) -> int:
 def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[str, str]:
     connection = mapping.connection
     if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
-        raise NotHeld(f"The connection “{connection}” is paused or switched off: resume it first.")
+        raise NotHeld(f"The connection “{connection}” is paused or off. Resume it first.")
     session = session_for(connection, seconds=CALL_SECONDS, permit_wait=CALL_SECONDS / 3)
     destination, external_id = session.destination, f"khoros:incident:{uuid}"
     request = destination.build_flood_ticket(mapping.settings, title, text, external_id)
@@ -134,10 +134,12 @@ def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[st
     try:
         receipt = session.ask(send)
     except NoPermit:
-        raise NotHeld("The request limit leaves no room for the incident's ticket just now. Try again.") from None
+        raise NotHeld(
+            "The ticket cannot be created right now because of the rate limit. Try again in a minute."
+        ) from None
     except Failure as failure:
         detail = session.without_secrets(failure.detail)
-        what = "Nothing is held" if failure.was_done else "The incident's ticket could not be made"
+        what = "No posts are held" if failure.was_done else "The ticket could not be created"
         message = f"{what}: {failure.full_message} {detail}".strip()
         raise NotHeld(message, may_exist=failure.is_uncertain) from None
     return receipt.number, receipt.url

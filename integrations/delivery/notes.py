@@ -28,7 +28,7 @@ def add_note(delivery: Delivery, receipt: Receipt) -> None:
     except Exception as error:
         # Whatever is wrong with the note must not cost us the ticket's receipt.
         log.exception("no internal note", delivery_id=delivery.pk)
-        message = storable(f"The internal note with the source context could not be made: {error}")
+        message = storable(f"The internal note with the source context could not be created: {error}")
         Delivery.objects.filter(pk=delivery.pk).update(remarks=f"{delivery.remarks}\n{message}".strip())
 
 
@@ -60,7 +60,7 @@ def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str
         action=Delivery.Action.APPEND,
         target_number=receipt.number,
         is_prepared=True,
-        decision=f"An internal note with the source context, on ticket {receipt.number}.",
+        decision=f"Internal note with the source context on ticket {receipt.number}.",
         request=request,
         external_id=external_id,
         # Behind the tickets that are still to be made.

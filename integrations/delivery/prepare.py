@@ -67,7 +67,7 @@ def wait_for_the_case(delivery: Delivery) -> Wait | None:
     earlier = earlier_under_way(delivery)
     if earlier is None:
         return None
-    return Wait(earlier.seconds, f"Waits for the earlier post {earlier.post_id} of the same case.")
+    return Wait(earlier.seconds, f"Waiting for the earlier post {earlier.post_id} of the same case.")
 
 
 def prepare(delivery: Delivery, session: Session, credentials: Credentials, row: DeliveryQuerySet) -> None:
@@ -95,7 +95,7 @@ def _decided(delivery: Delivery, session: Session, credentials: Credentials, rul
         return Final(delivery.request, remarks=remarks)
 
     if delivery.look_up_next and _is_there(delivery, session, credentials):
-        message = "A new ticket: an earlier try had created it already."
+        message = "New ticket: an earlier attempt had already created it."
         return Final(delivery.request, decision=message, remarks=remarks)
 
     def status_of(number: str) -> str:
@@ -149,7 +149,7 @@ def _decide_anew(delivery: Delivery) -> dict[str, Any]:
     if not fresh.request:
         return {}
     return {
-        "meaning": "What becomes of the post is decided again at once.",
+        "meaning": "Casebridge decides again right away.",
         "request": fresh.request,
         "action": Action.CREATE,
         "target_number": "",
@@ -166,7 +166,7 @@ def _without_the_author(delivery: Delivery, destination: Destination) -> dict[st
     forget_requester(delivery, "the author's user is suspended in Zendesk")
     message = f"Requester: {substitute_text(rules)}, because the author's user is suspended in Zendesk."
     return {
-        "meaning": f"It is sent again at once. {message}",
+        "meaning": f"It is sent again right away. {message}",
         "request": request,
         "remarks": message,
         "is_prepared": True,

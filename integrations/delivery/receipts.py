@@ -17,7 +17,7 @@ LONGEST_QUOTED = 200
 def checked_receipt(returned: object, title: str) -> Receipt:
     """The receipt as it can be stored; `title` names the destination. Raises Failure, which asks a person. Pure."""
     if not isinstance(returned, Receipt):
-        raise _not_kept(title, f"it is no receipt ({type(returned).__name__})")
+        raise _not_kept(title, f"it is not a receipt ({type(returned).__name__})")
     problem = (
         _problem("number", returned.number, LONGEST_NUMBER)
         or _problem("address", returned.url, LONGEST_ADDRESS)
@@ -31,15 +31,17 @@ def checked_receipt(returned: object, title: str) -> Receipt:
 
 def _problem(name: str, value: object, longest: int) -> str:
     if not isinstance(value, str):
-        return f"its {name} is no text ({type(value).__name__})"
+        return f"its {name} is not text ({type(value).__name__})"
     if UNSTORABLE.search(value):
-        return f"its {name} holds characters that cannot be kept"
-    return f"its {name} has {len(value)} characters; {longest} can be kept" if len(value) > longest else ""
+        return f"its {name} contains characters that cannot be stored"
+    return (
+        f"its {name} has {len(value)} characters, but at most {longest} can be stored" if len(value) > longest else ""
+    )
 
 
 def _problem_of_how(how: object) -> str:
     is_known = isinstance(how, str) and how in Delivery.Result.values
-    return "" if is_known else "how it was done is told in an unknown word"
+    return "" if is_known else "its result is not a known one"
 
 
 def _clean(warning: object) -> str:
@@ -54,17 +56,17 @@ def _quoted(receipt: Receipt) -> str:
 
 
 def _not_kept(title: str, problem: str, detail: str = "") -> Failure:
-    message = f"Something was made in {title}, but its answer could not be recorded: {problem}."
-    return _for_a_person(title, message, detail, f"An answer that could not be recorded: {problem}")
+    message = f"Something was created in {title}, but the response could not be recorded: {problem}."
+    return _for_a_person(title, message, detail, f"The response could not be recorded: {problem}")
 
 
 def unrecorded_failure(result: object, title: str, error: Exception) -> Failure:
     """Recording itself failed: what is told of the result is our own words and a number that was checked."""
-    why = f"Casebridge could not write down what came of it ({type(error).__name__})."
+    why = f"The result of this attempt could not be stored ({type(error).__name__})."
     if isinstance(result, Receipt):
-        why = f"{title} says that it was done (ticket {result.number}), but that could not be written down "
+        why = f"{title} reported success (ticket {result.number}), but the result could not be stored "
         why += f"({type(error).__name__})."
-    return _for_a_person(title, why, "", "What came of the try could not be written down")
+    return _for_a_person(title, why, "", "The result of an attempt could not be stored")
 
 
 def _for_a_person(title: str, message: str, detail: str, cause: str) -> Failure:

@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 
 HOW = {
     "created": "Created ticket {}.",
-    "already_there": "An earlier try had already done it (ticket {}); the repeat was recognised.",
-    "found": "Ticket {} was found by its external id: an earlier try had created it.",
+    "already_there": "An earlier attempt had already created it (ticket {}). No second one was created.",
+    "found": "Found ticket {} by its external ID: an earlier attempt had created it.",
     "appended": "Added to ticket {} as a comment.",
 }
 
@@ -158,7 +158,7 @@ def _record_another_way(claimed: ClaimedDelivery, failure: Failure, changes: dic
 def _record_no_permit(claimed: ClaimedDelivery, later: NoPermit) -> None:
     """The look-up was made, but the create's permit is too far off: no try was used, it is looked up again first."""
     with transaction.atomic():
-        message = f"The request limit leaves no room yet; next call in {later.seconds:.0f} s."
+        message = f"Waiting for the rate limit. Next request in {later.seconds:.0f} s."
         _complete_attempt(claimed, Attempt.Outcome.WAITED, message)
         claimed.row.schedule(seconds_from_now(min(later.seconds, LONGEST_WAKE_SECONDS)))
 

@@ -27,7 +27,7 @@ def requester_for(delivery: Delivery, session: Session, credentials: Credentials
     """The author's user. Raises Failure (the account is in trouble) and NoPermit (no room yet)."""
     author = author_of_delivery(delivery)
     if author is None:
-        return Person("", problem="the post names no author")
+        return Person("", problem="the post has no author")
     if remembered := _remembered(delivery, author):
         return remembered
     release_database()
@@ -36,7 +36,7 @@ def requester_for(delivery: Delivery, session: Session, credentials: Credentials
     except NoPermit as later:
         if later.budget == "users" and _has_waited_enough(delivery):
             limit = f"{session.destination.title}'s limit on new users"
-            return Person("", problem=f"{limit} left no room for some minutes")
+            return Person("", problem=f"{limit} was reached for several minutes")
         raise
     except Failure as failure:
         if failure.permanent and not failure.pauses:
@@ -64,14 +64,14 @@ def intake_user_text(mapping: Mapping) -> tuple[bool, str] | None:
     if rules.requester == "account":
         return None
     if not number:
-        return False, "No intake user is set: where an author cannot be the requester, the connection's own user is."
+        return False, "No intake user is set: if an author cannot be the requester, the connection's own user is used."
     session = session_for(mapping.connection, seconds=CHECK_SECONDS, permit_wait=CHECK_SECONDS / 2)
     try:
         name = session.ask(lambda credentials: session.destination.user_name(session.client, number, credentials))
     except (Failure, NoPermit):
-        return True, f"Whether the intake user {number} exists could not be asked just now."
+        return True, f"Casebridge could not check right now whether the intake user {number} exists."
     if not name:
-        return False, f"The account has no user {number} who may be a requester: tickets would be refused. Correct it."
+        return False, f"No user {number} can be a requester in this account: tickets would be refused. Correct it."
     return True, f"The intake user is {name} ({number})."
 
 

@@ -49,7 +49,7 @@ def send(claimed: ClaimedDelivery) -> Receipt | Failure | NoPermit:
         # The one boundary around providers: whatever else they raise is recorded and counted, so nothing is for ever.
         log.exception("the destination failed")
         return Failure(
-            f"Casebridge failed to send it ({type(error).__name__}).",
+            f"Sending failed because of an error in Casebridge ({type(error).__name__}).",
             is_uncertain=True,
             # A comment has no key that would recognise a repeat.
             look_up_next=claimed.delivery.action == Delivery.Action.APPEND,

@@ -64,7 +64,7 @@ def store_ticket(delivery: Delivery, receipt: Receipt, warning: str = "") -> Non
 
 def _dropped_text(delivery: Delivery, warning: str) -> str:
     title = DESTINATIONS[delivery.connection.kind].title
-    return f"{title} made the ticket, but says of what was sent: {warning}" if warning else ""
+    return f"{title} created the ticket with a warning: {warning}" if warning else ""
 
 
 def store_unrecorded(rows: DeliveryQuerySet, failure: Failure) -> int:

@@ -19,8 +19,8 @@ CALL_SECONDS = 15.0
 PERMIT_SECONDS = 5.0
 HOW = {
     "created": "Test ticket {} was created.",
-    "already_there": "Test ticket {} was there already: the button was pressed before.",
-    "found": "Test ticket {} was found by its external id: the button was pressed before.",
+    "already_there": "Test ticket {} already exists: the button was pressed before.",
+    "found": "Test ticket {} already exists: the button was pressed before.",
 }
 
 
@@ -38,15 +38,19 @@ class TestTicket:
 def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestTicket:
     """Creates the ticket once for each uuid, waiting for the answer. Raises nothing that the account can cause."""
     if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
-        return TestTicket(False, f"The connection “{connection}” is paused or switched off: resume it first.")
+        return TestTicket(False, f"The connection “{connection}” is paused or off. Resume it first.")
     session = session_for(connection, seconds=CALL_SECONDS, permit_wait=PERMIT_SECONDS)
     try:
         receipt = _send(session, request, uuid)
     except NoPermit:
-        return TestTicket(False, "The account's request limit leaves no room just now. Try again in a minute.")
+        return TestTicket(False, "The account's rate limit is reached. Try again in a minute.")
     except Failure as failure:
         log.warning("no test ticket", connection_id=connection.pk, reason=failure.message)
-        again = " It may exist all the same; pressing the button again finds it." if failure.is_uncertain else ""
+        again = (
+            " The ticket may exist anyway. Pressing the button again will not create a second one."
+            if failure.is_uncertain
+            else ""
+        )
         return TestTicket(False, f"{failure.full_message}{again}", session.without_secrets(failure.detail))
     log.info("test ticket", connection_id=connection.pk, ticket=receipt.number)
     message = HOW[receipt.how].format(receipt.number)

@@ -82,32 +82,37 @@ def _per_minute(rows, column: str) -> float:  # type: ignore[no-untyped-def]
 
 
 def backlog_text(connection: Connection) -> str:
-    """The line of a connection for people: how many wait, how fast they go, when they are done."""
+    """The queue of a connection for people: how many wait, how fast they are sent, when they are done."""
     found = backlog(connection)
     if not found.total:
-        return "Nothing waits."
+        return "Empty."
     if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
-        return f"{found.total:,} in the line. Nothing is sent while the account is paused, switched off or not reached."
+        return f"{found.total:,} waiting. Nothing is sent while the connection is paused, off or unreachable."
     priorities = ", ".join(
         f"{count:,} {Lane(priority).label.lower()}" for priority, count in sorted(found.waiting.items()) if count
     )
-    speed = f" About {found.per_minute:.0f} calls a minute are possible." if found.per_minute else ""
+    speed = f" Up to about {found.per_minute:.0f} requests a minute." if found.per_minute else ""
     if found.ends_at is None:
         end = (
-            " When they are done cannot be told yet."
+            " No estimate yet of when the queue will be empty."
             if not found.live_per_minute
             else (
-                " New posts come in as fast as they can be sent: until that slows down, what is not live does not move."
+                " New posts arrive as fast as they can be sent, so retries and bulk deliveries wait until that "
+                "slows down."
             )
         )
-        return f"{found.total:,} in the line ({priorities}).{speed}{end}"
-    meanwhile = f" {found.live_per_minute:.0f} new posts a minute go first." if found.live_per_minute >= 1 else ""
-    return f"{found.total:,} in the line ({priorities}).{speed}{meanwhile} Done at about {found.ends_at:%H:%M} UTC."
+        return f"{found.total:,} waiting ({priorities}).{speed}{end}"
+    meanwhile = (
+        f" {found.live_per_minute:.0f} live posts a minute are sent first." if found.live_per_minute >= 1 else ""
+    )
+    return (
+        f"{found.total:,} waiting ({priorities}).{speed}{meanwhile} Empty at about {found.ends_at:%Y-%m-%d %H:%M} UTC."
+    )
 
 
 def limit_text(connection: Connection) -> str:
     """The account's limit, and what Casebridge takes of it at present."""
     limit, rate = account_limit(connection.pk), calls_per_minute(connection.pk)
     if limit is None or rate is None:
-        return "Not known yet: it is read from the account's answers."
-    return f"{limit:,} requests a minute for all integrations; at present Casebridge makes {rate:.0f} at most."
+        return "Not known yet. Casebridge reads it from the account's responses."
+    return f"{limit:,} requests a minute for all integrations. Casebridge currently uses at most {rate:.0f}."

@@ -27,19 +27,19 @@ def public_url() -> str:
         if Installation.objects.filter(heroku_address_seen_at__isnull=False).exists():
             return f"https://{settings.HEROKU_APP_HOST}"
         raise NoPublicAddress(
-            f"No request to https://{settings.HEROKU_APP_HOST} has reached us, so that may not be the address. "
-            "Open the portal there once, or set PUBLIC_URL to the address at which Khoros reaches it."
+            f"No request to https://{settings.HEROKU_APP_HOST} has arrived yet, so it may not be this portal's "
+            "address. Open the portal there once, or set PUBLIC_URL to the address Khoros should call."
         )
     if settings.LOCAL_URL and _is_loopback(settings.KHOROS_API_URL):
         return str(settings.LOCAL_URL)
-    raise NoPublicAddress("PUBLIC_URL is not set: set it to the https:// address at which Khoros reaches this portal.")
+    raise NoPublicAddress("PUBLIC_URL is not set. Set it to the https:// address Khoros should call.")
 
 
 def _refuse_loopback_for_the_real_khoros(url: str) -> None:
     if _is_loopback(url) and not _is_loopback(settings.KHOROS_API_URL):
         raise NoPublicAddress(
-            f"PUBLIC_URL is {url}, which only this machine reaches: set it to the https:// address at which Khoros "
-            "reaches this portal."
+            f"PUBLIC_URL is {url}, which is only reachable from this machine. Set it to the https:// address Khoros "
+            "should call."
         )
 
 

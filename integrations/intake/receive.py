@@ -208,7 +208,7 @@ SELECT id, state FROM stored
 """
 
 
-WAITS_TO_BE_FETCHED = "Khoros has it, but it never arrived here. Press “Fetch missing”, or “Route again”."
+WAITS_TO_BE_FETCHED = "Khoros has this event, but it was never received. Press “Fetch missing” or “Process again”."
 
 
 def receive_batch(
@@ -243,4 +243,4 @@ def receive_batch(
     return len(stored)
 
 
-SUBSCRIPTION_IS_OFF = "The subscription is switched off here. Switch it on, then use “route again”."
+SUBSCRIPTION_IS_OFF = "The subscription is off. Turn it on, then press “Process again”."

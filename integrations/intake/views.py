@@ -12,7 +12,7 @@ def khoros_webhook(request: HttpRequest, address: str) -> Stored:
     """A stranger's body is not even read."""
     subscription = authenticate(address, request.headers.get("Authorization", ""))
     if subscription is None:
-        raise Unauthorized("The address or the bearer token is not known here.", "Bearer")
+        raise Unauthorized("Unknown address or bearer token.", "Bearer")
     return receive(subscription, read_body(request), _kept_headers(request), _charset(request))
 
 

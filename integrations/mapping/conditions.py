@@ -30,19 +30,19 @@ def _content_type(wanted: list[str], post: Post) -> str:
 def _among(wanted: list[str], value: str, name: str) -> str:
     if value.casefold() in (entry.casefold() for entry in wanted):
         return ""
-    return f"{name} is {f'“{value}”' if value else 'not told'}, wanted: {' or '.join(wanted)}"
+    return f"{name} is {f'“{value}”' if value else 'unknown'}, expected {' or '.join(wanted)}"
 
 
 def _followers_at_least(wanted: int, post: Post) -> str:
     if post.followers is not None and post.followers >= wanted:
         return ""
-    return f"the author has {_count(post.followers)}, wanted: at least {wanted}"
+    return f"the author has {_count(post.followers)}, expected at least {wanted}"
 
 
 def _followers_at_most(wanted: int, post: Post) -> str:
     if post.followers is not None and post.followers <= wanted:
         return ""
-    return f"the author has {_count(post.followers)}, wanted: at most {wanted}"
+    return f"the author has {_count(post.followers)}, expected at most {wanted}"
 
 
 def _count(followers: int | None) -> str:
@@ -64,7 +64,7 @@ def _authors(wanted: list[str], post: Post) -> str:
     names = {name.casefold().removeprefix("@") for name in (post.author, post.author_handle, post.author_id) if name}
     if any(entry.casefold().removeprefix("@") in names for entry in wanted):
         return ""
-    return f"the author is {post.author_text or 'not told'}, wanted: {' or '.join(wanted)}"
+    return f"the author is {post.author_text or 'unknown'}, expected {' or '.join(wanted)}"
 
 
 def _labels(wanted: list[str], post: Post) -> str:
@@ -74,7 +74,7 @@ def _labels(wanted: list[str], post: Post) -> str:
     names = {name.casefold() for label in post.labels for name in (label, label.rpartition(" - ")[2])}
     if any(entry.casefold() in names for entry in wanted):
         return ""
-    return f"the labels are {', '.join(post.labels)}, wanted: {' or '.join(wanted)}"
+    return f"the labels are {', '.join(post.labels)}, expected {' or '.join(wanted)}"
 
 
 def _fact(name: str, message: str) -> Callable[[list[str], Post], str]:
@@ -85,13 +85,13 @@ def _fact(name: str, message: str) -> Callable[[list[str], Post], str]:
         values = [value for known, value in post.facts if known in names and value]
         if {value.casefold() for value in values} & {entry.casefold() for entry in wanted}:
             return ""
-        return f"{message} is {_quoted(values)}, wanted: {' or '.join(wanted)}"
+        return f"{message} is {_quoted(values)}, expected {' or '.join(wanted)}"
 
     return check
 
 
 def _quoted(values: list[str]) -> str:
-    return f"“{', '.join(values)}”" if values else "not told"
+    return f"“{', '.join(values)}”" if values else "unknown"
 
 
 CHECKS: dict[str, Callable[[Any, Post], str]] = {

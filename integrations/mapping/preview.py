@@ -28,14 +28,14 @@ MOST_POSTS_SHOWN = 10
 MOST_COMPARED = 200
 MOST_DIFFERENCES_SHOWN = 50
 CASES = {
-    "post": "each post is its own",
-    "conversation": "posts of one conversation share a ticket",
-    "author": "posts of one author share a ticket",
-    "always": "a new ticket for each label",
+    "post": "one ticket per post",
+    "conversation": "one ticket per conversation",
+    "author": "one ticket per author",
+    "always": "a new ticket each time the label is applied",
 }
-REQUESTERS = {"account": "who Casebridge signs in as", "intake": "the intake user", "author": "each author"}
-NO_REQUESTER = "the user that Casebridge signs in as"
-SOMETHING_ELSE = ("Something else", "–", "The requests differ in a part that has no name here.")
+REQUESTERS = {"account": "the user Casebridge signs in as", "intake": "the intake user", "author": "a user per author"}
+NO_REQUESTER = "the user Casebridge signs in as"
+SOMETHING_ELSE = ("Something else", "–", "The requests differ in a part that has no label.")
 
 Rows = list[tuple[str, str]]
 
@@ -122,8 +122,8 @@ def preview_choices(subscription: Subscription | None) -> list[tuple[str, str]]:
 
 
 def _choice_text(notification: Notification) -> str:
-    first = " ".join((notification.summary.splitlines() or ["not read"])[0].split())
-    line = f"{notification.received_at:%Y-%m-%d %H:%M} UTC, {first}"
+    first = " ".join((notification.summary.splitlines() or ["not processed yet"])[0].split())
+    line = f"{notification.received_at:%Y-%m-%d %H:%M:%S} UTC, {first}"
     return line if len(line) <= 110 else f"{line[:109]}…"
 
 
@@ -144,7 +144,7 @@ def _read(notification: Notification) -> Event:
     except Unreadable:
         raise
     except Exception as error:
-        raise Unreadable(f"It cannot be read ({type(error).__name__}).") from error
+        raise Unreadable(f"The notification cannot be read ({type(error).__name__}).") from error
 
 
 def preview_posts(mapping: Mapping, chosen: str) -> list[Preview]:
@@ -167,7 +167,7 @@ def _requester_text(mapping: Mapping, post: Post) -> str:
         return NO_REQUESTER
     author = author_of(post)
     if author is None:
-        return f"{substitute_text(rules)}, because the post names no author"
+        return f"{substitute_text(rules)}, because the post has no author"
     return f"{author.name}, as a user of their own ({author.external_id}); else {substitute_text(rules)}"
 
 
@@ -177,7 +177,7 @@ def _note_rows(mapping: Mapping, event: Event, post: Post, notification: Notific
     if not destination.rules(mapping.settings).adds_note:
         return []
     context = _context(mapping, event, notification)
-    request = destination.build_note(post, context, mapping.settings, "(the reference of the delivery)")
+    request = destination.build_note(post, context, mapping.settings, "(reference of the delivery)")
     return [
         ("Then, as an internal note", message) for name, message in destination.describe(request) if name == "Comment"
     ]
@@ -221,10 +221,10 @@ class Comparison:
 
     @property
     def message(self) -> str:
-        """For example “12 of 50 tickets would differ, 3 would no longer be made, 1 would be new, 34 the same”."""
+        """For example “Of 50 tickets: 12 changed, 3 no longer created, 1 new, 34 unchanged.”"""
         return (
-            f"{self.differ} of {self.tickets} tickets would differ, {self.no_longer} would no longer be made, "
-            f"{self.new} would be new, {self.same} the same."
+            f"Of {self.tickets} ticket{'' if self.tickets == 1 else 's'}: {self.differ} changed, {self.no_longer} no "
+            f"longer created, {self.new} new, {self.same} unchanged."
         )
 
 
@@ -255,8 +255,8 @@ def _changed_rules(saved: Mapping | None, edited: Mapping) -> list[tuple[str, st
     old = DESTINATIONS[saved.connection.kind].rules(saved.settings)
     new = DESTINATIONS[edited.connection.kind].rules(edited.settings)
     found = [
-        ("One case, one ticket", CASES[old.case], CASES[new.case]),
-        ("Hours for “each author”", f"{old.case_hours}", f"{new.case_hours}"),
+        ("Grouping", CASES[old.case], CASES[new.case]),
+        ("Hours for “per author”", f"{old.case_hours}", f"{new.case_hours}"),
         ("Requester", REQUESTERS[old.requester], REQUESTERS[new.requester]),
         ("Intake user", old.intake_user or "none", new.intake_user or "none"),
         ("Internal note with the context", "yes" if old.adds_note else "no", "yes" if new.adds_note else "no"),
@@ -281,7 +281,7 @@ def _as_routed(
     if mapping.subscription_id != notification.subscription_id:
         return Preview(post, refused="the mapping belongs to another subscription")
     if event.name != mapping.subscription.event_name:
-        return Preview(post, refused="the event is another one than the subscription's")
+        return Preview(post, refused="the event is not the one the subscription is for")
     return preview_post(mapping, event, post, lists, notification)
 
 
@@ -290,11 +290,11 @@ def _count(found: Comparison, notification: Notification, old: Preview, new: Pre
         found.neither += 1
     elif not new.is_ticket:
         found.no_longer += 1
-        _show(found, notification, old, f"It would no longer be made: {new.problem or new.refused}.", [])
+        _show(found, notification, old, f"No longer created: {new.problem or new.refused}.", [])
     elif not old.is_ticket:
         found.new += 1
         rows = [(name, "–", value) for name, value in new.rows]
-        _show(found, notification, new, f"It would be new. Today: {old.problem or old.refused}.", rows)
+        _show(found, notification, new, f"New. Not created so far: {old.problem or old.refused}.", rows)
     elif old.request == new.request and old.rows == new.rows:
         found.same += 1
     else:

@@ -63,9 +63,9 @@ def render_into(delivery: Delivery, notification: Notification, event: Event, po
         delivery.request = ""
         delivery.state = Delivery.State.FAILED
         delivery.next_attempt_at = None
-        delivery.last_error = f"The mapping could not be rendered: {error} Correct the mapping, then use “rebuild”."
+        delivery.last_error = f"The mapping could not be rendered: {error} Fix the mapping, then press “Rebuild”."
         delivery.cause = storable(f"The mapping could not be rendered: {error}")[:250]
-        delivery.remedy = "Correct the mapping, then use “rebuild”."
+        delivery.remedy = "Fix the mapping, then press “Rebuild”."
         delivery.remedy_at = "mapping"
 
 
@@ -88,4 +88,4 @@ def post_of(delivery: Delivery) -> tuple[Event, Post]:
     for post in event.posts:
         if post.post_id == delivery.post_id:
             return event, post
-    raise Unreadable("The post is not in the notification any more, as it is read today.")
+    raise Unreadable("The post can no longer be found in the notification.")

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ("name", models.CharField(help_text="How you call this account here.", max_length=120)),
+                ("name", models.CharField(help_text="Name shown in Casebridge.", max_length=120)),
                 ("kind", models.CharField(editable=False, max_length=40)),
                 ("settings", models.JSONField(default=dict, editable=False)),
                 ("secrets", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
@@ -36,16 +36,16 @@ class Migration(migrations.Migration):
                     "is_active",
                     models.BooleanField(
                         default=True,
-                        help_text="Switched off, nothing is sent there: what waits keeps waiting, and new posts make no deliveries.",
-                        verbose_name="in use",
+                        help_text="Off: nothing is sent and new posts are ignored. Deliveries that already wait keep waiting.",
+                        verbose_name="active",
                     ),
                 ),
                 (
                     "look_up_before_create",
                     models.BooleanField(
                         default=False,
-                        help_text="Ask Zendesk first whether the ticket exists already. Slower; switch it on after the database was restored from a backup, and off again a day later.",
-                        verbose_name="look up before every create",
+                        help_text="Before creating a ticket, check whether it already exists. Slower. Turn this on after restoring the database from a backup, and off again a day later.",
+                        verbose_name="look up before creating",
                     ),
                 ),
                 (
@@ -53,8 +53,8 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         db_default=100,
                         default=100,
-                        help_text="All integrations of the account share one limit. 100 uses all that the others leave; 50 never uses more than half of it.",
-                        verbose_name="share of the request limit (%)",
+                        help_text="All integrations of the account share one rate limit. 100 uses whatever the others leave; 50 never uses more than half.",
+                        verbose_name="share of the rate limit (%)",
                     ),
                 ),
                 (
@@ -62,8 +62,8 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         db_default=5,
                         default=5,
-                        help_text="When more new posts wait than the limit clears in so many minutes, tickets are made up to 100 at a time. 0 switches that off.",
-                        verbose_name="surge after (minutes)",
+                        help_text="If the queue of new posts would take longer than this to clear, tickets are sent in batches of up to 100. Enter 0 to never send in batches.",
+                        verbose_name="backlog threshold (minutes)",
                     ),
                 ),
                 (
@@ -71,8 +71,8 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=True,
                         default=True,
-                        help_text="After repeated failures to reach the account only one delivery at a time is tried, until one comes through.",
-                        verbose_name="breaker",
+                        help_text="After repeated failures to reach the account, only one delivery at a time is attempted until one succeeds.",
+                        verbose_name="outage protection",
                     ),
                 ),
                 ("from_environment", models.BooleanField(default=False, editable=False)),
@@ -123,16 +123,16 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("silence", "Silence"),
-                            ("drift", "Not as wanted at Khoros"),
+                            ("drift", "Out of sync at Khoros"),
                             ("registration", "Registration refused"),
                             ("token", "API token"),
-                            ("catch_up", "Catch-up fails"),
-                            ("pushes_lost", "Pushes do not arrive"),
+                            ("catch_up", "Catch-up failing"),
+                            ("pushes_lost", "Pushes not arriving"),
                             ("connection", "Connection paused"),
-                            ("breaker", "Account not reached"),
-                            ("token_end", "Sign-in ends"),
-                            ("mapping", "Mapping no longer fits"),
-                            ("flood", "Flood on one label"),
+                            ("breaker", "Account unreachable"),
+                            ("token_end", "Sign-in expires"),
+                            ("mapping", "Mapping needs fixing"),
+                            ("flood", "Flood of posts"),
                             ("target", "Target missed"),
                         ],
                         max_length=12,
@@ -141,9 +141,11 @@ class Migration(migrations.Migration):
                 ("message", models.TextField()),
                 (
                     "raised_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="raised"),
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), verbose_name="raised at"
+                    ),
                 ),
-                ("ended_at", models.DateTimeField(null=True, verbose_name="ended")),
+                ("ended_at", models.DateTimeField(null=True, verbose_name="resolved at")),
                 ("acknowledged_by", models.CharField(blank=True, default="", max_length=150)),
                 ("acknowledged_at", models.DateTimeField(null=True)),
                 ("mailed_at", models.DateTimeField(null=True, verbose_name="mailed")),
@@ -159,7 +161,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("number", models.PositiveIntegerField()),
-                ("key_version", models.PositiveIntegerField()),
+                ("key_version", models.PositiveIntegerField(verbose_name="idempotency key version")),
                 (
                     "started_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="started"),
@@ -171,20 +173,20 @@ class Migration(migrations.Migration):
                         blank=True,
                         choices=[
                             ("delivered", "Delivered"),
-                            ("retry", "Will be tried again"),
+                            ("retry", "Will retry"),
                             ("refused", "Refused"),
                             ("given_up", "Given up"),
-                            ("paused", "Paused the connection"),
-                            ("waited", "Not sent: waiting for its turn"),
+                            ("paused", "Connection paused"),
+                            ("waited", "Waiting for the rate limit"),
                         ],
                         default="",
                         max_length=10,
                     ),
                 ),
-                ("status", models.PositiveIntegerField(null=True, verbose_name="answer")),
+                ("status", models.PositiveIntegerField(null=True, verbose_name="status")),
                 ("duration_ms", models.PositiveIntegerField(null=True, verbose_name="duration (ms)")),
                 ("meaning", models.TextField(blank=True, default="")),
-                ("detail", models.TextField(blank=True, default="", verbose_name="its own words")),
+                ("detail", models.TextField(blank=True, default="", verbose_name="response")),
                 ("request", models.TextField(blank=True, default="")),
                 ("exchanges", models.JSONField(default=list)),
             ],
@@ -202,19 +204,19 @@ class Migration(migrations.Migration):
                     "state",
                     models.CharField(
                         choices=[
-                            ("sending", "Being sent"),
-                            ("running", "Running at Zendesk"),
+                            ("sending", "Sending"),
+                            ("running", "Being processed"),
                             ("done", "Done"),
-                            ("unknown", "Outcome unknown: looked up one by one"),
+                            ("unknown", "Unknown (tickets are looked up one by one)"),
                             ("refused", "Refused"),
                         ],
                         default="sending",
                         max_length=8,
                     ),
                 ),
-                ("number", models.CharField(blank=True, default="", max_length=120, verbose_name="job")),
+                ("number", models.CharField(blank=True, default="", max_length=120, verbose_name="job number")),
                 ("message", models.TextField(blank=True, default="")),
-                ("made", models.PositiveIntegerField(default=0)),
+                ("made", models.PositiveIntegerField(default=0, verbose_name="created")),
                 ("failed", models.PositiveIntegerField(default=0)),
                 ("polls", models.PositiveIntegerField(default=0)),
                 (
@@ -225,9 +227,7 @@ class Migration(migrations.Migration):
                 ("polling_until", models.DateTimeField(null=True)),
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
             ],
-            options={
-                "ordering": ["-started_at", "-id"],
-            },
+            options={"ordering": ["-started_at", "-id"], "verbose_name_plural": "batches"},
         ),
         migrations.CreateModel(
             name="CatchUp",
@@ -237,11 +237,12 @@ class Migration(migrations.Migration):
                     "mode",
                     models.CharField(
                         choices=[
-                            ("recent", "The newest part"),
-                            ("whole", "Everything Khoros holds"),
-                            ("compare", "Compared: what is missing waits"),
+                            ("recent", "Newest events"),
+                            ("whole", "All events at Khoros"),
+                            ("compare", "Comparison only"),
                         ],
                         max_length=8,
+                        verbose_name="scope",
                     ),
                 ),
                 (
@@ -266,15 +267,13 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
                 ("pages", models.PositiveIntegerField(default=0)),
                 ("read", models.PositiveIntegerField(default=0)),
-                ("known", models.PositiveIntegerField(default=0)),
+                ("known", models.PositiveIntegerField(default=0, verbose_name="already known")),
                 ("new", models.PositiveIntegerField(default=0)),
                 ("unreadable", models.PositiveIntegerField(default=0)),
                 ("missing", models.PositiveIntegerField(default=0)),
                 ("message", models.TextField(blank=True, default="")),
             ],
-            options={
-                "ordering": ["-started_at", "-id"],
-            },
+            options={"ordering": ["-started_at", "-id"], "verbose_name": "catch-up"},
         ),
         migrations.CreateModel(
             name="Change",
@@ -287,15 +286,15 @@ class Migration(migrations.Migration):
                             ("post", "Registered"),
                             ("activate", "Activated"),
                             ("pause", "Paused"),
-                            ("retire", "Retired"),
-                            ("pause_other", "Paused a foreign one"),
-                            ("retire_other", "Retired a forgotten one"),
+                            ("retire", "Deleted"),
+                            ("pause_other", "Paused someone else's"),
+                            ("retire_other", "Deleted an unused one"),
                         ],
                         max_length=12,
                     ),
                 ),
                 ("khoros_uuid", models.CharField(blank=True, default="", max_length=64, verbose_name="id at Khoros")),
-                ("because", models.TextField(blank=True, default="")),
+                ("because", models.TextField(blank=True, default="", verbose_name="reason")),
                 ("by", models.CharField(blank=True, default="", max_length=150)),
                 (
                     "started_at",
@@ -307,6 +306,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-started_at", "-id"],
+                "verbose_name": "change at Khoros",
+                "verbose_name_plural": "changes at Khoros",
             },
         ),
         migrations.CreateModel(
@@ -315,14 +316,12 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "name",
-                    models.CharField(
-                        help_text="How you call this company here, for example the brand.", max_length=120
-                    ),
+                    models.CharField(help_text="Name shown in Casebridge, for example the brand.", max_length=120),
                 ),
                 (
                     "company_id",
                     models.CharField(
-                        help_text="The number Khoros has for the company. It is in the address bar of Khoros Marketing.",
+                        help_text="The company's number at Khoros, shown in the address bar of Khoros Marketing.",
                         max_length=40,
                         verbose_name="company id",
                     ),
@@ -330,11 +329,11 @@ class Migration(migrations.Migration):
                 (
                     "api_version",
                     models.CharField(
-                        choices=[("v2", "Version 2"), ("v1", "Version 1 (registers only)")],
+                        choices=[("v2", "Version 2"), ("v1", "Version 1 (registration only)")],
                         default="v2",
-                        help_text="Version 2 is the usual choice. Version 1 can only register feeds: Casebridge then cannot check, pause or retire them, nor fetch what was missed.",
+                        help_text="Version 2 is the usual choice. With version 1, Casebridge can only register subscriptions: it cannot check, pause or delete them, or fetch missed notifications.",
                         max_length=2,
-                        verbose_name="Khoros' API",
+                        verbose_name="Khoros API",
                     ),
                 ),
                 (
@@ -342,7 +341,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         default="",
-                        help_text="Numbers of initiatives whose content labels are offered too, separated by commas. Usually empty.",
+                        help_text="Initiative numbers, separated by commas, to offer their content labels too. Usually empty.",
                         max_length=200,
                     ),
                 ),
@@ -385,9 +384,9 @@ class Migration(migrations.Migration):
                     "action",
                     models.CharField(
                         choices=[
-                            ("create", "A new ticket"),
-                            ("append", "A comment on a ticket"),
-                            ("follow_up", "A follow-up of a closed ticket"),
+                            ("create", "New ticket"),
+                            ("append", "Comment on a ticket"),
+                            ("follow_up", "Follow-up to a closed ticket"),
                         ],
                         db_default="create",
                         default="create",
@@ -415,7 +414,7 @@ class Migration(migrations.Migration):
                             ("delivered", "Delivered"),
                             ("failed", "Failed"),
                             ("cancelled", "Cancelled"),
-                            ("held", "Held under an incident"),
+                            ("held", "Held"),
                         ],
                         default="pending",
                         max_length=10,
@@ -429,7 +428,7 @@ class Migration(migrations.Migration):
                 ),
                 ("tries", models.PositiveIntegerField(default=0)),
                 ("attempt_count", models.PositiveIntegerField(default=0, verbose_name="attempts")),
-                ("next_attempt_at", models.DateTimeField(null=True, verbose_name="next try")),
+                ("next_attempt_at", models.DateTimeField(null=True, verbose_name="next attempt")),
                 ("claim", models.UUIDField(null=True)),
                 ("claimed_until", models.DateTimeField(null=True)),
                 ("last_error", models.TextField(blank=True, default="")),
@@ -441,9 +440,9 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         choices=[
-                            ("created", "Created"),
-                            ("already_there", "Already there: an earlier try had created it"),
-                            ("found", "Found by its external id"),
+                            ("created", "Ticket created"),
+                            ("already_there", "An earlier attempt had already created the ticket"),
+                            ("found", "Ticket found by its external ID"),
                             ("appended", "Added to a ticket as a comment"),
                         ],
                         default="",
@@ -475,10 +474,10 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("uuid", models.UUIDField(default=uuid.uuid4, unique=True)),
-                ("opened_by", models.CharField(max_length=150)),
+                ("opened_by", models.CharField(max_length=150, verbose_name="started by")),
                 (
                     "opened_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="opened"),
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="started"),
                 ),
                 ("ended_by", models.CharField(blank=True, default="", max_length=150)),
                 ("ended_at", models.DateTimeField(null=True, verbose_name="ended")),
@@ -519,7 +518,7 @@ class Migration(migrations.Migration):
                     "is_active",
                     models.BooleanField(
                         default=True,
-                        help_text="Switched off, it makes no new tickets; those already made go on.",
+                        help_text="Off: no new tickets are created. Deliveries that already exist are still sent.",
                         verbose_name="active",
                     ),
                 ),
@@ -549,8 +548,8 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("pushed", "Pushed by Khoros"),
-                            ("caught_up", "Caught up: fetched from Khoros"),
-                            ("test", "Self-test"),
+                            ("caught_up", "Fetched from Khoros"),
+                            ("test", "Test notification"),
                         ],
                         default="pushed",
                         max_length=10,
@@ -563,10 +562,10 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("received", "Received"),
-                            ("routed", "Routed"),
+                            ("routed", "Matched"),
                             ("unmatched", "Unmatched"),
                             ("unreadable", "Unreadable"),
-                            ("missed", "Missed: waits to be fetched"),
+                            ("missed", "Missed"),
                         ],
                         default="received",
                         max_length=12,
@@ -577,9 +576,11 @@ class Migration(migrations.Migration):
                 ("outcome", models.JSONField(default=list)),
                 (
                     "received_at",
-                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name="received"),
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), verbose_name="received at"
+                    ),
                 ),
-                ("happened_at", models.DateTimeField(null=True, verbose_name="happened")),
+                ("happened_at", models.DateTimeField(null=True, verbose_name="happened at")),
                 ("routed_at", models.DateTimeField(null=True)),
                 ("repeats", models.PositiveIntegerField(default=0)),
                 ("last_repeat_at", models.DateTimeField(null=True)),
@@ -629,7 +630,7 @@ class Migration(migrations.Migration):
                     "event_name",
                     models.CharField(
                         default="stream-item-label-applied",
-                        help_text="Khoros' name of the event, for labels stream-item-label-applied. Choose one, or type a new name.",
+                        help_text="The event's name at Khoros; for labels, stream-item-label-applied. Choose one or type another.",
                         max_length=100,
                         verbose_name="event",
                     ),
@@ -638,21 +639,21 @@ class Migration(migrations.Migration):
                     "match",
                     models.CharField(
                         choices=[
-                            ("label", "One label (or rule), by its name"),
+                            ("label", "One label (or rule) by name"),
                             ("expression", "A regular expression"),
-                            ("everything", "Everything of this event"),
+                            ("everything", "Every event of this type"),
                         ],
                         default="label",
-                        help_text="One label is the usual choice: Khoros does not tell which label was applied, the feed does.",
+                        help_text="One label is the usual choice. Khoros does not say which label was applied, so each label needs its own subscription.",
                         max_length=12,
-                        verbose_name="listens to",
+                        verbose_name="match",
                     ),
                 ),
                 (
                     "label",
                     models.CharField(
                         blank=True,
-                        help_text="The label exactly as agents see it, for example CreateCase; or the regular expression. Leave it empty for everything of the event.",
+                        help_text="The label exactly as agents see it, for example CreateCase, or the regular expression. Leave empty to match every event of this type.",
                         max_length=250,
                         verbose_name="label or expression",
                     ),
@@ -661,71 +662,71 @@ class Migration(migrations.Migration):
                     "is_active",
                     models.BooleanField(
                         default=True,
-                        help_text="Switched off, the feed is paused at Khoros, and what still arrives is kept but makes no tickets.",
-                        verbose_name="receives",
+                        help_text="Off: the subscription is paused at Khoros. Notifications that still arrive are stored but create no tickets.",
+                        verbose_name="active",
                     ),
                 ),
                 (
                     "receives_by",
                     models.CharField(
                         choices=[
-                            ("both", "Pushed, and what was missed is fetched"),
-                            ("push", "Pushed only"),
-                            ("pull", "Fetched only (needs no public address)"),
+                            ("both", "Push, and fetch what was missed (recommended)"),
+                            ("push", "Push only"),
+                            ("pull", "Fetch only (needs no public address)"),
                         ],
                         default="both",
-                        help_text="Khoros does not repeat a push that failed. Fetching reads the same events from Khoros every few minutes and keeps what never arrived.",
+                        help_text="Khoros does not repeat a push that failed. Fetching reads the same events from Khoros every few minutes and adds those that never arrived.",
                         max_length=5,
-                        verbose_name="how events arrive",
+                        verbose_name="receive events by",
                     ),
                 ),
                 (
                     "auto_repair",
                     models.BooleanField(
                         default=True,
-                        help_text="When somebody changes or removes the feed at Khoros, it is put right at the next check. Switched off, the difference is shown here and waits for “Repair at Khoros now”.",
-                        verbose_name="repairs itself",
+                        help_text="When someone changes or deletes the subscription at Khoros, the next check restores it. Off: the difference is shown here until someone presses “Repair at Khoros”.",
+                        verbose_name="repair automatically",
                     ),
                 ),
                 (
                     "silence_alarm",
                     models.CharField(
                         choices=[
-                            ("learned", "Learned from the feed's usual volume"),
-                            ("hours", "After a number of hours"),
+                            ("learned", "Learned from the usual volume"),
+                            ("hours", "After a fixed number of hours"),
                             ("off", "Never"),
                         ],
                         default="learned",
-                        help_text="Learning takes two weeks of history: then silence is told from the usual volume of the hour and day of the week. Until then, the number of hours counts if there is one.",
+                        help_text="Learning needs two weeks of history. After that, silence is judged by the usual volume for the hour and day of the week. Until then, the number of hours below applies, if set.",
                         max_length=8,
-                        verbose_name="alarm when silent",
+                        verbose_name="silence alarm",
                     ),
                 ),
                 (
                     "silence_hours",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="So many hours without a notification raise the alarm.",
+                        help_text="Raise an alarm after this many quiet hours.",
                         null=True,
-                        verbose_name="hours of silence",
+                        verbose_name="quiet hours",
                     ),
                 ),
                 (
                     "ticket_target_minutes",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="From the customer's post to the ticket. Later ones are shown on the overview and raise an alarm. Empty: no target.",
+                        help_text="From the customer's post to the ticket. Misses are shown on the overview and raise an alarm. Leave empty for no target.",
                         null=True,
-                        verbose_name="target: a ticket within (minutes)",
+                        verbose_name="ticket target (minutes)",
                     ),
                 ),
                 (
                     "solve_target_minutes",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="From the customer's post to the first time the ticket is solved, for example 1440 for a day. Empty: no target.",
+                        help_text="From the customer's post to the first time the ticket is solved, for example 1440 for one day. Leave empty for no target.",
                         null=True,
-                        verbose_name="target: solved within (minutes)",
+                        verbose_name="solve target (minutes)",
                     ),
                 ),
                 ("bearer_token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
@@ -747,11 +748,11 @@ class Migration(migrations.Migration):
                             ("waiting", "Waiting to be registered"),
                             ("registered", "Registered"),
                             ("refused", "Refused by Khoros"),
-                            ("unreachable", "Khoros not reached"),
+                            ("unreachable", "Khoros unreachable"),
                             ("not_possible", "Cannot be registered yet"),
-                            ("drifted", "Not as wanted at Khoros"),
-                            ("paused", "Paused, as wanted"),
-                            ("retired", "Retired at Khoros"),
+                            ("drifted", "Out of sync"),
+                            ("paused", "Paused"),
+                            ("retired", "Deleted at Khoros"),
                         ],
                         default="waiting",
                         editable=False,
@@ -966,7 +967,7 @@ class Migration(migrations.Migration):
             model_name="mapping",
             name="connection",
             field=models.ForeignKey(
-                help_text="The account the tickets go to.",
+                help_text="Send tickets to this account.",
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="mappings",
                 to="integrations.connection",
@@ -1037,7 +1038,7 @@ class Migration(migrations.Migration):
             model_name="mapping",
             name="subscription",
             field=models.ForeignKey(
-                help_text="The feed whose posts are meant.",
+                help_text="Create tickets from this subscription.",
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="mappings",
                 to="integrations.subscription",

@@ -47,27 +47,27 @@ class Company(models.Model):
 
     class ApiVersion(models.TextChoices):
         V2 = "v2", "Version 2"
-        V1 = "v1", "Version 1 (registers only)"
+        V1 = "v1", "Version 1 (registration only)"
 
-    name = models.CharField(max_length=120, help_text="How you call this company here, for example the brand.")
+    name = models.CharField(max_length=120, help_text="Name shown in Casebridge, for example the brand.")
     company_id = models.CharField(
         "company id",
         max_length=40,
-        help_text="The number Khoros has for the company. It is in the address bar of Khoros Marketing.",
+        help_text="The company's number at Khoros, shown in the address bar of Khoros Marketing.",
     )
     api_version = models.CharField(
-        "Khoros' API",
+        "Khoros API",
         max_length=2,
         choices=ApiVersion,
         default=ApiVersion.V2,
-        help_text="Version 2 is the usual choice. Version 1 can only register feeds: Casebridge then cannot check, "
-        "pause or retire them, nor fetch what was missed.",
+        help_text="Version 2 is the usual choice. With version 1, Casebridge can only register subscriptions: it "
+        "cannot check, pause or delete them, or fetch missed notifications.",
     )
     initiatives = models.CharField(
         max_length=200,
         blank=True,
         default="",
-        help_text="Numbers of initiatives whose content labels are offered too, separated by commas. Usually empty.",
+        help_text="Initiative numbers, separated by commas, to offer their content labels too. Usually empty.",
     )
     api_token = SecretField()
     token_entered_at = models.DateTimeField(null=True, editable=False)
@@ -107,28 +107,28 @@ class Subscription(models.Model):
     """One Khoros event feed for one label (or expression, or event), with its own address and bearer token."""
 
     class Match(models.TextChoices):
-        LABEL = "label", "One label (or rule), by its name"
+        LABEL = "label", "One label (or rule) by name"
         EXPRESSION = "expression", "A regular expression"
-        EVERYTHING = "everything", "Everything of this event"
+        EVERYTHING = "everything", "Every event of this type"
 
     class Registration(models.TextChoices):
         WAITING = "waiting", "Waiting to be registered"
         REGISTERED = "registered", "Registered"
         REFUSED = "refused", "Refused by Khoros"
-        UNREACHABLE = "unreachable", "Khoros not reached"
+        UNREACHABLE = "unreachable", "Khoros unreachable"
         NOT_POSSIBLE = "not_possible", "Cannot be registered yet"
-        DRIFTED = "drifted", "Not as wanted at Khoros"
-        PAUSED = "paused", "Paused, as wanted"
-        RETIRED = "retired", "Retired at Khoros"
+        DRIFTED = "drifted", "Out of sync"
+        PAUSED = "paused", "Paused"
+        RETIRED = "retired", "Deleted at Khoros"
 
     class Receives(models.TextChoices):
-        PUSH_AND_CATCH_UP = "both", "Pushed, and what was missed is fetched"
-        PUSH = "push", "Pushed only"
-        PULL = "pull", "Fetched only (needs no public address)"
+        PUSH_AND_CATCH_UP = "both", "Push, and fetch what was missed (recommended)"
+        PUSH = "push", "Push only"
+        PULL = "pull", "Fetch only (needs no public address)"
 
     class Silence(models.TextChoices):
-        LEARNED = "learned", "Learned from the feed's usual volume"
-        HOURS = "hours", "After a number of hours"
+        LEARNED = "learned", "Learned from the usual volume"
+        HOURS = "hours", "After a fixed number of hours"
         OFF = "off", "Never"
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -137,65 +137,67 @@ class Subscription(models.Model):
         "event",
         max_length=100,
         default=LABEL_APPLIED,
-        help_text=f"Khoros' name of the event, for labels {LABEL_APPLIED}. Choose one, or type a new name.",
+        help_text=f"The event's name at Khoros; for labels, {LABEL_APPLIED}. Choose one or type another.",
     )
     match = models.CharField(
-        "listens to",
+        "match",
         max_length=12,
         choices=Match,
         default=Match.LABEL,
-        help_text="One label is the usual choice: Khoros does not tell which label was applied, the feed does.",
+        help_text="One label is the usual choice. Khoros does not say which label was applied, so each label needs "
+        "its own subscription.",
     )
     label = models.CharField(
         "label or expression",
         max_length=250,
         blank=True,
-        help_text="The label exactly as agents see it, for example CreateCase; or the regular expression. "
-        "Leave it empty for everything of the event.",
+        help_text="The label exactly as agents see it, for example CreateCase, or the regular expression. Leave "
+        "empty to match every event of this type.",
     )
     is_active = models.BooleanField(
-        "receives",
+        "active",
         default=True,
-        help_text="Switched off, the feed is paused at Khoros, and what still arrives is kept but makes no tickets.",
+        help_text="Off: the subscription is paused at Khoros. Notifications that still arrive are stored but create no "
+        "tickets.",
     )
     receives_by = models.CharField(
-        "how events arrive",
+        "receive events by",
         max_length=5,
         choices=Receives,
         default=Receives.PUSH_AND_CATCH_UP,
         help_text="Khoros does not repeat a push that failed. Fetching reads the same events from Khoros every few "
-        "minutes and keeps what never arrived.",
+        "minutes and adds those that never arrived.",
     )
     auto_repair = models.BooleanField(
-        "repairs itself",
+        "repair automatically",
         default=True,
-        help_text="When somebody changes or removes the feed at Khoros, it is put right at the next check. Switched "
-        "off, the difference is shown here and waits for “Repair at Khoros now”.",
+        help_text="When someone changes or deletes the subscription at Khoros, the next check restores it. Off: the "
+        "difference is shown here until someone presses “Repair at Khoros”.",
     )
     silence_alarm = models.CharField(
-        "alarm when silent",
+        "silence alarm",
         max_length=8,
         choices=Silence,
         default=Silence.LEARNED,
-        help_text="Learning takes two weeks of history: then silence is told from the usual volume of the hour and day "
-        "of the week. Until then, the number of hours counts if there is one.",
+        help_text="Learning needs two weeks of history. After that, silence is judged by the usual volume for the "
+        "hour and day of the week. Until then, the number of hours below applies, if set.",
     )
     silence_hours = models.PositiveIntegerField(
-        "hours of silence", null=True, blank=True, help_text="So many hours without a notification raise the alarm."
+        "quiet hours", null=True, blank=True, help_text="Raise an alarm after this many quiet hours."
     )
     ticket_target_minutes = models.PositiveIntegerField(
-        "target: a ticket within (minutes)",
+        "ticket target (minutes)",
         null=True,
         blank=True,
-        help_text="From the customer's post to the ticket. Later ones are shown on the overview and raise an alarm. "
-        "Empty: no target.",
+        help_text="From the customer's post to the ticket. Misses are shown on the overview and raise an alarm. Leave "
+        "empty for no target.",
     )
     solve_target_minutes = models.PositiveIntegerField(
-        "target: solved within (minutes)",
+        "solve target (minutes)",
         null=True,
         blank=True,
-        help_text="From the customer's post to the first time the ticket is solved, for example 1440 for a day. Empty: "
-        "no target.",
+        help_text="From the customer's post to the first time the ticket is solved, for example 1440 for one day. "
+        "Leave empty for no target.",
     )
     bearer_token = SecretField()
     token_changed_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -298,41 +300,41 @@ class Connection(models.Model):
     """
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    name = models.CharField(max_length=120, help_text="How you call this account here.")
+    name = models.CharField(max_length=120, help_text="Name shown in Casebridge.")
     kind = models.CharField(max_length=40, editable=False)
     settings = models.JSONField(default=dict, editable=False)
     secrets = SecretField()
     is_active = models.BooleanField(
-        "in use",
+        "active",
         default=True,
-        help_text="Switched off, nothing is sent there: what waits keeps waiting, and new posts make no deliveries.",
+        help_text="Off: nothing is sent and new posts are ignored. Deliveries that already wait keep waiting.",
     )
     look_up_before_create = models.BooleanField(
-        "look up before every create",
+        "look up before creating",
         default=False,
-        help_text="Ask Zendesk first whether the ticket exists already. Slower; switch it on after the database was "
-        "restored from a backup, and off again a day later.",
+        help_text="Before creating a ticket, check whether it already exists. Slower. Turn this on after restoring the "
+        "database from a backup, and off again a day later.",
     )
     limit_share = models.PositiveSmallIntegerField(
-        "share of the request limit (%)",
+        "share of the rate limit (%)",
         db_default=100,
         default=100,
-        help_text="All integrations of the account share one limit. 100 uses all that the others leave; 50 never uses "
-        "more than half of it.",
+        help_text="All integrations of the account share one rate limit. 100 uses whatever the others leave; 50 never "
+        "uses more than half.",
     )
     backlog_minutes = models.PositiveSmallIntegerField(
-        "surge after (minutes)",
+        "backlog threshold (minutes)",
         db_default=5,
         default=5,
-        help_text="When more new posts wait than the limit clears in so many minutes, tickets are made up to 100 at a "
-        "time. 0 switches that off.",
+        help_text="If the queue of new posts would take longer than this to clear, tickets are sent in batches of up "
+        "to 100. Enter 0 to never send in batches.",
     )
     breaker_enabled = models.BooleanField(
-        "breaker",
+        "outage protection",
         db_default=True,
         default=True,
-        help_text="After repeated failures to reach the account only one delivery at a time is tried, until one comes "
-        "through.",
+        help_text="After repeated failures to reach the account, only one delivery at a time is attempted until one "
+        "succeeds.",
     )
     from_environment = models.BooleanField(default=False, editable=False)
     access_token = SecretField()
@@ -461,13 +463,18 @@ class Mapping(models.Model):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120, help_text='For example "CreateCase to Zendesk".')
     subscription = models.ForeignKey(
-        Subscription, on_delete=models.PROTECT, related_name="mappings", help_text="The feed whose posts are meant."
+        Subscription,
+        on_delete=models.PROTECT,
+        related_name="mappings",
+        help_text="Create tickets from this subscription.",
     )
     connection = models.ForeignKey(
-        Connection, on_delete=models.PROTECT, related_name="mappings", help_text="The account the tickets go to."
+        Connection, on_delete=models.PROTECT, related_name="mappings", help_text="Send tickets to this account."
     )
     is_active = models.BooleanField(
-        "active", default=True, help_text="Switched off, it makes no new tickets; those already made go on."
+        "active",
+        default=True,
+        help_text="Off: no new tickets are created. Deliveries that already exist are still sent.",
     )
     conditions = models.JSONField(default=dict, editable=False)
     settings = models.JSONField(default=dict, editable=False)

@@ -80,7 +80,7 @@ class Delivery(models.Model):
         DELIVERED = "delivered", "Delivered"
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
-        HELD = "held", "Held under an incident"
+        HELD = "held", "Held"
 
     class Priority(models.IntegerChoices):
         """Which goes first where a connection has room for one only."""
@@ -90,14 +90,14 @@ class Delivery(models.Model):
         BULK = 2, "Bulk"
 
     class Action(models.TextChoices):
-        CREATE = "create", "A new ticket"
-        APPEND = "append", "A comment on a ticket"
-        FOLLOW_UP = "follow_up", "A follow-up of a closed ticket"
+        CREATE = "create", "New ticket"
+        APPEND = "append", "Comment on a ticket"
+        FOLLOW_UP = "follow_up", "Follow-up to a closed ticket"
 
     class Result(models.TextChoices):
-        CREATED = "created", "Created"
-        ALREADY_THERE = "already_there", "Already there: an earlier try had created it"
-        FOUND = "found", "Found by its external id"
+        CREATED = "created", "Ticket created"
+        ALREADY_THERE = "already_there", "An earlier attempt had already created the ticket"
+        FOUND = "found", "Ticket found by its external ID"
         APPENDED = "appended", "Added to a ticket as a comment"
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True)
@@ -142,7 +142,7 @@ class Delivery(models.Model):
     # Tries that count towards the schedule; attempts also count those that ended in a pause of the connection.
     tries = models.PositiveIntegerField(default=0)
     attempt_count = models.PositiveIntegerField("attempts", default=0)
-    next_attempt_at = models.DateTimeField("next try", null=True)
+    next_attempt_at = models.DateTimeField("next attempt", null=True)
     claim = models.UUIDField(null=True)
     claimed_until = models.DateTimeField(null=True)
     last_error = models.TextField(blank=True, default="")
@@ -260,22 +260,22 @@ class Attempt(models.Model):
 
     class Outcome(models.TextChoices):
         DELIVERED = "delivered", "Delivered"
-        RETRY = "retry", "Will be tried again"
+        RETRY = "retry", "Will retry"
         REFUSED = "refused", "Refused"
         GIVEN_UP = "given_up", "Given up"
-        PAUSED = "paused", "Paused the connection"
-        WAITED = "waited", "Not sent: waiting for its turn"
+        PAUSED = "paused", "Connection paused"
+        WAITED = "waited", "Waiting for the rate limit"
 
     delivery = models.ForeignKey(Delivery, on_delete=models.PROTECT, related_name="attempts", db_index=False)
     number = models.PositiveIntegerField()
-    key_version = models.PositiveIntegerField()
+    key_version = models.PositiveIntegerField("idempotency key version")
     started_at = models.DateTimeField("started", db_default=Now())
     finished_at = models.DateTimeField("finished", null=True)
     outcome = models.CharField(max_length=10, choices=Outcome, blank=True, default="")
-    status = models.PositiveIntegerField("answer", null=True)
+    status = models.PositiveIntegerField("status", null=True)
     duration_ms = models.PositiveIntegerField("duration (ms)", null=True)
     meaning = models.TextField(blank=True, default="")
-    detail = models.TextField("its own words", blank=True, default="")
+    detail = models.TextField("response", blank=True, default="")
     # What was sent, where the delivery holds another request by now; empty while it still holds this one.
     request = models.TextField(blank=True, default="")
     # The calls made, secrets removed: [{"method", "url", "headers", "body", "status", "reply_headers", "reply", ...}].
@@ -306,19 +306,19 @@ class Batch(models.Model):
     """
 
     class State(models.TextChoices):
-        SENDING = "sending", "Being sent"
-        RUNNING = "running", "Running at Zendesk"
+        SENDING = "sending", "Sending"
+        RUNNING = "running", "Being processed"
         DONE = "done", "Done"
-        UNKNOWN = "unknown", "Outcome unknown: looked up one by one"
+        UNKNOWN = "unknown", "Unknown (tickets are looked up one by one)"
         REFUSED = "refused", "Refused"
 
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="batches")
     claim = models.UUIDField(default=uuid.uuid4, unique=True)
     delivery_ids = models.JSONField(default=list)
     state = models.CharField(max_length=8, choices=State, default=State.SENDING)
-    number = models.CharField("job", max_length=120, blank=True, default="")
+    number = models.CharField("job number", max_length=120, blank=True, default="")
     message = models.TextField(blank=True, default="")
-    made = models.PositiveIntegerField(default=0)
+    made = models.PositiveIntegerField("created", default=0)
     failed = models.PositiveIntegerField(default=0)
     polls = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField("started", db_default=Now())
@@ -327,6 +327,7 @@ class Batch(models.Model):
     finished_at = models.DateTimeField("finished", null=True)
 
     class Meta:
+        verbose_name_plural = "batches"
         ordering = ["-started_at", "-id"]
         constraints = [
             models.CheckConstraint(condition=~Q(state="running") | ~Q(number=""), name="batch_running_has_its_number"),
@@ -340,7 +341,7 @@ class Batch(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Job {self.number or self.pk}"
+        return f"Batch {self.pk}"
 
 
 class FloodHold(models.Model):
@@ -348,8 +349,8 @@ class FloodHold(models.Model):
 
     mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="incidents")
     uuid = models.UUIDField(default=uuid.uuid4, unique=True)
-    opened_by = models.CharField(max_length=150)
-    opened_at = models.DateTimeField("opened", db_default=Now())
+    opened_by = models.CharField("started by", max_length=150)
+    opened_at = models.DateTimeField("started", db_default=Now())
     ended_by = models.CharField(max_length=150, blank=True, default="")
     ended_at = models.DateTimeField("ended", null=True)
     # "released": a ticket for each post.
@@ -369,4 +370,4 @@ class FloodHold(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Incident {self.ticket_number}"
+        return f"Flood hold {self.ticket_number}"

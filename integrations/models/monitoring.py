@@ -20,15 +20,15 @@ class Change(models.Model):
         POST = "post", "Registered"
         ACTIVATE = "activate", "Activated"
         PAUSE = "pause", "Paused"
-        RETIRE = "retire", "Retired"
-        PAUSE_OTHER = "pause_other", "Paused a foreign one"
-        RETIRE_OTHER = "retire_other", "Retired a forgotten one"
+        RETIRE = "retire", "Deleted"
+        PAUSE_OTHER = "pause_other", "Paused someone else's"
+        RETIRE_OTHER = "retire_other", "Deleted an unused one"
 
     company = models.ForeignKey(Company, on_delete=models.CASCADE, related_name="changes")
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, related_name="changes")
     action = models.CharField(max_length=12, choices=Action)
     khoros_uuid = models.CharField("id at Khoros", max_length=64, blank=True, default="")
-    because = models.TextField(blank=True, default="")
+    because = models.TextField("reason", blank=True, default="")
     by = models.CharField(max_length=150, blank=True, default="")
     started_at = models.DateTimeField("time", db_default=Now())
     finished_at = models.DateTimeField(null=True)
@@ -36,6 +36,7 @@ class Change(models.Model):
     message = models.TextField("Khoros' answer", blank=True, default="")
 
     class Meta:
+        verbose_name, verbose_name_plural = "change at Khoros", "changes at Khoros"
         ordering = ["-started_at", "-id"]
         indexes = [models.Index(fields=["subscription", "-started_at"], name="change_by_subscription")]
         constraints = [
@@ -56,9 +57,9 @@ class CatchUp(models.Model):
     """
 
     class Mode(models.TextChoices):
-        RECENT = "recent", "The newest part"
-        WHOLE = "whole", "Everything Khoros holds"
-        COMPARE = "compare", "Compared: what is missing waits"
+        RECENT = "recent", "Newest events"
+        WHOLE = "whole", "All events at Khoros"
+        COMPARE = "compare", "Comparison only"
 
     class State(models.TextChoices):
         WAITING = "waiting", "Waiting for a worker"
@@ -67,7 +68,7 @@ class CatchUp(models.Model):
         FAILED = "failed", "Failed"
 
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="catch_ups")
-    mode = models.CharField(max_length=8, choices=Mode)
+    mode = models.CharField("scope", max_length=8, choices=Mode)
     state = models.CharField(max_length=8, choices=State, default=State.WAITING)
     requested_by = models.CharField(max_length=150, blank=True, default="")
     started_at = models.DateTimeField("started", db_default=Now())
@@ -75,13 +76,14 @@ class CatchUp(models.Model):
     finished_at = models.DateTimeField("finished", null=True)
     pages = models.PositiveIntegerField(default=0)
     read = models.PositiveIntegerField(default=0)
-    known = models.PositiveIntegerField(default=0)
+    known = models.PositiveIntegerField("already known", default=0)
     new = models.PositiveIntegerField(default=0)
     unreadable = models.PositiveIntegerField(default=0)
     missing = models.PositiveIntegerField(default=0)
     message = models.TextField(blank=True, default="")
 
     class Meta:
+        verbose_name = "catch-up"
         ordering = ["-started_at", "-id"]
         indexes = [models.Index(fields=["subscription", "-started_at"], name="catch_up_by_subscription")]
         constraints = [
@@ -118,7 +120,7 @@ class Probe(models.Model):
         indexes = [models.Index(fields=["subscription", "-requested_at"], name="probe_by_subscription")]
 
     def __str__(self) -> str:
-        return f"Self-test {self.pk}"
+        return f"Test notification {self.pk}"
 
 
 class HourlyVolume(models.Model):
@@ -141,16 +143,16 @@ class Alarm(models.Model):
 
     class Kind(models.TextChoices):
         SILENCE = "silence", "Silence"
-        DRIFT = "drift", "Not as wanted at Khoros"
+        DRIFT = "drift", "Out of sync at Khoros"
         REGISTRATION = "registration", "Registration refused"
         TOKEN = "token", "API token"
-        CATCH_UP = "catch_up", "Catch-up fails"
-        PUSHES_LOST = "pushes_lost", "Pushes do not arrive"
+        CATCH_UP = "catch_up", "Catch-up failing"
+        PUSHES_LOST = "pushes_lost", "Pushes not arriving"
         CONNECTION = "connection", "Connection paused"
-        BREAKER = "breaker", "Account not reached"
-        TOKEN_END = "token_end", "Sign-in ends"
-        MAPPING = "mapping", "Mapping no longer fits"
-        FLOOD = "flood", "Flood on one label"
+        BREAKER = "breaker", "Account unreachable"
+        TOKEN_END = "token_end", "Sign-in expires"
+        MAPPING = "mapping", "Mapping needs fixing"
+        FLOOD = "flood", "Flood of posts"
         TARGET = "target", "Target missed"
 
     kind = models.CharField(max_length=12, choices=Kind)
@@ -159,8 +161,8 @@ class Alarm(models.Model):
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, null=True, related_name="alarms")
     mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, null=True, related_name="alarms")
     message = models.TextField()
-    raised_at = models.DateTimeField("raised", db_default=Now())
-    ended_at = models.DateTimeField("ended", null=True)
+    raised_at = models.DateTimeField("raised at", db_default=Now())
+    ended_at = models.DateTimeField("resolved at", null=True)
     acknowledged_by = models.CharField(max_length=150, blank=True, default="")
     acknowledged_at = models.DateTimeField(null=True)
     mailed_at = models.DateTimeField("mailed", null=True)

@@ -13,15 +13,15 @@ class Notification(models.Model):
 
     class State(models.TextChoices):
         RECEIVED = "received", "Received"
-        ROUTED = "routed", "Routed"
+        ROUTED = "routed", "Matched"
         UNMATCHED = "unmatched", "Unmatched"
         UNREADABLE = "unreadable", "Unreadable"
-        MISSED = "missed", "Missed: waits to be fetched"
+        MISSED = "missed", "Missed"
 
     class Source(models.TextChoices):
         PUSHED = "pushed", "Pushed by Khoros"
-        CAUGHT_UP = "caught_up", "Caught up: fetched from Khoros"
-        TEST = "test", "Self-test"
+        CAUGHT_UP = "caught_up", "Fetched from Khoros"
+        TEST = "test", "Test notification"
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="notifications")
     event_key = models.CharField(max_length=140)
@@ -36,9 +36,9 @@ class Notification(models.Model):
     # What routing decided, post by post and mapping by mapping:
     # [{"post": "twitter:123", "mapping": 4, "delivery": 17 or null, "made": true, "reason": ""}].
     outcome = models.JSONField(default=list)
-    received_at = models.DateTimeField("received", db_default=Now())
+    received_at = models.DateTimeField("received at", db_default=Now())
     # By Khoros' own clock; null where the envelope names no readable time.
-    happened_at = models.DateTimeField("happened", null=True)
+    happened_at = models.DateTimeField("happened at", null=True)
     routed_at = models.DateTimeField(null=True)
     repeats = models.PositiveIntegerField(default=0)
     last_repeat_at = models.DateTimeField(null=True)

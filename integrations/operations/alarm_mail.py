@@ -34,7 +34,7 @@ def send_mails() -> None:
         for alarm in raised.filter(ended_at__isnull=True):
             _mail(alarm, f"Casebridge: {alarm.get_kind_display()}", "mailed_at")
         for alarm in ended:
-            _mail(alarm, f"Casebridge: over: {alarm.get_kind_display()}", "end_mailed_at")
+            _mail(alarm, f"Casebridge: resolved: {alarm.get_kind_display()}", "end_mailed_at")
 
 
 def _mail(alarm: Alarm, subject: str, column: str) -> None:
@@ -54,9 +54,9 @@ def _mail(alarm: Alarm, subject: str, column: str) -> None:
 
 
 def _body(alarm: Alarm) -> str:
-    lines = [alarm.message, "", f"Raised {alarm.raised_at:%Y-%m-%d %H:%M} UTC."]
+    lines = [alarm.message, "", f"Raised at {alarm.raised_at:%Y-%m-%d %H:%M:%S} UTC."]
     if alarm.ended_at:
-        lines.append(f"Over since {alarm.ended_at:%Y-%m-%d %H:%M} UTC.")
+        lines.append(f"Resolved at {alarm.ended_at:%Y-%m-%d %H:%M:%S} UTC.")
     try:
         address = public_url()
     except NoPublicAddress:

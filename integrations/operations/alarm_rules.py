@@ -74,7 +74,7 @@ def _of_mappings() -> Iterator[Problem]:
     used = Mapping.objects.filter(is_active=True, connection__is_active=True, subscription__is_active=True)
     for mapping in used.exclude(warnings=[]).select_related("connection"):
         found = " ".join(str(entry.get("message")) for entry in mapping.warnings)
-        message = f"{mapping.name}: no longer fits “{mapping.connection}”. {found}"
+        message = f"{mapping.name} no longer matches “{mapping.connection}” and needs fixing. {found}"
         yield Problem(Alarm.Kind.MAPPING, message, mapping_id=mapping.pk)
 
 
@@ -96,7 +96,7 @@ def _of_connection(connection: Connection) -> Iterator[Problem]:
     if message := _waits_for_a_person(connection):
         yield Problem(Alarm.Kind.CONNECTION, f"{connection.name}: {message}", connection_id=connection.pk)
     if connection.breaker_opened_at is not None and connection.paused_at is None:
-        message = f"{connection.name}: not reached {connection.transport_failures} times in a row, deliveries wait. "
+        message = f"{connection.name}: unreachable {connection.transport_failures} times in a row, so deliveries wait. "
         yield Problem(Alarm.Kind.BREAKER, message + connection.breaker_reason, connection_id=connection.pk)
     if message := end_alarm(connection):
         yield Problem(Alarm.Kind.TOKEN_END, f"{connection.name}: {message}", connection_id=connection.pk)
@@ -106,7 +106,7 @@ def _waits_for_a_person(connection: Connection) -> str:
     """Why an answer paused the connection without an end; limits have one, and who paused it by hand knows."""
     if connection.paused_at is None or connection.paused_until is not None or connection.paused_by:
         return ""
-    return f"paused, deliveries wait. {connection.pause_reason}"
+    return f"paused, so deliveries wait. {connection.pause_reason}"
 
 
 def _registration(subscription: Subscription) -> str:
@@ -115,7 +115,7 @@ def _registration(subscription: Subscription) -> str:
     if is_refused or subscription.registration == Registration.NOT_POSSIBLE:
         return f"{subscription.get_registration_display()}. {subscription.khoros_message}"
     if subscription.registration == Registration.UNREACHABLE and subscription.failed_checks >= FAILED_CHECKS:
-        return f"Khoros was not reached {subscription.failed_checks} times in a row. {subscription.khoros_message}"
+        return f"Khoros was unreachable {subscription.failed_checks} times in a row. {subscription.khoros_message}"
     return ""
 
 
@@ -123,14 +123,14 @@ def _drift(subscription: Subscription) -> str:
     if subscription.registration != Subscription.Registration.DRIFTED:
         return ""
     found = " ".join(str(entry.get("message")) for entry in subscription.drift)
-    return f"Not as wanted at Khoros, and waiting for a click on “Repair at Khoros now”. {found}"
+    return f"Out of sync at Khoros. To fix it, press “Repair at Khoros”. {found}"
 
 
 def _catch_up(subscription: Subscription) -> str:
     if not subscription.is_fetched or subscription.failed_catch_ups < FAILED_CATCH_UPS:
         return ""
     last = subscription.catch_ups.filter(state="failed").first()
-    return f"Fetching failed {subscription.failed_catch_ups} times in a row. {last.message if last else ''}".strip()
+    return f"Catch-up failed {subscription.failed_catch_ups} times in a row. {last.message if last else ''}".strip()
 
 
 def _pushes_lost(subscription: Subscription) -> str:
@@ -150,8 +150,9 @@ def _pushes_lost(subscription: Subscription) -> str:
     if not lost:
         return ""
     return (
-        f"{lost} notifications came only by fetching, and no push since: either the portal was down, or Khoros' pushes "
-        "do not reach it. Nothing is lost. Use the self-test on the subscription's page to see where they end."
+        f"{lost} notification{'' if lost == 1 else 's'} arrived only by catch-up and no push since: the portal was "
+        "down, or Khoros' pushes do not reach it. Nothing is lost. Send a test notification from the subscription's "
+        "page to see where pushes get stuck."
     )
 
 
@@ -167,11 +168,11 @@ def silence(subscription: Subscription) -> str:
         count = expected_volume(usual, last, now)
         if count < EXPECTED_BEFORE_ALARM:
             return ""
-        return f"Silent for {hours:.0f} hours. Usually about {count:.0f} notifications come in that time."
+        return f"Silent for {hours:.0f} hours. Usually about {count:.0f} notifications arrive in that time."
     limit = subscription.silence_hours
     if subscription.silence_alarm == Subscription.Silence.OFF or limit is None or hours < limit:
         return ""
-    return f"Silent for {hours:.0f} hours; the alarm is set to {limit}."
+    return f"Silent for {hours:.0f} hours (alarm threshold: {limit})."
 
 
 def last_received(subscription: Subscription) -> datetime:
@@ -189,12 +190,15 @@ def _switched_on(subscription: Subscription) -> datetime | None:
 def silence_text(subscription: Subscription) -> str:
     """How the silence alarm is set, in words."""
     if subscription.silence_alarm == Subscription.Silence.OFF:
-        return "Never: no alarm is raised."
+        return "Off: no alarm is raised."
     hours = subscription.silence_hours
     if subscription.silence_alarm == Subscription.Silence.HOURS:
-        return f"Raised after {hours} hours without a notification."
+        return f"After {hours} hour{'' if hours == 1 else 's'} without a notification."
     if subscription.usual_volume:
         week = sum(subscription.usual_volume)
-        return f"Learned: about {week:.0f} notifications a week. Raised when {EXPECTED_BEFORE_ALARM:.0f} are overdue."
-    until_then = f"it is raised after {hours} hours" if hours else "none is raised (enter hours of silence to have one)"
-    return f"Still learning, two weeks of history are needed; until then {until_then}."
+        return (
+            f"Learned: about {week:.0f} notifications a week. Raised when about {EXPECTED_BEFORE_ALARM:.0f} are "
+            "overdue."
+        )
+    until_then = f"it is raised after {hours} quiet hours" if hours else "no alarm is raised unless you set quiet hours"
+    return f"Still learning (needs two weeks of history). Until then, {until_then}."

@@ -40,9 +40,9 @@ def make_first_setup() -> str:
     with transaction.atomic():
         installation = Installation.objects.select_for_update().get()
         if installation.seeded_at is not None:
-            return "The set-up from the environment was made before; nothing was changed."
+            return "The set-up from the environment was already made. Nothing changed."
         if not any(settings.SEED.values()):
-            return "No set-up was asked for by the environment."
+            return "The environment requests no set-up."
         if missing := _missing():
             return f"No set-up was made from the environment, because these are not set: {', '.join(missing)}."
         try:
@@ -52,7 +52,7 @@ def make_first_setup() -> str:
         mapping = _make(address)
         Installation.objects.update(seeded_at=Now())
     log.info("first set-up made from the environment", mapping_id=mapping.pk)
-    return f"Made the set-up “{mapping}” from the environment."
+    return f"Created the set-up “{mapping}” from the environment."
 
 
 def _missing() -> list[str]:

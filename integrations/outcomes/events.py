@@ -135,18 +135,18 @@ def _apply(event: TicketEvent) -> str:
     """What was done about it, in words; empty when it has to wait for our own record of the ticket."""
     destination = DESTINATIONS.get(event.connection.kind)
     if not isinstance(destination, TellsStatus):
-        return "Not needed: the connection is of another kind by now."
+        return "Ignored: the connection is now of a different kind."
     _, _, news = destination.read_event(bytes(event.body))
     if news is None:
-        return "Not needed: it tells nothing of a ticket."
+        return "Ignored: not about a ticket."
     changed = record_news(event.connection_id, _believable(event, news))
     if changed:
-        return f"Ticket {news.number} of {changed} deliver{'y' if changed == 1 else 'ies'}: {news_text(news)}."
+        return f"Ticket {news.number}: {news_text(news)} ({changed} deliver{'y' if changed == 1 else 'ies'} updated)."
     if news.is_ours is False:
-        return f"Not needed: ticket {news.number} was not made by Casebridge."
+        return f"Ignored: ticket {news.number} was not created by Casebridge."
     if event.is_young:
         return ""
-    return f"Not needed: no delivery here became ticket {news.number}."
+    return f"Ignored: no delivery became ticket {news.number}."
 
 
 def _believable(event: TicketEvent, news: TicketNews) -> TicketNews:

@@ -47,7 +47,7 @@ PUT_OFF_SECONDS = 60
 BEGIN_BATCH = 1000
 BEGIN_BATCHES = 5
 BEGUN_DOWN_TO = "casebridge:looks-begun-down-to"
-POLLING_FAILED = "Looking at tickets failed: "
+POLLING_FAILED = "Checking tickets failed: "
 
 
 # --- Looking ---------------------------------------------------------------------------------------------------------

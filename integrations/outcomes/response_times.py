@@ -157,7 +157,7 @@ def _row(subscription: Subscription, what: str, target: timedelta, overdue: Over
         "target": f"{what} within {span_text(target)}",
         "waiting": capped(overdue.count),
         "is_bad": overdue.count > 0,
-        "late": f"{late.late:,} of {newest}{late.of:,}" if late.of else "none to count",
+        "late": f"{late.late:,} of {newest}{late.of:,}" if late.of else "–",
     }
 
 
@@ -179,9 +179,9 @@ def _ticket_alarm(subscription: Subscription, mappings: list[int], now: datetime
     if not overdue.oldest:
         return ""
     return (
-        f"{_posts(overdue.count)} no ticket within {span_text(target)}, the oldest of "
-        f"{overdue.oldest:%Y-%m-%d %H:%M} UTC. "
-        "Open the failed and pending deliveries and retry or rebuild them; cancel those that need no ticket."
+        f"{_posts(overdue.count)} no ticket within {span_text(target)}, the oldest posted "
+        f"{overdue.oldest:%Y-%m-%d %H:%M:%S} UTC. "
+        "Open the failed and pending deliveries and retry or rebuild them. Cancel those that need no ticket."
     )
 
 
@@ -193,8 +193,8 @@ def _solve_alarm(subscription: Subscription, mappings: list[int], now: datetime)
     if not overdue.oldest:
         return ""
     return (
-        f"{_tickets(overdue.count)} not solved within {span_text(target)} of the post, the oldest post of "
-        f"{overdue.oldest:%Y-%m-%d %H:%M} UTC. Filter the deliveries by “In Zendesk” to find them, and ask the team."
+        f"{_tickets(overdue.count)} not solved within {span_text(target)} of the post, the oldest posted "
+        f"{overdue.oldest:%Y-%m-%d %H:%M:%S} UTC. To find them, filter the deliveries by “Ticket status”."
     )
 
 

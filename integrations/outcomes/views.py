@@ -13,5 +13,5 @@ def account_webhook(request: HttpRequest, address: str) -> Stored:
     body = read_body(request)
     source = authenticate(address, request.headers, body)
     if source is None:
-        raise Unauthorized("The address or the signature is not known here.")
+        raise Unauthorized("Unknown address or signature.")
     return receive(source, request.headers, body)

@@ -45,10 +45,10 @@ class AccountWebhook:
         try:
             address = connection_webhook_url(self.connection)
         except NoPublicAddress as missing:
-            return "", f"This portal has no public address that the account could call. {missing}"
+            return "", f"This portal has no public address that the account can call. {missing}"
         account = DESTINATIONS[self.connection.kind].origin(self.connection.settings)
         if account.startswith("https://") and not address.startswith("https://"):
-            remedy = f"this portal is known as {address}. Set PUBLIC_URL."
+            remedy = f"but this portal's address is {address}. Set PUBLIC_URL."
             return "", f"The account calls https:// addresses only, and {remedy}"
         return address, ""
 
@@ -94,7 +94,7 @@ class AccountWebhook:
     def _reader(self) -> TellsStatus:
         destination = DESTINATIONS.get(self.connection.kind)
         if not isinstance(destination, TellsStatus):
-            raise NotSetUp("The status of tickets does not come back from this kind of connection.")
+            raise NotSetUp("This kind of connection does not report ticket status.")
         return destination
 
     def _session(self) -> Session:
@@ -102,7 +102,7 @@ class AccountWebhook:
 
     def _refused(self, session: Session, problem: Failure | NoPermit) -> NotSetUp:
         if isinstance(problem, NoPermit):
-            message = "The account's request limit leaves no room now. Try again in a minute."
+            message = "The account's rate limit is reached. Try again in a minute."
         else:
             own, detail = (session.without_secrets(text) for text in (problem.message, problem.detail))
             message = f"{own}\n{detail}".strip()

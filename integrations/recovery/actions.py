@@ -94,28 +94,28 @@ def _left_alone(deliveries: DeliveryQuerySet) -> Iterator[str]:
     tickets = list(deliveries.filter(state=State.DELIVERED).values_list("ticket_number", flat=True)[:4])
     if tickets:
         shown = ", ".join(tickets[:3]) + (", …" if len(tickets) > 3 else "")
-        yield f"Left alone, because the ticket exists already: ticket {shown}. Change it in Zendesk."
+        yield f"Skipped because the ticket already exists: ticket {shown}. To change it, edit the ticket itself."
     if sending := deliveries.filter(state=State.SENDING).count():
-        yield f"Left alone, because it is being sent at this moment: {sending}."
+        yield f"Skipped because they are being sent right now: {sending}."
 
 
 def _not_rendered(deliveries: DeliveryQuerySet) -> Iterator[str]:
     if count := deliveries.filter(request="").exclude(state=State.DELIVERED).count():
-        yield f"Left alone, because there is no ticket to send yet: {count}. Correct the mapping, then use “rebuild”."
+        yield f"Skipped because there is no ticket to send yet: {count}. Fix the mapping, then press “Rebuild”."
 
 
 def _refused(deliveries: DeliveryQuerySet) -> Iterator[str]:
     if count := deliveries.filter(was_refused=True).count():
         yield (
-            f"{count} of these had been refused by Zendesk: the same ticket will probably be refused again. "
-            "If you changed the mapping, use “rebuild” instead, which renders the ticket anew."
+            f"{count} of these had been refused before, so the same ticket will probably be refused again. If you "
+            "changed the mapping, use “Rebuild” instead to create the ticket anew."
         )
 
 
 def _behind_a_pause(deliveries: DeliveryQuerySet) -> Iterator[str]:
     paused = deliveries.filter(connection__paused_at__isnull=False).exclude(connection__paused_until__lte=Now())
     for name in paused.values_list("connection__name", flat=True).order_by("connection__name").distinct():
-        yield f"The connection “{name}” is paused: what goes there waits until it is resumed."
+        yield f"The connection “{name}” is paused: its deliveries wait until it is resumed."
 
 
 def cancel(deliveries: DeliveryQuerySet) -> ActionResult:
@@ -125,7 +125,7 @@ def cancel(deliveries: DeliveryQuerySet) -> ActionResult:
     chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.HELD])
     if uncertain := chosen.filter(is_uncertain=True).count():
         remarks.append(
-            f"For {uncertain} of these an earlier try ended without an answer: a ticket may exist in Zendesk anyhow."
+            f"For {uncertain} of these an earlier attempt ended without an answer, so a ticket may exist anyway."
         )
     ids = oldest(chosen, remarks)
     Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.HELD]).cancel()
@@ -142,7 +142,7 @@ def rebuild(deliveries: DeliveryQuerySet) -> ActionResult:
     chosen = list(rows.order_by("pk")[: MOST_REBUILT_AT_ONCE + 1])
     if len(chosen) > MOST_REBUILT_AT_ONCE:
         chosen = chosen[:MOST_REBUILT_AT_ONCE]
-        remarks.append(f"Only the oldest {MOST_REBUILT_AT_ONCE} were rebuilt: use “rebuild” again for the rest.")
+        remarks.append(f"Only the oldest {MOST_REBUILT_AT_ONCE} were rebuilt. Use “Rebuild” again for the rest.")
     remarks += _behind_a_pause(changeable)
     priority = _priority_for([delivery.pk for delivery in chosen])
     changed = [delivery.pk for delivery in chosen if _rebuild_one(delivery, priority, remarks)]
@@ -155,20 +155,21 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
         return _rebuild_note(delivery, priority, remarks)
     if delivery.is_uncertain and delivery.action == Delivery.Action.APPEND:
         remarks.append(
-            f"{delivery.post_id} was left alone: an earlier try may have added the comment to ticket "
-            f"{delivery.target_number}. “Retry now” looks there first."
+            f"{delivery.post_id} was skipped: an earlier attempt may have added the comment to ticket "
+            f"{delivery.target_number}. Use “Retry now” instead, which looks there first."
         )
         return False
     if delivery.is_uncertain and delivery.connection_id != delivery.mapping.connection_id:
         remarks.append(
-            f"{delivery.post_id} was left alone: an earlier try may have made a ticket in “{delivery.connection}”, "
-            f"and the mapping now goes to “{delivery.mapping.connection}”. “Retry now” looks it up where it may be."
+            f"{delivery.post_id} was skipped: an earlier attempt may have created a ticket in "
+            f"“{delivery.connection}”, but the mapping now uses “{delivery.mapping.connection}”. Use “Retry now” "
+            "instead, which looks there first."
         )
         return False
     try:
         event, post = post_of(delivery)
     except Unreadable as unreadable:
-        remarks.append(f"{delivery.post_id} was left alone: {unreadable}")
+        remarks.append(f"{delivery.post_id} was skipped: {unreadable}")
         return False
     _keep_request_with_its_attempts(delivery)
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
@@ -208,10 +209,12 @@ def _rebuild_note(delivery: Delivery, priority: int, remarks: list[str]) -> bool
         context = context_of(delivery.notification, event, delivery.mapping)
         request = destination.build_note(post, context, delivery.mapping.settings, delivery.external_id)
     except (Unreadable, TemplateError) as error:
-        remarks.append(f"{delivery.post_id} was left alone: {error}")
+        remarks.append(f"{delivery.post_id} was skipped: {error}")
         return False
     if not request:
-        remarks.append(f"{delivery.post_id}: the mapping adds no note any more. Cancel it if it is not wanted.")
+        remarks.append(
+            f"{delivery.post_id}: the mapping no longer adds a note. Cancel this delivery if you do not need it."
+        )
         return False
     _keep_request_with_its_attempts(delivery)
     waiting = Delivery.objects.filter(pk=delivery.pk).changeable()
@@ -226,5 +229,5 @@ def _keep_request_with_its_attempts(delivery: Delivery) -> None:
 def oldest(rows: QuerySet[Any], remarks: list[str]) -> list[int]:
     ids = list(rows.order_by("pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
     if len(ids) > MOST_AT_ONCE:
-        remarks.append(f"Only the oldest {MOST_AT_ONCE} were taken: do the same again for the rest.")
+        remarks.append(f"Only the oldest {MOST_AT_ONCE} were included. Repeat the action for the rest.")
     return ids[:MOST_AT_ONCE]

@@ -11,7 +11,7 @@ from integrations.models.deliveries import DeliveryQuerySet
 
 MOST_SHOWN = 100
 # Failures of before causes were told are one group of each mapping.
-UNTOLD = "The cause was not told (failed before causes were)"
+UNTOLD = "Unknown cause"
 
 
 @dataclass(frozen=True, slots=True)

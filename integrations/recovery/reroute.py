@@ -16,7 +16,7 @@ def route_again(notifications: QuerySet[Notification]) -> ActionResult:
     remarks: list[str] = []
     ids = oldest(notifications.filter(state__in=again), remarks)
     if count := notifications.exclude(state__in=again).count():
-        remarks.append(f"Left alone, because they are neither unmatched nor unreadable nor missed: {count}.")
+        remarks.append(f"Skipped because they are not unmatched, unreadable or missed: {count}.")
     Notification.objects.filter(pk__in=ids, state__in=again).update(
         state=Notification.State.RECEIVED, queued_until=None
     )

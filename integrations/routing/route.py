@@ -85,7 +85,10 @@ def _route_locked(notification: Notification) -> list[Outcome]:
         # A defect of ours must not be met again at every sweep: a person sees it and can route again later.
         log.exception("the notification could not be routed")
         notification.summary, notification.outcome = "", []
-        message = f"Casebridge failed to route it ({type(error).__name__}). Report this to whoever runs Casebridge."
+        message = (
+            f"Processing failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever "
+            "runs it."
+        )
         _finish(notification, Notification.State.UNREADABLE, message)
     return []
 
@@ -113,9 +116,9 @@ def _why_no_mapping_is_asked(subscription: Subscription, event: Event) -> str:
         return SUBSCRIPTION_IS_OFF
     if event.name != subscription.event_name:
         name = f"“{event.name[:100]}”" if event.name else "without a name"
-        return f"The event is {name}, but this subscription is for “{subscription.event_name}”: no mapping was asked."
+        return f"The event is {name}, but this subscription is for “{subscription.event_name}”."
     if not event.posts:
-        return "The notification holds no posts, so there is nothing to make a ticket of."
+        return "The notification contains no posts, so there is nothing to create a ticket from."
     return ""
 
 
@@ -148,15 +151,15 @@ def _what_would_be(notification: Notification, event: Event, mapping: Mapping) -
         reason = off or unmet_condition(mapping.conditions, post)
         if not reason:
             problem = _new_delivery(notification, event, post, mapping).last_error
-            reason = problem or "it would make a ticket, but this self-test makes none"
+            reason = problem or "it would create a ticket, but this test notification creates none"
         found.append(Outcome(post.post_id, mapping, reason=reason))
     return found
 
 
 def _why_mapping_makes_nothing(mapping: Mapping) -> str:
     if not mapping.is_active:
-        return "the mapping is switched off"
-    return "" if mapping.connection.is_active else f"the connection “{mapping.connection}” is switched off"
+        return "the mapping is off"
+    return "" if mapping.connection.is_active else f"the connection “{mapping.connection}” is off"
 
 
 def _make_once(notification: Notification, event: Event, posts: list[Post], mapping: Mapping) -> list[Outcome]:
@@ -224,7 +227,7 @@ def _finish_with(notification: Notification, outcomes: list[Outcome]) -> None:
         _finish(notification, Notification.State.ROUTED, "")
         return
     reasons = [f"{outcome.mapping.name}, {outcome.post_id}: {outcome.reason}." for outcome in outcomes]
-    nothing = "No mapping belongs to this subscription. Make one, then use “route again”."
+    nothing = "No mapping uses this subscription. Add one, then press “Process again”."
     _finish(notification, Notification.State.UNMATCHED, "\n".join(reasons) or nothing)
 
 

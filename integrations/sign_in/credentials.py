@@ -89,15 +89,15 @@ def _readable_secrets(connection: Connection) -> dict[str, str]:
 def unreadable_secrets(connection: Connection) -> Failure:
     message = (
         f"The secrets of the connection “{connection.name}” {UnreadableSecret.message} on the connection's page and "
-        "save: it resumes when the test passes."
+        "save; it resumes when the test passes."
     )
     return Failure(message, permanent=True, pauses=True)
 
 
 def not_connected(connection: Connection) -> Failure:
     message = (
-        f"Nobody has consented in Zendesk for the connection “{connection.name}” yet, or the consent has ended. Open "
-        "its page and press “Connect to Zendesk”: it resumes after that."
+        f"The connection “{connection.name}” has no valid consent in Zendesk: nobody has given it yet, or it has "
+        "expired. Open its page and press “Connect to Zendesk”; it resumes after that."
     )
     return Failure(message, permanent=True, pauses=True)
 
@@ -134,7 +134,7 @@ def _other_token(connection: Connection, refused: str) -> str:
     row = _unchanged(connection).values(*TOKEN_COLUMNS).first()
     if row is None:
         # Tokens of another sign-in must not be sent to where this try goes.
-        raise Failure("The connection's sign-in was changed while this try was under way.", retry_after=1.0)
+        raise Failure("The connection's sign-in changed during this attempt.", retry_after=1.0)
     for name, value in row.items():
         setattr(connection, name, value)
     token = _kept_token(connection)
@@ -157,7 +157,7 @@ def _renewed_by_one(
             except _Replaced:
                 continue
         if time.monotonic() >= until:
-            raise Failure("Another process is renewing the sign-in to Zendesk at this moment.", retry_after=10.0)
+            raise Failure("Another process is renewing the sign-in to Zendesk right now.", retry_after=10.0)
         release_database()
         time.sleep(LOOKED_AT_EVERY_SECONDS)
     return token

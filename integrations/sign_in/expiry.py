@@ -27,10 +27,10 @@ def end_text(connection: Connection) -> str:
 def countdown(ends: date, today: date) -> str:
     when, left = f"{ends.day} {ends:%B %Y}", (ends - today).days
     if left < 0:
-        return f"API tokens no longer work since {when}"
+        return f"API tokens stopped working on {when}"
     if left == 0:
         return f"Zendesk's API tokens stop working today, {when}"
-    return f"API token: {left} day{'s' if left != 1 else ''} until {when}, when they stop working"
+    return f"API tokens stop working on {when} ({left} day{'s' if left != 1 else ''} left)"
 
 
 def end_alarm(connection: Connection) -> str:

@@ -93,7 +93,10 @@ def run_catch_up(subscription_id: int) -> None:
     except Exception as error:
         # A defect of ours is shown and counted like any other failure.
         log.exception("the list of events could not be read")
-        message = f"Casebridge failed to read it ({type(error).__name__}). Report this to whoever runs Casebridge."
+        message = (
+            f"Reading the events failed because of an error in Casebridge ({type(error).__name__}). Report this to "
+            "whoever runs it."
+        )
         _end(reading, CatchUp.State.FAILED, message)
         return
     _end(reading, CatchUp.State.DONE, reading.message)
@@ -107,7 +110,7 @@ def _claim(subscription_id: int) -> Subscription | None:
     died.update(
         state=CatchUp.State.FAILED,
         finished_at=Now(),
-        message="Its process ended in the middle. What it had kept stays.",
+        message="Interrupted: the process stopped. Events stored before that are kept.",
     )
     return Subscription.objects.select_related("company").defer(*without_lists("company__")).get(pk=subscription_id)
 
@@ -153,9 +156,11 @@ class Reading:
     def carry_out(self) -> None:
         """Raises Failure, NoToken, UnreadableSecret; what was stored until then stays."""
         if self.subscription.company.api_version == Company.ApiVersion.V1:
-            raise Failure("Version 1 of Khoros' API has no list of events to read.", permanent=True)
+            raise Failure("Version 1 of the Khoros API has no list of events.", permanent=True)
         if not self.subscription.khoros_uuid:
-            raise Failure("The feed is not registered at Khoros, so it has no list of events there.", permanent=True)
+            raise Failure(
+                "The subscription is not registered at Khoros, so there is no list of events to read.", permanent=True
+            )
         for older in self._older_ones():
             self._read_older(older)
         self.order.begin_again()

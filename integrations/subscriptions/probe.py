@@ -73,7 +73,7 @@ def _sent(test: Probe) -> tuple[int | None, int | None, str]:
         token = subscription.bearer_token.reveal()
         address = urlsplit(subscription_webhook_url(subscription))
     except UnreadableSecret:
-        return None, None, f"The feed's bearer token {UnreadableSecret.message}."
+        return None, None, f"The subscription's bearer token {UnreadableSecret.message}."
     except NoPublicAddress as missing:
         return None, None, str(missing)
     client = HttpClient(
@@ -93,7 +93,7 @@ def body_of(test: Probe) -> dict[str, Any]:
     now = datetime.now(UTC)
     envelope = example(test.subscription.event_name, post_id=f"{PROBE_POST}{test.uuid}", at=now)
     for item in envelope["data"].get("items", ()):
-        item["text"] = "Self-test of Casebridge: nobody wrote this, please ignore it."
+        item["text"] = "Casebridge test notification. Please ignore."
     return envelope | {"eventUuid": f"{PROBE_MARK}{test.uuid}"}
 
 
@@ -114,13 +114,15 @@ def _problem(reply: Reply, test: Probe) -> str:
     if reply.status == 200 and probe_notification(test) is not None:
         return ""
     if reply.status == 200:
-        return "The address answered 200, but nothing was stored here: another portal or page answers there."
+        return (
+            "The address answered with status 200, but nothing was stored: another portal or page is answering there."
+        )
     if reply.status == 401:
-        return "Refused (401): the address leads to another portal, or a proxy on the way removes the bearer token."
+        return "Refused (401): the address leads to another portal, or a proxy in between removes the bearer token."
     if 300 <= reply.status < 400:
-        return f"Sent elsewhere ({reply.status}): Khoros is not known to follow. Correct PUBLIC_URL or the proxy."
+        return f"Redirected ({reply.status}): Khoros may not follow redirects. Correct PUBLIC_URL or the proxy."
     if reply.status in (403, 404) or reply.looks_like_html:
         return (
-            f"Answered {reply.status} by something in front of the portal (a firewall or proxy), or by another server."
+            f"Status {reply.status} from something in front of the portal (a firewall or proxy) or from another server."
         )
-    return f"Answered {reply.status}: {reply.text[:300]}"
+    return f"Status {reply.status}: {reply.text[:300]}"

@@ -20,7 +20,7 @@ class Verdict:
     @property
     def message(self) -> str:
         if self.matches is None:
-            return "cannot be told here: not an expression, or one with look-around or back-references"
+            return "cannot be tested: invalid, or it uses look-around or back-references"
         return "matches" if self.matches else "does not match"
 
 
@@ -39,21 +39,21 @@ def preview_query(match: str, label: str, tried: str) -> QueryPreview:
 def query_text(match: str, label: str) -> str:
     """The query as Khoros is given it."""
     query = plan.query_for(match, label)
-    return f"“{query}”" if query else "no query: every event of this name"
+    return f"“{query}”" if query else "no query (every event of this type)"
 
 
 def match_verdicts(match: str, label: str, tried: str) -> list[Verdict]:
     """What becomes of the label typed, by each way in which Khoros may compare."""
     query = plan.query_for(match, label)
     if not query:
-        return [Verdict("There is no query: Khoros sends every event of this name", True, is_assumed=True)]
+        return [Verdict("There is no query: Khoros sends every event of this type", True, is_assumed=True)]
     name = tried.rpartition(" - ")[2] or tried
     shown = tried if " - " in tried else f"Some set - {tried}"
     return [
-        Verdict("The query is found anywhere in the label's name", _search(query, name), is_assumed=True),
-        Verdict(f"… in the name as Khoros' API shows it, “{shown}”", _search(query, shown)),
-        Verdict("The query has to be the whole name", _search(f"^(?:{query})$", name)),
-        Verdict("Anywhere, upper and lower case alike", _search(f"(?i){query}", name)),
+        Verdict("Anywhere in the label's name", _search(query, name), is_assumed=True),
+        Verdict(f"Anywhere in the name as the Khoros API shows it, “{shown}”", _search(query, shown)),
+        Verdict("The whole name must match", _search(f"^(?:{query})$", name)),
+        Verdict("Anywhere, ignoring case", _search(f"(?i){query}", name)),
     ]
 
 

@@ -63,8 +63,8 @@ ACTIONS = {
     "retire": Change.Action.RETIRE,
 }
 V1_TEXT = (
-    "Registered by version 1 of Khoros' API, which can do nothing else: Casebridge assumes that the feed stands as "
-    "posted, and cannot check, pause or retire it."
+    "Registered with version 1 of the Khoros API, which cannot do more: Casebridge assumes the subscription is still "
+    "registered as sent, and cannot check, pause or delete it."
 )
 
 
@@ -123,7 +123,7 @@ def _found(subscription: Subscription) -> CheckResult:
     except (NoPublicAddress, NoToken) as error:
         return CheckResult(Registration.NOT_POSSIBLE, str(error))
     except UnreadableSecret:
-        return CheckResult(Registration.NOT_POSSIBLE, f"The feed's bearer token {UnreadableSecret.message}.")
+        return CheckResult(Registration.NOT_POSSIBLE, f"The subscription's bearer token {UnreadableSecret.message}.")
     try:
         record_token_owner(subscription.company, client)
         if subscription.company.api_version == Company.ApiVersion.V1:
@@ -141,7 +141,10 @@ def _found(subscription: Subscription) -> CheckResult:
     except Exception as error:
         # A defect of ours is shown and tried again later, like any other failure.
         log.exception("the subscription could not be checked")
-        message = f"Casebridge failed to check it ({type(error).__name__}). Report this to whoever runs Casebridge."
+        message = (
+            f"The check failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever "
+            "runs it."
+        )
         return CheckResult(Registration.UNREACHABLE, message, address=wanted.address)
 
 
@@ -172,12 +175,12 @@ def _address_of(subscription: Subscription) -> str:
 
 def _register_by_v1(subscription: Subscription, wanted: DesiredState, client: KhorosClient) -> CheckResult:
     if not wanted.is_active:
-        message = "Version 1 of Khoros' API can neither pause nor retire it: switch it off in Khoros Marketing itself."
+        message = "Version 1 of the Khoros API can neither pause nor delete it. Turn it off in Khoros Marketing itself."
         state = Registration.RETIRED if wanted.is_deleted else Registration.PAUSED
-        return CheckResult(state, f"{message} What still arrives is kept, but makes no tickets.")
+        return CheckResult(state, f"{message} Notifications that still arrive are stored but create no tickets.")
     if not wanted.address:
         return CheckResult(
-            Registration.NOT_POSSIBLE, "Version 1 of Khoros' API cannot be fetched from: choose another way."
+            Registration.NOT_POSSIBLE, "Version 1 of the Khoros API does not support fetching. Choose “Push only”."
         )
     if subscription.posted_as != wanted.fingerprint:
         change = _begin(subscription, Step("post", because="it was not registered like this before"))
@@ -228,7 +231,8 @@ class CheckRun:
             for step in comparison.steps:
                 self._take(step)
         message = (
-            "Khoros accepted several changes, and did not show the feed as wanted after them; the next check goes on."
+            "Khoros accepted several changes but still does not show the subscription as expected. The next check "
+            "continues."
         )
         return CheckResult(Registration.REFUSED, message, address=self.wanted.address)
 
@@ -341,10 +345,12 @@ class CheckRun:
 
     def _as_it_stands(self, comparison: Comparison) -> CheckResult:
         if self.wanted.is_deleted:
-            return self._found(Registration.RETIRED, "Retired at Khoros, because it was deleted here.", comparison)
+            return self._found(
+                Registration.RETIRED, "Deleted at Khoros because it was deleted in Casebridge.", comparison
+            )
         if not self.wanted.is_active:
-            message = "Paused at Khoros, because it is switched off here." if comparison.row else (
-                "Not registered at Khoros: it is switched off here."
+            message = "Paused at Khoros because it is off in Casebridge." if comparison.row else (
+                "Not registered at Khoros because it is off in Casebridge."
             )  # fmt: skip
             return self._found(Registration.PAUSED, message, comparison)
         if not comparison.row:
@@ -352,23 +358,21 @@ class CheckRun:
         message = ""
         if comparison.steps:
             Subscription.objects.filter(pk=self.subscription.pk).update(next_catch_up_at=Now())
-            message = "An older one stands beside it until its events are read; it is retired then."
+            message = "An older registration is kept until its events are read, then deleted."
             return self._found(Registration.REGISTERED, message, comparison, older_stand=True)
         if self._replacement_is_young():
             return self._found(Registration.REGISTERED, message, comparison, older_stand=True)
         if comparison.older:
-            message = (
-                "An older one stands beside it for a moment, so that nothing falls between them; then it is retired."
-            )
+            message = "An older registration is kept for a moment so that no event is lost, then deleted."
         return self._found(Registration.REGISTERED, message, comparison, older_stand=bool(comparison.older))
 
     def _not_listed(self, comparison: Comparison) -> CheckResult:
         """Once, the list may be late. Twice, Khoros does not have what it accepted, and is asked more seldom."""
         Subscription.objects.filter(pk=self.subscription.pk).update(not_shown=self.wanted.fingerprint)
         if not self.was_not_shown:
-            message = "Khoros accepted the feed, but does not list it yet."
+            message = "Khoros accepted the subscription but does not list it yet."
             return self._found(Registration.REGISTERED, message, comparison, uuid=self.answered_uuid, older_stand=True)
-        message = "Khoros accepted the feed again, and has no such subscription in its list. Ask Khoros' support."
+        message = "Khoros accepted the subscription again but does not list it. Contact Khoros support."
         gone = plan.Drift("gone", "Khoros does not list what it accepted.", "It is registered again at each check.")
         return self._found(Registration.DRIFTED, message, comparison, uuid=self.answered_uuid, drift=(gone,))
 
@@ -382,8 +386,8 @@ class CheckRun:
         self.subscription.not_shown = self.wanted.fingerprint
         Subscription.objects.filter(pk=self.subscription.pk).update(not_shown=self.wanted.fingerprint)
         message = (
-            "Khoros accepted what was posted, but lists it otherwise. It is not posted again by itself: compare below, "
-            "and press “Repair at Khoros now” to try once more."
+            "Khoros accepted the subscription but lists different values. It is not sent again automatically. "
+            "Compare the values below and press “Repair at Khoros” to try again."
         )
         uuid = self.answered_uuid or self.subscription.khoros_uuid
         return self._found(
@@ -391,7 +395,7 @@ class CheckRun:
         )
 
     def _unlisted(self) -> CheckResult:
-        message = "Khoros knows the feed by its id, but does not list it; nothing was changed."
+        message = "Khoros knows the subscription by its ID but does not list it. Nothing changed."
         return self._found(
             Registration.REGISTERED,
             message,
@@ -401,7 +405,7 @@ class CheckRun:
         )
 
     def _drifted(self, comparison: Comparison) -> CheckResult:
-        message = "It is not as wanted at Khoros, and this feed does not repair itself: press “Repair at Khoros now”."
+        message = "The subscription differs at Khoros and automatic repair is off. Press “Repair at Khoros”."
         return self._found(Registration.DRIFTED, message, comparison, drift=comparison.drift)
 
 

@@ -19,15 +19,15 @@ def response_time_text(delivery: Delivery, now: datetime) -> str:
     """From the post to the ticket to the first solve: "ticket after 3 min, solved after 5 h 10 min"."""
     posted = delivery.posted_at
     if posted is None:
-        return "Unknown: the notification does not tell when the customer posted."
+        return "Unknown: the notification does not say when the customer posted."
     if delivery.delivered_at is None:
         waits = delivery.state in WITHOUT_A_TICKET
-        return f"no ticket yet, {span_text(now - posted)} after the post" if waits else "no ticket"
-    after = f"ticket after {span_text(delivery.delivered_at - posted)}"
+        return f"No ticket yet, {span_text(now - posted)} after the post" if waits else "No ticket"
+    after = f"Ticket after {span_text(delivery.delivered_at - posted)}"
     if delivery.solved_at is not None:
         return f"{after}, solved after {span_text(delivery.solved_at - posted)}"
     if not delivery.ticket_status:
-        return f"{after}; whether it is solved is not known yet"
+        return f"{after}, ticket status not known yet"
     return after if delivery.ticket_status == "deleted" else f"{after}, not solved yet"
 
 
@@ -35,11 +35,11 @@ def ticket_state_text(delivery: Delivery) -> str:
     """Status and assignee, short: "open, Ann"."""
     if not delivery.ticket_status:
         return "–"
-    return f"{delivery.ticket_status}, {delivery.ticket_assignee or 'nobody'}"
+    return f"{delivery.ticket_status}, {delivery.ticket_assignee or 'unassigned'}"
 
 
 def status_text(delivery: Delivery) -> str:
-    """The status and since when it is known, by the account's clock."""
+    """The status and when it last changed, by the account's clock."""
     if not delivery.ticket_number:
         return "–"
     if not delivery.ticket_status or delivery.ticket_changed_at is None:
@@ -48,6 +48,7 @@ def status_text(delivery: Delivery) -> str:
 
 
 State = Delivery.State
+NO_SECOND_TICKET = "Trying again will not create a second ticket."
 LONGEST_RAW = 20_000
 
 
@@ -56,7 +57,7 @@ LONGEST_RAW = 20_000
 
 def state(delivery: Delivery) -> str:
     if delivery.state == State.DELIVERED:
-        return f"Delivered {timestamp(delivery.delivered_at)}: {delivery.get_result_display().lower()}."
+        return f"Delivered at {timestamp(delivery.delivered_at)}. {delivery.get_result_display()}."
     if delivery.state == State.FAILED:
         return f"Failed. {delivery.last_error}"
     return delivery.get_state_display()
@@ -66,9 +67,9 @@ def next_try(delivery: Delivery) -> str:
     if delivery.state != State.PENDING:
         return "–"
     if why := why_connection_is_shut(delivery):
-        return f"when “{delivery.connection.name}” {why}"
+        return f"When “{delivery.connection.name}” {why}"
     at = delivery.next_attempt_at
-    return "now" if at is None or at <= database_clock.now() else timestamp(at)
+    return "Now" if at is None or at <= database_clock.now() else timestamp(at)
 
 
 def waits_for_its_time(delivery: Delivery) -> bool:
@@ -81,58 +82,70 @@ def waits_for_its_time(delivery: Delivery) -> bool:
 def why_connection_is_shut(delivery: Delivery) -> str:
     connection = delivery.connection
     if not connection.is_active:
-        return "is switched on again"
+        return "is turned on again"
     if not connection.is_paused(database_clock.now()):
         if connection.breaker_opened_at is not None and connection.breaker_probe_at is not None:
-            return f"is reached again (the next probe is at {timestamp(connection.breaker_probe_at)})"
+            return f"can be reached again (next check at {timestamp(connection.breaker_probe_at)})"
         return ""
-    return f"goes on at {timestamp(connection.paused_until)}" if connection.paused_until else "is resumed"
+    return f"resumes at {timestamp(connection.paused_until)}" if connection.paused_until else "is resumed"
 
 
 def what_happens_next(delivery: Delivery) -> str:
     if delivery.state == State.DELIVERED:
-        is_gone = delivery.ticket_status == "deleted"
-        exists = "the ticket was made, and somebody deleted it in Zendesk" if is_gone else "the ticket exists"
-        return f"Nothing more: {exists}.{'' if is_gone else ' Change it in Zendesk.'}"
+        return _after_delivery(delivery)
     if delivery.state == State.CANCELLED:
-        return "Nothing: it was cancelled. “Retry now” sends it after all."
+        return "Nothing: it was cancelled. To send it anyway, press “Retry now”."
     if delivery.state == State.FAILED:
         return _after_failure(delivery)
     if delivery.state == State.HELD:
         number = delivery.flood_hold.ticket_number if delivery.flood_hold else "?"
-        return f"It is held under the incident's ticket {number}. It is sent when the incident is released."
+        return f"Held under ticket {number}. It is sent when the flood hold is released."
     if delivery.state == State.SENDING and delivery.batch_id and delivery.batch and not delivery.batch.finished_at:
-        return f"It was handed over together with others; job {delivery.batch.number or '(no number yet)'} makes it."
+        return f"It was sent in a batch and is being processed (job {delivery.batch.number or 'not known yet'})."
     if delivery.state == State.SENDING:
         if delivery.claimed_until and delivery.claimed_until <= database_clock.now():
             shut = why_connection_is_shut(delivery)
-            when = f"when the connection “{delivery.connection.name}” {shut}" if shut else "with the next sweep"
-            return f"The try's process ended before there was an answer. It is taken up again {when}."
-        return "It is being sent at this moment."
+            when = f"when the connection “{delivery.connection.name}” {shut}" if shut else "within a minute"
+            return f"The process stopped before an answer arrived. It continues {when}. {NO_SECOND_TICKET}"
+        return "It is being sent right now."
     if why := why_connection_is_shut(delivery):
-        return f"It waits. It is sent when the connection “{delivery.connection.name}” {why}."
+        return f"Waiting. It is sent when the connection “{delivery.connection.name}” {why}."
     if delivery.look_up_next:
-        return f"Next try: {next_try(delivery)}. The ticket is looked up first, as an earlier try may have created it."
-    return f"Next try: {next_try(delivery)}."
+        looked_up = "An earlier attempt may have created the ticket, so Casebridge looks for it first."
+        return f"Next attempt: {_inside(next_try(delivery))}. {looked_up} {NO_SECOND_TICKET}"
+    reassurance = f" {NO_SECOND_TICKET}" if delivery.is_uncertain else ""
+    return f"Next attempt: {_inside(next_try(delivery))}.{reassurance}"
+
+
+def _after_delivery(delivery: Delivery) -> str:
+    title = DESTINATIONS[delivery.connection.kind].title
+    if delivery.ticket_status == "deleted":
+        return f"Nothing: the ticket was created and later deleted in {title}."
+    return f"Nothing: the ticket exists. To change it, edit it in {title}."
+
+
+def _inside(text: str) -> str:
+    """A cell of a list, within a sentence."""
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 def _after_failure(delivery: Delivery) -> str:
     if not delivery.request:
-        return "Nothing by itself. Correct the mapping, then use “Rebuild”."
+        return "Nothing until you fix the mapping. Then press “Rebuild”."
     if delivery.was_refused:
         message = (
-            "Nothing by itself. As long as the cause stands, the same ticket will be refused again. If the mapping was "
-            "wrong, correct it and use “Rebuild”, which renders the ticket anew; else mend the cause, then “Retry now”."
+            "Nothing until you fix the cause: the same ticket would be refused again. If the mapping was wrong, "
+            "correct it and press “Rebuild”. Otherwise fix the cause and press “Retry now”."
         )
     elif delivery.is_uncertain:
-        message = "Nothing by itself."
+        message = "Nothing until you act."
     else:
-        message = "Nothing by itself: all tries of the schedule were used. “Retry now” begins a new schedule."
+        message = "Nothing until you act: all scheduled attempts were used. “Retry now” starts a new schedule."
     return f"{message} {may_exist_text(delivery)}" if delivery.is_uncertain else message
 
 
 def decided(delivery: Delivery) -> str:
-    """What is made of the post, and why that."""
+    """What becomes of the post, and why."""
     if delivery.decision:
         return delivery.decision
     message = delivery.get_action_display()
@@ -140,9 +153,9 @@ def decided(delivery: Delivery) -> str:
 
 
 PRIORITIES = {
-    Delivery.Priority.LIVE: "Live: goes before all others",
-    Delivery.Priority.RETRY: "Retry: behind live ones, before bulk replays",
-    Delivery.Priority.BULK: "Bulk: behind live ones and retries",
+    Delivery.Priority.LIVE: "Live (sent first)",
+    Delivery.Priority.RETRY: "Retry (sent after live posts)",
+    Delivery.Priority.BULK: "Bulk (sent after live posts and retries)",
 }
 
 
@@ -153,15 +166,18 @@ def priority_text(delivery: Delivery) -> str:
 def labelled(delivery: Delivery) -> str:
     if not delivery.labelled_again:
         return "Labelled once."
-    became = f"already ticket {delivery.ticket_number}" if delivery.ticket_number else "already in this delivery"
+    became = (
+        f"it already is ticket {delivery.ticket_number}"
+        if delivery.ticket_number
+        else "already covered by this delivery"
+    )
     if delivery.state == State.CANCELLED:
-        became = "it stays cancelled until “Retry now” is used"
-    times = "once more" if delivery.labelled_again == 1 else f"{delivery.labelled_again} more times"
-    return f"Labelled {times}, last {timestamp(delivery.labelled_again_at)}: {became}."
+        became = "it stays cancelled until someone presses “Retry now”"
+    return f"Labelled {delivery.labelled_again + 1} times, last at {timestamp(delivery.labelled_again_at)}: {became}."
 
 
 def delivery_text(delivery: Delivery) -> dict[str, Any]:
-    """Everything the delivery's page tells: the post, the rendered ticket, every attempt."""
+    """Everything the delivery's page shows: the post, the rendered ticket, every attempt."""
     return {
         "post": _post_rows(delivery),
         "ticket": _ticket_rows(delivery),
@@ -175,7 +191,7 @@ def delivery_text(delivery: Delivery) -> dict[str, Any]:
 def _post_rows(delivery: Delivery) -> list[tuple[str, str]]:
     rows = [
         ("Post", delivery.post_id),
-        ("Network", delivery.network or "unknown"),
+        ("Network", delivery.network or "Unknown"),
         ("Author", delivery.author or "–"),
         ("Posted", timestamp(delivery.posted_at)),
         ("Link", delivery.link or "–"),
@@ -185,7 +201,7 @@ def _post_rows(delivery: Delivery) -> list[tuple[str, str]]:
     except Unreadable:
         return [*rows, ("Text", delivery.text)]
     followers = "–" if post.followers is None else f"{post.followers:,}"
-    labels = ", ".join(post.labels) or "none in the notification"
+    labels = ", ".join(post.labels) or "None in the notification"
     return [
         *rows,
         ("Followers", followers),
@@ -210,7 +226,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "kind": attempt.outcome or "unfinished",
         "status": attempt.status,
         "duration": f"{attempt.duration_ms} ms" if attempt.duration_ms is not None else "–",
-        "meaning": attempt.meaning or "No end was written down: the outcome of this try is unknown.",
+        "meaning": attempt.meaning or "No result was recorded, so the outcome of this attempt is unknown.",
         "detail": attempt.detail,
         "request": attempt.request[:LONGEST_RAW],
         "calls": [call(exchange) for exchange in attempt.exchanges],
@@ -218,7 +234,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def outcome(attempt: Attempt) -> str:
-    return attempt.get_outcome_display() if attempt.finished_at else "Not finished: still running, or its process died"
+    return attempt.get_outcome_display() if attempt.finished_at else "Not finished (running or interrupted)"
 
 
 def call(exchange: dict[str, Any]) -> str:
@@ -256,7 +272,7 @@ def notification_story(notification: Notification) -> dict[str, Any]:
 def _outcome(entry: dict[str, Any], delivery: Delivery | None) -> dict[str, Any]:
     message = f"No ticket: {entry.get('reason')}."
     if delivery is not None and not entry.get("made"):
-        ticket = f"already ticket {delivery.ticket_number}" if delivery.ticket_number else "already being delivered"
+        ticket = f"already is ticket {delivery.ticket_number}" if delivery.ticket_number else "already being delivered"
         message = f"Labelled again: {ticket}."
     elif delivery is not None:
         message = f"Ticket {delivery.ticket_number}." if delivery.ticket_number else f"{delivery.get_state_display()}."
@@ -274,5 +290,5 @@ def readable_body(body: bytes) -> str:
         text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = body.decode("utf-8", "replace")
-    cut = f"\n… ({len(text)} characters in all)" if len(text) > LONGEST_RAW else ""
+    cut = f"\n… ({len(text):,} characters in total)" if len(text) > LONGEST_RAW else ""
     return storable(text[:LONGEST_RAW]) + cut

@@ -73,7 +73,7 @@ def _verdict(subscription: Subscription, troubles: list[str]) -> tuple[str, str]
     if subscription.deleted_at:
         return "info", "Deleted"
     if not subscription.is_active:
-        return "info", "Switched off"
+        return "info", "Off"
     return ("warning", "Needs attention") if troubles else ("success", "Healthy")
 
 
@@ -81,39 +81,42 @@ def _troubles(subscription: Subscription) -> Iterator[str]:
     if subscription.deleted_at or not subscription.is_active:
         return
     # Told from the feed's own state below, which is newer than any alarm.
-    told = (Alarm.Kind.REGISTRATION, Alarm.Kind.DRIFT)
-    yield from (alarm.message for alarm in subscription.alarms.filter(ended_at__isnull=True).exclude(kind__in=told))
+    shown = (Alarm.Kind.REGISTRATION, Alarm.Kind.DRIFT)
+    yield from (alarm.message for alarm in subscription.alarms.filter(ended_at__isnull=True).exclude(kind__in=shown))
     if subscription.registration != Registration.REGISTERED:
         yield f"{subscription.get_registration_display()}. {subscription.khoros_message}".strip()
     elif subscription.khoros_message and not subscription.khoros_status and not _is_by_v1(subscription):
         yield subscription.khoros_message
     checked = subscription.checked_at
     if checked is not None and checked < database_clock.now() - CHECKED_WITHIN:
-        yield f"It was not checked at Khoros for {_span(database_clock.now() - checked)}: does the process “beat” run?"
+        yield (
+            f"Not checked at Khoros for {_span(database_clock.now() - checked)}. Make sure the “beat” process is "
+            "running."
+        )
     if subscription.is_fetched and subscription.failed_catch_ups:
-        yield "The last fetching failed: see below."
-    heard = Installation.objects.values_list("worker_seen_at", flat=True).first()
-    if heard is None or heard < database_clock.now() - WORKER_SILENT_AFTER:
-        yield "No worker is heard: what arrives is kept, but nothing is sent until one runs."
+        yield "The last catch-up failed. See “Catch-ups” below."
+    seen = Installation.objects.values_list("worker_seen_at", flat=True).first()
+    if seen is None or seen < database_clock.now() - WORKER_SILENT_AFTER:
+        yield "No worker is running: notifications are stored, but nothing is sent until one starts."
     if not subscription.mappings.filter(is_active=True, connection__is_active=True).exists():
-        yield "No mapping is active: what arrives is kept, but makes no tickets."
+        yield "No active mapping: notifications are stored but create no tickets."
 
 
 def _rows(subscription: Subscription) -> Iterator[tuple[str, str]]:
-    yield "Wanted", wanted_text(subscription)
+    yield "Expected", wanted_text(subscription)
     yield "At Khoros", actual_text(subscription)
-    yield "Address Khoros calls", _address_text(subscription)
+    yield "Webhook URL", _address_text(subscription)
     yield "Query", _query_text(subscription)
     yield "Bearer token", _token_text(subscription)
-    yield "API token of the company", f"Ends {token_end_text(subscription.company)}"
+    yield "Company API token expires", token_end_text(subscription.company)
     last = {source: _last(subscription, source) for source in ("pushed", "caught_up")}
     if subscription.is_pushed:
         yield "Last push", ago(last["pushed"]) if last["pushed"] else "None yet."
-    yield "Last event that only fetching brought", ago(last["caught_up"]) if last["caught_up"] else "None."
+    yield "Last event received only by catch-up", ago(last["caught_up"]) if last["caught_up"] else "None."
     run = subscription.catch_ups.exclude(state=CatchUp.State.WAITING).first()
-    yield "Last fetching", _fetching_text(subscription, run)
+    yield "Last catch-up", _fetching_text(subscription, run)
     matched = Delivery.objects.filter(mapping__in=subscription.mappings.all()).aggregate(at=Max("created_at"))["at"]
-    yield "Last match", f"{ago(matched)}: a post that a mapping took." if matched else "No post has met a mapping yet."
+    yield "Last match", ago(matched) if matched else "No post has matched a mapping yet."
     yield "Silence alarm", silence_text(subscription)
 
 
@@ -141,20 +144,20 @@ def _span(span: timedelta) -> str:
 
 def wanted_text(subscription: Subscription) -> str:
     if subscription.deleted_at:
-        return f"Retired: it was deleted here {timestamp(subscription.deleted_at)}."
+        return f"Deleted in Casebridge at {timestamp(subscription.deleted_at)}."
     if not subscription.is_active:
-        return "Paused: it is switched off here."
+        return "Paused: turned off in Casebridge."
     how = subscription.get_receives_by_display().lower()
     if _is_by_v1(subscription):
-        return f"Active; {how}. Differences at Khoros cannot be seen by version 1 of its API."
-    repairs = "put right by itself" if subscription.auto_repair else "shown here until somebody clicks"
-    return f"Active; {how}. Differences at Khoros are {repairs}."
+        return f"Active, {how}. Changes made at Khoros cannot be detected with version 1 of its API."
+    repairs = "are repaired automatically" if subscription.auto_repair else "wait for “Repair at Khoros”"
+    return f"Active, {how}. Changes made at Khoros {repairs}."
 
 
 def actual_text(subscription: Subscription) -> str:
     checked = f"Last checked {ago(subscription.checked_at)}." if subscription.checked_at else "Not checked yet."
-    status = f" Khoros says {subscription.khoros_status}." if subscription.khoros_status else ""
-    known = f" Its id there: {subscription.khoros_uuid}." if subscription.khoros_uuid else ""
+    status = f" Status at Khoros: {subscription.khoros_status}." if subscription.khoros_status else ""
+    known = f" Id at Khoros: {subscription.khoros_uuid}." if subscription.khoros_uuid else ""
     # What is wrong stands above, in red.
     is_well = not subscription.is_active or subscription.registration == Registration.REGISTERED
     message = f" {subscription.khoros_message}" if subscription.khoros_message and is_well else ""
@@ -167,7 +170,7 @@ def _is_by_v1(subscription: Subscription) -> bool:
 
 def _address_text(subscription: Subscription) -> str:
     if not subscription.is_pushed:
-        return "None: its events are only fetched."
+        return "None: events are only fetched."
     try:
         return subscription_webhook_url(subscription)
     except NoPublicAddress as error:
@@ -177,44 +180,45 @@ def _address_text(subscription: Subscription) -> str:
 def _query_text(subscription: Subscription) -> str:
     query = plan.query_for(subscription.match, subscription.label)
     if not query:
-        return "None: every event of this name."
-    return f"{query} (assumed: Khoros looks for it anywhere in the name; how it compares is not documented)"
+        return "None: matches every event of this type."
+    return f"{query} (Khoros does not document how it compares; Casebridge assumes it matches anywhere in the name)"
 
 
 def _token_text(subscription: Subscription) -> str:
     if not subscription.is_pushed:
-        return "Not used: nothing is pushed."
+        return "Not used: events are only fetched."
     message = f"{_span(database_clock.now() - subscription.token_changed_at)} old."
     if earlier := previous_tokens(subscription):
         until = subscription.previous_token_accepted_until
-        ends = f"until {timestamp(until)}" if until else "until Khoros is seen to use the new one, and a day more"
-        message += f" {len(earlier)} earlier accepted {ends}."
+        ends = f"until {timestamp(until)}" if until else "until one day after Khoros starts using the new one"
+        tokens = "The previous token is" if len(earlier) == 1 else f"{len(earlier)} previous tokens are"
+        message += f" {tokens} still accepted {ends}."
     return message
 
 
 def _fetching_text(subscription: Subscription, run: CatchUp | None) -> str:
     if run is None:
-        return "None yet." if subscription.is_fetched else "Never: this feed is only pushed."
-    told = run_text(run)
-    return f"{told['started']}: {told['words']}"
+        return "None yet." if subscription.is_fetched else "Never: events are only pushed."
+    shown = run_text(run)
+    return f"{shown['started']}: {shown['message']}"
 
 
 def run_text(run: CatchUp) -> dict[str, Any]:
-    """One run as the pages tell it."""
-    counts = f"{run.read} read, {run.known} known, {run.new} new, {run.unreadable} unreadable"
+    """One catch-up as the pages show it."""
+    counts = f"{run.read} read, {run.known} already known, {run.new} new, {run.unreadable} unreadable"
     if run.mode == CatchUp.Mode.COMPARE:
         counts += f", {run.missing} missing"
     message = {
-        CatchUp.State.WAITING: "waits for a worker",
-        CatchUp.State.RUNNING: f"running, {counts} so far",
+        CatchUp.State.WAITING: "Waiting for a worker",
+        CatchUp.State.RUNNING: f"Running: {counts} so far",
         CatchUp.State.DONE: f"{counts}",
-        CatchUp.State.FAILED: f"failed after {counts}. {run.message}",
+        CatchUp.State.FAILED: f"Failed after {counts}. {run.message}",
     }[CatchUp.State(run.state)]
     return {
         "id": run.pk,
         "started": timestamp(run.started_at),
         "mode": run.get_mode_display(),
-        "by": run.requested_by or "by itself",
+        "by": run.requested_by or "Automatic",
         "message": f"{message}." if not message.endswith(".") else message,
         "is_open": run.state in (CatchUp.State.WAITING, CatchUp.State.RUNNING),
     }
@@ -222,14 +226,14 @@ def run_text(run: CatchUp) -> dict[str, Any]:
 
 def _change(change: Change) -> dict[str, str]:
     if change.is_done:
-        end = "done"
+        end = "Done"
     else:
-        end = change.message or ("did not end: its process died" if change.finished_at is None else "not done")
+        end = change.message or ("Interrupted: the process stopped" if change.finished_at is None else "Not done")
     return {
         "at": timestamp(change.started_at),
         "what": f"{change.get_action_display()} {change.khoros_uuid}".strip(),
         "because": change.because,
-        "by": change.by or "Casebridge, at its regular check",
+        "by": change.by or "Casebridge (regular check)",
         "end": end,
     }
 
@@ -243,7 +247,7 @@ def _chart(subscription: Subscription) -> dict[str, Any]:
 def _bars(days: list[tuple[datetime, int, int]], scale: float) -> list[Bar]:
     return [
         Bar(
-            message=f"{day:%Y-%m-%d}: {pushed} pushed, {caught_up} caught up",
+            message=f"{day:%Y-%m-%d}: {pushed} pushed, {caught_up} fetched",
             day=f"{day:%d}",
             pushed=round(pushed * scale) or (2 if pushed else 0),
             caught_up=round(caught_up * scale) or (2 if caught_up else 0),
@@ -281,20 +285,20 @@ def reconciliation(subscription: Subscription, begins: datetime, ends: datetime)
     missing = Notification.objects.filter(subscription=subscription, state=Notification.State.MISSED)
     in_period = missing.filter(Q(happened_at__gte=begins, happened_at__lt=ends) | Q(happened_at__isnull=True))
     return {
-        "came": _lines(by, ("pushed", "received by push"), ("caught_up", "caught up"), ("repeats", "repeats, counted")),
+        "came": _lines(by, ("pushed", "pushed"), ("caught_up", "fetched"), ("repeats", "repeats")),
         "became": _lines(
             by,
-            ("routed", "notifications routed"),
-            ("unmatched", "unmatched: no mapping took them"),
+            ("routed", "matched a mapping"),
+            ("unmatched", "matched no mapping"),
             ("unreadable", "unreadable"),
-            ("waiting", "waiting to be routed"),
+            ("waiting", "waiting to be processed"),
         ),
         "posts": _lines(
             made,
-            ("ticketed", "posts ticketed"),
-            ("failed", "posts failed"),
-            ("on_their_way", "posts on their way"),
-            ("cancelled", "posts cancelled"),
+            ("ticketed", "became tickets"),
+            ("failed", "failed"),
+            ("on_their_way", "being sent"),
+            ("cancelled", "cancelled"),
         ),
         "missing": missing.count(),
         "missing_in_period": in_period.count(),
@@ -311,26 +315,26 @@ def last_comparison(subscription: Subscription) -> CatchUp | None:
     return whole.filter(state=CatchUp.State.DONE).first()
 
 
-# --- Self-test -------------------------------------------------------------------------------------------------------
+# --- Test notification -----------------------------------------------------------------------------------------------
 
 
 def probe_steps(test: Probe) -> dict[str, Any]:
-    """The path of a self-test, step by step, as far as it came: (colour, step, words)."""
+    """The path of a test notification, step by step, as far as it came: (colour, step, message)."""
     steps: list[tuple[str, str, str]] = [
-        ("good", "Asked for", f"{timestamp(test.requested_at)} by {test.requested_by}")
+        ("good", "Requested", f"{timestamp(test.requested_at)} by {test.requested_by}")
     ]
     notification = probe_notification(test)
     if test.sent_at is None:
-        steps.append(("open", "Sent", "A worker sends it in a moment."))
+        steps.append(("open", "Sent", "Waiting for a worker."))
     elif test.problem:
         steps.append(("bad", f"Sent to {test.address}", test.problem))
     elif test.finished_at is None:
         steps.append(("open", f"Sent to {test.address}", "No answer yet."))
     else:
-        message = f"Answered {test.status} after {test.duration_ms} ms."
+        message = f"Answered with status {test.status} after {test.duration_ms} ms."
         steps.append(("good", f"Sent to {test.address}", message))
     if notification is not None:
-        steps.append(("good", "Stored", f"{timestamp(notification.received_at)}, as notification {notification.pk}."))
+        steps.append(("good", "Stored", f"{timestamp(notification.received_at)}, notification {notification.pk}."))
         steps += _routing_steps(notification)
     is_over = bool(test.problem) or bool(notification is not None and notification.state != "received")
     return {"steps": steps, "is_open": not is_over, "notification": notification, "test": test}
@@ -338,10 +342,10 @@ def probe_steps(test: Probe) -> dict[str, Any]:
 
 def _routing_steps(notification: Notification) -> Iterator[tuple[str, str, str]]:
     if notification.state == Notification.State.RECEIVED:
-        yield "open", "Routed", "Not yet."
+        yield "open", "Processed", "Not yet."
         return
     if not notification.outcome:
-        yield "bad", "Routed", notification.reason
+        yield "bad", "Processed", notification.reason
     for entry in notification.outcome:
         name, reason = f"Mapping “{entry.get('mapping_name')}”", str(entry.get("reason") or "")
         if entry.get("delivery"):

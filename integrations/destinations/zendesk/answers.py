@@ -47,7 +47,7 @@ FIELD_TEXT = {
     "type": "the type",
     "tags": "the tags",
     "custom_fields": "a custom field",
-    "external_id": "the external id",
+    "external_id": "the external ID",
 }
 # Inner codes of a 422 that say: what the mapping names is no longer there.
 GONE_CODES = {"InvalidValue", "RecordNotFound", "InactiveField", "FieldInactive", "NotFound"}
@@ -89,7 +89,8 @@ def read_found(reply: Reply, external_id: str, ticket_url: str) -> Receipt | Non
     tickets = reply.json_object().get("tickets")
     if not isinstance(tickets, list):
         raise Failure(
-            "Zendesk's answer to a look-up could not be read. Check the connection's address if this goes on.",
+            "Zendesk's response to a lookup could not be read. If this keeps happening, check the connection's "
+            "address.",
             excerpt(reply),
             look_up_next=True,
             is_uncertain=True,
@@ -103,7 +104,7 @@ def read_found(reply: Reply, external_id: str, ticket_url: str) -> Receipt | Non
     )
     if not numbers:
         return None
-    warning = f"{len(numbers)} tickets bear this external id: {', '.join(map(str, numbers))}" if numbers[1:] else ""
+    warning = f"{len(numbers)} tickets have this external ID: {', '.join(map(str, numbers))}" if numbers[1:] else ""
     return Receipt(str(numbers[0]), ticket_url.format(numbers[0]), "found", warning)
 
 
@@ -138,12 +139,12 @@ def _by_status(reply: Reply) -> Failure:
         return _too_many_jobs(reply)
     if reply.status == 429:
         return Failure(
-            "Zendesk's request limit is reached. Other integrations of the account share it.",
+            "Zendesk's rate limit is reached. All integrations of the account share it.",
             retry_after=reply.retry_after(),
             pauses=True,
             pause_seconds=reply.retry_after(),
             limited=True,
-            remedy="Nothing has to be done. If it happens often, lower the connection's share of the limit, or find "
+            remedy="No action needed. If this happens often, lower the connection's share of the rate limit, or find "
             "out in Zendesk which integration uses the rest.",
             remedy_at=API_USAGE_PAGE,
         )
@@ -162,11 +163,11 @@ def _elsewhere(reply: Reply) -> Failure:
     where = reply.headers.get("location", "")[:LONGEST_ADDRESS]
     told = f"{reply.status}, to {where}" if where else f"{reply.status}"
     return Failure(
-        f"Zendesk answers that it is to be found elsewhere ({told}): the connection's address is wrong or was changed. "
-        "Sign-in data is not sent after a redirect.",
+        f"Zendesk redirected the request ({told}): the connection's address is wrong or has changed. "
+        "Casebridge does not send credentials to a redirected address.",
         permanent=True,
         pauses=True,
-        remedy="Correct the address of the connection, then resume it.",
+        remedy="Correct the connection's address, then resume the connection.",
         remedy_at="connection",
     )
 
@@ -174,22 +175,22 @@ def _elsewhere(reply: Reply) -> Failure:
 def _unauthorized(reply: Reply) -> Failure:
     if error_code(reply) == "invalid_token":
         return Failure(
-            "Zendesk did not accept the access token (401), and a new one did not help: the OAuth client or the "
-            "consent was probably taken back.",
+            "Zendesk rejected the access token (401), and a new token did not help: the OAuth client or the "
+            "consent was probably revoked.",
             permanent=True,
             pauses=True,
             renew_token=True,
-            remedy="Enter valid credentials on the connection and save: it resumes when the test passes. Where a "
-            "person consented, connect to Zendesk again there: it resumes after that.",
+            remedy="Enter valid credentials on the connection and save; it resumes when the test passes. If the "
+            "connection uses consent, reconnect it to Zendesk there instead.",
             remedy_at="connection",
         )
     return Failure(
-        "Zendesk did not accept the sign-in (401): the token or the e-mail address is wrong, or the token was "
-        "deactivated (unused API tokens end after 30 days, all of them on 30 April 2027).",
+        "Zendesk rejected the sign-in (401): the token or email address is wrong, or the token was "
+        "deactivated (API tokens end after 30 days without use, and all of them on 30 April 2027).",
         permanent=True,
         pauses=True,
         renew_token=True,
-        remedy="Enter valid credentials on the connection and save: it resumes when the test passes.",
+        remedy="Enter valid credentials on the connection and save; it resumes when the test passes.",
         remedy_at="connection",
     )
 
@@ -197,17 +198,17 @@ def _unauthorized(reply: Reply) -> Failure:
 def _forbidden(reply: Reply) -> Failure:
     if "scope" in own_text(reply).lower():
         return Failure(
-            "The connection's token lacks a scope (403).",
+            "The connection's token is missing a scope (403).",
             permanent=True,
             pauses=True,
-            remedy="Enter the scopes read write on the connection and save: it resumes when the test passes, and the "
-            "test tells which scope is missing. Where a person consented, connect to Zendesk again after that.",
+            remedy="Set the scopes to read write on the connection and save; it resumes when the test passes, and the "
+            "test shows which scope is missing. If the connection uses consent, reconnect to Zendesk afterwards.",
             remedy_at="connection",
         )
     return Failure(
-        "Zendesk does not let this user do that, or the plan does not offer it (403).",
+        "Zendesk does not allow this user to do that, or the plan does not include it (403).",
         permanent=True,
-        remedy="Ask a Zendesk administrator to give the connection's user the right to do it, then retry.",
+        remedy="Ask a Zendesk administrator to grant the connection's user permission, then retry.",
         remedy_at=TEAM_PAGE,
     )
 
@@ -215,22 +216,22 @@ def _forbidden(reply: Reply) -> Failure:
 def _not_found(reply: Reply) -> Failure:
     if "no help desk at" in reply.text[:5000].lower():
         return Failure(
-            "There is no Zendesk account at this address (404): the subdomain is wrong or the account is gone.",
+            "There is no Zendesk account at this address (404): the subdomain is wrong or the account was removed.",
             permanent=True,
             pauses=True,
-            remedy="Correct the address on the connection, enter its secrets again and save: it resumes when the test "
+            remedy="Correct the connection's address, enter its secrets again and save; it resumes when the test "
             "passes.",
             remedy_at="connection",
         )
     if error_code(reply) == "RecordNotFound":
         return Failure(
-            "Zendesk does not find a record that the ticket names (404): it was deleted or merged.",
+            "Zendesk cannot find a record the ticket refers to (404): it was deleted or merged.",
             permanent=True,
-            remedy="Check the mapping, then use “rebuild”.",
+            remedy="Check the mapping, then press “Rebuild”.",
             remedy_at="mapping",
         )
     return Failure(
-        "This Zendesk account does not offer the function (404).",
+        "This Zendesk account does not offer this function (404).",
         permanent=True,
         remedy="Check the connection's address.",
         remedy_at="connection",
@@ -241,21 +242,21 @@ def _too_many_jobs(reply: Reply) -> Failure:
     named = next((_named_limit(value) for name, value in reply.headers.items() if "inflight-jobs" in name), None)
     seconds = reply.retry_after() or (named.reset_seconds if named else None) or 60.0
     return Failure(
-        "The account's queue of jobs is full: it takes 30 at a time, all integrations together.",
+        "The account's job queue is full: it accepts 30 jobs at a time from all integrations together.",
         retry_after=min(seconds, LONGEST_WAIT_SECONDS),
         is_queue_full=True,
-        remedy="Nothing has to be done: it goes on when there is room.",
+        remedy="No action needed: sending continues when there is room.",
     )
 
 
 def _trouble(reply: Reply) -> Failure:
     wait = reply.retry_after() if reply.status == 503 else None
     return Failure(
-        f"Trouble at Zendesk (answer {reply.status}); see {STATUS_PAGE}.",
+        f"Zendesk has a problem (status {reply.status}). See {STATUS_PAGE}.",
         retry_after=wait,
         is_uncertain=True,
         is_transport=reply.status in (502, 503, 504) or reply.looks_like_html,
-        remedy="Retry when Zendesk is well again.",
+        remedy="Retry once Zendesk has recovered.",
     )
 
 
@@ -275,50 +276,52 @@ def _invalid(reply: Reply) -> Failure:
         )
     if about == {"status"} and "closed" in own_text(reply).lower():
         return Failure(
-            "The ticket is closed in Zendesk, and a closed ticket takes no change (422).",
+            "The ticket is closed in Zendesk and can no longer be changed (422).",
             permanent=True,
             is_closed=True,
-            remedy="Use “rebuild”: a follow-up ticket is made.",
+            remedy="Press “Rebuild” to create a follow-up ticket.",
         )
     if codes & GONE_CODES or about & {"group", "group_id", "assignee", "assignee_id", "brand_id", "ticket_form_id"}:
         return Failure(
-            f"The mapping refers to something that Zendesk does not know or no longer accepts: {named} (422).",
+            f"The mapping uses something that Zendesk does not know or no longer accepts: {named} (422).",
             permanent=True,
-            remedy="Correct the mapping, then use “rebuild”.",
+            remedy="Fix the mapping, then press “Rebuild”.",
             remedy_at="mapping",
             cause=shortened(f"No longer accepted: {texts or named}"),
         )
     return Failure(
-        f"Zendesk refused {named} as invalid (422).",
+        f"Zendesk rejected {named} as invalid (422).",
         permanent=True,
-        remedy="Correct the mapping, then use “rebuild”.",
+        remedy="Fix the mapping, then press “Rebuild”.",
         remedy_at="mapping",
-        cause=shortened(f"Refused as invalid: {texts or named}"),
+        cause=shortened(f"Rejected as invalid: {texts or named}"),
     )
 
 
 def _other_refusal(reply: Reply) -> Failure:
     if reply.status in (408, 425):
         return Failure(
-            f"Zendesk did not take the request in time (answer {reply.status}).",
+            f"Zendesk did not process the request in time (status {reply.status}).",
             is_uncertain=True,
             remedy="Retry later.",
         )
     if reply.status == 409:
         return Failure(
-            "Another change at Zendesk was in the way (409).", retry_after=reply.retry_after(), remedy="Retry."
+            "The request conflicted with another change in Zendesk (409).",
+            retry_after=reply.retry_after(),
+            remedy="Retry.",
         )
     if reply.status == 413:
         return Failure(
             "The ticket is too large for Zendesk (413).",
             permanent=True,
-            remedy="Shorten the mapping's texts, then use “rebuild”.",
+            remedy="Shorten the mapping's texts, then press “Rebuild”.",
             remedy_at="mapping",
         )
     return Failure(
-        f"Zendesk does not accept the request as it was built (answer {reply.status}).",
+        f"Zendesk does not accept this request (status {reply.status}).",
         permanent=True,
-        remedy="Correct the mapping and use “rebuild”; if that does not help, report the details to whoever runs "
+        remedy="Fix the mapping and press “Rebuild”. If that does not help, report the details to whoever runs "
         "Casebridge.",
         remedy_at="mapping",
     )
@@ -339,7 +342,7 @@ def explained(failure: Failure, reply: Reply, request: str) -> Failure:
         causes += [text for _, _, text in _problems(details) if text and text not in named]
         failure.cause = shortened("; ".join(dict.fromkeys(causes)))
         failure.message = f"{failure.cause} (422)."
-        failure.remedy = "Correct the mapping (or the field in Zendesk), then use “rebuild”."
+        failure.remedy = "Fix the mapping (or the field in Zendesk), then press “Rebuild”."
         failure.remedy_at = "mapping"
     return failure
 
@@ -359,8 +362,8 @@ def _field_cause(entry: dict[str, Any], request: str) -> str:
     rest = text.partition(":")[2].strip()
     if rest and (not value or value not in rest):
         # Nothing of this one ticket is in the words, so they are the same for all that share the cause.
-        return f"Zendesk says of {field}: {rest}"
-    return f"Zendesk does not accept what {field} is given"
+        return f"Zendesk says about {field}: {rest}"
+    return f"Zendesk does not accept the value of {field}"
 
 
 def _sent_value(request: str, number: Any) -> str:
@@ -391,23 +394,22 @@ def read_token_failure(reply: Reply) -> Failure:
         return failure(reply)
     if error_code(reply) == "invalid_scope":
         return Failure(
-            f"Zendesk does not grant the scopes asked for (answer {reply.status}). Correct the scopes on the "
-            "connection, usually read write, and save: it resumes when the test passes.",
+            f"Zendesk does not grant the requested scopes (status {reply.status}). Correct the scopes on the "
+            "connection, usually read write, and save; it resumes when the test passes.",
             own_text(reply),
             permanent=True,
             pauses=True,
             status=reply.status,
         )
     return Failure(
-        f"Zendesk did not accept the OAuth client (answer {reply.status}): its id or secret is wrong, or it "
-        "was deleted.",
+        f"Zendesk rejected the OAuth client (status {reply.status}): its ID or secret is wrong, or it was deleted.",
         own_text(reply),
         permanent=True,
         pauses=True,
         status=reply.status,
-        remedy="Correct it on the connection and save: it resumes when the test passes.",
+        remedy="Correct it on the connection and save; it resumes when the test passes.",
         remedy_at="connection",
-        cause="The OAuth client is not accepted",
+        cause="The OAuth client was rejected",
     )
 
 
@@ -416,8 +418,8 @@ def read_refresh_failure(reply: Reply) -> Failure:
     if error_code(reply) != "invalid_grant":
         return read_token_failure(reply)
     return Failure(
-        f"Zendesk no longer accepts the consent given for this connection (answer {reply.status}): it was revoked "
-        "there, was not used for too long, or its last renewal was lost. Connect to Zendesk again, with the button on "
+        f"Zendesk no longer accepts the consent given for this connection (status {reply.status}): it was revoked "
+        "there, was not used for too long, or its last renewal was lost. Press “Reconnect to Zendesk” on "
         "the connection's page: it resumes after that.",
         own_text(reply),
         permanent=True,
@@ -431,16 +433,16 @@ def read_code_failure(reply: Reply, redirect_uri: str) -> Failure:
     own = own_text(reply)
     if 400 <= reply.status < 500 and "redirect" in own.lower():
         message = (
-            f"Zendesk knows another redirect address for this OAuth client. Enter {redirect_uri} as its redirect URL "
-            "in Zendesk's Admin Center, then connect again."
+            f"This OAuth client has a different redirect URL in Zendesk. Enter {redirect_uri} as its redirect URL "
+            "in Zendesk Admin Center, then connect again."
         )
         return Failure(message, own, permanent=True, status=reply.status)
     if error_code(reply) != "invalid_grant":
         return read_token_failure(reply)
     message = (
-        "Zendesk did not take the code of this consent: it was used already, or too much time passed. Connect to "
-        f"Zendesk once more. If that fails too, check that {redirect_uri} is the redirect URL of the OAuth client in "
-        "Zendesk's Admin Center."
+        "Zendesk rejected the code of this consent: it was already used or has expired. Connect to "
+        f"Zendesk again. If that fails too, check that {redirect_uri} is the redirect URL of the OAuth client in "
+        "Zendesk Admin Center."
     )
     return Failure(message, own, permanent=True, status=reply.status)
 

@@ -10,20 +10,20 @@ from integrations.domain.templating import TemplateError, check_template
 
 LARGEST_ID = 2**63 - 1
 CASES = [
-    ("post", "One ticket for each post"),
-    ("conversation", "One ticket for each conversation while it is unsolved"),
-    ("author", "One ticket for each author within some hours, while it is unsolved"),
+    ("post", "One ticket per post"),
+    ("conversation", "One ticket per conversation while it is unsolved"),
+    ("author", "One ticket per author within a number of hours, while it is unsolved"),
     ("always", "A new ticket each time the label is applied"),
 ]
 REQUESTERS = [
-    ("account", "Whoever the connection signs in as"),
+    ("account", "The user the connection signs in as"),
     ("intake", "One fixed user for all posts (the intake user)"),
-    ("author", "A user for each social author"),
+    ("author", "A separate user per social author"),
 ]
 CONTEXTS = [
-    ("template", "Only as the first comment's own text says"),
-    ("body", "Below the first comment's text"),
-    ("note", "As an internal note of its own"),
+    ("template", "Only what the first comment template includes"),
+    ("body", "Below the first comment"),
+    ("note", "In a separate internal note"),
 ]
 
 
@@ -31,63 +31,63 @@ class CaseFields(forms.Form):
     """Which posts share a ticket, in whose name it is made, where the source context goes."""
 
     case = forms.ChoiceField(
-        label="One case, one ticket",
+        label="Grouping",
         choices=CASES,
         initial="post",
         required=False,
-        help_text="A further post of a case is added as a comment; when the case's ticket is closed, a follow-up is "
-        "made; when it is solved, a new ticket. The delivery says what was decided and why.",
+        help_text="Later posts of the same case are added as comments. If the case's ticket is closed, a follow-up is "
+        "created; if it is solved, a new ticket. The delivery shows what was decided and why.",
     )
     case_hours = forms.IntegerField(
-        label="Hours for “each author”",
+        label="Hours for “per author”",
         min_value=1,
         max_value=24 * 90,
         initial=24,
         required=False,
-        help_text="A ticket of the same author that is older than this does not count.",
+        help_text="Older tickets of the same author are not reused.",
     )
     requester = forms.ChoiceField(
         label="Requester",
         choices=REQUESTERS,
         initial="account",
         required=False,
-        help_text="A user for each author is looked up or made in Zendesk once and remembered (five new ones a minute "
-        "at most). Where the author cannot be one, the intake user stands in, and the delivery says so.",
+        help_text="With a separate user per author, each author is found or created in Zendesk once and remembered (at "
+        "most five new users a minute). If that is not possible, the intake user is used and the delivery says so.",
     )
     intake_user = forms.CharField(
         label="Intake user",
         required=False,
         max_length=20,
         widget=forms.TextInput(attrs={"inputmode": "numeric"}),
-        help_text="The number of a user in Zendesk, from the address bar of the user's profile. Stands in for authors "
-        "too.",
+        help_text="A Zendesk user's ID, from the address bar of the user's profile. Also used when an author cannot be "
+        "the requester.",
     )
     context = forms.ChoiceField(
         label="Source context",
         choices=CONTEXTS,
         initial="template",
         required=False,
-        help_text="Where the link, the author, counts and labels go. With a note of its own the first comment can hold "
-        "the customer's words alone, public or not.",
+        help_text="Where the link, author, counts and labels go. With a separate note, the first comment can hold just "
+        "the customer's words, public or not.",
     )
     context_text = forms.CharField(
-        label="Text of the context",
+        label="Source context text",
         required=False,
         max_length=20_000,
         strip=False,
         widget=forms.Textarea(attrs={"rows": 6}),
-        help_text="With placeholders, like the first comment. Empty: link, author, followers, network, times, labels, "
-        "conversation, and agents' notes where they may leave.",
+        help_text="Supports placeholders, like the first comment. Leave empty for link, author, followers, network, "
+        "times, labels, conversation and, if allowed below, agents' notes.",
     )
     forward_notes = forms.BooleanField(
-        label="Agents' notes may leave Khoros",
+        label="Include agents' notes",
         required=False,
-        help_text="Notes on posts are internal words. Only when this is on does {{ notes }} hold them.",
+        help_text="Agents' notes on posts in Khoros are internal. {{ notes }} contains them only if this is on.",
     )
 
     SECTION: ClassVar[tuple[str, str, tuple[str, ...]]] = (
-        "Case and requester",
-        "Which posts share a ticket, and in whose name it is made.",
+        "Grouping and requester",
+        "Which posts share a ticket, and who its requester is.",
         ("case", "case_hours", "requester", "intake_user", "context", "context_text", "forward_notes"),
     )
 
@@ -119,9 +119,9 @@ class CaseFields(forms.Form):
     def clean_intake_user(self) -> str:
         number: str = self.cleaned_data["intake_user"].strip()
         if number and not (number.isascii() and number.isdigit() and 0 < int(number) <= LARGEST_ID):
-            raise ValidationError(f"“{number}” is not a Zendesk number: it has digits only.")
+            raise ValidationError(f"“{number}” is not a Zendesk ID. Enter digits only.")
         if not number and self.cleaned_data.get("requester") == "intake":
-            raise ValidationError("Enter the number of the intake user, or choose another requester above.")
+            raise ValidationError("Enter the intake user's ID, or choose another requester above.")
         return number
 
     def clean_context_text(self) -> str:

@@ -20,7 +20,7 @@ ME_PATH = "/api/v2/users/me.json"
 GROUPS_PATH = "/api/v2/groups/assignable.json"
 LONGEST_NAME = 120
 NOT_ACCEPTED = (
-    "The sign-in was not accepted: Zendesk answered as it answers strangers. Check the e-mail address and the token, "
+    "The sign-in was rejected: Zendesk treats Casebridge as an anonymous user. Check the email address and token, "
     "or the OAuth client."
 )
 
@@ -28,10 +28,10 @@ NOT_ACCEPTED = (
 # User identities take the broad scopes only (developer.zendesk.com, API reference, Ticketing, User Identities).
 SCOPES_FOR = (
     (("write", "tickets:write"), "creating tickets", True),
-    (("read", "tickets:read"), "looking tickets up", True),
-    (("read",), "reading the lists to choose from (groups, brands, forms, fields)", True),
-    (("write",), "making users for tickets in the author's own name", False),
-    (("write", "webhooks:write"), "setting up the webhook that brings ticket statuses back", False),
+    (("read", "tickets:read"), "looking up tickets", True),
+    (("read",), "reading groups, brands, forms and fields", True),
+    (("write",), "creating users so that authors can be requesters", False),
+    (("write", "webhooks:write"), "setting up the ticket status webhook", False),
 )
 
 
@@ -55,10 +55,10 @@ def check(client: HttpClient, credentials: Credentials) -> list[Check]:
 def _who(client: HttpClient, credentials: Credentials) -> Check:
     reply, problem = _get(client, ME_PATH, credentials)
     if problem is not None:
-        return Check(False, f"Who is signed in: {problem}")
+        return Check(False, f"Could not check who is signed in: {problem}")
     user = reply.json_object().get("user") if reply else None
     if not isinstance(user, dict):
-        return Check(False, "Zendesk's answer to who is signed in could not be read. Check the address.")
+        return Check(False, "Zendesk's response about the signed-in user could not be read. Check the address.")
     if answers.ticket_number(user) is None:
         if credentials.access_token:
             raise Failure(NOT_ACCEPTED, permanent=True, renew_token=True, status=401)
@@ -69,12 +69,12 @@ def _who(client: HttpClient, credentials: Credentials) -> Check:
 def _may_work(user: dict[str, Any]) -> Check:
     name, role = storable(str(user.get("name") or "a user without a name"))[:LONGEST_NAME], user.get("role")
     if user.get("suspended") is True:
-        return Check(False, f"“{name}” is suspended in Zendesk. Unsuspend this user there, or sign in as another.")
+        return Check(False, f"“{name}” is suspended in Zendesk. Unsuspend this user there, or sign in as another user.")
     if role not in ("agent", "admin"):
         return Check(
             False,
-            f"“{name}” is no agent in Zendesk (role: {storable(str(role or 'unknown'))[:40]}). Only agents and "
-            "administrators can make tickets: sign in as one.",
+            f"“{name}” is not an agent in Zendesk (role: {storable(str(role or 'unknown'))[:40]}). Only agents and "
+            "administrators can create tickets. Sign in as one of them.",
         )
     return Check(True, f"Signed in as “{name}” ({'administrator' if role == 'admin' else 'agent'}).")
 
@@ -85,23 +85,23 @@ def _may_work(user: dict[str, Any]) -> Check:
 def _groups(client: HttpClient, credentials: Credentials) -> Iterator[Check]:
     reply, problem = _get(client, GROUPS_PATH, credentials)
     if reply is None or problem is not None:
-        yield Check(False, f"Reading the groups that tickets can go to: {problem}")
+        yield Check(False, f"Could not read the assignable groups: {problem}")
         return
     groups = reply.json_object().get("groups")
     if not isinstance(groups, list):
         yield Check(False, "Zendesk's list of groups could not be read. Check the address.")
         return
-    yield Check(True, f"Zendesk answers real calls: {len(groups)} groups can be given tickets.")
+    yield Check(True, f"API calls work: {len(groups)} assignable group{'' if len(groups) == 1 else 's'} found.")
     yield from _limit(reply)
 
 
 def _limit(reply: Reply) -> Iterator[Check]:
     told = [budget for budget in answers.read_budgets("account", reply) if budget.per_minute]
     if not told:
-        yield Check(None, "Zendesk did not tell the account's request limit.")
+        yield Check(None, "Zendesk did not report the account's rate limit.")
         return
-    left = f"; {told[0].remaining:,} are left of this minute" if told[0].remaining is not None else ""
-    message = f"All integrations of the account together may make {told[0].per_minute:,} requests a minute{left}."
+    left = f", {told[0].remaining:,} left in this minute" if told[0].remaining is not None else ""
+    message = f"Rate limit: {told[0].per_minute:,} requests a minute for all integrations of the account{left}."
     yield Check(True, message)
 
 
@@ -125,14 +125,14 @@ def scope_checks(scope: str) -> list[Check]:
     """What the granted scopes allow. A misspelt scope yields a token all the same, with which every call is refused."""
     granted = set(scope.replace(",", " ").split())
     if not granted:
-        return [Check(None, "Zendesk did not tell which scopes the token has.")]
+        return [Check(None, "Zendesk did not report the token's scopes.")]
     lacking = [(scopes, what, needed) for scopes, what, needed in SCOPES_FOR if not granted & set(scopes)]
     if not lacking:
-        return [Check(True, f"The token's scopes are enough for everything: {scope}.")]
+        return [Check(True, f"The token has all required scopes: {scope}.")]
     return [_lacking(scopes, what, needed, scope) for scopes, what, needed in lacking]
 
 
 def _lacking(scopes: tuple[str, ...], what: str, needed: bool, granted: str) -> Check:
     wanted = " or ".join(scopes)
-    message = f"The token lacks the scope {wanted}, needed for {what}. It has: {granted}."
-    return Check(False if needed else None, message if needed else f"{message} All else works without it.")
+    message = f"The token is missing the scope {wanted}, required for {what}. It has: {granted}."
+    return Check(False if needed else None, message if needed else f"{message} Everything else works without it.")

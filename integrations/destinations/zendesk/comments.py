@@ -51,7 +51,7 @@ def _refused(client: HttpClient, reply: Reply) -> Failure:
         # Nothing was changed: whoever decides may make a new ticket instead.
         failure.is_closed = True
         failure.message = "The ticket was deleted or merged in Zendesk (404)."
-        failure.remedy = "Use “rebuild”: a new ticket is made."
+        failure.remedy = "Press “Rebuild” to create a new ticket."
     return failure
 
 
@@ -80,7 +80,7 @@ def _is_there(client: HttpClient, number: str, external_id: str, credentials: Cr
             if not path:
                 return False
     except NoPermit as later:
-        message = "An earlier try may have added the comment. The request limit leaves no room to look it up yet."
+        message = "An earlier attempt may have added the comment. It cannot be looked up yet because of the rate limit."
         raise Failure(message, retry_after=later.seconds, is_uncertain=True, look_up_next=True) from later
     except Failure as failure:
         failure.is_uncertain = failure.look_up_next = True

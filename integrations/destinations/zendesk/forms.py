@@ -17,10 +17,10 @@ LARGEST_ID = 2**63 - 1
 SIGN_IN_CHOICES = [
     ("oauth_client", "OAuth client credentials (recommended)"),
     ("oauth_code", "OAuth with consent (authorization code)"),
-    ("api_token", "E-mail address and API token (ends on 30 April 2027)"),
+    ("api_token", "Email address and API token (ends on 30 April 2027)"),
 ]
 SCOPE_WORD = re.compile(r"[a-z][a-z_]*(:[a-z_]+)?")
-KEEP = "Leave empty to keep what is stored. For another address, enter it again."
+KEEP = "Leave empty to keep the stored value. If the address changes, enter it again."
 
 
 class ZendeskConnectionForm(ConnectionFields):
@@ -36,15 +36,15 @@ class ZendeskConnectionForm(ConnectionFields):
         label="Sign in with",
         choices=SIGN_IN_CHOICES,
         initial="oauth_client",
-        help_text="Client credentials need nothing but the client's id and secret. With consent, somebody signs in to "
-        "Zendesk once, and tickets are made in that person's name. API tokens: Zendesk makes no new ones, and all of "
-        "them end on 30 April 2027.",
+        help_text="Client credentials only need the client's ID and secret. With consent, someone signs in to Zendesk "
+        "once and tickets are created in that person's name. API tokens: Zendesk no longer issues new ones, and all "
+        "existing ones stop working on 30 April 2027.",
     )
     client_id = forms.CharField(
-        label="OAuth client id",
+        label="OAuth client ID",
         max_length=200,
         required=False,
-        help_text="In Zendesk: Admin Center, Apps and integrations, APIs, OAuth clients: the unique identifier.",
+        help_text="The unique identifier, in Zendesk Admin Center under Apps and integrations, APIs, OAuth clients.",
     )
     client_secret = forms.CharField(
         label="OAuth client secret", required=False, widget=forms.PasswordInput, help_text=KEEP
@@ -54,13 +54,13 @@ class ZendeskConnectionForm(ConnectionFields):
         required=False,
         max_length=LONGEST_SCOPE,
         initial=DEFAULT_SCOPES,
-        help_text="Separated by spaces, usually read write. Choosing groups, forms and fields by name needs read; "
-        "tickets in the author's own name (user identities) need the broad read and write.",
+        help_text="Separated by spaces, usually read write. Choosing groups, forms and fields by name requires read. "
+        "Tickets in the author's own name (user identities) require the broad read and write.",
     )
     email = forms.EmailField(
-        label="E-mail address",
+        label="Email address",
         required=False,
-        help_text="Of the agent in whose name tickets are made (for the API token only).",
+        help_text="The agent in whose name tickets are created (API token only).",
     )
     api_token = forms.CharField(label="API token", required=False, widget=forms.PasswordInput, help_text=KEEP)
 
@@ -86,7 +86,7 @@ class ZendeskConnectionForm(ConnectionFields):
         way = cleaned.get("sign_in", "")
         for name in self.NEEDED.get(way, ()):
             if not cleaned.get(name) and name not in self.stored_secrets and name not in self.errors:
-                self.add_error(name, f"Needed to sign in with “{dict(SIGN_IN_CHOICES)[way]}”.")
+                self.add_error(name, f"Required to sign in with “{dict(SIGN_IN_CHOICES)[way]}”.")
         return cleaned
 
 
@@ -94,13 +94,13 @@ class ZendeskMigrationForm(forms.Form):
     """The OAuth client that takes the API token's place."""
 
     client_id = forms.CharField(
-        label="Unique identifier", max_length=200, help_text="Of the OAuth client, as Zendesk shows it."
+        label="Unique identifier", max_length=200, help_text="The OAuth client's identifier, as shown in Zendesk."
     )
     client_secret = forms.CharField(
         label="Secret",
         max_length=2000,
         widget=forms.PasswordInput,
-        help_text="Zendesk shows it whole only once. It is stored encrypted, and only when the test passes.",
+        help_text="Zendesk shows the full secret only once. It is stored encrypted, and only if the test passes.",
     )
     scopes = forms.CharField(
         label="OAuth scopes", max_length=LONGEST_SCOPE, initial=DEFAULT_SCOPES, help_text="Usually read write."
@@ -115,7 +115,7 @@ def checked_scopes(raw: str) -> str:
     scopes = raw.replace(",", " ").split()
     for word in scopes:
         if not SCOPE_WORD.fullmatch(word):
-            raise ValidationError(f"“{word}” is not a scope. Scopes look like read, write or tickets:write.")
+            raise ValidationError(f"“{word}” is not a valid scope. Scopes look like read, write or tickets:write.")
     return " ".join(dict.fromkeys(scopes)) or DEFAULT_SCOPES
 
 
@@ -128,7 +128,7 @@ def _number_field(label: str, where: str) -> forms.CharField:
         required=False,
         max_length=20,
         widget=forms.TextInput(attrs={"inputmode": "numeric"}),
-        help_text=f"Its number, from the address bar of {where}. Leave empty for Zendesk's own choice.",
+        help_text=f"Its ID, from the address bar of {where}. Leave empty to use the Zendesk default.",
     )
 
 
@@ -136,7 +136,7 @@ def _choice_field(label: str, names: tuple[str, ...]) -> forms.ChoiceField:
     return forms.ChoiceField(
         label=label,
         required=False,
-        choices=[("", "Zendesk's own choice"), *((name, name.capitalize()) for name in names)],
+        choices=[("", "Zendesk default"), *((name, name.capitalize()) for name in names)],
     )
 
 
@@ -147,7 +147,7 @@ class ZendeskMappingForm(CaseFields, MappingFields):
         label="Subject",
         initial=DEFAULT_SUBJECT,
         max_length=1000,
-        help_text="May hold placeholders. Cut at 150 characters.",
+        help_text="Supports placeholders. Limited to 150 characters.",
     )
     comment = forms.CharField(
         label="First comment",
@@ -156,13 +156,13 @@ class ZendeskMappingForm(CaseFields, MappingFields):
         strip=False,
         widget=forms.Textarea(attrs={"rows": 12}),
         # {PLACEHOLDERS} is filled in for the event that the mapping is for.
-        help_text=f"Placeholders: {{PLACEHOLDERS}}. Filters: {FILTER_HELP}. A line whose placeholders are all empty is "
+        help_text=f"Placeholders: {{PLACEHOLDERS}}. Filters: {FILTER_HELP}. Lines whose placeholders are all empty are "
         "left out.",
     )
     comment_public = forms.BooleanField(
-        label="First comment is public",
+        label="Public first comment",
         required=False,
-        help_text="Public: Zendesk may mail it to the requester. Internal (off): agents only.",
+        help_text="On: Zendesk may email the comment to the requester. Off: an internal note, visible to agents only.",
     )
     priority = _choice_field("Priority", ("urgent", "high", "normal", "low"))
     type = _choice_field("Type", ("problem", "flood_hold", "question", "task"))
@@ -171,19 +171,19 @@ class ZendeskMappingForm(CaseFields, MappingFields):
         label="Tags",
         required=False,
         max_length=2000,
-        help_text="Separated by commas, without spaces inside, for example: social_care, {{ network }}.",
+        help_text="Separated by commas. Tags cannot contain spaces. For example: social_care, {{ network }}.",
     )
-    group_id = _number_field("Group", "the group in Zendesk's Admin Center")
+    group_id = _number_field("Group", "the group's page in Zendesk Admin Center")
     assignee_id = _number_field("Assignee", "the agent's profile in Zendesk")
-    ticket_form_id = _number_field("Form", "the ticket form in Zendesk's Admin Center")
-    brand_id = _number_field("Brand", "the brand in Zendesk's Admin Center")
+    ticket_form_id = _number_field("Form", "the ticket form's page in Zendesk Admin Center")
+    brand_id = _number_field("Brand", "the brand's page in Zendesk Admin Center")
     custom_fields = forms.CharField(
         label="Custom fields",
         required=False,
         max_length=20_000,
         widget=forms.Textarea(attrs={"rows": 4}),
-        help_text="One per line: the field's number = the value, for example 360001234567 = {{ author }}. "
-        "Drop-downs take the option's tag, checkboxes true or false, multi-selects [first, second].",
+        help_text="One per line, as field ID = value, for example 360001234567 = {{ author }}. For drop-downs enter "
+        "the option's tag, for checkboxes true or false, for multi-selects [first, second].",
     )
 
     def clean_subject(self) -> str:
@@ -235,26 +235,26 @@ def _tag(raw: str) -> str:
     literal = PLACEHOLDER.sub("", tag)
     if re.search(r"[^\w\-/.]", literal):
         raise ValidationError(
-            f"“{tag}” is not a tag: use letters, digits, _ - / and . without spaces, for example social_care."
+            f"“{tag}” is not a valid tag. Use letters, digits, _ - / and . without spaces, for example social_care."
         )
     if len(literal) > LONGEST_TAG:
-        raise ValidationError(f"“{tag[:40]}…” is too long for a tag: {LONGEST_TAG} characters at most.")
+        raise ValidationError(f"“{tag[:40]}…” is too long. Tags can have at most {LONGEST_TAG} characters.")
     return tag if PLACEHOLDER.search(tag) else tag.lower()
 
 
 def identifier(raw: str) -> str:
     number = raw.strip()
     if number and not (number.isascii() and number.isdigit() and 0 < int(number) <= LARGEST_ID):
-        raise ValidationError(f"“{number}” is not a Zendesk number: it has digits only.")
+        raise ValidationError(f"“{number}” is not a Zendesk ID. Enter digits only.")
     return number
 
 
 def _custom_field(line: str) -> dict[str, Any]:
     number, equals, value = line.partition("=")
     if not equals:
-        raise ValidationError(f"“{line.strip()}” lacks an equals sign: write number = value.")
+        raise ValidationError(f"“{line.strip()}” has no equals sign. Write field ID = value.")
     if not number.strip():
-        raise ValidationError(f"“{line.strip()}” lacks the custom field's number before the equals sign.")
+        raise ValidationError(f"“{line.strip()}” needs the custom field's ID before the equals sign.")
     return {"id": int(identifier(number)), "value": _field_value(value.strip())}
 
 

@@ -95,7 +95,7 @@ def _read(reply: Reply, asked_scope: str) -> Token:
     answer = reply.json_object()
     token = answer.get("access_token")
     if not isinstance(token, str) or not token:
-        raise Failure("Zendesk's answer to the request for an access token could not be read.")
+        raise Failure("Zendesk's response to the access token request could not be read.")
     refresh_token, scope = answer.get("refresh_token"), answer.get("scope")
     return Token(
         token,

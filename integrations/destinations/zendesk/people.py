@@ -29,7 +29,7 @@ def find_person(client: HttpClient, author: Author, credentials: Credentials) ->
         found = _with_our_id(reply, author)
         client.exchanges[-1]["reply"] = f"{len(found)} users with this external id"
         if len(found) > 1:
-            return Person("", problem=f"{len(found)} users in Zendesk bear the id {author.external_id}")
+            return Person("", problem=f"{len(found)} users in Zendesk have the external ID {author.external_id}")
         if found:
             return _usable(found[0])
     elif reply.status not in (403, 404):
@@ -83,7 +83,7 @@ def _make(client: HttpClient, author: Author, credentials: Credentials) -> Perso
         raise answers.failure(reply)
     made = reply.json_object().get("user")
     if not isinstance(made, dict) or answers.ticket_number(made) is None:
-        raise Failure("Zendesk's answer about a user could not be read.", status=reply.status)
+        raise Failure("Zendesk's response about a user could not be read.", status=reply.status)
     exchange["reply"] = f"user {made['id']}"
     return _usable(made)
 
@@ -102,13 +102,13 @@ def _usable(user: dict[str, Any]) -> Person:
     if user.get("suspended"):
         return Person("", name, f"the author's user {user.get('id')} is suspended in Zendesk")
     number = answers.ticket_number(user)
-    return Person(str(number), name) if number else Person("", name, "Zendesk's user has no number")
+    return Person(str(number), name) if number else Person("", name, "the user in Zendesk has no ID")
 
 
 def _why_not(reply: Reply) -> str:
     message = answers.own_text(reply)
     if reply.status == 403:
-        return f"the connection may not manage end users ({message})"
+        return f"the connection is not allowed to manage end users ({message})"
     if "DuplicateValue" in reply.text:
-        return f"the author's identity belongs to another user already ({message})"
-    return f"Zendesk refused the author as a user ({message})"
+        return f"the author's identity already belongs to another user ({message})"
+    return f"Zendesk rejected the author as a user ({message})"

@@ -16,18 +16,18 @@ from integrations.destinations.zendesk.names import LIST_OF, entry_of
 
 NOT_THERE = "{} (not in Zendesk's lists)"
 LABELS = {
-    "group_id": ("Group", "Zendesk's own choice"),
-    "assignee_id": ("Assignee", "nobody, or Zendesk's own choice"),
-    "brand_id": ("Brand", "Zendesk's own choice"),
-    "ticket_form_id": ("Form", "Zendesk's own choice"),
-    "custom_status_id": ("Custom status", "none: the status above counts"),
+    "group_id": ("Group", "Zendesk default"),
+    "assignee_id": ("Assignee", "Zendesk default"),
+    "brand_id": ("Brand", "Zendesk default"),
+    "ticket_form_id": ("Form", "Zendesk default"),
+    "custom_status_id": ("Custom status", "None - use the status above"),
 }
 # Fields of the ticket itself stand in the list of fields as well; they have inputs of their own, or none.
 SYSTEM_TYPES = {
     "subject", "description", "status", "tickettype", "priority", "basic_priority", "group", "assignee",
     "custom_status",
 }  # fmt: skip
-YES_OR_NO = [("", "Leave as it is"), ("true", "Yes"), ("false", "No")]
+YES_OR_NO = [("", "Leave unset"), ("true", "Yes"), ("false", "No")]
 
 
 def mapping_form_for(lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type[ZendeskMappingForm]:
@@ -43,7 +43,7 @@ def mapping_form_for(lists: Mapping[str, Any], stored: Mapping[str, Any]) -> typ
     inputs: dict[str, Any] = choices | own_inputs
     if own_inputs:
         inputs["custom_fields"] = further_fields()
-    title = ("Custom fields", "What is left empty is not sent.", (*own_inputs, "custom_fields"))
+    title = ("Custom fields", "Empty fields are not sent.", (*own_inputs, "custom_fields"))
     more = {"known": lists, "FOLDED": (title,) if own_inputs else ()}
     return type("ZendeskMappingFormWithLists", (FormWithLists,), inputs | more)
 
@@ -89,7 +89,7 @@ class FormWithLists(ZendeskMappingForm):
             name = input_name(entry["id"])
             if name in self.fields and name in self.data:
                 title = self.fields[name].label
-                raise ValidationError(f"The field {entry['id']} has its own input, “{title}”: fill in that one.")
+                raise ValidationError(f"Field {entry['id']} has its own input, “{title}”. Use that one.")
         numbers = {entry["id"] for entry in entries}
         return entries + [entry for entry in self._of_other_lists() if entry["id"] not in numbers]
 
@@ -129,8 +129,8 @@ def choice_field(name: str, lists: Mapping[str, Any], stored: str) -> forms.Choi
     label, nothing = LABELS[name]
     entries = lists.get(LIST_OF[name]) or []
     message = {
-        "custom_status_id": "Takes the place of the status above.",
-        "assignee_id": "Zendesk takes only an agent of the group.",
+        "custom_status_id": "Overrides the status above.",
+        "assignee_id": "Must be a member of the group.",
     }
     return forms.ChoiceField(
         label=label,
@@ -141,7 +141,7 @@ def choice_field(name: str, lists: Mapping[str, Any], stored: str) -> forms.Choi
     )
 
 
-REFUSED = {"invalid_choice": "“%(value)s” is not in Zendesk's lists any more. Choose another one."}
+REFUSED = {"invalid_choice": "“%(value)s” is no longer in Zendesk's lists. Choose another one."}
 
 
 def _choices(entries: list[dict[str, Any]], stored: str) -> list[tuple[str, str]]:
@@ -161,9 +161,9 @@ def _is_usable(entry: Mapping[str, Any]) -> bool:
 
 def _choice_text(entry: Mapping[str, Any], *, is_twice: bool) -> str:
     remarks = [
-        f"number {entry['id']}" if is_twice else "",
+        f"ID {entry['id']}" if is_twice else "",
         str(entry.get("category") or ""),
-        "" if entry.get("active") is not False else "not active",
+        "" if entry.get("active") is not False else "inactive",
         "suspended" if entry.get("suspended") else "",
     ]
     message = ", ".join(filter(None, remarks))
@@ -186,12 +186,12 @@ def custom_inputs(lists: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[s
 
 
 def custom_input(field: Mapping[str, Any], stored: Any) -> forms.Field:
-    kind, help_text = field["type"], HELP.get(field["type"], "Text. May hold placeholders.")
+    kind, help_text = field["type"], HELP.get(field["type"], "Text. Supports placeholders.")
     if not field["active"]:
-        help_text = f"Not active in Zendesk: the value is not taken. {help_text}"
+        help_text = f"Inactive in Zendesk, so the value is ignored. {help_text}"
     shared = {"label": field["title"], "required": False}
     if kind == "tagger":
-        choices = [("", "Leave as it is"), *_options(field, [stored] if stored not in (None, "") else [])]
+        choices = [("", "Leave unset"), *_options(field, [stored] if stored not in (None, "") else [])]
         return forms.ChoiceField(**shared, choices=choices, help_text=help_text, error_messages=REFUSED)
     if kind == "multiselect":
         chosen = stored if isinstance(stored, list) else [stored] if stored not in (None, "") else []
@@ -213,10 +213,10 @@ HELP = {
     "tagger": "One of the field's options.",
     "multiselect": "Any of the field's options.",
     "checkbox": "",
-    "integer": "A whole number. May be a placeholder, for example {{ followers }}; what is no number is left out.",
-    "decimal": "A number like 12.5. May be a placeholder; what is no number is left out.",
-    "date": "A date like 2026-04-16, or {{ posted_at|date:%Y-%m-%d }}; what is no date is left out.",
-    "lookup": "The number of the record. May hold placeholders.",
+    "integer": "A whole number or a placeholder such as {{ followers }}. Anything else is not sent.",
+    "decimal": "A number such as 12.5, or a placeholder. Anything else is not sent.",
+    "date": "A date such as 2026-04-16, or {{ posted_at|date:%Y-%m-%d }}. Anything else is not sent.",
+    "lookup": "The record's ID. Supports placeholders.",
 }
 
 
@@ -224,7 +224,7 @@ def _options(field: Mapping[str, Any], chosen: Iterable[Any]) -> list[tuple[str,
     offered = [(option["value"], option["name"]) for option in field["options"]]
     there = {value for value, _ in offered}
     others = [str(each) for each in chosen if each not in there]
-    kept = [(each, NOT_THERE.format(each) if is_literal(each) else f"{each} (as it was written)") for each in others]
+    kept = [(each, NOT_THERE.format(each) if is_literal(each) else f"{each} (as entered)") for each in others]
     return [*kept, *offered]
 
 
@@ -242,8 +242,8 @@ class TemplateField(forms.CharField):
     def __init__(self, *, kind: str, regexp: str, help_text: str, **more: Any) -> None:
         self.kind, self.regexp = kind, regexp
         if kind == "regexp" and regexp:
-            checked = "" if can_be_checked(regexp) else " It cannot be checked here; Zendesk will."
-            help_text = f"Must match the field's expression {regexp}.{checked} May hold placeholders."
+            checked = "" if can_be_checked(regexp) else " Casebridge cannot check this expression; Zendesk does."
+            help_text = f"Must match the field's regular expression {regexp}.{checked} Supports placeholders."
         widget = forms.Textarea(attrs={"rows": 3}) if kind == "textarea" else forms.TextInput()
         super().__init__(max_length=5_000, widget=widget, help_text=help_text, **more)
 
@@ -260,6 +260,6 @@ def further_fields() -> forms.CharField:
         required=False,
         max_length=20_000,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="Only for fields that Zendesk's lists do not have. One per line: the field's number = the value, for "
-        "example 360001234567 = {{ author }}.",
+        help_text="Only for fields that are not listed above. One per line, as field ID = value, for example "
+        "360001234567 = {{ author }}.",
     )

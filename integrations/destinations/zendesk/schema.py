@@ -56,8 +56,8 @@ def read_lists(client: HttpClient, credentials: Credentials) -> tuple[dict[str, 
         lists[name] = [found for entry in entries if (found := short(entry))]
         if not is_whole:
             lists["cut"].append(name)
-            first = f"only the first {len(lists[name]):,} are here"
-            problems[name] = f"There are more {message} than could be read: {first}."
+            first = f"only the first {len(lists[name]):,} are listed"
+            problems[name] = f"There are too many {message} to read them all: {first}."
     if last is not None:
         if len(lists) == 1:
             raise last
@@ -71,11 +71,11 @@ def read_lists(client: HttpClient, credentials: Credentials) -> tuple[dict[str, 
 
 def _why_unread(what: str, failure: Failure) -> str:
     if failure.status == 403 and "scope" in failure.detail.lower():
-        return f"The {what} could not be read: the sign-in lacks the scope for it (403). Give its OAuth client “read”."
+        return f"The {what} could not be read: the sign-in is missing a scope (403). Grant its OAuth client “read”."
     if failure.status == 403:
         return (
-            f"The {what} could not be read (403): the account's plan does not offer them, or the user that Casebridge "
-            "signs in as may not see them."
+            f"The {what} could not be read (403): the account's plan does not include them, or the user that "
+            "Casebridge signs in as has no permission to see them."
         )
     if failure.status == 404:
         return f"The account does not offer {what} (404)."
@@ -102,7 +102,7 @@ def _entries(reply: Reply, key: str) -> list[Any]:
         raise answers.failure(reply)
     found = reply.json_object().get(key)
     if reply.is_cut or not isinstance(found, list):
-        raise Unreadable("Zendesk's answer is not such a list.")
+        raise Unreadable("Zendesk's response is not the expected list.")
     return found
 
 
@@ -228,27 +228,29 @@ def _misfit_of_choice(name: str, number: Any, lists: Mapping[str, Any]) -> tuple
     word, list_name = WORDS[name], LIST_OF[name]
     entry = entry_of(lists, list_name, number)
     if entry is None:
-        gone = f"The {word} {number} is not in Zendesk's lists any more: choose another one, or leave it to Zendesk."
+        gone = f"The {word} {number} no longer exists in Zendesk. Choose another one or use the Zendesk default."
         return name, gone if _is_whole(lists, list_name) else ""
     if entry.get("suspended"):
-        return name, f"The {word} “{entry['name']}” is suspended in Zendesk: choose another one."
+        return name, f"The {word} “{entry['name']}” is suspended in Zendesk. Choose another one."
     if entry.get("active") is False:
-        return name, f"The {word} “{entry['name']}” is not active in Zendesk any more: choose another one."
+        return name, f"The {word} “{entry['name']}” is no longer active in Zendesk. Choose another one."
     return name, ""
 
 
 def _misfit_of_field(entry: Mapping[str, Any], form: Mapping[str, Any] | None, lists: Mapping[str, Any]) -> str:
     field = entry_of(lists, "fields", entry["id"])
     if field is None:
-        gone = f"The custom field {entry['id']} is not in Zendesk's lists any more: take it out of the mapping."
+        gone = f"The custom field {entry['id']} no longer exists in Zendesk. Remove it from the mapping."
         return gone if _is_whole(lists, "fields") else ""
     title = f"The custom field “{field['title']}”"
     if not field["active"]:
-        return f"{title} is closed (not active) in Zendesk: its value is not taken any more."
+        return (
+            f"{title} is inactive in Zendesk, so its value is ignored. Activate it there or remove it from the mapping."
+        )
     if entry.get("type") and entry["type"] != field["type"]:
-        return f"{title} was of the type {entry['type']} and is {field['type']} now: open the mapping and save it anew."
+        return f"{title} changed its type from {entry['type']} to {field['type']}. Open the mapping and save it again."
     if form and form.get("ticket_field_ids") and field["id"] not in form["ticket_field_ids"]:
-        return f"{title} is not on the form “{form['name']}”: agents do not see it on these tickets."
+        return f"{title} is not on the form “{form['name']}”, so agents do not see it on these tickets."
     why = _unfit_value(entry["value"], field)
     return f"{title}: {why}." if why else ""
 
@@ -259,7 +261,7 @@ def _unfit_value(value: Any, field: Mapping[str, Any]) -> str:
     if field["type"] in ("tagger", "multiselect"):
         there = {option["value"] for option in field["options"]}
         gone = [str(each) for each in literal if each not in ("", True, False) and each not in there]
-        return f"it has no option “{'”, “'.join(gone)}” any more" if gone else ""
+        return f"the option “{'”, “'.join(gone)}” no longer exists" if gone else ""
     if field["type"] == "checkbox" and literal and str(literal[0]).lower() not in ("true", "false"):
         return f"“{literal[0]}” is neither true nor false"
     return why_unfit(literal[0], field["type"], field["regexp"]) if literal and literal[0] != "" else ""

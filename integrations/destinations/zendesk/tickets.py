@@ -44,14 +44,14 @@ def create(client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> 
 
 
 def _after_unreadable_success(client: HttpClient, external_id: str, credentials: Credentials) -> Receipt:
-    with _a_ticket_may_exist("Zendesk answered that it created the ticket, but the answer could not be read."):
+    with _a_ticket_may_exist("Zendesk reported that it created the ticket, but the response could not be read."):
         found = look_up(client, external_id, credentials)
     if found:
         return found
     raise Failure(
-        "Zendesk answered that it created the ticket, but the answer could not be read, and no ticket with our "
-        "external id is there yet. It is looked up again before anything is sent. If this goes on, check the "
-        "connection's address.",
+        "Zendesk reported that it created the ticket, but the response could not be read, and no ticket with its "
+        "external ID is there yet. Casebridge looks for it again before sending anything. If this keeps happening, "
+        "check the connection's address.",
         is_uncertain=True,
         look_up_next=True,
     )
@@ -60,18 +60,19 @@ def _after_unreadable_success(client: HttpClient, external_id: str, credentials:
 def _after_key_conflict(
     client: HttpClient, external_id: str, credentials: Credentials, conflict: answers.KeyConflict
 ) -> Receipt:
-    with _a_ticket_may_exist("Zendesk knows this try's key with another content."):
+    with _a_ticket_may_exist("Zendesk already received different content under this idempotency key."):
         found = look_up(client, external_id, credentials)
     if found:
         return found
     raise Failure(
-        "Zendesk knows this try's key with another content, and no ticket with our external id is there.",
+        "Zendesk already received different content under this idempotency key, and no ticket with its external "
+        "ID exists.",
         conflict.detail,
         permanent=True,
         look_up_next=True,
         status=400,
-        remedy="Use “rebuild” to send it as a new ticket.",
-        cause="The key of the try is known to Zendesk with another content",
+        remedy="Press “Rebuild” to send it as a new ticket.",
+        cause="The idempotency key was already used for different content",
     )
 
 
@@ -81,10 +82,10 @@ def _a_ticket_may_exist(what_happened: str) -> Iterator[None]:
     try:
         yield
     except NoPermit as later:
-        message = f"{what_happened} The request limit leaves no room to look it up yet."
+        message = f"{what_happened} It cannot be looked up yet because of the rate limit."
         raise Failure(message, retry_after=later.seconds, is_uncertain=True, look_up_next=True) from later
     except Failure as failure:
-        failure.message = f"{what_happened} Looking it up failed: {failure.message}"
+        failure.message = f"{what_happened} The lookup failed: {failure.message}"
         failure.permanent = failure.permanent and failure.pauses
         failure.is_uncertain = failure.look_up_next = True
         raise

@@ -95,7 +95,7 @@ def _create(client: HttpClient, name: str, endpoint: str, credentials: Credentia
     made = content.get("webhook")
     webhook_id = _id_of(made) if isinstance(made, dict) else ""
     if not webhook_id:
-        raise Failure("Zendesk answered that it made the webhook, but the answer could not be read. Try again.")
+        raise Failure("Zendesk reported that it created the webhook, but the response could not be read. Try again.")
     return webhook_id
 
 
@@ -117,7 +117,7 @@ def _signing_secret(client: HttpClient, webhook_id: str, credentials: Credential
     secret = holder.get("secret") if isinstance(holder, dict) else None
     if not isinstance(secret, str) or not secret or secret == PUBLIC_TEST_SECRET:
         # Not quoted: whatever its shape, it may hold the secret.
-        raise Failure("The webhook is there, but Zendesk's answer with its signing secret could not be read.")
+        raise Failure("The webhook exists, but Zendesk's response with its signing secret could not be read.")
     return secret
 
 
@@ -139,15 +139,15 @@ def _accepted(reply: Reply) -> dict[str, Any]:
 def _text(status: int) -> str:
     if status == 403:
         return (
-            "Zendesk does not let this sign-in manage webhooks (403): that takes an administrator, and for an OAuth "
-            f"client the scopes {SCOPE.replace(' ', ' and ')}."
+            "Zendesk does not allow this sign-in to manage webhooks (403). It needs an administrator and, for an OAuth "
+            f"client, the scopes {SCOPE.replace(' ', ' and ')}."
         )
     if status in (400, 422):
-        return f"Zendesk refused the webhook ({status}): its own words below say why."
+        return f"Zendesk rejected the webhook ({status}). Its response below says why."
     if status == 404:
-        return "This Zendesk account does not offer webhooks here (404)."
+        return "This Zendesk account does not offer webhooks (404)."
     if status == 429:
-        return "Zendesk's limit for changes to webhooks is reached (429). Try again in a minute."
+        return "Zendesk's rate limit for webhook changes is reached (429). Try again in a minute."
     return ""
 
 
