@@ -15,6 +15,7 @@ from integrations.connections.lists import next_night, read_account_lists
 from integrations.destinations.base import Credentials
 from integrations.destinations.zendesk import schema
 from integrations.destinations.zendesk.custom_fields import fitting_custom_fields
+from integrations.destinations.zendesk.forms import ZendeskMappingForm
 from integrations.flow.pause import pause_connections, resume_connections
 from integrations.infra import queue
 from integrations.infra.http.client import HttpClient
@@ -22,6 +23,7 @@ from integrations.infra.http.failure import Failure
 from integrations.jobs.sweep import find_due_work
 from integrations.models import AccountSchema, Alarm, Connection, Delivery, Mapping, Subscription
 from integrations.operations.alarms import update_alarms
+from sandbox.ticket_rules import TYPES
 from tests import making
 from tests.stand_in import StandIn
 from tests.test_admin import form_of, new_delivery, page, save
@@ -479,3 +481,8 @@ def test_a_deliverys_page_shows_names(admin: Client, mapping: Mapping, known: Co
     shown = page(admin, f"delivery/{new_delivery(mapping).pk}/change/")
     assert "Social care (101)" in shown
     assert "Customer tier (field 360002)" in shown
+
+
+def test_the_types_to_choose_from_are_those_that_zendesk_takes() -> None:
+    offered = [value for value, _ in ZendeskMappingForm.base_fields["type"].choices]  # type: ignore[attr-defined]
+    assert offered == ["", *TYPES]

@@ -165,7 +165,7 @@ class ZendeskMappingForm(CaseFields, MappingFields):
         help_text="On: Zendesk may email the comment to the requester. Off: an internal note, visible to agents only.",
     )
     priority = _choice_field("Priority", ("urgent", "high", "normal", "low"))
-    type = _choice_field("Type", ("problem", "flood_hold", "question", "task"))
+    type = _choice_field("Type", ("problem", "incident", "question", "task"))
     status = _choice_field("Status", ("new", "open", "pending", "hold", "solved"))
     tags = forms.CharField(
         label="Tags",
