@@ -29,5 +29,5 @@ def compile_expression(expression: str) -> Any:
         raise BadExpression("The regular expression cannot be used: it holds half a character.") from None
     except re2.error as error:
         reason = error.args[0] if error.args else error
-        message = reason.decode() if isinstance(reason, bytes) else str(reason)
-        raise BadExpression(f"The regular expression cannot be used: {message}.") from None
+        text = reason.decode() if isinstance(reason, bytes) else str(reason)
+        raise BadExpression(f"The regular expression cannot be used: {text}.") from None

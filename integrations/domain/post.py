@@ -11,7 +11,7 @@ class Post:
 
     `post_id` is "<network>:<native id>", as in "twitter:123". `kind`: a customer's post, a message of our own that was
     planned or published, or an alert (about a credential, an error, an account). `networks` are all networks it
-    concerns, where that is more than one. `facts` hold what the kind has besides: (name, value) as in FACTS.
+    concerns, where that is more than one. `facts` are further (name, value) pairs, named as in FACTS.
     """
 
     post_id: str
@@ -61,14 +61,14 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A notification as read: what happened, when, and to which posts."""
+    """A notification as parsed: what happened, when, and to which posts."""
 
     name: str
     happened_at: datetime | None
     posts: tuple[Post, ...]
 
 
-# What a post may tell besides its own fields: the placeholder's name and the words for it.
+# What a post may carry beyond its own fields: placeholder name -> title.
 FACTS = {
     "rule_name": "Rule",
     "rule_id": "Id of the rule",
@@ -99,4 +99,4 @@ FACTS = {
 
 
 class Unreadable(Exception):
-    """A body that cannot be read as an event. The text says why, for the person who looks at it."""
+    """A body that cannot be read as an event. The text says why, for staff."""

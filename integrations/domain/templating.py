@@ -14,11 +14,11 @@ PLACEHOLDER = re.compile(r"\{\{\s*([a-z_]+)\s*((?:\|[^{}|]*)*)\}\}")
 ALMOST = re.compile(r"(?<!\{)\{\s*([A-Za-z_][\w.]*)\s*\}(?!\})")
 SMALL_NUMBER = re.compile(r"[0-9]{1,6}")
 LONGEST_OUTPUT = 200_000
-# So many times the longest output: more than any template needs, and an end to what a hostile one can ask for.
+# A multiple of the longest output: more than any template needs, and a bound on what a hostile one can cost.
 MOST_READ_BY_FILTERS = 10
 LONGEST_QUOTED = 60
 
-# name -> what it stands for; the words of the help text.
+# name -> what it stands for, as the help text says it.
 PLACEHOLDERS = {
     "text": "the whole text of the post",
     "author": "the author's name",
@@ -46,7 +46,7 @@ PLACEHOLDERS = {
     "title": "title of a planned or published message, or of an alert",
     "details": "all that the event tells besides, a line each",
     "notes": "agents' notes on the post, where the mapping allows it",
-} | {name: message[0].lower() + message[1:] for name, message in FACTS.items()}
+} | {name: title[0].lower() + title[1:] for name, title in FACTS.items()}
 TIMES = {"posted_at", "labelled_at", "received_at"}
 
 Value = str | datetime | None
@@ -83,8 +83,8 @@ READ_ALL = {"oneline", "upper", "lower"}
 def check_template(template: str) -> None:
     """Raises TemplateError that names the first thing wrong with the template."""
     rest = PLACEHOLDER.sub("", template)
-    for found in PLACEHOLDER.finditer(template):
-        _check_placeholder(found[1], _filters_of(found[2]))
+    for match in PLACEHOLDER.finditer(template):
+        _check_placeholder(match[1], _filters_of(match[2]))
     if "{{" in rest or "}}" in rest or "{%" in rest:
         start = min(position for mark in ("{{", "}}", "{%") if (position := rest.find(mark)) >= 0)
         raise TemplateError(
@@ -129,8 +129,8 @@ def _filters_of(raw: str) -> list[tuple[str, str | None]]:
 def render(template: str, values: Mapping[str, Value], most: int = LONGEST_OUTPUT) -> str:
     """The template with every placeholder replaced once, `most` characters of it at most.
 
-    Expects a template that `check_template` accepts. Raises TemplateError otherwise: a stored template may have been
-    made for another version's placeholders.
+    Raises TemplateError for a template that `check_template` refuses: a stored one may have been written for another
+    version's placeholders.
     """
     check_template(template)
     rendering = _Rendering(values, most)
@@ -144,7 +144,7 @@ def render(template: str, values: Mapping[str, Value], most: int = LONGEST_OUTPU
 
 
 class _Rendering:
-    """What all placeholders of one output may still insert together, and what their filters may still read."""
+    """The budget of one output: what its placeholders may still insert, and what their filters may still read."""
 
     def __init__(self, values: Mapping[str, Value], most: int) -> None:
         self._values = values
@@ -157,11 +157,11 @@ class _Rendering:
         return self._room <= 0
 
     def line(self, raw: str) -> str | None:
-        """None where all its placeholders are empty."""
+        """The rendered line; None where all its placeholders are empty."""
         inserted: list[str] = []
 
-        def replace(found: re.Match[str]) -> str:
-            inserted.append(self._inserted(found[1], _filters_of(found[2])))
+        def replace(match: re.Match[str]) -> str:
+            inserted.append(self._inserted(match[1], _filters_of(match[2])))
             return inserted[-1]
 
         rendered = PLACEHOLDER.sub(replace, raw)
@@ -178,7 +178,7 @@ class _Rendering:
         return text
 
     def _filtered(self, text: str, name: str, argument: str) -> str:
-        """Filters that read the whole text share what may be read; a letter may become several."""
+        """Filters that read the whole text share one budget; a letter may become several."""
         if name in READ_ALL:
             text = text[: self._readable]
             self._readable -= len(text)

@@ -10,48 +10,48 @@ from django.db.models.functions import Now
 
 
 def seconds_from_now(seconds: float) -> ExpressionWrapper:
-    """The database's now plus (or, negative, minus) so many seconds."""
+    """The database's now() plus `seconds`, which may be negative."""
     return ExpressionWrapper(
         Now() + Value(timedelta(seconds=seconds), output_field=DurationField()), output_field=DateTimeField()
     )
 
 
-# --- The present moment ----------------------------------------------------------------------------------------------
+# --- The current time ------------------------------------------------------------------------------------------------
 
-ASKED_EVERY_SECONDS = 60.0
+SYNC_EVERY_SECONDS = 60.0
 
 
 class _Clock:
-    """How far the database's clock is from this process's monotonic one, asked again each minute.
+    """The database's clock, carried forward by this process's monotonic one and synchronised once a minute.
 
-    A machine's own clock may be hours wrong and is set right in jumps; the monotonic one only counts seconds.
+    A machine's own clock may be hours off and be corrected in jumps; the monotonic one only counts seconds.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._asked_at: float | None = None
-        self._database_then = datetime.min.replace(tzinfo=UTC)
+        self._synced_at: float | None = None
+        self._database_time = datetime.min.replace(tzinfo=UTC)
 
     def now(self) -> datetime:
         with self._lock:
-            passed = time.monotonic() - self._asked_at if self._asked_at is not None else ASKED_EVERY_SECONDS
-            if passed < ASKED_EVERY_SECONDS:
-                return self._database_then + timedelta(seconds=passed)
-        return self._asked()
+            passed = time.monotonic() - self._synced_at if self._synced_at is not None else SYNC_EVERY_SECONDS
+            if passed < SYNC_EVERY_SECONDS:
+                return self._database_time + timedelta(seconds=passed)
+        return self._sync()
 
-    def _asked(self) -> datetime:
+    def _sync(self) -> datetime:
         with connection.cursor() as cursor:
-            # Not now(): within a transaction that is the moment when the transaction began.
+            # Not now(): inside a transaction that is the time at which it began.
             cursor.execute("SELECT clock_timestamp()")
-            (moment,) = cursor.fetchone()
+            (database_time,) = cursor.fetchone()
         with self._lock:
-            self._asked_at, self._database_then = time.monotonic(), moment
-        return self._database_then
+            self._synced_at, self._database_time = time.monotonic(), database_time
+        return self._database_time
 
 
 _clock = _Clock()
 
 
 def now() -> datetime:
-    """The database's present moment, for decisions made in Python. Asks the database once a minute."""
+    """The database's current time, for decisions made in Python. Queries the database once a minute."""
     return _clock.now()

@@ -17,7 +17,7 @@ VERSION = "v1:"
 
 
 class UnreadableSecret(Exception):
-    """A stored secret that the present keys cannot decrypt: a person has to enter it again."""
+    """A stored secret that no configured key decrypts: a person has to enter it again."""
 
     message = "cannot be read with the present key: enter it again"
 
@@ -56,7 +56,7 @@ class Secret:
             return False
         return True
 
-    def encrypted_anew(self) -> "Secret":
+    def reencrypted(self) -> "Secret":
         """The same secret under the newest key. Raises UnreadableSecret."""
         return Secret.of(self.reveal())
 

@@ -1,8 +1,8 @@
-"""Telling the workers that there is work. The rows are the truth; a message only makes it fast.
+"""Waking the workers. The rows are the truth; a message only makes them faster.
 
 `publish` never waits and never raises: messages go out from one background thread per process, and for five seconds
-after a failure none are tried. What was not published is found by the sweep. So a dead Redis changes nothing in the
-answer to Khoros.
+after a failure none are sent. The sweep finds what was not published, so a dead Redis does not change how Khoros' calls
+are answered.
 """
 
 import os
@@ -33,28 +33,28 @@ SWEEP = "integrations.jobs.sweep"
 FOLLOW_BATCH = "integrations.jobs.follow_batch"
 READ_LISTS = "integrations.jobs.read_lists"
 
-MOST_WAITING = 10_000
-MOST_TOGETHER = 100
-QUIET_SECONDS_AFTER_FAILURE = 5.0
-# Messages about one connection's deliveries that may wait at a time: each is worked on until nothing is due any more.
+MOST_QUEUED = 10_000
+MOST_AT_ONCE = 100
+BACK_OFF_SECONDS = 5.0
+# Messages for one connection that may be queued at a time: a worker goes on with each until nothing is due.
 MOST_WAKES = 16
 WAKES_COUNTED_SECONDS = 30
-# The publisher must notice a host that does not answer; the workers' own connections wait for messages instead.
+# The publisher must notice a host that does not answer; the workers' own connections block on messages instead.
 TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 3, "max_retries": 0}
 
 
 class Publisher:
-    """One bounded queue and one thread that empties it; made anew in a forked process."""
+    """One bounded queue and one thread that empties it; recreated in a forked process."""
 
     def __init__(self) -> None:
         self.process_id = os.getpid()
-        self.waiting: queue.Queue[tuple[str, Any, float | None]] = queue.Queue(MOST_WAITING)
-        self.quiet_until = 0.0
+        self.waiting: queue.Queue[tuple[str, Any, float | None]] = queue.Queue(MOST_QUEUED)
+        self.backed_off_until = 0.0
         self._producer: Any = None
         threading.Thread(target=self._run, name="publisher", daemon=True).start()
 
     def put(self, task: str, argument: Any, countdown: float | None) -> None:
-        if time.monotonic() < self.quiet_until:
+        if time.monotonic() < self.backed_off_until:
             return
         with suppress(queue.Full):
             self.waiting.put_nowait((task, argument, countdown))
@@ -63,17 +63,17 @@ class Publisher:
         while True:
             batch = [self.waiting.get()]
             with suppress(queue.Empty):
-                while len(batch) < MOST_TOGETHER:
+                while len(batch) < MOST_AT_ONCE:
                     batch.append(self.waiting.get_nowait())
             try:
                 self._send(batch)
             except Exception as error:
-                self._be_quiet(error, len(batch))
+                self._back_off(error, len(batch))
             for _ in batch:
                 self.waiting.task_done()
 
     def _send(self, batch: list[tuple[str, Any, float | None]]) -> None:
-        """Notifications to route go out together, everything else one message each."""
+        """Notifications to route share a message, everything else gets one each."""
         to_route = [argument for task, argument, _ in batch if task == ROUTE]
         if to_route:
             self._send_one(ROUTE, to_route, None)
@@ -88,12 +88,12 @@ class Publisher:
         arguments = [] if argument is None else [argument]
         current_app.send_task(task, args=arguments, countdown=countdown, producer=self._producer, retry=False)
 
-    def _be_quiet(self, error: Exception, count: int) -> None:
-        self.quiet_until = time.monotonic() + QUIET_SECONDS_AFTER_FAILURE
+    def _back_off(self, error: Exception, count: int) -> None:
+        self.backed_off_until = time.monotonic() + BACK_OFF_SECONDS
         with suppress(Exception):
             self._producer.connection.release()
         self._producer = None
-        log.warning("not queued; the sweep will find it", messages=count, error=str(error))
+        log.warning("messages not published", count=count, error=str(error))
 
 
 _lock = threading.Lock()
@@ -118,22 +118,22 @@ def publisher() -> Publisher:
 
 
 def wake_workers(connection_id: int, *, count: int = 1, countdown: float | None = None) -> None:
-    """Asks for workers for what is due on a connection. A few messages are enough for any backlog: which delivery is
-    sent is decided when its turn has come, so that no message of an older one goes before a newer, more urgent one.
+    """Asks for workers on a connection. A few messages are enough for any backlog: which delivery is sent is decided
+    once there is a permit, so a message never pins an older delivery ahead of a more urgent one.
     """
     for _ in range(count):
-        if countdown is None and not _is_room_for_a_wake(connection_id):
+        if countdown is None and not _has_room_for_wake(connection_id):
             return
         publish(DELIVER, connection_id, countdown=countdown)
 
 
 def wake_one_worker(connection_id: int) -> None:
-    """One message, whatever is counted: the sweep's own, should all others have been lost."""
+    """One message past the count: the sweep's own, in case all others were lost."""
     publish(DELIVER, connection_id)
 
 
 def wake_later(connection_id: int, seconds: float) -> None:
-    """One worker comes back at the next turn, however many found that theirs is too far off."""
+    """Brings one worker back for the next permit, however many found it too far off."""
     try:
         is_first = redis_client().set(
             f"casebridge:called:{connection_id}:later", 1, nx=True, px=max(round(seconds * 1000), 1)
@@ -145,39 +145,39 @@ def wake_later(connection_id: int, seconds: float) -> None:
 
 
 def wake_received(connection_id: int) -> None:
-    """A message about this connection left the queue."""
+    """A message for this connection left the queue."""
     try:
-        if redis_client().decr(_wakes(connection_id)) < 0:
-            redis_client().delete(_wakes(connection_id))
+        if redis_client().decr(_wakes_key(connection_id)) < 0:
+            redis_client().delete(_wakes_key(connection_id))
     except redis.RedisError:
         return
 
 
 def forget_wakes(connection_ids: list[int]) -> None:
-    """The queue is empty: what was counted as waiting in it was lost."""
+    """The queue is empty: messages still counted as queued were lost."""
     try:
         for connection_id in connection_ids:
-            redis_client().delete(_wakes(connection_id), f"casebridge:called:{connection_id}:later")
+            redis_client().delete(_wakes_key(connection_id), f"casebridge:called:{connection_id}:later")
     except redis.RedisError:
         return
 
 
-def _is_room_for_a_wake(connection_id: int) -> bool:
-    """Counts one more; without Redis nothing can be queued anyhow."""
+def _has_room_for_wake(connection_id: int) -> bool:
+    """Counts one more; without Redis nothing can be queued anyway."""
     try:
-        waiting = redis_client().incr(_wakes(connection_id))
-        if waiting == 1:
-            # Not renewed: what is counted and lost (with a process, with Redis) is forgotten after this time.
-            redis_client().expire(_wakes(connection_id), WAKES_COUNTED_SECONDS)
-        if waiting > MOST_WAKES:
-            redis_client().decr(_wakes(connection_id))
+        queued = redis_client().incr(_wakes_key(connection_id))
+        if queued == 1:
+            # Never extended: a count whose messages were lost (with a process, with Redis) expires.
+            redis_client().expire(_wakes_key(connection_id), WAKES_COUNTED_SECONDS)
+        if queued > MOST_WAKES:
+            redis_client().decr(_wakes_key(connection_id))
             return False
     except redis.RedisError:
         return False
     return True
 
 
-def _wakes(connection_id: int) -> str:
+def _wakes_key(connection_id: int) -> str:
     return f"casebridge:called:{connection_id}"
 
 

@@ -1,4 +1,4 @@
-"""Our own connection to Redis, for the shared pace and for health. Short timeouts: nothing may hang on it."""
+"""Our own Redis client, for rate limits, wake-ups and health checks. Short timeouts: nothing may hang on it."""
 
 from functools import cache
 

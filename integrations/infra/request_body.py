@@ -1,10 +1,10 @@
-"""The body of a webhook's call, whole or not at all, within the limit."""
+"""The body of a webhook call: complete and within the limit, or refused."""
 
 from django.conf import settings
 from django.http import HttpRequest
 
 READ_AT_ONCE = 64 * 1024
-# A body over the limit is read on (and thrown away) this far, so that its sender sees our answer and not a reset.
+# A body over the limit is drained up to here, so that its sender sees our answer and not a reset.
 DRAINED_BYTES = 8 * 1024 * 1024
 
 

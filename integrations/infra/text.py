@@ -12,11 +12,11 @@ def storable(text: str) -> str:
     return UNSTORABLE.sub("�", text) if UNSTORABLE.search(text) else text
 
 
-# --- Words -----------------------------------------------------------------------------------------------------------
+# --- For people ------------------------------------------------------------------------------------------------------
 
 
 def span_text(length: timedelta) -> str:
-    """ "3 min", "5 h 10 min", "2 d 4 h": two units at most. Clocks differ, so what is negative counts as nothing."""
+    """ "3 min", "5 h 10 min", "2 d 4 h": two units at most. Clocks differ, so a negative length counts as zero."""
     seconds = max(0, round(length.total_seconds()))
     if seconds < 60:
         return f"{seconds} s"
@@ -37,8 +37,8 @@ def duration_text(seconds: float) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
 def timestamp(at: datetime | None) -> str:

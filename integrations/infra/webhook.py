@@ -1,4 +1,4 @@
-"""What every webhook answers, whoever calls it: the one place where what goes wrong becomes a status."""
+"""How every webhook answers: the one place where an error becomes a status."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The number of what was stored, and whether it had been stored before."""
+    """The id of the stored row, and whether it had been stored before."""
 
     id: int
     is_repeat: bool
 
 
 class Unauthorized(Exception):
-    """Address or proof is wrong; which one, the text does not tell. `scheme` is how a caller has to prove itself."""
+    """The address or the credentials are wrong; the text does not say which. `scheme` is for WWW-Authenticate."""
 
     def __init__(self, message: str, scheme: str = "") -> None:
         super().__init__(message)
@@ -37,9 +37,9 @@ View = Callable[[HttpRequest, str], HttpResponse]
 
 
 def webhook(noun: str) -> Callable[[Store], View]:
-    """Makes a view of a function that stores the call at an address, or raises why it does not.
+    """Turns a function that stores the call to an address, or raises, into a view.
 
-    200 with the number once it is stored; 400, 401, 405, 413 or 503 otherwise (docs/architecture.md).
+    200 with the id once it is stored; 400, 401, 405, 413 or 503 otherwise (docs/architecture.md).
     """
 
     def decorate(store: Store) -> View:

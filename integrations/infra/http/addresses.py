@@ -11,7 +11,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
-# What has no place in a path: readers of addresses differ on it, and one of them may end the host's name elsewhere.
+# Not allowed in a path: URL parsers disagree on these, and one of them may end the host name elsewhere.
 OUT_OF_PLACE = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")
 
 
@@ -19,13 +19,10 @@ class AddressRefused(Exception):
     """An address that outgoing calls may not use; the text says why."""
 
 
-# --- Addresses -------------------------------------------------------------------------------------------------------
-
-
 def checked_origin(address: str) -> str:
-    """Scheme and host of an address that outgoing calls may use. Raises AddressRefused with words for the field.
+    """Scheme and host of an address that outgoing calls may use. Raises AddressRefused; its text is for the form field.
 
-    A name is not resolved here: one that leads to a private address is refused when connecting.
+    A name is not resolved here: one that resolves to a private address is refused when connecting.
     """
     try:
         parts = urlsplit(address.strip() if "://" in address else f"https://{address.strip()}")
@@ -43,7 +40,7 @@ def checked_origin(address: str) -> str:
 
 
 def origin_of(address: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port as a call takes them: the same for one origin, however it is written."""
+    """Scheme, host and port, normalised: equal for the same origin, however it is written."""
     try:
         parts = parse_url(address)
     except LocationParseError:
@@ -53,12 +50,12 @@ def origin_of(address: str) -> tuple[str, str, int | None]:
 
 
 def is_path(path: str) -> bool:
-    """Whether this, put behind an origin, is called there."""
+    """Whether appending this to an origin leads to a call at that origin."""
     return path.startswith("/") and not path.startswith("//") and not OUT_OF_PLACE.search(path)
 
 
 def path_within(origin: str, address: str) -> str:
-    """The path of an address that an answer names, or the path it names; "" where it leads away from the origin."""
+    """The path of an address (or bare path) found in a reply; "" where it leads away from the origin."""
     if is_path(address):
         return address
     if OUT_OF_PLACE.search(address) or origin_of(address) != origin_of(origin):

@@ -2,8 +2,7 @@
 
 Promised: https only and no private address, checked on the address really connected to; a client calls its own origin
 and nothing else; no redirect is followed; no cookie, proxy or .netrc is used; a call ends within its deadline, whatever
-the other side does; an answer is read up to a cap. What cannot be reached becomes a `Failure`; what answered becomes a
-`Reply`, good or bad.
+the other side does; a reply is read up to a cap. No reply is a `Failure`; any reply, good or bad, is a `Reply`.
 `OUTBOUND_ALLOW_PRIVATE` opens http, loopback and private addresses for the sandbox and for tests.
 """
 
@@ -25,17 +24,17 @@ from integrations.infra.text import storable
 
 ANSWER_CAP_BYTES = 2 * 1024 * 1024
 MASK = "[removed]"
-NOTED_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id", "x-idempotency-lookup"} | {
+KEPT_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id", "x-idempotency-lookup"} | {
     "x-zendesk-api-warn"
 }
 
 
 @dataclass
 class HttpClient:
-    """Calls one origin, for one try: its calls share a deadline and are noted for the log, secrets removed.
+    """Calls one origin, for one try: its calls share a deadline and are recorded for the log, secrets removed.
 
     `before_call` is asked for a permit before each call, with the name of the budget that the call draws on; it may
-    wait or raise NoPermit. `on_reply` is given each reply. `secrets` are texts that must not appear in what is noted.
+    wait or raise NoPermit. `on_reply` gets each reply. `secrets` must not appear in what is recorded.
     """
 
     origin: str
@@ -66,9 +65,9 @@ class HttpClient:
         keep_reply: bool = True,
         cap_bytes: int = ANSWER_CAP_BYTES,
     ) -> Reply:
-        """One request. Raises Failure when there was no answer, NoPermit when the rate limit has none soon.
+        """One request. Raises Failure when there is no reply, NoPermit when the rate limit has no permit soon.
 
-        `keep_reply`: whether the beginning of the answer is noted for the log. `cap_bytes`: how much is read of it.
+        `keep_reply`: whether the beginning of the reply is recorded for the log. `cap_bytes`: how much of it is read.
         """
         self._refuse_to_leave(path)
         self.before_call(budget)
@@ -82,12 +81,12 @@ class HttpClient:
             raise
         finally:
             exchange["duration_ms"] = round((time.monotonic() - began) * 1000)
-        self._note(exchange, reply, keep_reply)
+        self._record(exchange, reply, keep_reply)
         self.on_reply(budget, reply)
         return reply
 
     def _refuse_to_leave(self, path: str) -> None:
-        """A path may come out of an answer. Whatever it holds, nobody but the client's own origin hears from us."""
+        """A path may come from a reply. Whatever it holds, only the client's own origin is called."""
         if is_path(path) and origin_of(self.origin + path) == origin_of(self.origin):
             return
         raise Failure(
@@ -105,7 +104,7 @@ class HttpClient:
         return exchange
 
     def _masked(self, reply: Reply) -> Reply:
-        """The reply without our secrets, before anything of it is cut or quoted: gateways echo what they were sent."""
+        """The reply without our secrets, before any of it is cut or quoted: gateways echo what they were sent."""
         body = reply.body
         for secret in self.secrets:
             if len(secret) >= 4 and secret.encode() in body:
@@ -113,12 +112,12 @@ class HttpClient:
         headers = {name: self.without_secrets(value) for name, value in reply.headers.items()}
         return Reply(reply.status, headers, body, reply.is_cut)
 
-    def _note(self, exchange: dict[str, Any], reply: Reply, keep_reply: bool) -> None:
+    def _record(self, exchange: dict[str, Any], reply: Reply, keep_reply: bool) -> None:
         exchange["status"] = reply.status
         exchange["reply_headers"] = {
             name: value
             for name, value in reply.headers.items()
-            if name in NOTED_HEADERS or "ratelimit" in name or "rate-limit" in name
+            if name in KEPT_HEADERS or "ratelimit" in name or "rate-limit" in name
         }
         exchange["reply"] = self.without_secrets(reply.text[:KEPT_BYTES]) if keep_reply else ""
 
@@ -165,7 +164,7 @@ class HttpClient:
         )
 
     def _unreachable(self, error: Exception, deadline: Deadline) -> Failure:
-        """What a broken call means, and what to do when it goes on."""
+        """What a broken call means, and what to do if it keeps happening."""
         failure = self._broken_call(error, deadline)
         failure.detail = self.without_secrets(_plain(error))
         failure.is_transport = True
@@ -175,7 +174,7 @@ class HttpClient:
         return failure
 
     def _broken_call(self, error: Exception, deadline: Deadline) -> Failure:
-        """Nothing was sent when the name or the connection failed; else what became of it is unknown."""
+        """Nothing was sent if resolving or connecting failed; otherwise the outcome is unknown."""
         if isinstance(error, ValueError) and not isinstance(error, OSError | HTTPError):
             return Failure(f"The call to {self.name} could not be built ({type(error).__name__}). Nothing was sent.")
         if isinstance(error, NameResolutionError):
@@ -197,7 +196,7 @@ def _credentials_in(headers: Mapping[str, str]) -> list[str]:
 
 
 def _cause_of(error: Exception) -> Exception:
-    """What urllib3 met, where requests wraps it once or twice."""
+    """The urllib3 error, which requests wraps once or twice."""
     while error.args and isinstance(error.args[0], Exception):
         error = error.args[0]
     return getattr(error, "reason", None) or error
@@ -215,7 +214,7 @@ def _read_capped(response: urllib3.BaseHTTPResponse, cap_bytes: int) -> tuple[by
 
 
 def _plain(error: Exception) -> str:
-    """The error without urllib3's object addresses: "[Errno 111] Connection refused"."""
+    """The error text without urllib3's object addresses: "[Errno 111] Connection refused"."""
     inner = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], Exception) else None
     text = str(inner or error)
     return text.split("): ", 1)[-1] if "): " in text else text

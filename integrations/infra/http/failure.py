@@ -1,23 +1,23 @@
-"""What goes wrong with a call, told for the person who repairs it."""
+"""A call that failed, explained to the person who fixes it; and a call that the rate limit holds back."""
 
 from dataclasses import dataclass
 
 
 @dataclass(eq=False)
 class Failure(Exception):
-    """What went wrong with a call, in words for the person who repairs it, and whether waiting can help.
+    """A call that failed: what happened, for the person who fixes it, and whether waiting can help.
 
     `detail` holds the other side's own words. `permanent`: waiting does not help. `retry_after`: seconds to wait at
-    least. `is_uncertain`: it may have been done all the same. `pauses`: it concerns the whole connection, for
-    `pause_seconds`, or until a person acts when that is None. `limited`: a request limit was met. `look_up_next`: the
-    next try has to look first. `renew_token`: the access token was refused and a new one may help. `is_transport`: the
-    other side was not reached, or only a gateway before it. `is_queue_full`: it takes no more jobs now.
+    least. `is_uncertain`: it may have taken effect all the same. `pauses`: it concerns the whole connection, for
+    `pause_seconds`, or until a person acts when that is None. `limited`: a request limit was hit. `look_up_next`: the
+    next try has to look up first. `renew_token`: the access token was refused and a new one may help. `is_transport`:
+    the other side was not reached, or only a gateway in front of it. `is_queue_full`: it takes no more jobs now.
     `is_about_requester`: another requester may help. `is_closed`: the ticket takes no change any more. `was_done`: it
-    was no refusal; what was made, or may have been, could not be recorded. `is_not_there`: it was looked up after all
-    tries, so it is known now that nothing was made.
+    was no refusal, but what was (or may have been) created could not be recorded. `is_not_there`: a look-up after the
+    last try showed that nothing was created.
 
     `message` says what happened and what it means, `remedy` what to do, `remedy_at` where that is done ("mapping",
-    "connection", or a path at the other side that begins with "/"). Failures with one `cause` are mended together.
+    "connection", or a path at the other side that begins with "/"). Failures with the same `cause` are fixed together.
     """
 
     message: str

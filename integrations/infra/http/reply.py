@@ -1,4 +1,4 @@
-"""An answer as it came."""
+"""A reply as it was received."""
 
 import json
 import re
@@ -14,7 +14,7 @@ LONGEST_WAIT_SECONDS = 15 * 60.0
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as it came: status, headers by lower-case name, and at most ANSWER_CAP_BYTES of the body."""
+    """A reply as it was received: status, headers by lower-case name, and at most ANSWER_CAP_BYTES of the body."""
 
     status: int
     headers: Mapping[str, str]
@@ -37,21 +37,21 @@ class Reply:
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object; an empty one when it is anything else."""
         try:
-            found = self.json()
+            content = self.json()
         except ValueError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return content if isinstance(content, dict) else {}
 
     @property
     def looks_like_html(self) -> bool:
         return self.body[:500].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body"))
 
     def date(self) -> datetime | None:
-        """When it was answered, by the other side's own clock."""
+        """When the reply was sent, by the other side's clock."""
         return _http_date(self.headers.get("date", ""))
 
     def retry_after(self) -> float | None:
-        """Seconds from a Retry-After header in either form; a date counts from the answer's own Date."""
+        """Seconds from a Retry-After header in either form; a date is relative to the reply's own Date."""
         raw = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"[0-9]{1,12}(\.[0-9]*)?", raw):
             return min(float(raw), LONGEST_WAIT_SECONDS)

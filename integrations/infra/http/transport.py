@@ -20,7 +20,7 @@ USER_AGENT = "Casebridge/0.1"
 
 
 class _Guarded:
-    """Connects only to addresses that `refuse_private` lets through, and tells the call's deadline its socket."""
+    """Connects only where `refuse_private` lets it, and registers its socket with the call's deadline."""
 
     sock: Any
     host: str
@@ -31,16 +31,16 @@ class _Guarded:
 
     def _new_conn(self) -> socket.socket:
         try:
-            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+            candidates = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
-        for *_, address in found:
+        for *_, address in candidates:
             refuse_private(str(address[0]))
-        return self._first_that_answers(found)
+        return self._connect_to_first(candidates)
 
-    def _first_that_answers(self, found: list[Any]) -> socket.socket:
+    def _connect_to_first(self, candidates: list[Any]) -> socket.socket:
         last: Exception = OSError("no address")
-        for family, kind, protocol, _, address in found:
+        for family, kind, protocol, _, address in candidates:
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.settimeout(min(CONNECT_SECONDS, seconds_left()))
@@ -88,17 +88,17 @@ _threads = threading.local()
 
 
 def session() -> requests.Session:
-    """This thread's session: nothing of the environment (proxies, .netrc) and no cookie has a part in its calls."""
-    found: requests.Session | None = getattr(_threads, "session", None)
-    if found is None:
-        found = _threads.session = requests.Session()
-        found.trust_env = False
-        found.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        found.headers.clear()
-        found.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"})
-        found.mount("https://", adapter)
-        found.mount("http://", adapter)
-    return found
+    """This thread's session: it uses neither the environment (proxies, .netrc) nor cookies."""
+    current: requests.Session | None = getattr(_threads, "session", None)
+    if current is None:
+        current = _threads.session = requests.Session()
+        current.trust_env = False
+        current.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        current.headers.clear()
+        current.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"})
+        current.mount("https://", adapter)
+        current.mount("http://", adapter)
+    return current
 
 
 # --- The deadline ----------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ class Command(BaseCommand):
                     # The old value is part of the condition: what somebody enters at this moment is not overwritten.
                     stored = model._default_manager.filter(pk=row.pk, **{name: secret})
                     try:
-                        changed += stored.update(**{name: secret.encrypted_anew()}) if secret else 0
+                        changed += stored.update(**{name: secret.reencrypted()}) if secret else 0
                     except UnreadableSecret:
                         unreadable.append(f"{model._meta.verbose_name} “{row}”")
         self.stdout.write(f"Re-encrypted {changed} secrets.")
