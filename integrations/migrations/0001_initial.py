@@ -977,7 +977,7 @@ class Migration(migrations.Migration):
             model_name="floodhold",
             name="mapping",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="incidents", to="integrations.mapping"
+                on_delete=django.db.models.deletion.PROTECT, related_name="flood_holds", to="integrations.mapping"
             ),
         ),
         migrations.AddField(

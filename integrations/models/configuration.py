@@ -1,4 +1,4 @@
-"""What staff set up: companies, subscriptions, connections, mappings; and the one row about this installation."""
+"""What staff configure: companies, subscriptions, connections, mappings; and the one row about this installation."""
 
 import secrets
 import uuid
@@ -28,7 +28,7 @@ class Installation(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     uuid = models.UUIDField(default=uuid.uuid4)
-    # Set once the environment's first set-up was made; after that the environment makes nothing again.
+    # Set once the first set-up was made from the environment; after that the environment creates nothing.
     seeded_at = models.DateTimeField(null=True)
     # Set when a request reached us under HEROKU_APP_NAME's address: only then is that address known to be ours.
     heroku_address_seen_at = models.DateTimeField(null=True)
@@ -43,7 +43,7 @@ class Installation(models.Model):
 
 
 class Company(models.Model):
-    """A Khoros company with the token that speaks for it."""
+    """A Khoros company and the API token that acts for it."""
 
     class ApiVersion(models.TextChoices):
         V2 = "v2", "Version 2"
@@ -71,12 +71,12 @@ class Company(models.Model):
     )
     api_token = SecretField()
     token_entered_at = models.DateTimeField(null=True, editable=False)
-    # As the token itself tells; null where it cannot be read.
+    # From the token's own claims; null where they cannot be read.
     token_expires_at = models.DateTimeField(null=True, editable=False)
     token_owner = models.CharField(max_length=250, blank=True, default="", editable=False)
     # The companies that the token sees: [{"id": "42", "name": "Example", "products": "Care 45, Conversations 45"}].
     companies_seen = models.JSONField(default=list, editable=False)
-    # What stands at Khoros for this company, as last listed, without tokens: rows of sources.khoros.plan.summary.
+    # The company's subscriptions at Khoros as last listed, without tokens: rows of sources.khoros.plan.summary.
     listed = models.JSONField(default=list, editable=False)
     listed_at = models.DateTimeField(null=True, editable=False)
     # Labels to choose from: [{"name": "CreateCase", "set": "Social care"}].
@@ -85,7 +85,7 @@ class Company(models.Model):
     labels_problem = models.TextField(blank=True, default="", editable=False)
     from_environment = models.BooleanField(default=False, editable=False)
     checked_at = models.DateTimeField("last checked", null=True, editable=False)
-    # What Khoros said of the token at the last check, in our words; empty when all is well.
+    # What Khoros said about the token at the last check, in our words; empty when all is well.
     warning = models.TextField(blank=True, default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -104,7 +104,7 @@ class Company(models.Model):
 
 
 class Subscription(models.Model):
-    """One Khoros event feed for one label (or expression, or event), with its own address and bearer token."""
+    """One Khoros event subscription: a label (or expression, or event), with its own address and bearer token."""
 
     class Match(models.TextChoices):
         LABEL = "label", "One label (or rule) by name"
@@ -201,8 +201,8 @@ class Subscription(models.Model):
     )
     bearer_token = SecretField()
     token_changed_at = models.DateTimeField(db_default=Now(), editable=False)
-    # Tokens that calls may still bear, one per line, newest first. Until a time, or without an end as long as Khoros
-    # was not seen to use the present one.
+    # Earlier tokens that are still accepted, one per line, newest first: until a time, or indefinitely while Khoros
+    # has not been seen to use the current one.
     previous_bearer_token = SecretField()
     previous_token_accepted_until = models.DateTimeField(null=True, editable=False)
     deleted_at = models.DateTimeField(null=True, editable=False)
@@ -219,21 +219,21 @@ class Subscription(models.Model):
     khoros_message = models.TextField("Khoros' answer", blank=True, default="", editable=False)
     # Subscriptions at Khoros that are not ours and listen to the same label: [{"uuid", "externalId", "status", ...}].
     other_subscriptions = models.JSONField(default=list, editable=False)
-    # Where Khoros differed from what is wanted at the last check: [{"kind", "words", "remedy"}].
+    # How Khoros differed from the desired state at the last check: [{"kind", "message", "remedy"}].
     drift = models.JSONField(default=list, editable=False)
     # Who asked for the next run: a user's name; empty when it is the regular check.
     requested_by = models.CharField(max_length=150, blank=True, default="", editable=False)
-    # Fingerprint of what Khoros accepted last: tells of a new token where Khoros does not show tokens.
+    # Fingerprint of what Khoros accepted last: shows that a token is new where Khoros does not list tokens.
     posted_as = models.CharField(max_length=64, blank=True, default="", editable=False)
-    # Ids that stood at Khoros before the last post; where it made a second one, they are retired after the overlap.
+    # Ids at Khoros before the last post; where that created a second one, they are retired after the overlap.
     replaces = models.JSONField(default=list, editable=False)
     replaced_at = models.DateTimeField(null=True, editable=False)
-    # Fingerprint of what Khoros accepted and then did not show as posted: not posted again by itself.
+    # Fingerprint of what Khoros accepted and then did not list as posted: not posted again automatically.
     not_shown = models.CharField(max_length=64, blank=True, default="", editable=False)
 
     next_catch_up_at = models.DateTimeField(null=True, editable=False, default=None)
     catching_up_until = models.DateTimeField(null=True, editable=False)
-    # What reading Khoros' list of events has taught: "newest", "oldest" first, or "" where no order was seen.
+    # The order of Khoros' list of events as observed: "newest" or "oldest" first, or "" where none was seen.
     catch_up_order = models.CharField(max_length=8, blank=True, default="", editable=False)
     # How many events the list held when it was last read to its end.
     catch_up_end = models.PositiveIntegerField(default=0, editable=False)
@@ -296,7 +296,7 @@ class Connection(models.Model):
     """An account deliveries go to, with its secrets and whether it may be called now.
 
     `kind` names a destination of the registry (integrations.destinations); `settings` and `secrets` hold what that
-    destination's form asks for. A pause with an end (`paused_until`) ends by itself; one without waits for a person.
+    destination's form asks for. A pause with `paused_until` ends on its own; one without it waits for a person.
     """
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -339,31 +339,31 @@ class Connection(models.Model):
     from_environment = models.BooleanField(default=False, editable=False)
     access_token = SecretField()
     access_token_expires_at = models.DateTimeField(null=True, editable=False)
-    # Of the authorization code grant: each use replaces both tokens, so one process at a time refreshes.
+    # From the authorization code grant: each use replaces both tokens, so one process at a time refreshes.
     refresh_token = SecretField(db_default="")
     renewing_until = models.DateTimeField(null=True, editable=False)
     granted_scope = models.CharField(max_length=500, blank=True, default="", db_default="", editable=False)
-    # What the last test of the connection found: [{"ok": true, "words": "Signed in as ..."}].
+    # Findings of the last test of the connection: [{"ok": true, "message": "Signed in as ..."}].
     checks = models.JSONField(default=list, db_default=[], editable=False)
     checked_at = models.DateTimeField("last tested", null=True, editable=False)
-    # How far the account's clock is ahead of the database's, in seconds, as its answers' Date headers tell.
+    # How far the account's clock is ahead of the database's, in seconds, from the Date headers of its replies.
     clock_skew_seconds = models.IntegerField(db_default=0, default=0, editable=False)
     paused_at = models.DateTimeField(null=True, editable=False)
     paused_until = models.DateTimeField(null=True, editable=False)
     pause_reason = models.TextField(blank=True, default="", editable=False)
-    # The user who paused it; empty when an answer of the other side did.
+    # The user who paused it; empty when a reply of the account did.
     paused_by = models.CharField(max_length=150, blank=True, default="", editable=False)
-    # How many limits in a row (429 without Retry-After) were met: the pause grows with it.
+    # How many limits (429 without Retry-After) were hit in a row: the pause grows with it.
     consecutive_limits = models.PositiveIntegerField(default=0, editable=False)
-    # The breaker: how many failures to reach the account in a row, since when it is open, when the next probe may go.
+    # Circuit breaker: consecutive failures to reach the account, open since, when the next delivery may probe it.
     transport_failures = models.PositiveIntegerField(db_default=0, default=0, editable=False)
     breaker_opened_at = models.DateTimeField(null=True, editable=False)
     breaker_probe_at = models.DateTimeField(null=True, editable=False)
     breaker_reason = models.TextField(blank=True, default="", db_default="", editable=False)
     backlog_since = models.DateTimeField(null=True, editable=False)
-    # The account's queue of jobs is full: no bulk call before then.
+    # The account's job queue is full: no batch before then.
     batch_wait_until = models.DateTimeField(null=True, editable=False)
-    # The webhook at the account that tells us what becomes of tickets.
+    # The webhook at the account that reports ticket events to us.
     webhook_id = models.CharField(max_length=80, blank=True, default="", db_default="", editable=False)
     webhook_secret = SecretField(db_default="")
     webhook_problem = models.TextField(blank=True, default="", db_default="", editable=False)
@@ -406,7 +406,7 @@ class Connection(models.Model):
 
 
 class AccountSchema(models.Model):
-    """What an account offers to choose from, as last read: apart from the connection, which is read at every delivery.
+    """What an account offers to choose from, as last read. Not on the connection, which every delivery reads.
 
     `lists` is the destination's: for Zendesk {"groups": [{"id", "name"}], "fields": [...], ...}; `problems` says, list
     by list, why it could not be read. What was read before is kept as long as a list cannot be read.
@@ -429,15 +429,15 @@ class AccountSchema(models.Model):
 
     @classmethod
     def lists_of(cls, connection_id: int | None) -> dict[str, Any]:
-        """What was read last; empty where nothing ever was."""
-        found: dict[str, Any] | None = cls.objects.filter(pk=connection_id).values_list("lists", flat=True).first()
-        return found or {}
+        """The lists as last read; empty where they never were."""
+        lists: dict[str, Any] | None = cls.objects.filter(pk=connection_id).values_list("lists", flat=True).first()
+        return lists or {}
 
 
 class Requester(models.Model):
-    """A social author as a user of the account: looked up or made once, then remembered.
+    """A social author as a user of the account: looked up or created once, then remembered.
 
-    `user_id` is empty where the author cannot be used; `problem` then says why, and the intake user stands in.
+    `user_id` is empty where the author cannot be a requester; `problem` says why, and the intake user is used.
     """
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="requesters")
@@ -458,7 +458,7 @@ class Requester(models.Model):
 
 
 class Mapping(models.Model):
-    """Subscription -> connection: which posts, and what the ticket made of them looks like."""
+    """Subscription -> connection: which posts become tickets, and what these look like."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120, help_text='For example "CreateCase to Zendesk".')
@@ -478,10 +478,10 @@ class Mapping(models.Model):
     )
     conditions = models.JSONField(default=dict, editable=False)
     settings = models.JSONField(default=dict, editable=False)
-    # What no longer fits the account, as of the last check: [{"field": "group_id", "words": "..."}].
+    # What no longer fits the account, as of the last check: [{"field": "group_id", "message": "..."}].
     warnings = models.JSONField(default=list, db_default=[], editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
-    # What the account said last that it dropped of a ticket, and on which delivery.
+    # What the account last reported to have dropped from a ticket, and for which delivery.
     dropped = models.TextField(blank=True, default="", db_default="", editable=False)
     dropped_at = models.DateTimeField(null=True, editable=False)
     dropped_on = models.BigIntegerField(null=True, editable=False)

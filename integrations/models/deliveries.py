@@ -16,14 +16,14 @@ NO_PROBLEM: dict[str, Any] = {"last_error": "", "cause": "", "remedy": "", "reme
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    """Rows by what may happen to them next, and what happens to them. Further columns are given by name."""
+    """Deliveries by what may happen to them next, and their state transitions, which set further columns by name."""
 
     def waiting(self) -> "DeliveryQuerySet":
         """To be sent now."""
         return self.filter(state="pending", next_attempt_at__lte=Now())
 
     def abandoned(self) -> "DeliveryQuerySet":
-        """Held by a process that died. What a batch holds is looked after by the follow-up of its job."""
+        """Claimed by a process that died. Deliveries of a batch under way are left to its follow-up."""
         job_goes_on = Q(batch__isnull=False, batch__state__in=["sending", "running"])
         return self.filter(~job_goes_on, state="sending", claimed_until__lte=Now())
 
@@ -32,11 +32,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(state__in=["pending", "failed", "cancelled", "held"])
 
     def schedule(self, at: Any = None, **columns: Any) -> int:
-        """To be sent at a time, or now."""
+        """To be sent at that time, or now."""
         return self.update(**{"state": "pending", "next_attempt_at": at or Now(), **UNCLAIMED, **columns})
 
     def deliver(self, *, number: str, url: str, result: str, **columns: Any) -> int:
-        """It became this ticket. One that is delivered already stays as it is."""
+        """It became this ticket. One that is delivered already stays unchanged."""
         changes = {
             "state": "delivered",
             "ticket_number": number,
@@ -51,7 +51,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.exclude(state="delivered").update(**changes, **UNCLAIMED, **NO_PROBLEM, **columns)
 
     def fail(self, *, last_error: str, **columns: Any) -> int:
-        """Not tried again by itself; `last_error` says why."""
+        """Not retried automatically; `last_error` says why."""
         changes = {"state": "failed", "next_attempt_at": None, "last_error": last_error}
         return self.update(**changes, **UNCLAIMED, **columns)
 
@@ -66,12 +66,12 @@ class Delivery(models.Model):
     """One post x one mapping: the request as rendered, its state, and what it became.
 
     `request` is what is sent, byte for byte, at every try; `key_version` grows only when a person asks for another
-    request or another try after a definite refusal. `key_used_at` is when the present key was first sent: the key's
-    life at the destination counts from there. `is_uncertain` says that some try ended without a known outcome, so a
-    ticket may exist that we do not know of.
+    request, or for another try after a definite refusal, and when a key expires. `key_used_at` is when the current key
+    was first sent: its life at the destination starts there. `is_uncertain`: some try ended without a known outcome, so
+    a ticket may exist that we do not know of.
     """
 
-    # How the occasion of a delivery begins that adds a note to another one's ticket.
+    # Prefix of `occasion` for deliveries that add a note to another delivery's ticket.
     NOTE = "note"
 
     class State(models.TextChoices):
@@ -83,7 +83,7 @@ class Delivery(models.Model):
         HELD = "held", "Held"
 
     class Priority(models.IntegerChoices):
-        """Which goes first where a connection has room for one only."""
+        """Which delivery of a connection goes first."""
 
         LIVE = 0, "Live"
         RETRY = 1, "Retry"
@@ -106,7 +106,7 @@ class Delivery(models.Model):
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
 
     post_id = models.CharField("post", max_length=250)
-    # Empty where a mapping makes one ticket for each post; otherwise what makes this one different.
+    # Empty where a mapping makes one ticket per post; otherwise what distinguishes this delivery.
     occasion = models.CharField(max_length=40, blank=True, default="", db_default="")
     native_id = models.CharField(max_length=250)
     network = models.CharField(max_length=60, blank=True)
@@ -122,12 +122,12 @@ class Delivery(models.Model):
     action = models.CharField(max_length=10, choices=Action, default=Action.CREATE, db_default="create")
     # The ticket that is appended to or followed up.
     target_number = models.CharField(max_length=40, blank=True, default="", db_default="")
-    # Whether case and requester were decided and the request made final, and what was decided, in words.
+    # Whether case and requester are decided and the request is final; `decision` says what was decided.
     is_prepared = models.BooleanField(default=False, db_default=False)
-    # Whether the source context follows as an internal note, in a delivery of its own.
+    # Whether the source context follows as an internal note, as a delivery of its own.
     adds_note = models.BooleanField(default=False, db_default=False)
     decision = models.TextField(blank=True, default="", db_default="")
-    # What else a person should know: who stands in for the author, what was left out, what the account dropped.
+    # What else staff should know: who replaces the author, what was left out, what the account dropped.
     remarks = models.TextField(blank=True, default="", db_default="")
     request = models.TextField(blank=True)
     external_id = models.CharField(max_length=250)
@@ -139,17 +139,17 @@ class Delivery(models.Model):
 
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.LIVE, db_default=0)
-    # Tries that count towards the schedule; attempts also count those that ended in a pause of the connection.
+    # Tries that count towards the schedule; `attempt_count` includes those that ended in a pause of the connection.
     tries = models.PositiveIntegerField(default=0)
     attempt_count = models.PositiveIntegerField("attempts", default=0)
     next_attempt_at = models.DateTimeField("next attempt", null=True)
     claim = models.UUIDField(null=True)
     claimed_until = models.DateTimeField(null=True)
     last_error = models.TextField(blank=True, default="")
-    # What failures with one cause share, in words: they are shown, retried and rebuilt together.
+    # The failure group: failures with the same cause are shown, retried and rebuilt together.
     cause = models.CharField(max_length=250, blank=True, default="", db_default="")
     remedy = models.TextField(blank=True, default="", db_default="")
-    # Where the remedy is done: "mapping", "connection", or an address at the account.
+    # Where to apply the remedy: "mapping", "connection", or a path at the account.
     remedy_at = models.CharField(max_length=500, blank=True, default="", db_default="")
     batch = models.ForeignKey("Batch", on_delete=models.PROTECT, null=True, related_name="deliveries", db_index=False)
     flood_hold = models.ForeignKey(
@@ -160,7 +160,7 @@ class Delivery(models.Model):
     ticket_number = models.CharField("ticket", max_length=40, blank=True, default="")
     ticket_url = models.CharField(max_length=500, blank=True, default="")
     delivered_at = models.DateTimeField(null=True)
-    # What became of the ticket, by the account's own clock: the newest known.
+    # The newest known state of the ticket, by the account's clock.
     ticket_status = models.CharField(max_length=20, blank=True, default="", db_default="")
     ticket_assignee = models.CharField(max_length=200, blank=True, default="", db_default="")
     ticket_changed_at = models.DateTimeField(null=True)
@@ -247,7 +247,7 @@ class Delivery(models.Model):
 
     @property
     def is_note(self) -> bool:
-        """Whether it adds the internal note with the source context to a ticket that another delivery made."""
+        """Whether it adds the internal note with the source context to another delivery's ticket."""
         return self.occasion.startswith(self.NOTE)
 
     @property
@@ -256,7 +256,7 @@ class Delivery(models.Model):
 
 
 class Attempt(models.Model):
-    """One try at a delivery. Written before the call and completed after it: a missing end means that it died."""
+    """One try at a delivery. Written before the call and completed after it: no end means that its process died."""
 
     class Outcome(models.TextChoices):
         DELIVERED = "delivered", "Delivered"
@@ -299,10 +299,10 @@ class Attempt(models.Model):
 
 
 class Batch(models.Model):
-    """One call that makes up to 100 tickets, and the job at Zendesk that does it. Written down before the call.
+    """One call that creates up to 100 tickets, and the job at Zendesk that does it. Written before the call.
 
-    `delivery_ids` are in the order they were sent in: results name the index. A job without a number whose call ended
-    is `unknown`: its tickets may exist or come to exist, so its deliveries are looked up before anything is sent again.
+    `delivery_ids` are in the order they were sent in: results name the index. In state `unknown` the outcome was lost:
+    tickets may exist or still be created, so each delivery is looked up before it is sent again.
     """
 
     class State(models.TextChoices):
@@ -345,15 +345,15 @@ class Batch(models.Model):
 
 
 class FloodHold(models.Model):
-    """A flood on one mapping, held under one ticket because a person said yes, until a person releases it."""
+    """A flood on one mapping, held under one ticket at a person's request, until a person releases it."""
 
-    mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="incidents")
+    mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="flood_holds")
     uuid = models.UUIDField(default=uuid.uuid4, unique=True)
     opened_by = models.CharField("started by", max_length=150)
     opened_at = models.DateTimeField("started", db_default=Now())
     ended_by = models.CharField(max_length=150, blank=True, default="")
     ended_at = models.DateTimeField("ended", null=True)
-    # "released": a ticket for each post.
+    # How it ended. "released": a ticket for each post.
     ending = models.CharField(max_length=8, blank=True, default="")
     ticket_number = models.CharField("ticket", max_length=40)
     ticket_url = models.CharField(max_length=500, blank=True, default="")

@@ -1,4 +1,4 @@
-"""What is known of a feed beside its notifications: changes at Khoros, catch-ups, self-tests, volume, alarms."""
+"""What is known about a subscription besides its notifications: changes, catch-ups, probes, volume, alarms."""
 
 import uuid
 
@@ -10,10 +10,10 @@ from integrations.models.configuration import Company, Connection, Mapping, Subs
 
 
 class Change(models.Model):
-    """One change that Casebridge made at Khoros, written down before the call and completed after it.
+    """One change that Casebridge made at Khoros, written before the call and completed after it.
 
-    `by` is the user who asked for it; empty when the regular check did it. A missing end means that the process died
-    in the middle: the next check sees what stands at Khoros and goes on from there.
+    `by` is the user who asked for it; empty for the regular check. No end means that the process died in the middle:
+    the next check reads the actual state at Khoros and continues from there.
     """
 
     class Action(models.TextChoices):
@@ -50,10 +50,10 @@ class Change(models.Model):
 
 
 class CatchUp(models.Model):
-    """One reading of Khoros' list of events for a feed, with its counts growing batch by batch.
+    """One run over Khoros' list of events for a subscription; its counts grow page by page.
 
     Counts are of events: `read` = known + new + unreadable + missing. What a comparison finds missing is stored as
-    well, but waits to be routed until somebody fetches it: reading may remove events at Khoros.
+    well, but not routed until somebody fetches it: reading may remove events at Khoros.
     """
 
     class Mode(models.TextChoices):
@@ -99,7 +99,7 @@ class CatchUp(models.Model):
 
 
 class Probe(models.Model):
-    """One marked test notification, sent through the public address, and how far it came."""
+    """One marked test notification, sent through the public address, and how far it got."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True)
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="probes")
@@ -124,7 +124,7 @@ class Probe(models.Model):
 
 
 class HourlyVolume(models.Model):
-    """How many notifications a feed got within one hour (UTC), self-tests left out."""
+    """How many notifications a subscription received in one hour (UTC), without probes."""
 
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="volumes", db_index=False)
     hour = models.DateTimeField()
@@ -139,7 +139,7 @@ class HourlyVolume(models.Model):
 
 
 class Alarm(models.Model):
-    """Something a person should look at, raised once and ended when it is over. Mailed at both ends."""
+    """Something a person should look at: raised once, ended when it is over, mailed both times."""
 
     class Kind(models.TextChoices):
         SILENCE = "silence", "Silence"

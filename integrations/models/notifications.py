@@ -1,4 +1,4 @@
-"""What came in, raw: Khoros' notifications, and an account's events about tickets. Appended, never rewritten."""
+"""What was received, raw: Khoros' notifications and an account's ticket events. Appended, never rewritten."""
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
@@ -31,9 +31,9 @@ class Notification(models.Model):
     headers = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State, default=State.RECEIVED)
     reason = models.TextField(blank=True, default="")
-    # "twitter:123 Ann: beginning of the text", a line per post: what lists show and search reads.
+    # "twitter:123 Ann: beginning of the text", one line per post: shown in lists and searched.
     summary = models.TextField("posts", blank=True, default="")
-    # What routing decided, post by post and mapping by mapping:
+    # What routing decided for each post and mapping:
     # [{"post": "twitter:123", "mapping": 4, "delivery": 17 or null, "made": true, "reason": ""}].
     outcome = models.JSONField(default=list)
     received_at = models.DateTimeField("received at", db_default=Now())
@@ -42,7 +42,7 @@ class Notification(models.Model):
     routed_at = models.DateTimeField(null=True)
     repeats = models.PositiveIntegerField(default=0)
     last_repeat_at = models.DateTimeField(null=True)
-    # Until then a queue message for this row is believed to be on its way; the sweep leaves it alone.
+    # Until then a queue message for this row is assumed to be on its way; the sweep skips it.
     queued_until = models.DateTimeField(null=True)
 
     class Meta:
