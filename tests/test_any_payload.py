@@ -150,7 +150,7 @@ def check_envelope(envelope: Envelope) -> None:
 def check(body: bytes) -> None:
     check_envelope(open_envelope(body))
     try:
-        event = parse(body, feed_event="stream-item-label-applied")
+        event = parse(body, subscribed_event="stream-item-label-applied")
     except Unreadable:
         return
     assert isinstance(event.name, str)

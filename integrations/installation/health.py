@@ -1,4 +1,4 @@
-"""Whether the parts work that Casebridge needs: the database and its migrations, Redis, a worker."""
+"""Whether everything works that Casebridge needs: the database and its migrations, Redis, a worker."""
 
 import time
 from datetime import timedelta
@@ -25,37 +25,37 @@ _is_migrated = False
 
 
 def health_checks() -> dict[str, str]:
-    """Each part with "ok" or what is wrong with it, in words."""
+    """Each part with "ok", or what is wrong with it."""
     return {"database": _database(), "redis": _redis(), "worker": _worker()}
 
 
 def _database() -> str:
     try:
-        waiting = _missing_migrations()
+        missing = _missing_migrations()
     except DatabaseError as error:
-        log.warning("database not reached", error=str(error))
+        log.warning("database unreachable", error=str(error))
         return "cannot be reached"
-    return f"{waiting} migrations are missing: run manage.py release" if waiting else OK
+    return f"{missing} migrations are missing: run manage.py release" if missing else OK
 
 
 def _missing_migrations() -> int:
-    """How many; once there were none, only whether the database answers is asked: this code needs no more of them."""
+    """How many; once there are none, this only checks that the database answers: this code needs no more of them."""
     global _is_migrated
     if _is_migrated:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         return 0
     executor = MigrationExecutor(connection)
-    waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-    _is_migrated = waiting == 0
-    return waiting
+    missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    _is_migrated = missing == 0
+    return missing
 
 
 def _redis() -> str:
     try:
         redis_client().ping()
     except redis.RedisError as error:
-        log.warning("Redis not reached", error=str(error))
+        log.warning("redis unreachable", error=str(error))
         return "cannot be reached"
     return OK
 
@@ -67,16 +67,16 @@ def send_heartbeats() -> None:
             Installation.objects.update(worker_seen_at=Now())
             connection.close()
         except DatabaseError as error:
-            log.warning("the worker's sign of life could not be written", error=str(error))
+            log.warning("heartbeat not written", error=str(error))
         time.sleep(HEARTBEAT_SECONDS)
 
 
 def _worker() -> str:
     try:
-        heard: Any = Installation.objects.values_list("worker_seen_at", flat=True).first()
+        last_seen: Any = Installation.objects.values_list("worker_seen_at", flat=True).first()
     except DatabaseError:
         return "unknown without the database"
-    if heard is None:
+    if last_seen is None:
         return "not heard yet"
-    silent = database_clock.now() - heard
+    silent = database_clock.now() - last_seen
     return OK if silent < WORKER_SILENT_AFTER else f"not heard for {silent.total_seconds():.0f} seconds"

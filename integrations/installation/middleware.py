@@ -1,4 +1,4 @@
-"""Noticing under which address requests reach us, where only that proves the address to be ours."""
+"""Records that a request reached us under HEROKU_APP_NAME's address, where only that proves it is ours."""
 
 from collections.abc import Callable
 
@@ -19,11 +19,11 @@ class PublicAddressMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if self.is_watching and request.META.get("HTTP_HOST", "").partition(":")[0] == settings.HEROKU_APP_HOST:
-            self.is_watching = not self._noted()
+            self.is_watching = not self._record()
         return self.get_response(request)
 
     @staticmethod
-    def _noted() -> bool:
+    def _record() -> bool:
         try:
             if Installation.objects.filter(heroku_address_seen_at=None).update(heroku_address_seen_at=Now()):
                 Subscription.objects.update(next_check_at=Now())

@@ -1,4 +1,4 @@
-"""Where Khoros reaches this portal."""
+"""The address at which Khoros and accounts reach this portal."""
 
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class NoPublicAddress(Exception):
-    """Khoros cannot be told where to send; the text says what to do about it."""
+    """No address is known at which others reach us; the text says what to do about it."""
 
 
 def public_url() -> str:

@@ -1,4 +1,4 @@
-"""A mapping's conditions: pure, from conditions and a post to "holds", or to the sentence that says why not."""
+"""A mapping's conditions. Pure: from conditions and a post to "" or to the reason why they are not met."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from integrations.domain.post import Post
 
 
 def unmet_condition(conditions: Mapping[str, Any], post: Post) -> str:
-    """Empty when every condition holds, else the first that does not, in words. An empty condition always holds."""
+    """Empty when every condition holds, else why the first one does not. An empty condition always holds."""
     for name, check in CHECKS.items():
         wanted = conditions.get(name)
         if wanted not in (None, "", []) and (reason := check(wanted, post)):
@@ -17,7 +17,7 @@ def unmet_condition(conditions: Mapping[str, Any], post: Post) -> str:
 
 
 def _network(wanted: list[str], post: Post) -> str:
-    """A message for several channels counts for each network it was published on."""
+    """A message for several channels matches any network it was published on."""
     if any(not _among(wanted, network, "the network") for network in post.all_networks):
         return ""
     return _among(wanted, ", ".join(post.all_networks), "the network")
@@ -77,8 +77,8 @@ def _labels(wanted: list[str], post: Post) -> str:
     return f"the labels are {', '.join(post.labels)}, expected {' or '.join(wanted)}"
 
 
-def _fact(name: str, message: str) -> Callable[[list[str], Post], str]:
-    """A condition on facts: one of the wanted values is among those of the post."""
+def _fact(name: str, title: str) -> Callable[[list[str], Post], str]:
+    """A condition on facts: one of the wanted values is among the post's."""
 
     def check(wanted: list[str], post: Post) -> str:
         names = name.split()

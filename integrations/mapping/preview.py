@@ -1,6 +1,6 @@
-"""What a mapping would make of an example, of a stored notification, or of many of them. Nothing is stored or sent.
+"""What a mapping would make of an example, a stored notification, or many of them. Nothing is stored or sent.
 
-A mapping may be one that is being edited: it is used as it is given, saved or not.
+The mapping may be one that is being edited: it is used as given, saved or not.
 """
 
 import json
@@ -45,7 +45,7 @@ Rows = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a mapping makes of a post: a request, or why there is none. `problem`: it should, and cannot be rendered."""
+    """What a mapping makes of a post: a request, or why there is none. `problem`: it cannot be rendered."""
 
     post: Post
     request: str = ""
@@ -62,7 +62,7 @@ class Preview:
 def preview_post(
     mapping: Mapping, event: Event, post: Post, lists: dict[str, Any], notification: Notification | None = None
 ) -> Preview:
-    """Rendered also where the conditions refuse the post, so that both can be seen."""
+    """Rendered even where the conditions refuse the post, so that staff see both."""
     destination = DESTINATIONS[mapping.connection.kind]
     context = _context(mapping, event, notification)
     refused = unmet_condition(mapping.conditions, post)
@@ -71,7 +71,7 @@ def preview_post(
         remarks = destination.remarks(post, context, mapping.settings, lists)
         return Preview(post, request, refused, "", destination.describe(request, lists), remarks)
     except Exception as error:
-        # As in routing: whatever is wrong with a mapping's templates is told, not raised.
+        # As in routing: whatever is wrong with a mapping's templates is reported, not raised.
         return Preview(post, refused=refused, problem=f"The mapping could not be rendered: {error}")
 
 
@@ -89,36 +89,36 @@ def _context(mapping: Mapping, event: Event, notification: Notification | None) 
 
 
 def example_event(event_name: str) -> Event:
-    """The example notification of an event, read as a real one would be."""
+    """The example notification of an event, parsed like a real one."""
     envelope = example(event_name, at=timezone.now().replace(microsecond=0))
-    return parse(json.dumps(envelope).encode(), feed_event=event_name)
+    return parse(json.dumps(envelope).encode(), subscribed_event=event_name)
 
 
 def example_preview(mapping: Mapping) -> dict[str, Any]:
-    """The ticket of the example, field by field, and whether the mapping's conditions would take it."""
+    """The example's ticket, field by field, and whether the mapping's conditions take the post."""
     event_name = mapping.subscription.event_name
     event = example_event(event_name)
-    found = preview_post(mapping, event, event.posts[0], AccountSchema.lists_of(mapping.connection_id))
-    told = {"event": kind_of(event_name).title, "refused": found.refused}
-    return told | ({"problem": found.problem} if found.problem else {"rows": found.rows})
+    preview = preview_post(mapping, event, event.posts[0], AccountSchema.lists_of(mapping.connection_id))
+    summary = {"event": kind_of(event_name).title, "refused": preview.refused}
+    return summary | ({"problem": preview.problem} if preview.problem else {"rows": preview.rows})
 
 
 # --- What can be previewed -------------------------------------------------------------------------------------------
 
 
 def real_notifications(subscription: Subscription) -> QuerySet[Notification]:
-    """The feed's notifications, newest first, self-tests left out."""
+    """The subscription's notifications, newest first, without probes."""
     rows = Notification.objects.filter(subscription=subscription).exclude(source=Notification.Source.TEST)
     return rows.order_by("-received_at", "-id")
 
 
 def preview_choices(subscription: Subscription | None) -> list[tuple[str, str]]:
-    """The example, and the feed's last notifications: (value, words)."""
-    found = [(EXAMPLE, "the example")]
+    """The example, and the subscription's last notifications: (value, text)."""
+    choices = [(EXAMPLE, "the example")]
     if subscription is None:
-        return found
+        return choices
     rows = real_notifications(subscription).only("pk", "received_at", "summary")[:MOST_CHOICES]
-    return found + [(str(row.pk), _choice_text(row)) for row in rows]
+    return choices + [(str(row.pk), _choice_text(row)) for row in rows]
 
 
 def _choice_text(notification: Notification) -> str:
@@ -138,7 +138,7 @@ def chosen_event(subscription: Subscription, chosen: str) -> tuple[Event, Notifi
 
 
 def _read(notification: Notification) -> Event:
-    """Raises Unreadable for whatever keeps a notification from being read: it is counted and said, never raised."""
+    """Raises Unreadable for whatever keeps a notification from being read, defects of ours included."""
     try:
         return read_event(notification)
     except Unreadable:
@@ -148,20 +148,20 @@ def _read(notification: Notification) -> Event:
 
 
 def preview_posts(mapping: Mapping, chosen: str) -> list[Preview]:
-    """What the mapping makes of each post of what was chosen. Raises Unreadable."""
+    """What the mapping makes of each post of the chosen event. Raises Unreadable."""
     event, notification = chosen_event(mapping.subscription, chosen)
     lists = AccountSchema.lists_of(mapping.connection_id)
-    found = [preview_post(mapping, event, post, lists, notification) for post in event.posts[:MOST_POSTS_SHOWN]]
-    for each in found:
-        if each.rows and not any(name == "Requester" for name, _ in each.rows):
-            each.rows.insert(0, ("Requester", _requester_text(mapping, each.post)))
-        if each.rows:
-            each.rows.extend(_note_rows(mapping, event, each.post, notification))
-    return found
+    previews = [preview_post(mapping, event, post, lists, notification) for post in event.posts[:MOST_POSTS_SHOWN]]
+    for preview in previews:
+        if preview.rows and not any(name == "Requester" for name, _ in preview.rows):
+            preview.rows.insert(0, ("Requester", _requester_text(mapping, preview.post)))
+        if preview.rows:
+            preview.rows.extend(_note_rows(mapping, event, preview.post, notification))
+    return previews
 
 
 def _requester_text(mapping: Mapping, post: Post) -> str:
-    """In whose name the ticket will be made, as far as the settings tell."""
+    """In whose name the ticket will be created, as far as the settings say."""
     rules = DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
     if rules.requester != "author":
         return NO_REQUESTER
@@ -188,7 +188,7 @@ def _note_rows(mapping: Mapping, event: Event, post: Post, notification: Notific
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One post of which the two mappings make something else."""
+    """One post of which the two mappings make something different."""
 
     notification_id: int
     title: str
@@ -208,7 +208,7 @@ class Comparison:
     same: int = 0
     neither: int = 0
     shown: list[Difference] = field(default_factory=list)
-    # What changes besides the tickets' own fields: (what, today, as edited).
+    # Changed rules, besides the tickets' own fields: (name, today, as edited).
     rules: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
@@ -229,23 +229,23 @@ class Comparison:
 
 
 def compare_mappings(saved: Mapping | None, edited: Mapping, most: int) -> Comparison:
-    """Today's saved mapping and the edited one over the feed's last notifications, one at a time in memory."""
-    found = Comparison()
+    """The saved and the edited mapping over the subscription's last notifications, one at a time in memory."""
+    comparison = Comparison()
     saved_lists = AccountSchema.lists_of(saved.connection_id) if saved else {}
     edited_lists = AccountSchema.lists_of(edited.connection_id)
-    found.rules = _changed_rules(saved, edited)
+    comparison.rules = _changed_rules(saved, edited)
     for notification in _one_by_one(edited.subscription, most):
-        found.notifications += 1
+        comparison.notifications += 1
         try:
             event = _read(notification)
         except Unreadable:
-            found.unreadable += 1
+            comparison.unreadable += 1
             continue
         for post in event.posts:
             old = _as_routed(saved, event, post, saved_lists, notification)
             new = _as_routed(edited, event, post, edited_lists, notification)
-            _count(found, notification, old, new)
-    return found
+            _count(comparison, notification, old, new)
+    return comparison
 
 
 def _changed_rules(saved: Mapping | None, edited: Mapping) -> list[tuple[str, str, str]]:
@@ -261,21 +261,21 @@ def _changed_rules(saved: Mapping | None, edited: Mapping) -> list[tuple[str, st
         ("Intake user", old.intake_user or "none", new.intake_user or "none"),
         ("Internal note with the context", "yes" if old.adds_note else "no", "yes" if new.adds_note else "no"),
     ]
-    return [row for row in found if row[1] != row[2]]
+    return [row for row in rules if row[1] != row[2]]
 
 
 def _one_by_one(subscription: Subscription, most: int) -> Iterator[Notification]:
     ids = list(real_notifications(subscription).values_list("pk", flat=True)[: min(most, MOST_COMPARED)])
     rows = Notification.objects.select_related("subscription__company").defer(*without_lists("subscription__company__"))
     for notification_id in ids:
-        # One that was deleted meanwhile is not there any more.
+        # One that was deleted in the meantime yields nothing.
         yield from rows.filter(pk=notification_id)
 
 
 def _as_routed(
     mapping: Mapping | None, event: Event, post: Post, lists: dict[str, Any], notification: Notification
 ) -> Preview:
-    """What routing would make of it, were the mapping switched on."""
+    """What routing would make of it if the mapping were switched on."""
     if mapping is None:
         return Preview(post, refused="the mapping is not saved yet")
     if mapping.subscription_id != notification.subscription_id:
@@ -285,35 +285,35 @@ def _as_routed(
     return preview_post(mapping, event, post, lists, notification)
 
 
-def _count(found: Comparison, notification: Notification, old: Preview, new: Preview) -> None:
+def _count(comparison: Comparison, notification: Notification, old: Preview, new: Preview) -> None:
     if not old.is_ticket and not new.is_ticket:
-        found.neither += 1
+        comparison.neither += 1
     elif not new.is_ticket:
         found.no_longer += 1
         _show(found, notification, old, f"No longer created: {new.problem or new.refused}.", [])
     elif not old.is_ticket:
-        found.new += 1
+        comparison.new += 1
         rows = [(name, "–", value) for name, value in new.rows]
         _show(found, notification, new, f"New. Not created so far: {old.problem or old.refused}.", rows)
     elif old.request == new.request and old.rows == new.rows:
-        found.same += 1
+        comparison.same += 1
     else:
-        found.differ += 1
-        _show(found, notification, new, "", differing(old.rows, new.rows))
+        comparison.differ += 1
+        _show(comparison, notification, new, "", differing(old.rows, new.rows))
 
 
 def _show(
-    found: Comparison, notification: Notification, made_of: Preview, message: str, rows: list[tuple[str, str, str]]
+    comparison: Comparison, notification: Notification, preview: Preview, message: str, rows: list[tuple[str, str, str]]
 ) -> None:
-    if len(found.shown) < MOST_DIFFERENCES_SHOWN:
-        post = made_of.post
+    if len(comparison.shown) < MOST_DIFFERENCES_SHOWN:
+        post = preview.post
         text = " ".join(post.text.split())[:90]
         title = f"{post.post_id} {post.author_text}: {text}"
-        found.shown.append(Difference(notification.pk, title, message.replace("..", "."), rows))
+        comparison.shown.append(Difference(notification.pk, title, message.replace("..", "."), rows))
 
 
 def differing(old: Rows, new: Rows) -> list[tuple[str, str, str]]:
-    """(name, old value, new value) of the rows that differ, in the new order, then what is gone."""
+    """(name, old value, new value) of the rows that differ: in the new order, then those that are gone."""
     before, after = dict(old), dict(new)
     names = [*after, *(name for name in before if name not in after)]
     rows = [(name, before.get(name, "–"), after.get(name, "–")) for name in names]

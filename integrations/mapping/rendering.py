@@ -10,6 +10,8 @@ from integrations.infra.text import storable
 from integrations.models import Delivery, Mapping, Notification
 from integrations.sources.khoros.parse import parse
 
+log = structlog.get_logger(__name__)
+
 
 def substitute_text(rules: Rules) -> str:
     return f"the intake user {rules.intake_user}" if rules.intake_user else "the connection's own user"
@@ -28,13 +30,10 @@ def author_of(post: Post) -> Author | None:
     )
 
 
-log = structlog.get_logger(__name__)
-
-
 def read_event(notification: Notification) -> Event:
-    """The notification as it is read today. Raises Unreadable."""
-    feed_event = notification.subscription.event_name
-    return parse(bytes(notification.body), declared_charset(notification), feed_event=feed_event)
+    """The notification as it is parsed today. Raises Unreadable."""
+    event_name = notification.subscription.event_name
+    return parse(bytes(notification.body), declared_charset(notification), subscribed_event=event_name)
 
 
 def declared_charset(notification: Notification) -> str:
@@ -48,7 +47,7 @@ def rules_of(mapping: Mapping) -> Rules:
 
 
 def render_into(delivery: Delivery, notification: Notification, event: Event, post: Post, mapping: Mapping) -> None:
-    """Puts the rendered request into an unsaved delivery; a template that fails makes it failed and says why."""
+    """Puts the rendered request into an unsaved delivery; if rendering fails, the delivery is failed and says why."""
     destination = DESTINATIONS[mapping.connection.kind]
     delivery.external_id = destination.external_id(post, str(mapping.uuid), delivery.occasion)
     context = context_of(notification, event, mapping)
@@ -58,8 +57,8 @@ def render_into(delivery: Delivery, notification: Notification, event: Event, po
         delivery.state = Delivery.State.PENDING
         delivery.last_error = delivery.cause = delivery.remedy = delivery.remedy_at = ""
     except Exception as error:
-        # Whatever is wrong with a mapping's templates must not keep the notification's other tickets from being made.
-        log.warning("not rendered", mapping_id=mapping.pk, post_id=post.post_id, error=str(error))
+        # Whatever is wrong with a mapping's templates must not prevent the notification's other tickets.
+        log.warning("rendering failed", mapping_id=mapping.pk, post_id=post.post_id, error=str(error))
         delivery.request = ""
         delivery.state = Delivery.State.FAILED
         delivery.next_attempt_at = None
@@ -83,7 +82,7 @@ def context_of(notification: Notification, event: Event, mapping: Mapping) -> Co
 
 
 def post_of(delivery: Delivery) -> tuple[Event, Post]:
-    """The delivery's post, read anew from its notification. Raises Unreadable when it is no longer found there."""
+    """The delivery's post, parsed again from its notification. Raises Unreadable when it is not found there."""
     event = read_event(delivery.notification)
     for post in event.posts:
         if post.post_id == delivery.post_id:

@@ -32,19 +32,19 @@ ENVELOPE = {"companyId", "eventName", "createdDate", "uuid", "subscriptionUuid",
 LABEL_APPLIED = "stream-item-label-applied"
 
 
-def parse(body: bytes, charset: str = "", *, feed_event: str = "") -> Event:
+def parse(body: bytes, charset: str = "", *, subscribed_event: str = "") -> Event:
     """The event a stored body tells of, with its Posts. Raises Unreadable.
 
     `feed_event` is what the feed is for: some of the vendor's examples show the data without the envelope.
     """
     envelope = read_json_object(body, charset)
     with too_deep_is_unreadable():
-        return _event(envelope, feed_event)
+        return _event(envelope, subscribed_event)
 
 
-def _event(envelope: dict[str, Any], feed_event: str) -> Event:
+def _event(envelope: dict[str, Any], subscribed_event: str) -> Event:
     data = _data(envelope)
-    name = as_text(envelope.get("eventName")) or feed_event
+    name = as_text(envelope.get("eventName")) or subscribed_event
     happened_at = read_time(envelope.get("createdDate"))
     posts = _messages(data, name, happened_at) or _stream_items(data)
     if not posts and data and name and not _may_be_empty(name, data):
