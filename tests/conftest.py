@@ -55,7 +55,7 @@ def an_empty_redis() -> None:
 @pytest.fixture(autouse=True)
 def feeds_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests change a subscription and call at once; what remembering means has a test of its own."""
-    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr(receive, "CACHED_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -456,7 +456,7 @@ def test_a_copy_that_somebody_made_is_retired_only_after_its_events_were_read(
 def test_a_new_token_is_accepted_at_once_by_a_process_that_remembers_the_old_one(
     sandbox: StandIn, subscription: Subscription, push: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 60.0)
+    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
     assert push().status_code == 200
     change_bearer_token(subscription, "the-new-token-of-this-feed")
     assert push(token="the-new-token-of-this-feed").status_code == 200

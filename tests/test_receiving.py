@@ -14,7 +14,7 @@ from integrations.infra import queue
 from integrations.infra.encryption import Secret
 from integrations.infra.queue import ROUTE
 from integrations.intake import receive
-from integrations.intake.receive import _remembered
+from integrations.intake.receive import _cache
 from integrations.models import Notification, Subscription
 from portal.celery import app
 from tests import making
@@ -250,13 +250,13 @@ def test_an_unreadable_previous_token_does_not_keep_the_current_one_out(push: An
 
 
 def test_a_feed_is_remembered_for_a_moment_and_never_a_stranger(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 60.0)
+    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
     assert push().status_code == 200
     Subscription.objects.update(is_active=False)
     assert push().status_code == 200
     assert push(token="wrong").status_code == 401
     assert set(Notification.objects.values_list("state", flat=True)) == {State.RECEIVED}
-    _remembered.clear()
+    _cache.clear()
     push()
     assert Notification.objects.filter(state=State.UNMATCHED).count() == 1
 
@@ -264,19 +264,19 @@ def test_a_feed_is_remembered_for_a_moment_and_never_a_stranger(push: Any, monke
 def test_however_an_address_is_written_its_feed_is_remembered_once(
     push: Any, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 60.0)
-    _remembered.clear()
+    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
+    _cache.clear()
     address = str(subscription.uuid)
     for written in (address, address.upper(), address.replace("-", ""), f"{{{address}}}", f"urn:uuid:{address}"):
         assert push(address=written).status_code == 200
-    assert len(_remembered) == 1
+    assert len(_cache) == 1
 
 
 def test_only_so_many_feeds_are_remembered_and_the_oldest_go(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receive, "REMEMBERED_SECONDS", 60.0)
-    monkeypatch.setattr(receive, "MOST_REMEMBERED", 3)
-    _remembered.clear()
+    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
+    monkeypatch.setattr(receive, "MOST_CACHED", 3)
+    _cache.clear()
     feeds = [making.subscription(label=f"Label {number}") for number in range(5)]
     for feed in feeds:
         assert push(address=str(feed.uuid)).status_code == 200
-    assert list(_remembered) == [feed.uuid for feed in feeds[2:]]
+    assert list(_cache) == [feed.uuid for feed in feeds[2:]]

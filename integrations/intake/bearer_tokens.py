@@ -1,4 +1,4 @@
-"""The bearer tokens that a feed's calls may bear: the present one, and earlier ones while a change overlaps."""
+"""The bearer tokens accepted from a subscription's calls: the current one, and earlier ones during a rotation."""
 
 from datetime import timedelta
 
@@ -6,15 +6,15 @@ from integrations.infra import database_clock
 from integrations.infra.encryption import Secret
 from integrations.models import Subscription
 
-# Khoros may still use any of them as long as it was not reached: so many changes nobody makes in that time.
+# Khoros may use any of them until it is told the new one; nobody rotates this often in that time.
 MOST_PREVIOUS = 100
 TOKEN_OVERLAP = timedelta(days=1)
-# Stands for "something was posted, nobody knows what": differs from every fingerprint.
+# Means "something was posted, unknown what": differs from every fingerprint.
 POSTED_BEFORE = "before"
 
 
 def previous_tokens(subscription: Subscription) -> list[str]:
-    """Earlier tokens that are still accepted. Those that cannot be read with the present key are left out."""
+    """Earlier tokens that are still accepted, as far as the present key decrypts them."""
     until, stored = subscription.previous_token_accepted_until, subscription.previous_bearer_token
     if not stored or (until is not None and until <= database_clock.now()) or not stored.is_readable:
         return []
@@ -22,7 +22,7 @@ def previous_tokens(subscription: Subscription) -> list[str]:
 
 
 def keep_previous_token(subscription: Subscription) -> None:
-    """The token about to be replaced stays valid until Khoros is seen to use the new one, and a day more (unsaved)."""
+    """Keeps the current token valid until Khoros is seen to use the new one, and a day more (unsaved)."""
     tokens = [subscription.bearer_token.reveal(), *previous_tokens(subscription)]
     subscription.previous_bearer_token = Secret.of("\n".join(list(dict.fromkeys(tokens))[:MOST_PREVIOUS]))
     subscription.previous_token_accepted_until = None
@@ -30,7 +30,7 @@ def keep_previous_token(subscription: Subscription) -> None:
 
 
 def replace_bearer_token(subscription: Subscription, new_token: str) -> None:
-    """The new token, with the present one kept beside it where it can be read (unsaved)."""
+    """Sets the new token and keeps the current one beside it, where it can be read (unsaved)."""
     stored = subscription.bearer_token
     if stored and stored.is_readable:
         keep_previous_token(subscription)

@@ -1,7 +1,7 @@
-"""Verify, store once, queue: what happens between Khoros' call and our answer.
+"""Authenticate, store once, queue: everything between Khoros' call and our answer.
 
 Promised: nothing is stored for a stranger; what is answered with an id is in the database; a repeat is answered like
-the first and only counted; the queue has no part in the answer.
+the first call and only counted; the answer does not depend on the queue.
 """
 
 import hashlib
@@ -38,96 +38,96 @@ class KnownSubscription:
 
 
 def authenticate(address: str, authorization: str) -> KnownSubscription | None:
-    """The feed of this address when the bearer token is its own, else None: which was wrong is not told.
+    """The subscription at this address if the bearer token is its own, else None, whichever of the two was wrong.
 
     Raises UnreadableSecret when the stored token cannot be read with the present key.
     """
     scheme, _, given = authorization.strip().partition(" ")
     given = given.strip() if scheme.casefold() == "bearer" else ""
-    wanted = _parsed(address)
-    feed, was_remembered = _subscription_at(wanted)
-    if not _accepts(feed, given) and was_remembered:
-        # The token may have been changed a moment ago.
-        _forget(wanted)
-        feed, _ = _subscription_at(wanted)
-    return feed if _accepts(feed, given) else None
+    subscription_uuid = _parse_uuid(address)
+    subscription, was_cached = _subscription_at(subscription_uuid)
+    if not _accepts(subscription, given) and was_cached:
+        # The token may have been rotated a moment ago.
+        _drop_from_cache(subscription_uuid)
+        subscription, _ = _subscription_at(subscription_uuid)
+    return subscription if _accepts(subscription, given) else None
 
 
-def _accepts(feed: KnownSubscription | None, given: str) -> bool:
-    matches = [_same(given, token) for token in (feed.tokens if feed else ("",))]
+def _accepts(subscription: KnownSubscription | None, given: str) -> bool:
+    matches = [_equals(given, token) for token in (subscription.tokens if subscription else ("",))]
     return bool(given) and any(matches)
 
 
-# Reading and decrypting a subscription costs as much as storing a notification, so each process remembers one for a
-# moment. Only what exists is remembered; what is switched off is looked at again when routing. By its uuid, as one
+# Reading and decrypting a subscription costs as much as storing a notification, so each process caches it for a moment.
+# Only existing ones are cached; whether one is switched on is checked again by routing. Keyed by uuid, as the same
 # address can be written in many ways.
-REMEMBERED_SECONDS = 1.0
-MOST_REMEMBERED = 1000
-_remembered: dict[uuid.UUID, tuple[float, KnownSubscription]] = {}
-_remembering = threading.Lock()
+CACHED_SECONDS = 1.0
+MOST_CACHED = 1000
+_cache: dict[uuid.UUID, tuple[float, KnownSubscription]] = {}
+_cache_lock = threading.Lock()
 
 
-def _parsed(address: str) -> uuid.UUID | None:
+def _parse_uuid(address: str) -> uuid.UUID | None:
     try:
         return uuid.UUID(address)
     except ValueError:
         return None
 
 
-def _subscription_at(wanted: uuid.UUID | None) -> tuple[KnownSubscription | None, bool]:
-    """The feed, and whether it was remembered instead of read."""
-    if wanted is None:
+def _subscription_at(subscription_uuid: uuid.UUID | None) -> tuple[KnownSubscription | None, bool]:
+    """The subscription, and whether it came from the cache."""
+    if subscription_uuid is None:
         return None, False
-    until, feed = _remembered.get(wanted, (0.0, None))
-    if feed is not None and until > time.monotonic():
-        return feed, True
-    _forget(wanted)
-    subscription = Subscription.objects.filter(uuid=wanted).order_by().first()
-    if subscription is None:
+    until, known = _cache.get(subscription_uuid, (0.0, None))
+    if known is not None and until > time.monotonic():
+        return known, True
+    _drop_from_cache(subscription_uuid)
+    row = Subscription.objects.filter(uuid=subscription_uuid).order_by().first()
+    if row is None:
         return None, False
-    feed = KnownSubscription(subscription.pk, subscription.is_active, tuple(_accepted_tokens(subscription)))
-    _remember(wanted, feed)
-    return feed, False
+    known = KnownSubscription(row.pk, row.is_active, tuple(_accepted_tokens(row)))
+    _store_in_cache(subscription_uuid, known)
+    return known, False
 
 
-def _remember(wanted: uuid.UUID, feed: KnownSubscription) -> None:
-    with _remembering:
-        _remembered.pop(wanted, None)
-        _remembered[wanted] = (time.monotonic() + REMEMBERED_SECONDS, feed)
-        while len(_remembered) > MOST_REMEMBERED:
-            del _remembered[next(iter(_remembered))]
+def _store_in_cache(subscription_uuid: uuid.UUID, subscription: KnownSubscription) -> None:
+    with _cache_lock:
+        _cache.pop(subscription_uuid, None)
+        _cache[subscription_uuid] = (time.monotonic() + CACHED_SECONDS, subscription)
+        while len(_cache) > MOST_CACHED:
+            del _cache[next(iter(_cache))]
 
 
-def _forget(wanted: uuid.UUID | None) -> None:
-    with _remembering:
-        if wanted is not None:
-            _remembered.pop(wanted, None)
+def _drop_from_cache(subscription_uuid: uuid.UUID | None) -> None:
+    with _cache_lock:
+        if subscription_uuid is not None:
+            _cache.pop(subscription_uuid, None)
 
 
 def _accepted_tokens(subscription: Subscription) -> list[str]:
-    """The current token, and earlier ones while a change of tokens overlaps."""
+    """The current token, and earlier ones during a rotation."""
     return [subscription.bearer_token.reveal(), *previous_tokens(subscription)]
 
 
-def _same(given: str, token: str) -> bool:
+def _equals(given: str, token: str) -> bool:
     """Constant-time, also in the length of either; an empty token equals nothing."""
     # Header bytes reach us decoded as Latin-1 (PEP 3333), whatever they were.
     digests = (hashlib.sha256(raw).digest() for raw in (given.encode("latin-1", "replace"), token.encode()))
     return hmac.compare_digest(*digests) and bool(token)
 
 
-def receive(feed: KnownSubscription, body: bytes, headers: dict[str, str], charset: str = "") -> Stored:
+def receive(subscription: KnownSubscription, body: bytes, headers: dict[str, str], charset: str = "") -> Stored:
     """Stores an authenticated call and queues its routing. Raises django.db.Error when it cannot be stored."""
     envelope = open_envelope(body, charset)
-    stored = _store(feed, envelope, headers)
-    if not (stored.is_repeat or envelope.unreadable_because) and feed.is_active:
+    stored = _store(subscription, envelope, headers)
+    if not (stored.is_repeat or envelope.unreadable_because) and subscription.is_active:
         transaction.on_commit(lambda: publish(ROUTE, stored.id), robust=True)
     log.info("notification stored", notification_id=stored.id, repeat=stored.is_repeat)
     return stored
 
 
-# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. One that was known to be missing
-# and arrives after all is routed now. It is sent in autocommit, so the row is durable when it returns.
+# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. One that was found missing and
+# arrives after all is routed now. Runs in autocommit, so the row is durable when it returns.
 STORE = """
 INSERT INTO integrations_notification
   (subscription_id, event_key, event_name, source, body, headers, state, reason, happened_at,
@@ -140,10 +140,10 @@ RETURNING id, xmax <> 0
 """
 
 
-def _store(feed: KnownSubscription, envelope: Envelope, headers: dict[str, str]) -> Stored:
-    state, reason = _first_state(feed, envelope)
+def _store(subscription: KnownSubscription, envelope: Envelope, headers: dict[str, str]) -> Stored:
+    state, reason = _first_state(subscription, envelope)
     values = (
-        feed.id,
+        subscription.id,
         envelope.event_key,
         envelope.event_name,
         _source_of(envelope).value,
@@ -162,18 +162,18 @@ def _source_of(envelope: Envelope) -> Notification.Source:
     return Notification.Source.TEST if is_probe(envelope.event_key) else Notification.Source.PUSHED
 
 
-def _first_state(feed: KnownSubscription, envelope: Envelope) -> tuple[str, str]:
+def _first_state(subscription: KnownSubscription, envelope: Envelope) -> tuple[str, str]:
     if envelope.unreadable_because:
         return Notification.State.UNREADABLE.value, envelope.unreadable_because
-    if not feed.is_active:
+    if not subscription.is_active:
         return Notification.State.UNMATCHED.value, SUBSCRIPTION_IS_OFF
     return Notification.State.RECEIVED.value, ""
 
 
-# --- What was fetched ------------------------------------------------------------------------------------------------
+# --- Fetched events --------------------------------------------------------------------------------------------------
 
-# A batch in one round trip: what is unknown is stored, the run's counts grow, its claim is extended. Known events are
-# left out before inserting, or each reading would use up as many numbers as there are events.
+# A page in one round trip: unknown events are stored, the run's counts grow, its claim is extended. Known events are
+# filtered before the insert, or each run would use up as many ids as there are events.
 STORE_BATCH = """
 WITH batch AS (
   SELECT DISTINCT ON (event_key) *
@@ -185,10 +185,11 @@ WITH batch AS (
   INSERT INTO integrations_notification
     (subscription_id, event_key, event_name, source, body, headers, state, reason, happened_at,
      summary, outcome, repeats)
-  SELECT %(feed)s, event_key, event_name, 'caught_up', body, '{}', state, reason, happened_at, '', '[]', 0 FROM batch
+  SELECT %(subscription)s, event_key, event_name, 'caught_up', body, '{}', state, reason, happened_at, '', '[]', 0
+  FROM batch
   WHERE NOT EXISTS (
     SELECT FROM integrations_notification AS known
-    WHERE known.subscription_id = %(feed)s AND known.event_key = batch.event_key
+    WHERE known.subscription_id = %(subscription)s AND known.event_key = batch.event_key
   )
   ON CONFLICT ON CONSTRAINT notification_stored_once DO NOTHING
   RETURNING id, state
@@ -202,7 +203,7 @@ WITH batch AS (
   WHERE id = %(run)s
 ), claimed AS (
   UPDATE integrations_subscription SET catching_up_until = now() + %(claim)s * interval '1 second'
-  WHERE id = %(feed)s AND catching_up_until IS NOT NULL
+  WHERE id = %(subscription)s AND catching_up_until IS NOT NULL
 )
 SELECT id, state FROM stored
 """
@@ -212,13 +213,18 @@ WAITS_TO_BE_FETCHED = "Khoros has this event, but it was never received. Press â
 
 
 def receive_batch(
-    feed: KnownSubscription, envelopes: Sequence[Envelope], run_id: int, claim_seconds: int, *, waits: bool = False
+    subscription: KnownSubscription,
+    envelopes: Sequence[Envelope],
+    run_id: int,
+    claim_seconds: int,
+    *,
+    waits: bool = False,
 ) -> int:
-    """Stores the unknown ones of some fetched events, queues their routing, and returns how many they were.
+    """Stores those of the fetched events that are unknown, queues their routing, and returns how many there were.
 
     `waits`: they are stored as missed and routed only when somebody asks for it.
     """
-    states = [_first_state(feed, envelope) for envelope in envelopes]
+    states = [_first_state(subscription, envelope) for envelope in envelopes]
     if waits:
         missed = (Notification.State.MISSED.value, WAITS_TO_BE_FETCHED)
         states = [state if state[0] == Notification.State.UNREADABLE else missed for state in states]
@@ -229,7 +235,7 @@ def receive_batch(
         "states": [state for state, _ in states],
         "reasons": [reason for _, reason in states],
         "times": [envelope.happened_at for envelope in envelopes],
-        "feed": feed.id,
+        "subscription": subscription.id,
         "read": len(envelopes),
         "run": run_id,
         "claim": claim_seconds,

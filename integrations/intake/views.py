@@ -9,7 +9,7 @@ from integrations.intake.receive import KEPT_HEADERS, authenticate, receive
 
 @webhook("notification")
 def khoros_webhook(request: HttpRequest, address: str) -> Stored:
-    """A stranger's body is not even read."""
+    """Authenticates first: a stranger's body is not even read."""
     subscription = authenticate(address, request.headers.get("Authorization", ""))
     if subscription is None:
         raise Unauthorized("Unknown address or bearer token.", "Bearer")
