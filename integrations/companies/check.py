@@ -1,4 +1,4 @@
-"""Asking Khoros for all that is worth knowing of a company."""
+"""Asking Khoros everything worth knowing about a company."""
 
 from dataclasses import dataclass
 
@@ -25,29 +25,28 @@ class Finding:
 
 
 def check_company(company: Company) -> list[Finding]:
-    """Asks Khoros who the token is, and for the subscriptions; notes what was found."""
+    """Asks Khoros whose the token is and what is registered, stores both, and returns the findings."""
     try:
         client = company_client(company, TEST_SECONDS)
     except NoToken as missing:
         return [Finding(False, str(missing))]
-    findings = [*_test_whoami(company, client), *_test_list(company, client)]
+    findings = [*_check_token(company, client), *_check_registered(company, client)]
     company.refresh_from_db()
     findings.append(Finding(not token_warning(company), f"API token expires: {token_end_text(company)}"))
     return findings
 
 
 def read_company(company_id: int) -> None:
-    """Notes whose the token is, what stands at Khoros and which labels there are: after a company was saved."""
+    """Reads the token's owner, the registered subscriptions and the labels. Runs after a company was saved."""
     company = Company.objects.filter(pk=company_id).first()
     if company is not None:
         findings = check_company(company)
         refresh_labels(company)
-        log.info(
-            "company asked for", company_id=company_id, is_good=all(each.is_good is not False for each in findings)
-        )
+        is_good = all(finding.is_good is not False for finding in findings)
+        log.info("company read", company_id=company_id, is_good=is_good)
 
 
-def _test_whoami(company: Company, client: KhorosClient) -> list[Finding]:
+def _check_token(company: Company, client: KhorosClient) -> list[Finding]:
     try:
         owner = record_token_owner(company, client)
     except Failure as failure:
@@ -61,7 +60,7 @@ def _test_whoami(company: Company, client: KhorosClient) -> list[Finding]:
     return findings
 
 
-def _test_list(company: Company, client: KhorosClient) -> list[Finding]:
+def _check_registered(company: Company, client: KhorosClient) -> list[Finding]:
     if company.api_version == Company.ApiVersion.V1:
         return [Finding(None, "Subscriptions were not checked: version 1 of the Khoros API cannot list them.")]
     try:

@@ -17,7 +17,7 @@ class NoToken(Exception):
 
 
 def company_client(company: Company, seconds: float, *secrets: str) -> KhorosClient:
-    """A line to Khoros in the company's name. Raises NoToken."""
+    """A client that acts for the company. Raises NoToken."""
     try:
         api_token = company.api_token.reveal()
     except UnreadableSecret:
@@ -35,5 +35,5 @@ def company_client(company: Company, seconds: float, *secrets: str) -> KhorosCli
 
 
 def own_prefix() -> str:
-    """How the externalId of each of this installation's feeds begins."""
+    """The prefix of the externalId of every subscription of this installation."""
     return f"{plan.PREFIX}{Installation.objects.get().uuid}-"

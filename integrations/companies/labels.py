@@ -11,11 +11,8 @@ LABELS_SECONDS = 20.0
 MOST_LABELS = 5_000
 
 
-# --- Labels ----------------------------------------------------------------------------------------------------------
-
-
 def refresh_labels(company: Company) -> str:
-    """Reads the labels to choose from. What cannot be read leaves the old ones; returns a sentence for the person."""
+    """Reads the labels to choose from, keeping the old ones if that fails. Returns a sentence for staff."""
     try:
         client = company_client(company, LABELS_SECONDS)
         labels = client.labels()

@@ -16,11 +16,8 @@ log = structlog.get_logger(__name__)
 MOST_LISTED = 500
 
 
-# --- What stands at Khoros -------------------------------------------------------------------------------------------
-
-
 def record_registered(company: Company, client: KhorosClient) -> list[dict[str, Any]]:
-    """All subscriptions of the company at Khoros; a summary without tokens is kept for the pages. Raises Failure."""
+    """Lists the company's subscriptions at Khoros and keeps a summary without tokens for the pages. Raises Failure."""
     listed = client.subscriptions()
     rows = [{name: storable(text)[:500] for name, text in plan.summary(row).items()} for row in listed[:MOST_LISTED]]
     Company.objects.filter(pk=company.pk).update(listed=rows, listed_at=Now())
@@ -28,19 +25,19 @@ def record_registered(company: Company, client: KhorosClient) -> list[dict[str, 
 
 
 def pause_other(company: Company, khoros_uuid: str, by: str, subscription: Subscription | None = None) -> str:
-    """Pauses a subscription that is not this installation's; a person asked for it. Returns what was done in words."""
+    """Pauses a subscription that is not this installation's, because a person asked. Returns a sentence for staff."""
     return _change_other(company, khoros_uuid, by, Change.Action.PAUSE_OTHER, subscription)
 
 
 def retire_forgotten(company: Company, khoros_uuid: str, by: str) -> str:
-    """Deletes one that bears this installation's mark but is known here no more. Returns what was done in words."""
+    """Deletes one that this installation created and no longer knows. Returns a sentence for staff."""
     return _change_other(company, khoros_uuid, by, Change.Action.RETIRE_OTHER, None)
 
 
 def _change_other(
     company: Company, khoros_uuid: str, by: str, action: Change.Action, subscription: Subscription | None
 ) -> str:
-    """Raises Failure, NoToken, and LookupError when it is not (or no longer) one that may be changed so."""
+    """Raises Failure, NoToken, and LookupError when it is not (or no longer) one that may be changed like this."""
     client = company_client(company, TEST_SECONDS)
     row = next((row for row in record_registered(company, client) if plan.uuid_of(row) == khoros_uuid), None)
     if row is None:
@@ -65,7 +62,7 @@ def _change_other(
 
 
 def is_forgotten(external_id: str) -> bool:
-    """Whether it bears this installation's mark, and no subscription here goes by it."""
+    """Whether this installation created it, and no subscription here belongs to it."""
     prefix = own_prefix()
     if not external_id.startswith(prefix):
         return False
@@ -75,7 +72,7 @@ def is_forgotten(external_id: str) -> bool:
 
 
 class recorded_change:
-    """Completes a Change after its call: done, or Khoros' refusal in words. Failures go on to the caller."""
+    """Completes a Change after its call: done, or Khoros' refusal. Exceptions propagate."""
 
     def __init__(self, change: Change) -> None:
         self.change = change

@@ -15,20 +15,17 @@ from integrations.sources.khoros.client import KhorosClient
 WARN_BEFORE_END = timedelta(days=60)
 
 
-# --- The token -------------------------------------------------------------------------------------------------------
-
-
 def record_token_owner(company: Company, client: KhorosClient) -> token.Owner | None:
-    """Notes who the token is and what it sees. A company that is not listed only warns; a refused token raises."""
+    """Stores whose the token is and what it sees. A company that is not listed only warns; a refused token raises."""
     try:
         owner = token.owner(client.whoami())
     except Failure as failure:
         message = f"{failure.message}\n{failure.detail}".strip()
-        _note(company, warning=message)
+        _store(company, warning=message)
         if failure.status in (401, 403):
             raise
         return None
-    _note(
+    _store(
         company,
         warning=token.company_warning(owner, company.company_id),
         token_owner=storable(owner.message),
@@ -37,7 +34,7 @@ def record_token_owner(company: Company, client: KhorosClient) -> token.Owner | 
     return owner
 
 
-def _note(company: Company, *, warning: str, **columns: Any) -> None:
+def _store(company: Company, *, warning: str, **columns: Any) -> None:
     company.warning = storable(warning)
     Company.objects.filter(pk=company.pk).update(
         checked_at=Now(),
@@ -48,7 +45,7 @@ def _note(company: Company, *, warning: str, **columns: Any) -> None:
 
 
 def token_ends_at(company: Company) -> datetime | None:
-    """The earlier of what the token says itself and 24 months after it was entered; None without a token."""
+    """The earlier of the token's own expiry and 24 months after it was entered; None without a token."""
     if not company.api_token:
         return None
     by_age = (company.token_entered_at or company.created_at) + token.LIFETIME
@@ -76,7 +73,7 @@ def token_end_text(company: Company) -> str:
 
 
 def token_warning(company: Company) -> str:
-    """A sentence from 60 days before the token's end on; empty before."""
+    """A sentence once the token ends within 60 days; empty before."""
     ends = token_ends_at(company)
     if ends is None or ends - database_clock.now() > WARN_BEFORE_END:
         return ""
