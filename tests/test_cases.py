@@ -359,7 +359,7 @@ def test_an_identity_that_belongs_to_somebody_else_is_ambiguous(
 def test_new_users_are_made_five_a_minute_at_most_and_the_rest_waits_without_a_try(
     sandbox: StandIn, by_author: Mapping
 ) -> None:
-    key = f"casebridge:pace:{by_author.connection_id}:users:62"
+    key = f"casebridge:rate:{by_author.connection_id}:users:62"
     now = int(redis_client().time()[0]) * 1000
     redis_client().zadd(key, {str(number): now for number in range(5)})
     row = labelled(by_author, authorId="77")

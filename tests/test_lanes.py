@@ -29,7 +29,7 @@ from integrations.flow.rate_limit import (
     calls_per_minute,
     forget_limits,
     learn_limits,
-    put_permit_back,
+    return_permit,
     take_permit,
 )
 from integrations.infra.redis import redis_client as redis_client
@@ -162,7 +162,7 @@ def test_a_turn_without_work_is_given_back(mapping: Mapping) -> None:
     for _ in range(3):
         assert not deliver_next(mapping.connection_id)
         assert take_permit(mapping.connection_id, "account", 0.2) < 0.2
-        put_permit_back(mapping.connection_id, "account")
+        return_permit(mapping.connection_id, "account")
 
 
 # --- The breaker -----------------------------------------------------------------------------------------------------
@@ -606,7 +606,7 @@ def test_two_connections_keep_their_own_pace(sandbox: StandIn, mapping: Mapping,
         assert take_permit(mapping.connection_id, "account", 1.0) < 0.01
         assert take_permit(second.pk, "account", 1.0) < 0.05
         Delivery.objects.update(tries=F("tries"))
-    assert redis_client().hget(f"casebridge:pace:{second.pk}:account", "interval") == "1"
+    assert redis_client().hget(f"casebridge:rate:{second.pk}:account", "interval") == "1"
 
 
 def test_incidents_of_a_mapping_are_open_once(mapping: Mapping, sandbox: StandIn) -> None:

@@ -548,7 +548,7 @@ def test_two_workers_do_not_take_the_same_tickets(made: Delivery) -> None:
 
 def test_without_a_turn_soon_the_look_is_put_off_quietly(made: Delivery, sandbox: StandIn) -> None:
     now = int(redis_client().time()[0])
-    redis_client().hset(f"casebridge:pace:{made.connection_id}:account", "hold", str((now + 120) * 1000))
+    redis_client().hset(f"casebridge:rate:{made.connection_id}:account", "hold", str((now + 120) * 1000))
     before = len(sandbox.calls())
     poll_tickets(made.connection_id)
     assert len(sandbox.calls()) == before

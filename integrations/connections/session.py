@@ -10,7 +10,7 @@ from django.conf import settings
 from integrations.connections.clock_skew import record_clock_skew
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials
-from integrations.flow import Permits, hear_reply
+from integrations.flow import Permits, observe_reply
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
@@ -84,7 +84,7 @@ class Session:
     def _on_reply(self, budget: str, reply: Reply) -> None:
         try:
             record_clock_skew(self.connection, reply)
-            hear_reply(self.connection, budget, reply)
+            observe_reply(self.connection, budget, reply)
         except Exception:
             # Odd headers must not cost us the receipt that came with them.
             log.exception("the limits could not be read")

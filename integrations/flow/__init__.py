@@ -9,17 +9,17 @@ from integrations.flow.circuit_breaker import close_circuit, may_send
 from integrations.flow.pause import pause_connections, resume_connections
 from integrations.flow.permits import Permits, return_permit, wait_for_permit
 from integrations.flow.rate_limit import forget_limits
-from integrations.flow.replies import hear_reply, record_failure
+from integrations.flow.replies import observe_reply, record_failure
 
 __all__ = [
     "Permits",
     "backlog_text",
     "close_circuit",
     "forget_limits",
-    "hear_reply",
     "limit_text",
     "live_backlog",
     "may_send",
+    "observe_reply",
     "pause_connections",
     "record_failure",
     "resume_connections",

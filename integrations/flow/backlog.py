@@ -1,4 +1,4 @@
-"""When a surge begins and ends, and how long a connection's line takes to clear."""
+"""When backlog mode starts and ends, and how long a connection's queue takes to clear."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,43 +13,43 @@ from integrations.models import Connection, Delivery
 
 log = structlog.get_logger(__name__)
 
-Lane, State = Delivery.Priority, Delivery.State
+Priority, State = Delivery.Priority, Delivery.State
 MOST_COUNTED = 50_000
-# A surge ends when less waits than the limit clears in a minute: not so soon that it begins again at once.
+# Backlog mode ends when less waits than the limit clears in a minute, so that it does not start again at once.
 ENDS_BELOW_MINUTES = 1.0
 MEASURED_SECONDS = 60
 
 
 def update_backlogs() -> None:
-    """Begins and ends surges, connection by connection, by what waits and what the limit clears."""
+    """Turns backlog mode on and off for each connection, by what waits and what the limit clears."""
     for connection in Connection.objects.filter(is_active=True):
         rate = usual_rate(connection)
         backlog = live_backlog(connection.pk)
         if connection.backlog_since is None and connection.backlog_minutes and rate:
             if backlog > rate * connection.backlog_minutes:
                 Connection.objects.filter(pk=connection.pk, backlog_since__isnull=True).update(backlog_since=Now())
-                log.warning("surge begins", connection_id=connection.pk, waiting=backlog, calls_per_minute=rate)
+                log.warning("backlog mode on", connection_id=connection.pk, waiting=backlog, calls_per_minute=rate)
         elif connection.backlog_since and (
             not connection.backlog_minutes or backlog <= (rate or backlog) * ENDS_BELOW_MINUTES
         ):
             Connection.objects.filter(pk=connection.pk).update(backlog_since=None, batch_wait_until=None)
-            log.info("surge over", connection_id=connection.pk)
+            log.info("backlog mode off", connection_id=connection.pk)
 
 
 def usual_rate(connection: Connection) -> float | None:
-    """Calls a minute that our share of the told limit allows; a moment in which others use it all is no measure."""
+    """Calls a minute that our share of the account's limit allows, whatever others leave of it at the moment."""
     limit = account_limit(connection.pk)
     return limit * SHARE_OF_LIMIT * connection.limit_share / 100 if limit else None
 
 
 def live_backlog(connection_id: int) -> int:
-    live = Delivery.objects.filter(connection=connection_id, state=State.PENDING, priority=Lane.LIVE)
+    live = Delivery.objects.filter(connection=connection_id, state=State.PENDING, priority=Priority.LIVE)
     return live.filter(next_attempt_at__lte=Now())[:MOST_COUNTED].count()
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits on a connection, lane by lane, and when it is likely to be done; None where no rate is known."""
+    """What waits on a connection by priority, and when it will probably be sent; None where no rate is known."""
 
     waiting: dict[int, int]
     per_minute: float | None
@@ -62,18 +62,18 @@ class Backlog:
 
 
 def backlog(connection: Connection) -> Backlog:
-    """Honest: what comes in live meanwhile goes first, so only the rest of the rate clears the line."""
+    """Live posts that come in meanwhile go first, so only the rest of the rate clears the queue."""
     rows = Delivery.objects.filter(connection=connection, state=State.PENDING, next_attempt_at__lte=Now())
     counted = rows.order_by().values("priority").annotate(count=Count("pk")).values_list("priority", "count")
-    waiting = dict.fromkeys(Lane.values, 0) | dict(counted)
-    arriving = _per_minute(Delivery.objects.filter(connection=connection, priority=Lane.LIVE), "created_at")
+    waiting = dict.fromkeys(Priority.values, 0) | dict(counted)
+    arriving = _per_minute(Delivery.objects.filter(connection=connection, priority=Priority.LIVE), "created_at")
     rate = usual_rate(connection) or _per_minute(
         Delivery.objects.filter(connection=connection, state=State.DELIVERED), "created_at"
     )
     total = sum(waiting.values())
-    left = (rate or 0.0) - (arriving if waiting[Lane.RETRY] or waiting[Lane.BULK] else 0.0)
-    ends = now() + timedelta(minutes=total / left) if total and left > 0 else None
-    return Backlog(waiting, rate or None, arriving, ends)
+    left = (rate or 0.0) - (arriving if waiting[Priority.RETRY] or waiting[Priority.BULK] else 0.0)
+    ends_at = now() + timedelta(minutes=total / left) if total and left > 0 else None
+    return Backlog(waiting, rate or None, arriving, ends_at)
 
 
 def _per_minute(rows, column: str) -> float:  # type: ignore[no-untyped-def]
@@ -89,7 +89,7 @@ def backlog_text(connection: Connection) -> str:
     if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
         return f"{found.total:,} waiting. Nothing is sent while the connection is paused, off or unreachable."
     priorities = ", ".join(
-        f"{count:,} {Lane(priority).label.lower()}" for priority, count in sorted(found.waiting.items()) if count
+        f"{count:,} {Priority(priority).label.lower()}" for priority, count in sorted(queue.waiting.items()) if count
     )
     speed = f" Up to about {found.per_minute:.0f} requests a minute." if found.per_minute else ""
     if found.ends_at is None:

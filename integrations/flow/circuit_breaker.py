@@ -1,8 +1,9 @@
-"""The breaker of a connection: after repeated failures to reach the account only one delivery at a time is tried.
+"""A connection's circuit breaker: after repeated failures to reach the account, only one delivery at a time is tried.
 
-Closed: everything goes. Open: nothing goes until `breaker_probe_at`. Then one delivery goes as a probe: an answer, good
-or bad, closes the breaker; another failure opens it for longer. What waits uses up no try. Staff may close it by hand
-(resume) or switch it off for a connection. Only failures to reach the account count: a refusal is an answer.
+Closed: everything is sent. Open: nothing is sent until `breaker_probe_at`; then one delivery goes as a probe. A reply,
+good or bad, closes the circuit; another failure keeps it open for longer. Waiting deliveries use up no try. Staff may
+close it by hand (resume) or turn it off for a connection. Only failures to reach the account count: a refusal is a
+reply.
 """
 
 import structlog
@@ -23,54 +24,54 @@ LONGEST_PROBE_SECONDS = 60.0
 
 
 def count_failure(connection: Connection, failure: Failure) -> None:
-    """Counts a failure to reach the account; opens the breaker, or keeps it open for longer."""
+    """Counts a failure to reach the account; opens the circuit, or keeps it open for longer."""
     if not failure.is_transport:
         if failure.status is not None:
             record_answer(connection)
         return
-    this_one = Connection.objects.filter(pk=connection.pk)
-    this_one.update(transport_failures=F("transport_failures") + 1)
-    failures, enabled = this_one.values_list("transport_failures", "breaker_enabled").get()
-    if not enabled or failures < OPENS_AFTER:
+    row = Connection.objects.filter(pk=connection.pk)
+    row.update(transport_failures=F("transport_failures") + 1)
+    failures, is_enabled = row.values_list("transport_failures", "breaker_enabled").get()
+    if not is_enabled or failures < OPENS_AFTER:
         return
     seconds = FIRST_PROBE_SECONDS
     if connection.breaker_opened_at is not None:
-        # This one was a probe: the longer it has been open, the rarer they are.
+        # This was a probe: the longer the circuit has been open, the rarer they get.
         open_for = (now() - connection.breaker_opened_at).total_seconds()
         seconds = min(max(open_for, FIRST_PROBE_SECONDS * 2), LONGEST_PROBE_SECONDS)
-    elif this_one.filter(breaker_opened_at__isnull=False).exists():
-        # It was on its way when another failure opened the breaker.
+    elif row.filter(breaker_opened_at__isnull=False).exists():
+        # It was under way when another failure opened the circuit.
         return
-    this_one.update(
+    row.update(
         breaker_opened_at=Case(When(breaker_opened_at__isnull=True, then=Now()), default=F("breaker_opened_at")),
         breaker_probe_at=seconds_from_now(seconds),
         breaker_reason=f"{failure.full_message}\n{failure.detail}".strip(),
     )
-    log.warning("breaker open", connection_id=connection.pk, failures=failures, next_probe_seconds=seconds)
+    log.warning("circuit breaker opened", connection_id=connection.pk, failures=failures, next_probe_seconds=seconds)
     if seconds <= 60:
         publish(SWEEP, countdown=seconds + 0.1)
 
 
 def record_answer(connection: Connection) -> None:
-    """The account answered: whatever it said, it is reached."""
+    """The account replied: whatever it said, it can be reached."""
     if not connection.transport_failures and connection.breaker_opened_at is None:
         return
     close_circuit(connection.pk)
 
 
 def close_circuit(connection_id: int) -> None:
-    """Closes the breaker and lets what waits go on at once."""
+    """Closes the circuit and lets waiting deliveries go at once."""
     was_open = Connection.objects.filter(Q(transport_failures__gt=0) | Q(breaker_opened_at__isnull=False)).filter(
         pk=connection_id
     )
     closed = was_open.update(transport_failures=0, breaker_opened_at=None, breaker_probe_at=None, breaker_reason="")
     if closed:
-        log.info("breaker closed", connection_id=connection_id)
+        log.info("circuit breaker closed", connection_id=connection_id)
         publish(SWEEP)
 
 
 def may_send(connection: Connection) -> bool:
-    """Whether this delivery may be sent: always with a closed breaker, one at a time as a probe with an open one."""
+    """Whether a delivery may be sent: always with a closed circuit, one at a time as a probe with an open one."""
     if connection.breaker_opened_at is None:
         return True
     probe = Connection.objects.filter(pk=connection.pk, breaker_opened_at__isnull=False, breaker_probe_at__lte=Now())

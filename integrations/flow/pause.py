@@ -1,4 +1,4 @@
-"""Pausing and resuming a connection. A pause keeps every delivery waiting; it never stops intake."""
+"""Pausing and resuming connections. A pause keeps deliveries waiting; it never stops intake."""
 
 import random
 
@@ -18,18 +18,18 @@ log = structlog.get_logger(__name__)
 def pause_connections(
     connections: QuerySet[Connection], reason: str, seconds: float | None, *, limited: bool = False, by: str = ""
 ) -> int:
-    """Pauses for so many seconds, or until a person resumes when None; returns how many rows it paused.
+    """Pauses for `seconds`, or until a person resumes when None; returns how many rows it paused.
 
-    A pause until a person acts is never shortened to a timed one, and of two timed ones the later end holds.
+    A pause that waits for a person is never shortened to a timed one, and of two timed ones the later end wins.
     """
     not_paused = Q(paused_at__isnull=True) | Q(paused_until__lte=Now())
     waiting_for_a_person = Q(paused_at__isnull=False, paused_until__isnull=True)
-    begun = Case(When(not_paused, then=Now()), default=F("paused_at"))
-    in_a_row = Case(
+    paused_at = Case(When(not_paused, then=Now()), default=F("paused_at"))
+    limits_in_a_row = Case(
         When(not_paused, then=F("consecutive_limits") + 1), default=F("consecutive_limits"), output_field=IntegerField()
     )
-    changes = {"paused_at": begun, "pause_reason": reason, "paused_by": by} | (
-        {"consecutive_limits": in_a_row} if limited else {}
+    changes = {"paused_at": paused_at, "pause_reason": reason, "paused_by": by} | (
+        {"consecutive_limits": limits_in_a_row} if limited else {}
     )
     if seconds is None:
         mine_or_nobodys = connections if by else connections.filter(paused_by="")
@@ -42,7 +42,7 @@ def pause_connections(
 
 
 def resume_connections(connections: QuerySet[Connection]) -> int:
-    """Ends every pause, whoever or whatever began it, and lets what waits go on at once."""
+    """Ends every pause, whoever or whatever started it, and lets waiting deliveries go at once."""
     ids = list(connections.values_list("pk", flat=True))
     chosen = Connection.objects.filter(pk__in=ids)
     resumed = chosen.update(
@@ -66,11 +66,11 @@ def resume_connections(connections: QuerySet[Connection]) -> int:
 def pause_after(connection: Connection, failure: Failure) -> None:
     seconds = limit_pause_seconds(failure, connection.consecutive_limits)
     reason = f"{failure.full_message}\n{failure.detail}".strip()
-    # Only if it is still set up as it was when this try began: new credentials must not be paused by the old ones' 401.
+    # Only if it is still configured as when this try began: the old credentials' 401 must not pause new ones.
     unchanged = Connection.objects.filter(pk=connection.pk, secrets=connection.secrets, settings=connection.settings)
     pause_connections(unchanged, reason, seconds, limited=failure.limited)
     if seconds is not None and seconds <= LONGEST_WAKE_SECONDS:
-        # A short pause need not last until the next round of the sweep.
+        # A short pause need not last until the next sweep.
         publish(SWEEP, countdown=seconds + 0.1)
 
 
@@ -84,7 +84,7 @@ def limit_pause_seconds(failure: Failure, consecutive_limits: int) -> float | No
     if not failure.limited:
         return failure.pause_seconds
     if failure.pause_seconds is not None:
-        # "0" and dates gone by are sent too: a limit met again and again is left alone for longer each time.
+        # "0" and past dates are sent too: a limit hit again and again is left alone for longer each time.
         least = min(2.0 ** min(consecutive_limits, 10), LONGEST_LIMIT_PAUSE_SECONDS)
         return max(failure.pause_seconds, least) * random.uniform(1.0, 1.0 + JITTER)
     grown = FIRST_LIMIT_PAUSE_SECONDS * 2 ** min(consecutive_limits, 10)

@@ -1,9 +1,9 @@
-"""One pace per connection and budget, shared by all workers through Redis, taken from the last rate headers.
+"""One rate limiter per connection and budget, shared by all workers through Redis and fed by the last rate headers.
 
-A call takes a turn first. Turns are spread evenly over the minute at 99 % of the share of the limit that staff set,
-and over what the headers say is left when others use up the account too; an emptied budget holds every call until its
-window ends. Until headers were heard there is no pace. Without Redis there is none either: the limit's own 429 then
-pauses the connection. All times are Redis' own clock.
+Every call takes a permit first. Permits are spread evenly over the minute at 99 % of the share of the limit that staff
+set, and over what the headers say is left when others use the account too; an exhausted budget holds every call until
+its window ends. Nothing is limited until headers were seen, nor without Redis: the account's 429 then pauses the
+connection. All times are from Redis' clock.
 """
 
 import time
@@ -20,7 +20,7 @@ from integrations.infra.redis import redis_client
 log = structlog.get_logger(__name__)
 
 SHARE_OF_LIMIT = 0.99
-# Calls on their way are not yet in the headers' count, so a little of what is left stays untouched.
+# Calls under way are not yet in the headers' count, so a little of what is left stays unused.
 SHARE_OF_REMAINING = 0.97
 KEPT_MS = 3_600_000
 LONGEST_HOLD_SECONDS = 15 * 60
@@ -29,20 +29,20 @@ LONGEST_WINDOW_SECONDS = 120
 TAKE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local pace = redis.call('HMGET', KEYS[1], 'interval', 'next', 'hold')
-local turn = math.max(now, tonumber(pace[2] or '0'), tonumber(pace[3] or '0'))
-if turn - now > tonumber(ARGV[1]) then return {0, math.ceil(turn - now)} end
-if pace[1] then
-  redis.call('HSET', KEYS[1], 'next', tostring(turn + tonumber(pace[1])))
+local rate = redis.call('HMGET', KEYS[1], 'interval', 'next', 'hold')
+local free_at = math.max(now, tonumber(rate[2] or '0'), tonumber(rate[3] or '0'))
+if free_at - now > tonumber(ARGV[1]) then return {0, math.ceil(free_at - now)} end
+if rate[1] then
+  redis.call('HSET', KEYS[1], 'next', tostring(free_at + tonumber(rate[1])))
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-return {1, math.ceil(turn - now)}
+return {1, math.ceil(free_at - now)}
 """
 
-GIVE_BACK = """
-local pace = redis.call('HMGET', KEYS[1], 'interval', 'next')
-if pace[1] and pace[2] then
-  redis.call('HSET', KEYS[1], 'next', tostring(tonumber(pace[2]) - tonumber(pace[1])))
+RETURN = """
+local rate = redis.call('HMGET', KEYS[1], 'interval', 'next')
+if rate[1] and rate[2] then
+  redis.call('HSET', KEYS[1], 'next', tostring(tonumber(rate[2]) - tonumber(rate[1])))
 end
 return 1
 """
@@ -56,7 +56,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 """
 
-# So many calls within so many milliseconds: the times of the last calls are kept as long as the window is.
+# At most N calls within a window: the times of the last calls are kept for the length of the window.
 WITHIN = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -84,17 +84,17 @@ def _script(source: str) -> Any:
 
 
 def _key(connection_id: int, budget: str) -> str:
-    return f"casebridge:pace:{connection_id}:{budget}"
+    return f"casebridge:rate:{connection_id}:{budget}"
 
 
 def take_permit(connection_id: int, budget: str, longest_wait: float) -> float:
-    """Waits for a turn and returns how long that took. Raises NotItsTurn when it is over `longest_wait` seconds off."""
+    """Waits for a permit and returns how long that took. Raises NoPermit if it is over `longest_wait` seconds off."""
     try:
         granted, milliseconds = _script(TAKE)(
             keys=[_key(connection_id, budget)], args=[round(longest_wait * 1000), KEPT_MS]
         )
     except redis.RedisError as error:
-        log.warning("no shared pace without Redis", error=str(error))
+        log.warning("rate limit not shared: redis unavailable", error=str(error))
         return 0.0
     if not granted:
         raise NoPermit(milliseconds / 1000)
@@ -102,23 +102,23 @@ def take_permit(connection_id: int, budget: str, longest_wait: float) -> float:
     return float(milliseconds) / 1000
 
 
-def put_permit_back(connection_id: int, budget: str) -> None:
-    """A turn that was taken is not needed: the next call may have it."""
+def return_permit(connection_id: int, budget: str) -> None:
+    """Returns a permit that is not needed after all."""
     try:
-        _script(GIVE_BACK)(keys=[_key(connection_id, budget)])
+        _script(RETURN)(keys=[_key(connection_id, budget)])
     except redis.RedisError as error:
-        log.warning("no shared pace without Redis", error=str(error))
+        log.warning("rate limit not shared: redis unavailable", error=str(error))
 
 
 def take_window_permit(connection_id: int, budget: str, windows: dict[float, int], longest_wait: float) -> None:
-    """Waits until a call fits into each window (seconds -> most calls). Raises NotItsTurn when that takes longer."""
+    """Waits until a call fits into each window (seconds -> most calls). Raises NoPermit if that takes longer."""
     keys, numbers = _windows(connection_id, budget, windows)
     until = time.monotonic() + longest_wait
     while True:
         try:
             milliseconds = _script(WITHIN)(keys=keys, args=numbers)
         except redis.RedisError as error:
-            log.warning("no shared pace without Redis", error=str(error))
+            log.warning("rate limit not shared: redis unavailable", error=str(error))
             return
         if not milliseconds:
             return
@@ -142,40 +142,40 @@ def _windows(connection_id: int, budget: str, windows: dict[float, int]) -> tupl
 
 
 def learn_limits(connection_id: int, budget: str, limits: list[Budget], share: int = 100) -> None:
-    """Takes the pace from what an answer's headers said. `share`: percent of the limit that is ours."""
+    """Sets the rate from the headers of a reply. `share`: our percentage of the limit."""
     interval, hold = interval_ms(limits, share), hold_ms(limits)
     if interval is None and hold is None:
         return
-    told = [limit.per_minute for limit in limits if limit.per_minute]
+    rates = [limit.per_minute for limit in limits if limit.per_minute]
     try:
         _script(LEARN)(
             keys=[_key(connection_id, budget)],
-            args=["" if interval is None else interval, "" if hold is None else hold, KEPT_MS, min(told, default=0)],
+            args=["" if interval is None else interval, "" if hold is None else hold, KEPT_MS, min(rates, default=0)],
         )
     except redis.RedisError as error:
-        log.warning("no shared pace without Redis", error=str(error))
+        log.warning("rate limit not shared: redis unavailable", error=str(error))
 
 
 def interval_ms(limits: list[Budget], share: int = 100) -> int | None:
-    """Milliseconds between turns: the slowest that any limit asks for; None when no limit tells a rate."""
+    """Milliseconds between permits: the slowest that any limit asks for; None when no limit has a rate."""
     intervals = []
     for limit in limits:
         if limit.per_minute:
             intervals.append(60_000 / (limit.per_minute * SHARE_OF_LIMIT * share / 100))
-            # A reset far off is no length of time (some services send a date's number there).
+            # A reset this far off is no duration (some services send a timestamp there).
             if limit.remaining and limit.reset_seconds and limit.reset_seconds <= LONGEST_WINDOW_SECONDS:
                 intervals.append(limit.reset_seconds * 1000 / (limit.remaining * SHARE_OF_REMAINING))
     return round(max(intervals)) if intervals else None
 
 
 def hold_ms(limits: list[Budget]) -> int | None:
-    """Milliseconds until an emptied budget is filled again; None when something is left of each."""
+    """Milliseconds until an exhausted budget is refilled; None when something is left of each."""
     holds = [limit.reset_seconds or 1.0 for limit in limits if limit.remaining == 0]
     return round(min(max(holds), LONGEST_HOLD_SECONDS) * 1000) if holds else None
 
 
 def calls_per_minute(connection_id: int) -> float | None:
-    """How many calls a minute the present pace gives; None while no limit was heard (or Redis is away)."""
+    """How many calls a minute are allowed at present; None while no limit is known (or Redis is unavailable)."""
     try:
         interval: Any = redis_client().hget(_key(connection_id, "account"), "interval")
     except redis.RedisError:
@@ -184,7 +184,7 @@ def calls_per_minute(connection_id: int) -> float | None:
 
 
 def account_limit(connection_id: int) -> int | None:
-    """The account's limit a minute as its headers told it last."""
+    """The account's limit a minute, from its last headers."""
     try:
         limit: Any = redis_client().hget(_key(connection_id, "account"), "limit")
     except redis.RedisError:
@@ -193,8 +193,8 @@ def account_limit(connection_id: int) -> int | None:
 
 
 def forget_limits(connection_id: int) -> None:
-    """Forgets the pace: a person resumed the connection, or its account was changed."""
+    """Forgets the rate: a person resumed the connection, or its account was changed."""
     try:
         redis_client().delete(_key(connection_id, "account"), _key(connection_id, "look-up"))
     except redis.RedisError as error:
-        log.warning("the pace was not forgotten: Redis is away", error=str(error))
+        log.warning("rate limit not reset: redis unavailable", error=str(error))

@@ -1,4 +1,4 @@
-"""What the account's answers, and their absence, mean for the calls that follow."""
+"""What the account's replies, or their absence, mean for the calls that follow."""
 
 from integrations.destinations import DESTINATIONS
 from integrations.flow import circuit_breaker
@@ -10,15 +10,15 @@ from integrations.infra.http.reply import Reply
 from integrations.models import Connection
 
 
-def hear_reply(connection: Connection, budget: str, reply: Reply) -> None:
-    """An answer came, so the account is reached; its headers tell the limits."""
+def observe_reply(connection: Connection, budget: str, reply: Reply) -> None:
+    """A reply means that the account can be reached; its headers have the limits."""
     if reply.status < 500:
         circuit_breaker.record_answer(connection)
     if budget not in LIMITED_BUDGETS:
         return
     destination = DESTINATIONS[connection.kind]
-    for named in dict.fromkeys((ACCOUNT, budget)):
-        learn_limits(connection.pk, named, destination.read_budgets(named, reply), connection.limit_share)
+    for known in dict.fromkeys((ACCOUNT, budget)):
+        learn_limits(connection.pk, known, destination.read_budgets(known, reply), connection.limit_share)
 
 
 def record_failure(connection: Connection, failure: Failure, *, may_pause: bool = True) -> None:
