@@ -83,30 +83,30 @@ def _per_minute(rows, column: str) -> float:  # type: ignore[no-untyped-def]
 
 def backlog_text(connection: Connection) -> str:
     """The queue of a connection for people: how many wait, how fast they are sent, when they are done."""
-    found = backlog(connection)
-    if not found.total:
+    queue = backlog(connection)
+    if not queue.total:
         return "Empty."
     if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
-        return f"{found.total:,} waiting. Nothing is sent while the connection is paused, off or unreachable."
+        return f"{queue.total:,} waiting. Nothing is sent while the connection is paused, off or unreachable."
     priorities = ", ".join(
         f"{count:,} {Priority(priority).label.lower()}" for priority, count in sorted(queue.waiting.items()) if count
     )
-    speed = f" Up to about {found.per_minute:.0f} requests a minute." if found.per_minute else ""
-    if found.ends_at is None:
+    speed = f" Up to about {queue.per_minute:.0f} requests a minute." if queue.per_minute else ""
+    if queue.ends_at is None:
         end = (
             " No estimate yet of when the queue will be empty."
-            if not found.live_per_minute
+            if not queue.live_per_minute
             else (
                 " New posts arrive as fast as they can be sent, so retries and bulk deliveries wait until that "
                 "slows down."
             )
         )
-        return f"{found.total:,} waiting ({priorities}).{speed}{end}"
+        return f"{queue.total:,} waiting ({priorities}).{speed}{end}"
     meanwhile = (
-        f" {found.live_per_minute:.0f} live posts a minute are sent first." if found.live_per_minute >= 1 else ""
+        f" {queue.live_per_minute:.0f} live posts a minute are sent first." if queue.live_per_minute >= 1 else ""
     )
     return (
-        f"{found.total:,} waiting ({priorities}).{speed}{meanwhile} Empty at about {found.ends_at:%Y-%m-%d %H:%M} UTC."
+        f"{queue.total:,} waiting ({priorities}).{speed}{meanwhile} Empty at about {queue.ends_at:%Y-%m-%d %H:%M} UTC."
     )
 
 

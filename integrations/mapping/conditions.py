@@ -85,7 +85,7 @@ def _fact(name: str, title: str) -> Callable[[list[str], Post], str]:
         values = [value for known, value in post.facts if known in names and value]
         if {value.casefold() for value in values} & {entry.casefold() for entry in wanted}:
             return ""
-        return f"{message} is {_quoted(values)}, expected {' or '.join(wanted)}"
+        return f"{title} is {_quoted(values)}, expected {' or '.join(wanted)}"
 
     return check
 

@@ -254,7 +254,7 @@ def _changed_rules(saved: Mapping | None, edited: Mapping) -> list[tuple[str, st
         return []
     old = DESTINATIONS[saved.connection.kind].rules(saved.settings)
     new = DESTINATIONS[edited.connection.kind].rules(edited.settings)
-    found = [
+    rules = [
         ("Grouping", CASES[old.case], CASES[new.case]),
         ("Hours for “per author”", f"{old.case_hours}", f"{new.case_hours}"),
         ("Requester", REQUESTERS[old.requester], REQUESTERS[new.requester]),
@@ -289,12 +289,12 @@ def _count(comparison: Comparison, notification: Notification, old: Preview, new
     if not old.is_ticket and not new.is_ticket:
         comparison.neither += 1
     elif not new.is_ticket:
-        found.no_longer += 1
-        _show(found, notification, old, f"No longer created: {new.problem or new.refused}.", [])
+        comparison.no_longer += 1
+        _show(comparison, notification, old, f"No longer created: {new.problem or new.refused}.", [])
     elif not old.is_ticket:
         comparison.new += 1
         rows = [(name, "–", value) for name, value in new.rows]
-        _show(found, notification, new, f"New. Not created so far: {old.problem or old.refused}.", rows)
+        _show(comparison, notification, new, f"New. Not created so far: {old.problem or old.refused}.", rows)
     elif old.request == new.request and old.rows == new.rows:
         comparison.same += 1
     else:

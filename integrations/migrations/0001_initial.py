@@ -227,7 +227,10 @@ class Migration(migrations.Migration):
                 ("polling_until", models.DateTimeField(null=True)),
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
             ],
-            options={"ordering": ["-started_at", "-id"], "verbose_name_plural": "batches"},
+            options={
+                "verbose_name_plural": "batches",
+                "ordering": ["-started_at", "-id"],
+            },
         ),
         migrations.CreateModel(
             name="CatchUp",
@@ -273,7 +276,10 @@ class Migration(migrations.Migration):
                 ("missing", models.PositiveIntegerField(default=0)),
                 ("message", models.TextField(blank=True, default="")),
             ],
-            options={"ordering": ["-started_at", "-id"], "verbose_name": "catch-up"},
+            options={
+                "verbose_name": "catch-up",
+                "ordering": ["-started_at", "-id"],
+            },
         ),
         migrations.CreateModel(
             name="Change",
@@ -305,9 +311,9 @@ class Migration(migrations.Migration):
                 ("message", models.TextField(blank=True, default="", verbose_name="Khoros' answer")),
             ],
             options={
-                "ordering": ["-started_at", "-id"],
                 "verbose_name": "change at Khoros",
                 "verbose_name_plural": "changes at Khoros",
+                "ordering": ["-started_at", "-id"],
             },
         ),
         migrations.CreateModel(
