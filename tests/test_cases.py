@@ -346,6 +346,22 @@ def test_an_author_suspended_after_being_remembered_gives_way_at_once(
     assert Requester.objects.get().problem
 
 
+def test_what_an_earlier_attempt_may_have_created_is_looked_up_before_it_is_sent_in_another_name(
+    sandbox: StandIn, by_author: Mapping, work: Work
+) -> None:
+    row = labelled(by_author, authorId="7")
+    work()
+    sandbox.change_user(int(Requester.objects.get().user_id), suspended=True)
+    Delivery.objects.filter(pk=row.pk).update(
+        state=State.PENDING, next_attempt_at=timezone.now(), ticket_number="", is_uncertain=True, key_version=2
+    )
+    work()
+    work()
+    row = fresh(row)
+    assert (row.state, row.result, row.key_version) == (State.DELIVERED, "found", 3)
+    assert len(sandbox.tickets()) == 1
+
+
 def test_an_identity_that_belongs_to_somebody_else_is_ambiguous(
     sandbox: StandIn, by_author: Mapping, work: Work
 ) -> None:
