@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -109,7 +110,8 @@ class PortalAdmin(ModelAdmin):
             return HttpResponseRedirect(request.get_full_path())
         if any("\x00" in value for values in request.GET.lists() for value in values[1]):
             return HttpResponseRedirect(request.path)
-        return super().changelist_view(request, extra_context)
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title} | (extra_context or {}))
 
     def changeform_view(
         self,
@@ -247,6 +249,7 @@ class ConfigurationAdmin(PortalAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": f"“{obj}” cannot be deleted",
+            "page_title": f"“{obj}” cannot be deleted",
             "opts": self.opts,
             "object": obj,
             "uses": uses,
@@ -305,6 +308,7 @@ class ConfigurationAdmin(PortalAdmin):
         frame = {
             **self.admin_site.each_context(request),
             "title": title,
+            "page_title": title,
             "opts": self.opts,
             "object": obj,
             "object_url": reverse(name, args=[obj.pk]) if obj is not None else "",

@@ -107,7 +107,7 @@ class CompanyAdmin(ConfigurationAdmin):
     def token_ends(self, company: Company) -> str:
         return token_end_text(company)
 
-    @admin.display(description="Labels")
+    @admin.display(description="Available labels")
     def labels_text(self, company: Company) -> str:
         if company.labels_read_at is None:
             return f"Not loaded yet. Press “Refresh labels”. {company.labels_problem}".strip()

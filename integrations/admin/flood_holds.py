@@ -37,13 +37,13 @@ class HoldingAdmin(ConfigurationAdmin):
         context: dict[str, Any] = {
             "waiting": waiting,
             "uuid": str(uuid.uuid4()),
-            "title": f"Flood: {waiting} post{'' if waiting == 1 else 's'} labelled {mapping.subscription.listens_to}",
+            "subject": f"Flood: {waiting} post{'' if waiting == 1 else 's'} labelled {mapping.subscription.listens_to}",
             "text": f"Posts labelled {mapping.subscription.listens_to} are held in Casebridge under this ticket.",
             "open_hold": FloodHold.objects.filter(mapping=mapping, ended_at__isnull=True).first(),
         }
         if request.method == "POST":
             typed = {name: storable(request.POST.get(name, "")).strip() for name in ("uuid", "title", "text")}
-            context |= typed
+            context |= {"uuid": typed["uuid"], "subject": typed["title"], "text": typed["text"]}
             try:
                 flood_hold = self._hold(mapping, typed, request.user.get_username())
             except NotHeld as why:
@@ -57,10 +57,8 @@ class HoldingAdmin(ConfigurationAdmin):
                     request, f"Posts are now held under ticket {flood_hold.ticket_number}.", messages.SUCCESS
                 )
                 return HttpResponseRedirect(reverse("admin:integrations_floodhold_change", args=[flood_hold.pk]))
-        title = context.pop("title")
-        page = self.own_page(request, "admin/integrations/hold.html", mapping, f"Hold “{mapping}”", **context)
-        page.context_data["title"] = title  # type: ignore[attr-defined]
-        return page
+        title = f"Hold a flood: {mapping}"
+        return self.own_page(request, "admin/integrations/hold.html", mapping, title, **context)
 
     @staticmethod
     def _hold(mapping: Mapping, typed: dict[str, str], by: str) -> FloodHold:

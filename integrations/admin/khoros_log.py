@@ -1,6 +1,7 @@
 """The record of what Casebridge changed and read at Khoros."""
 
 from django.contrib import admin
+from django.utils.text import capfirst
 from unfold.decorators import display
 
 from integrations.admin.base import ReadOnlyAdmin
@@ -10,18 +11,22 @@ from integrations.models import CatchUp, Change
 
 @admin.register(Change)
 class ChangeAdmin(ReadOnlyAdmin):
-    list_display = ("started_at", "action", "subscription", "who", "because", "end")
+    list_display = ("started_at", "action", "subscription", "who", "reason", "end")
     list_filter = ("action", "company")
     list_select_related = ("subscription", "company")
     ordering = ("-started_at", "-id")
     sortable_by = ()
     list_after_template = None
-    fields = ("started_at", "action", "company", "subscription", "khoros_uuid", "because", "who", "end", "message")
-    readonly_fields = ("who", "end")
+    fields = ("started_at", "action", "company", "subscription", "khoros_uuid", "reason", "who", "end", "message")
+    readonly_fields = ("reason", "who", "end")
 
     @admin.display(description="By")
     def who(self, change: Change) -> str:
         return change.by or "Casebridge (regular check)"
+
+    @admin.display(description="Reason")
+    def reason(self, change: Change) -> str:
+        return capfirst(change.because)
 
     @admin.display(description="Done")
     def end(self, change: Change) -> str:

@@ -150,7 +150,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             shortened(delivery.text, 90),
         )
 
-    @admin.display(description="Label and mapping")
+    @admin.display(description="Label")
     def label_and_mapping(self, delivery: Delivery) -> str:
         listens_to = delivery.mapping.subscription.listens_to
         return format_html('<span>{}<br><span class="cb-quiet">{}</span></span>', listens_to, delivery.mapping.name)
@@ -246,6 +246,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": "Failures by cause",
+            "page_title": "Failures by cause",
             "opts": self.opts,
             "groups": [_group(cause) for cause in failure_groups()],
             "may_operate": self.has_operate_permission(request),
@@ -402,7 +403,7 @@ class AttemptAdmin(ReadOnlyAdmin):
     sortable_by = ()
     fieldsets = (
         (None, {"fields": ("delivery_link", "number", "started_at", "finished_at", "outcome_text", "status")}),
-        ("Meaning", {"fields": ("meaning", "detail", "duration_ms", "key_version")}),
+        ("Result", {"fields": ("meaning", "detail", "duration_ms", "key_version")}),
         ("Calls", {"fields": ("calls",)}),
     )
     readonly_fields = (

@@ -204,6 +204,7 @@ class MappingEditing(HoldingAdmin):
         frame = {
             **self.admin_site.each_context(request),
             "title": title,
+            "page_title": title,
             "opts": self.opts,
             "edited": edited,
             "typed": typed,

@@ -44,6 +44,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         ),
     ]
     return context | {
+        "page_title": "Overview",
         "open_alarms": list(open_alarms()[:20]),
         "can_mail": can_mail(),
         "subscriptions": [_row(subscription) for subscription in subscriptions[:50]],
@@ -52,10 +53,10 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _count(rows: Any) -> str:
+def _counted(rows: Any, one: str, many: str) -> tuple[str, str]:
     """Exact as long as people count; more is only "1,000+": counting a million rows takes too long."""
     count = rows.order_by()[: MOST_COUNTED + 1].count()
-    return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count)
+    return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count), one if count == 1 else many
 
 
 def _row(subscription: Subscription) -> dict[str, Any]:

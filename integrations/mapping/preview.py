@@ -114,7 +114,7 @@ def real_notifications(subscription: Subscription) -> QuerySet[Notification]:
 
 def preview_choices(subscription: Subscription | None) -> list[tuple[str, str]]:
     """The example, and the subscription's last notifications: (value, text)."""
-    choices = [(EXAMPLE, "the example")]
+    choices = [(EXAMPLE, "Example post")]
     if subscription is None:
         return choices
     rows = real_notifications(subscription).only("pk", "received_at", "summary")[:MOST_CHOICES]

@@ -299,7 +299,7 @@ class Migration(migrations.Migration):
                         max_length=12,
                     ),
                 ),
-                ("khoros_uuid", models.CharField(blank=True, default="", max_length=64, verbose_name="id at Khoros")),
+                ("khoros_uuid", models.CharField(blank=True, default="", max_length=64, verbose_name="ID at Khoros")),
                 ("because", models.TextField(blank=True, default="", verbose_name="reason")),
                 ("by", models.CharField(blank=True, default="", max_length=150)),
                 (
@@ -308,7 +308,7 @@ class Migration(migrations.Migration):
                 ),
                 ("finished_at", models.DateTimeField(null=True)),
                 ("is_done", models.BooleanField(default=False)),
-                ("message", models.TextField(blank=True, default="", verbose_name="Khoros' answer")),
+                ("message", models.TextField(blank=True, default="", verbose_name="response from Khoros")),
             ],
             options={
                 "verbose_name": "change at Khoros",
@@ -329,7 +329,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         help_text="The company's number at Khoros, shown in the address bar of Khoros Marketing.",
                         max_length=40,
-                        verbose_name="company id",
+                        verbose_name="company ID",
                     ),
                 ),
                 (
@@ -612,9 +612,7 @@ class Migration(migrations.Migration):
                 ("notification_id", models.BigIntegerField(null=True)),
                 ("problem", models.TextField(blank=True, default="")),
             ],
-            options={
-                "ordering": ["-requested_at", "-id"],
-            },
+            options={"ordering": ["-requested_at", "-id"], "verbose_name": "test notification"},
         ),
         migrations.CreateModel(
             name="Requester",
@@ -676,7 +674,7 @@ class Migration(migrations.Migration):
                     "receives_by",
                     models.CharField(
                         choices=[
-                            ("both", "Push, and fetch what was missed (recommended)"),
+                            ("both", "Push, and fetch what was missed"),
                             ("push", "Push only"),
                             ("pull", "Fetch only (needs no public address)"),
                         ],
@@ -768,7 +766,7 @@ class Migration(migrations.Migration):
                 (
                     "khoros_uuid",
                     models.CharField(
-                        blank=True, default="", editable=False, max_length=64, verbose_name="id at Khoros"
+                        blank=True, default="", editable=False, max_length=64, verbose_name="ID at Khoros"
                     ),
                 ),
                 (
@@ -784,7 +782,7 @@ class Migration(migrations.Migration):
                 ("failed_checks", models.PositiveIntegerField(default=0, editable=False)),
                 (
                     "khoros_message",
-                    models.TextField(blank=True, default="", editable=False, verbose_name="Khoros' answer"),
+                    models.TextField(blank=True, default="", editable=False, verbose_name="response from Khoros"),
                 ),
                 ("other_subscriptions", models.JSONField(default=list, editable=False)),
                 ("drift", models.JSONField(default=list, editable=False)),

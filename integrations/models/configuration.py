@@ -51,7 +51,7 @@ class Company(models.Model):
 
     name = models.CharField(max_length=120, help_text="Name shown in Casebridge, for example the brand.")
     company_id = models.CharField(
-        "company id",
+        "company ID",
         max_length=40,
         help_text="The company's number at Khoros, shown in the address bar of Khoros Marketing.",
     )
@@ -122,7 +122,7 @@ class Subscription(models.Model):
         RETIRED = "retired", "Deleted at Khoros"
 
     class Receives(models.TextChoices):
-        PUSH_AND_CATCH_UP = "both", "Push, and fetch what was missed (recommended)"
+        PUSH_AND_CATCH_UP = "both", "Push, and fetch what was missed"
         PUSH = "push", "Push only"
         PULL = "pull", "Fetch only (needs no public address)"
 
@@ -209,14 +209,14 @@ class Subscription(models.Model):
     from_environment = models.BooleanField(default=False, editable=False)
 
     registration = models.CharField(max_length=12, choices=Registration, default=Registration.WAITING, editable=False)
-    khoros_uuid = models.CharField("id at Khoros", max_length=64, blank=True, default="", editable=False)
+    khoros_uuid = models.CharField("ID at Khoros", max_length=64, blank=True, default="", editable=False)
     khoros_status = models.CharField("status at Khoros", max_length=40, blank=True, default="", editable=False)
     registered_address = models.CharField(max_length=500, blank=True, default="", editable=False)
     checked_at = models.DateTimeField("last checked", null=True, editable=False)
     next_check_at = models.DateTimeField(null=True, editable=False, default=None)
     checking_until = models.DateTimeField(null=True, editable=False)
     failed_checks = models.PositiveIntegerField(default=0, editable=False)
-    khoros_message = models.TextField("Khoros' answer", blank=True, default="", editable=False)
+    khoros_message = models.TextField("response from Khoros", blank=True, default="", editable=False)
     # Subscriptions at Khoros that are not ours and listen to the same label: [{"uuid", "externalId", "status", ...}].
     other_subscriptions = models.JSONField(default=list, editable=False)
     # How Khoros differed from the desired state at the last check: [{"kind", "message", "remedy"}].

@@ -27,13 +27,13 @@ class Change(models.Model):
     company = models.ForeignKey(Company, on_delete=models.CASCADE, related_name="changes")
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, related_name="changes")
     action = models.CharField(max_length=12, choices=Action)
-    khoros_uuid = models.CharField("id at Khoros", max_length=64, blank=True, default="")
+    khoros_uuid = models.CharField("ID at Khoros", max_length=64, blank=True, default="")
     because = models.TextField("reason", blank=True, default="")
     by = models.CharField(max_length=150, blank=True, default="")
     started_at = models.DateTimeField("time", db_default=Now())
     finished_at = models.DateTimeField(null=True)
     is_done = models.BooleanField(default=False)
-    message = models.TextField("Khoros' answer", blank=True, default="")
+    message = models.TextField("response from Khoros", blank=True, default="")
 
     class Meta:
         verbose_name, verbose_name_plural = "change at Khoros", "changes at Khoros"
@@ -116,6 +116,7 @@ class Probe(models.Model):
     problem = models.TextField(blank=True, default="")
 
     class Meta:
+        verbose_name = "test notification"
         ordering = ["-requested_at", "-id"]
         indexes = [models.Index(fields=["subscription", "-requested_at"], name="probe_by_subscription")]
 

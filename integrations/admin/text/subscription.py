@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Max, Q, Sum
+from django.utils.text import capfirst
 
 from integrations.companies import token_end_text
 from integrations.infra import database_clock
@@ -29,6 +30,11 @@ from integrations.subscriptions import PROBE_POST, daily_volume, probe_notificat
 
 Registration = Subscription.Registration
 CHART_HEIGHT = 96
+HOW_EVENTS_ARRIVE = {
+    Subscription.Receives.PUSH_AND_CATCH_UP: "events are pushed, and missed ones are fetched",
+    Subscription.Receives.PUSH: "events are pushed",
+    Subscription.Receives.PULL: "events are fetched",
+}
 # Checks come every 15 minutes.
 CHECKED_WITHIN = timedelta(hours=1)
 
@@ -147,17 +153,17 @@ def wanted_text(subscription: Subscription) -> str:
         return f"Deleted in Casebridge at {timestamp(subscription.deleted_at)}."
     if not subscription.is_active:
         return "Paused: turned off in Casebridge."
-    how = subscription.get_receives_by_display().lower()
+    how = HOW_EVENTS_ARRIVE[Subscription.Receives(subscription.receives_by)]
     if _is_by_v1(subscription):
-        return f"Active, {how}. Changes made at Khoros cannot be detected with version 1 of its API."
+        return f"Active: {how}. Changes made at Khoros cannot be detected with version 1 of its API."
     repairs = "are repaired automatically" if subscription.auto_repair else "wait for “Repair at Khoros”"
-    return f"Active, {how}. Changes made at Khoros {repairs}."
+    return f"Active: {how}. Changes made at Khoros {repairs}."
 
 
 def actual_text(subscription: Subscription) -> str:
     checked = f"Last checked {ago(subscription.checked_at)}." if subscription.checked_at else "Not checked yet."
     status = f" Status at Khoros: {subscription.khoros_status}." if subscription.khoros_status else ""
-    known = f" Id at Khoros: {subscription.khoros_uuid}." if subscription.khoros_uuid else ""
+    known = f" ID at Khoros: {subscription.khoros_uuid}." if subscription.khoros_uuid else ""
     # What is wrong stands above, in red.
     is_well = not subscription.is_active or subscription.registration == Registration.REGISTERED
     message = f" {subscription.khoros_message}" if subscription.khoros_message and is_well else ""
@@ -232,7 +238,7 @@ def _change(change: Change) -> dict[str, str]:
     return {
         "at": timestamp(change.started_at),
         "what": f"{change.get_action_display()} {change.khoros_uuid}".strip(),
-        "because": change.because,
+        "because": capfirst(change.because),
         "by": change.by or "Casebridge (regular check)",
         "end": end,
     }
