@@ -21,25 +21,14 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     subscriptions = subscriptions.defer(*without_lists("company__"))
     log = reverse("admin:integrations_delivery_changelist")
     notifications = reverse("admin:integrations_notification_changelist")
+    failed, pending = (Delivery.objects.filter(state=state) for state in ("failed", "pending"))
+    missed, unreadable = (Notification.objects.filter(state=state) for state in ("missed", "unreadable"))
     waiting = [
+        (*_counted(failed, "failed delivery", "failed deliveries"), reverse("admin:integrations_delivery_causes")),
+        (*_counted(pending, "delivery waiting", "deliveries waiting"), f"{log}?state__exact=pending"),
+        (*_counted(missed, "missed notification", "missed notifications"), f"{notifications}?state__exact=missed"),
         (
-            _count(Delivery.objects.filter(state="failed")),
-            "failed deliveries",
-            reverse("admin:integrations_delivery_causes"),
-        ),
-        (
-            _count(Delivery.objects.filter(state="pending")),
-            "deliveries waiting to be sent",
-            f"{log}?state__exact=pending",
-        ),
-        (
-            _count(Notification.objects.filter(state="missed")),
-            "missed notifications",
-            f"{notifications}?state__exact=missed",
-        ),
-        (
-            _count(Notification.objects.filter(state="unreadable")),
-            "unreadable notifications",
+            *_counted(unreadable, "unreadable notification", "unreadable notifications"),
             f"{notifications}?state__exact=unreadable",
         ),
     ]
@@ -67,4 +56,4 @@ def _row(subscription: Subscription) -> dict[str, Any]:
 
 def open_alarm_count(_request: HttpRequest) -> str:
     """For the badge in the navigation."""
-    return str(open_alarms().count())
+    return str(open_alarms().count() or "")
