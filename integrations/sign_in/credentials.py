@@ -1,14 +1,14 @@
 """Signing in: a connection's secrets in the clear for the length of one try, and its access token kept fresh.
 
-Tokens of the client credentials grant do not end one another, so several processes may fetch one each; within a
-process one thread fetches and the others use what it got.
+Tokens of the client credentials grant do not invalidate one another, so several processes may fetch one each; within a
+process one thread fetches and the others use its token.
 
-A person's consent is another matter: each renewal replaces both tokens and kills the old pair at once. So one process
-of all renews: it claims the row, calls, and stores the new pair together with the end of its claim in one statement.
-Whoever else needs a token meanwhile waits for the row to change.
+A person's consent is different: each renewal replaces both tokens and invalidates the old pair at once. So a single
+process renews: it claims the row, calls, and stores the new pair and the end of its claim in one statement. Whoever
+else needs a token meanwhile waits for the row to change.
 
-What a person saves while a renewal is under way is never overwritten: the new tokens are stored only beside the sign-in
-they were fetched with. When a token ends is reckoned by the database's clock.
+What a person saves during a renewal is never overwritten: new tokens are stored only beside the sign-in they were
+fetched with. Expiry is judged by the database's clock.
 """
 
 import threading
@@ -36,41 +36,41 @@ from integrations.sign_in.secrets import TOKEN_COLUMNS, read_secrets
 
 log = structlog.get_logger(__name__)
 
-# A token that ends within this time is renewed before it is used.
+# A token that expires within this time is renewed before it is used.
 RENEWED_BEFORE_END = timedelta(seconds=60)
-# Longer than any line lives, so that nobody else renews while the call of the one that claimed is on its way.
+# Longer than any client's deadline, so that nobody else renews while the claimant's call is under way.
 CLAIM_SECONDS = 120.0
 LONGEST_WAIT_SECONDS = 20.0
-LOOKED_AT_EVERY_SECONDS = 0.25
-# Between tries to store a new pair, which exists nowhere else.
+POLL_SECONDS = 0.25
+# Between tries to store a new pair, of which there is no other copy.
 STORE_DELAYS = (0.2, 1.0, 3.0)
 
 _fetching: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
 
 def credentials_of(connection: Connection, destination: Destination, client: HttpClient) -> Credentials:
-    """Ready to use; fetches an access token when there is no good one. Raises Failure."""
+    """Ready to use; fetches an access token when there is no valid one. Raises Failure."""
     secrets = _readable_secrets(connection)
     client.secrets = tuple(secrets.values())
     if not destination.needs_token(connection.settings):
         return Credentials(connection.settings, secrets)
-    token = _kept_token(connection) or _renewed(connection, destination, client, secrets, "")
+    token = _valid_token(connection) or _renew(connection, destination, client, secrets, "")
     return _with_token(connection, client, secrets, token)
 
 
 def renewed_credentials(
     connection: Connection, destination: Destination, client: HttpClient, refused: Credentials
 ) -> Credentials:
-    """The same with another access token than the refused one. Raises Failure."""
-    token = _renewed(connection, destination, client, dict(refused.secrets), refused.access_token)
+    """The same with a new access token in place of the refused one. Raises Failure."""
+    token = _renew(connection, destination, client, dict(refused.secrets), refused.access_token)
     return _with_token(connection, client, dict(refused.secrets), token)
 
 
 def fresh_credentials(connection: Connection, destination: Destination, client: HttpClient) -> Credentials:
-    """With a token fetched now, whatever is kept. Only for what needs nobody's consent. Raises Failure."""
+    """With a token fetched now, whatever is stored. Only for sign-ins that need no consent. Raises Failure."""
     secrets = _readable_secrets(connection)
     client.secrets = tuple(secrets.values())
-    token = _fetched(connection, destination, client, secrets)
+    token = _fetch(connection, destination, client, secrets)
     return _with_token(connection, client, secrets, token)
 
 
@@ -102,26 +102,26 @@ def not_connected(connection: Connection) -> Failure:
     return Failure(message, permanent=True, pauses=True)
 
 
-def _kept_token(connection: Connection) -> str:
+def _valid_token(connection: Connection) -> str:
     ends = connection.access_token_expires_at
     if not connection.access_token or (ends is not None and ends - database_clock.now() < RENEWED_BEFORE_END):
         return ""
     return connection.access_token.reveal() if connection.access_token.is_readable else ""
 
 
-def _renewed(
+def _renew(
     connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str], refused: str
 ) -> str:
     if destination.asks_consent(connection.settings):
-        return _renewed_by_one(connection, destination, client, secrets, refused)
+        return _renew_once(connection, destination, client, secrets, refused)
     with _fetching[connection.pk]:
-        token = _other_token(connection, refused)
+        token = _newer_token(connection, refused)
         if token:
             return token
-        return _fetched(connection, destination, client, secrets)
+        return _fetch(connection, destination, client, secrets)
 
 
-def _fetched(connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str]) -> str:
+def _fetch(connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str]) -> str:
     release_database()
     fresh = destination.fetch_token(client, Credentials(connection.settings, secrets))
     _store(_unchanged(connection), connection, fresh)
@@ -129,46 +129,46 @@ def _fetched(connection: Connection, destination: Destination, client: HttpClien
     return fresh.value
 
 
-def _other_token(connection: Connection, refused: str) -> str:
-    """A good token that somebody stored in the meantime; empty when there is none, or only the refused one."""
+def _newer_token(connection: Connection, refused: str) -> str:
+    """A valid token that somebody else stored in the meantime; empty when there is none but the refused one."""
     row = _unchanged(connection).values(*TOKEN_COLUMNS).first()
     if row is None:
         # Tokens of another sign-in must not be sent to where this try goes.
         raise Failure("The connection's sign-in changed during this attempt.", retry_after=1.0)
     for name, value in row.items():
         setattr(connection, name, value)
-    token = _kept_token(connection)
+    token = _valid_token(connection)
     return token if token != refused else ""
 
 
 # --- A consent: one renews, the others wait --------------------------------------------------------------------------
 
 
-def _renewed_by_one(
+def _renew_once(
     connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str], refused: str
 ) -> str:
     until = time.monotonic() + min(LONGEST_WAIT_SECONDS, client.seconds_left)
-    while not (token := _other_token(connection, refused)):
+    while not (token := _newer_token(connection, refused)):
         if not connection.refresh_token or not connection.refresh_token.is_readable:
             raise not_connected(connection)
         if _claim(connection):
             try:
-                return _refreshed(connection, destination, client, secrets)
+                return _refresh(connection, destination, client, secrets)
             except _Replaced:
                 continue
         if time.monotonic() >= until:
             raise Failure("Another process is renewing the sign-in to Zendesk right now.", retry_after=10.0)
         release_database()
-        time.sleep(LOOKED_AT_EVERY_SECONDS)
+        time.sleep(POLL_SECONDS)
     return token
 
 
 class _Replaced(Exception):
-    """The pair was refused, but the row is not as it was claimed: somebody consented anew, or holds the claim now."""
+    """The pair was refused, but the row changed since it was claimed: somebody consented again, or holds the claim."""
 
 
 def _claim(connection: Connection) -> bool:
-    """Takes the right to renew this very pair: a pair that was replaced in the meantime cannot be claimed."""
+    """Claims the renewal of this very pair: a pair that was replaced in the meantime cannot be claimed."""
     free = _unchanged(connection).filter(
         Q(renewing_until__isnull=True) | Q(renewing_until__lte=Now()), refresh_token=connection.refresh_token
     )
@@ -178,7 +178,7 @@ def _claim(connection: Connection) -> bool:
     return True
 
 
-def _refreshed(connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str]) -> str:
+def _refresh(connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str]) -> str:
     mine = _unchanged(connection).filter(refresh_token=connection.refresh_token)
     old = connection.refresh_token.reveal()
     client.secrets = (*client.secrets, old)
@@ -189,20 +189,20 @@ def _refreshed(connection: Connection, destination: Destination, client: HttpCli
         if not mine.filter(renewing_until=connection.renewing_until).update(renewing_until=None):
             raise _Replaced from None
         raise
-    # Nothing comes between the answer and the store: the new pair exists nowhere else.
+    # Nothing may come between the reply and the store: there is no other copy of the new pair.
     client.secrets = (*client.secrets, fresh.refresh_token)
-    _store_surely(lambda: _store(mine, connection, fresh))
+    _store_with_retries(lambda: _store(mine, connection, fresh))
     log.info("access token renewed", connection_id=connection.pk)
     return fresh.value
 
 
-def _store_surely(store: Callable[[], Any]) -> None:
-    """Tries again when the database fails for a moment: the old pair is dead, and this is the only copy of the new."""
+def _store_with_retries(store: Callable[[], Any]) -> None:
+    """Retries while the database is unavailable: the old pair is invalid, and this is the only copy of the new one."""
     for delay in STORE_DELAYS:
         try:
             store()
         except DatabaseError as error:
-            log.warning("the new tokens are not stored yet", error=type(error).__name__)
+            log.warning("new tokens not stored, retrying", error=type(error).__name__)
             release_database()
             time.sleep(delay)
         else:
@@ -214,12 +214,12 @@ def _store_surely(store: Callable[[], Any]) -> None:
 
 
 def store_consent(connection: Connection, token: Token) -> bool:
-    """The first pair of a new consent; False when somebody changed the sign-in since it was read."""
+    """Stores the first pair of a new consent; False when somebody changed the sign-in since it was read."""
     return _store(_unchanged(connection), connection, token)
 
 
 def _unchanged(connection: Connection) -> QuerySet[Connection]:
-    """The row, as long as nobody saved another sign-in."""
+    """The row, unless somebody saved another sign-in."""
     return Connection.objects.filter(pk=connection.pk, secrets=connection.secrets, settings=connection.settings)
 
 
@@ -231,15 +231,15 @@ def _store(rows: QuerySet[Connection], connection: Connection, token: Token) -> 
 
 
 def token_columns(token: Token) -> dict[str, Any]:
-    """What a token's answer leaves on the connection, the end of a claim included."""
+    """The columns that a token sets on a connection; they end a claim."""
     return {
         "access_token": Secret.of(token.value),
-        "access_token_expires_at": _end_of(token),
+        "access_token_expires_at": _expires_at(token),
         "refresh_token": Secret.of(token.refresh_token),
         "granted_scope": token.scope,
         "renewing_until": None,
     }
 
 
-def _end_of(token: Token) -> datetime | None:
+def _expires_at(token: Token) -> datetime | None:
     return database_clock.now() + timedelta(seconds=token.seconds) if token.seconds else None

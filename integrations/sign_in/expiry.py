@@ -9,11 +9,8 @@ from integrations.models import Connection
 ALARM_DAYS_BEFORE_END = 90
 
 
-# --- The end of API tokens -------------------------------------------------------------------------------------------
-
-
 def days_left(connection: Connection) -> int | None:
-    """Days until this way of signing in ends, by the database's date; None where no end is known."""
+    """Days until this way of signing in ends, by the database's clock; None where no end is known."""
     ends = DESTINATIONS[connection.kind].sign_in_ends(connection.settings)
     return (ends - database_clock.now().date()).days if ends else None
 

@@ -1,4 +1,4 @@
-"""The named secrets of a connection: one encrypted JSON object in one column."""
+"""A connection's secrets by name: one encrypted JSON object in one column."""
 
 import json
 from collections.abc import Mapping
@@ -14,32 +14,32 @@ def read_secrets(connection: Connection) -> dict[str, str]:
 
 
 def change_secrets(connection: Connection, changes: Mapping[str, str]) -> bool:
-    """Puts new values in place (unsaved) and tells whether anything changed. Empty values keep what is stored."""
+    """Sets new values (unsaved) and returns whether anything changed. Empty values keep what is stored."""
     try:
         stored = read_secrets(connection)
     except UnreadableSecret:
         stored = {}
-    wanted = stored | {name: value for name, value in changes.items() if value}
-    if wanted == stored:
+    merged = stored | {name: value for name, value in changes.items() if value}
+    if merged == stored:
         return False
-    connection.secrets = Secret.of(json.dumps(wanted))
+    connection.secrets = Secret.of(json.dumps(merged))
     forget_tokens(connection)
     return True
 
 
 def forget_secrets(connection: Connection) -> None:
-    """Forgets (unsaved) all that was entered and fetched for the address that the connection leaves."""
+    """Drops (unsaved) everything entered and fetched for the address that the connection leaves."""
     connection.secrets = Secret("")
     forget_tokens(connection)
 
 
-# Written by whoever signs in, and by a person only together with another sign-in: a page that writes back what it read
-# a moment ago would bring a dead pair of tokens to life again.
+# Written by whoever signs in, and by a page only together with another sign-in: a page that writes back what it read a
+# moment ago would restore an invalid pair of tokens.
 TOKEN_COLUMNS = ("access_token", "access_token_expires_at", "refresh_token", "renewing_until", "granted_scope")
 
 
 def forget_tokens(connection: Connection) -> None:
-    """Forgets (unsaved) what was fetched with another sign-in."""
+    """Drops (unsaved) what was fetched with another sign-in."""
     connection.access_token, connection.refresh_token = Secret(""), Secret("")
     connection.access_token_expires_at = connection.renewing_until = None
     connection.granted_scope = ""
