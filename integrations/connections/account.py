@@ -1,4 +1,4 @@
-"""What happens to a connection as a whole: it goes to another account, or its secrets cannot be read any more."""
+"""A connection as a whole: it moves to another account, or its secrets can no longer be read."""
 
 import structlog
 
@@ -11,7 +11,7 @@ log = structlog.get_logger(__name__)
 
 
 def forget_account(connection: Connection) -> None:
-    """The connection goes to another account: users, webhook and limits of the earlier one mean nothing there."""
+    """The connection moves to another account, where the users, webhook and limits of the old one mean nothing."""
     connection.requesters.all().delete()
     Connection.objects.filter(pk=connection.pk).update(
         webhook_id="", webhook_secret=Secret(""), webhook_problem="", webhook_called_at=None, clock_skew_seconds=0
@@ -20,8 +20,8 @@ def forget_account(connection: Connection) -> None:
 
 
 def pause_unreadable() -> None:
-    """Pauses the connections whose secrets the present key cannot read, before a delivery meets them."""
+    """Pauses connections whose secrets the present key cannot read, before a delivery fails on them."""
     for connection in Connection.objects.filter(Connection.open_now()):
         if not connection.secrets.is_readable:
             pause_connections(Connection.objects.filter(pk=connection.pk), unreadable_secrets(connection).message, None)
-            log.error("connection paused: its secrets cannot be read with the present key", connection_id=connection.pk)
+            log.error("connection paused", connection_id=connection.pk, reason="secrets not readable with this key")

@@ -1,7 +1,7 @@
-"""Testing a connection: signs in, makes the calls that deliveries need, and says what was found. Changes nothing there.
+"""Testing a connection: signs in, makes the calls that deliveries need, and reports findings. Changes nothing there.
 
 `check_connection` tests what is stored and keeps the findings with the connection; `check_sign_in` tests a sign-in
-before anything of it is saved. Neither raises: whatever goes wrong is a finding in words.
+before it is saved. Neither raises: whatever goes wrong is a finding.
 """
 
 from collections.abc import Mapping
@@ -31,11 +31,11 @@ LONGEST_MESSAGE = 2000
 
 
 def check_connection(connection: Connection) -> list[Check]:
-    """Tests what is stored; what was found is kept, and shown on the connection's page."""
+    """Tests what is stored. The findings are kept, for the connection's page."""
     checks = _checks(connection)
-    checks += clock_checks(connection.clock_skew_seconds)
+    checks += skew_checks(connection.clock_skew_seconds)
     keep_checks(connection, checks)
-    log.info("connection tested", connection_id=connection.pk, is_good=is_good(checks))
+    log.info("connection checked", connection_id=connection.pk, is_good=is_good(checks))
     return checks
 
 
@@ -51,10 +51,10 @@ def keep_checks(connection: Connection, checks: list[Check]) -> None:
 def _checks(connection: Connection) -> list[Check]:
     session = Session(connection, seconds=TEST_SECONDS)
     destination, settings = session.destination, connection.settings
-    # A token just fetched, where that costs nothing: a kept one may outlive the id and secret it came from.
+    # With a new token, where fetching costs nothing: a stored one may outlive the id and secret it came from.
     fresh = destination.needs_token(settings) and not destination.asks_consent(settings)
     try:
-        found = session.ask(lambda credentials: destination.check(session.client, credentials), with_fresh_token=fresh)
+        checks = session.ask(lambda credentials: destination.check(session.client, credentials), with_fresh_token=fresh)
     except (Failure, NoPermit) as problem:
         return [_failed(session.client, problem)]
     except Exception as error:
@@ -80,7 +80,7 @@ def _failed(client: HttpClient, problem: Failure | NoPermit) -> Check:
     return Check(False, f"{problem} {client.without_secrets(detail)}".strip())
 
 
-def clock_checks(ahead: int) -> list[Check]:
+def skew_checks(ahead: int) -> list[Check]:
     message = skew_text(ahead)
     return [Check(None, message)] if message else []
 
@@ -89,7 +89,7 @@ def clock_checks(ahead: int) -> list[Check]:
 
 
 def resume_if_an_answer_paused(connection: Connection) -> bool:
-    """A person's pause is that person's to end."""
+    """Not a pause that a person started: that is for a person to end."""
     return _resume(Connection.objects.filter(pk=connection.pk, paused_at__isnull=False, paused_by=""))
 
 
@@ -101,9 +101,9 @@ def _resume(paused: QuerySet[Connection]) -> bool:
 
 
 def check_and_resume(connection: Connection) -> tuple[list[Check], bool]:
-    """Tests what is stored. When all is well, a pause that waits for a person is over, and True is told.
+    """Tests what is stored; if all is well, ends a pause that waits for a person. Returns whether it did.
 
-    Only a pause that an answer began, and only of the sign-in that was tested: it may have been changed meanwhile.
+    Only a pause that a reply started, and only while the sign-in is the one that was tested.
     """
     checks = check_connection(connection)
     if connection.paused_at is None or not is_good(checks):
@@ -120,7 +120,7 @@ def check_and_resume(connection: Connection) -> tuple[list[Check], bool]:
 
 @dataclass(frozen=True, slots=True)
 class SignInCheck:
-    """What a sign-in that is not saved led to; the token is there where one was given."""
+    """The findings about a sign-in that is not saved, and the token where it got one."""
 
     checks: list[Check]
     token: Token | None = None
@@ -131,7 +131,7 @@ class SignInCheck:
 
 
 def check_sign_in(destination: Destination, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> SignInCheck:
-    """Tests a sign-in that needs nobody's consent, with settings and secrets that are stored nowhere."""
+    """Tests a sign-in that needs no consent, with settings and secrets that are not stored."""
     replies: list[Reply] = []
     client = HttpClient(
         destination.origin(settings),
@@ -147,7 +147,7 @@ def check_sign_in(destination: Destination, settings: Mapping[str, Any], secrets
             token = destination.fetch_token(client, credentials)
             client.secrets = (*client.secrets, token.value)
             credentials = replace(credentials, access_token=token.value, scope=token.scope)
-        found = _token_checks(destination, settings) + destination.check(client, credentials)
+        checks = _token_checks(destination, settings) + destination.check(client, credentials)
     except (Failure, NoPermit) as problem:
         return SignInCheck([_failed(client, problem)])
     except Exception as error:
@@ -158,4 +158,4 @@ def check_sign_in(destination: Destination, settings: Mapping[str, Any], secrets
         )
         return SignInCheck([Check(False, message)])
     ahead = measured_skew(replies[-1]) if replies else None
-    return SignInCheck(found + clock_checks(ahead or 0), token)
+    return SignInCheck(checks + skew_checks(ahead or 0), token)

@@ -31,7 +31,7 @@ class NotConnected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A consent under way, as the session keeps it: for one connection, one person, ten minutes, one answer."""
+    """A consent under way, as kept in the session: for one connection, one person, ten minutes, one answer."""
 
     state: str
     connection_id: int
@@ -52,12 +52,12 @@ class Consent:
         return is_same and database_clock.now() - datetime.fromisoformat(self.began) < CONSENT_WITHIN
 
     def is_still_at(self, connection: Connection) -> bool:
-        """Whether the connection goes where the person consented: no other address is told the code."""
+        """Whether the connection still points to where the person consented: no other address may see the code."""
         return self.origin == DESTINATIONS[connection.kind].origin(connection.settings)
 
     @staticmethod
     def accept(connection: Connection, code: str) -> None:
-        """Exchanges the code for tokens, stores them, lets waiting deliveries go on. Raises NotConnected."""
+        """Exchanges the code for tokens, stores them and resumes the connection. Raises NotConnected."""
         _store(connection, _tokens_for(connection, code))
         resume_if_an_answer_paused(connection)
 

@@ -1,7 +1,7 @@
-"""What an account offers to choose from: read at night and when asked, kept, and each mapping checked against it.
+"""What an account offers to choose from: read at night and on request, stored, and each mapping checked against it.
 
-Reading is safe to ask for at any time and from anywhere: one process reads an account at a time. A list that could
-not be read keeps its earlier content, as long as it is the same account's.
+Reading may be requested at any time and from anywhere: one process reads an account at a time. A list that cannot be
+read keeps its earlier content, as long as it is the same account's.
 """
 
 import random
@@ -35,11 +35,11 @@ Lists = dict[str, Any]
 Problems = dict[str, str]
 
 
-# --- Asking for it ---------------------------------------------------------------------------------------------------
+# --- Requests --------------------------------------------------------------------------------------------------------
 
 
 def lists_due() -> QuerySet[Connection]:
-    """Connections that may be called and whose lists are to be read now; those never read are."""
+    """Connections that may be called and whose lists are due, or were never read."""
     never = Q(schema__isnull=True)
     is_time = Q(schema__next_read_at__lte=Now()) & (
         Q(schema__reading_until__isnull=True) | Q(schema__reading_until__lte=Now())
@@ -48,20 +48,20 @@ def lists_due() -> QuerySet[Connection]:
 
 
 def request_lists(connection_id: int) -> None:
-    """Asks for a reading as soon as a worker is free."""
-    _row_of(connection_id)
+    """Has the lists read as soon as a worker is free."""
+    _ensure_row(connection_id)
     AccountSchema.objects.filter(pk=connection_id).update(next_read_at=Now())
     transaction.on_commit(lambda: publish(READ_LISTS, connection_id), robust=True)
 
 
 def request_lists_if_old(connection_id: int, seconds: float = OLD_SECONDS) -> None:
-    """The same, unless the lists were read within so many seconds or are being read."""
+    """The same, unless they were read within `seconds` or are being read."""
     fresh = Q(read_at__gt=seconds_from_now(-seconds)) | Q(reading_until__gt=Now())
     if not AccountSchema.objects.filter(fresh, pk=connection_id).exists():
         request_lists(connection_id)
 
 
-def _row_of(connection_id: int) -> None:
+def _ensure_row(connection_id: int) -> None:
     AccountSchema.objects.bulk_create([AccountSchema(connection_id=connection_id)], ignore_conflicts=True)
 
 
@@ -89,7 +89,7 @@ def read_account_lists(connection_id: int, *, seconds: float = READ_SECONDS) -> 
 
 
 def _claim(connection_id: int) -> datetime | None:
-    _row_of(connection_id)
+    _ensure_row(connection_id)
     free = Q(reading_until__isnull=True) | Q(reading_until__lte=Now())
     rows = AccountSchema.objects.filter(pk=connection_id)
     if not rows.filter(free).update(reading_until=seconds_from_now(CLAIM_SECONDS)):
@@ -107,14 +107,14 @@ def _why_not_read(failure: Failure | NoPermit) -> str:
 
 
 def _store(connection: Connection, claim: datetime, lists: Lists, problems: Problems) -> None:
-    """Puts the new lists in place of the earlier ones, if the claim still is ours."""
+    """Replaces the stored lists, if the claim is still ours."""
     with transaction.atomic():
         rows = AccountSchema.objects.select_for_update().filter(pk=connection.pk, reading_until=claim)
         schema = rows.annotate(now=Now()).first()
         if schema is None:
             return
         origin = DESTINATIONS[connection.kind].origin(connection.settings)
-        # What could not be read twice for the same reason waits for the night; anything new is tried again soon.
+        # What failed twice for the same reason waits for the night; a new problem is retried soon.
         is_settled = bool(lists) and problems == schema.problems
         schema.lists = merged(schema.lists, lists, origin)
         schema.problems = {name: storable(message)[:1000] for name, message in problems.items()}
@@ -124,15 +124,15 @@ def _store(connection: Connection, claim: datetime, lists: Lists, problems: Prob
         schema.read_at = schema.now if was_read else schema.read_at
         schema.reading_until = None
         schema.save(update_fields=["lists", "problems", "next_read_at", "read_at", "reading_until"])
-    log.info("account read", connection_id=connection.pk, unread=sorted(problems))
+    log.info("account lists read", connection_id=connection.pk, failed=sorted(problems))
 
 
 def merged(earlier: Lists, lists: Lists, origin: str) -> Lists:
-    """The new lists over the earlier ones; those of another account are forgotten."""
+    """The new lists over the earlier ones; those of another account are dropped."""
     kept = earlier if earlier.get("origin") == origin else {}
     cut = [name for name in kept.get("cut", []) if name not in lists] + list(lists.get("cut", []))
-    found = {**kept, **lists, "origin": origin}
-    return found | {"cut": cut} if cut or "cut" in found else found
+    merged_lists = {**kept, **lists, "origin": origin}
+    return merged_lists | {"cut": cut} if cut or "cut" in merged_lists else merged_lists
 
 
 def next_night(now: datetime) -> datetime:
@@ -146,17 +146,17 @@ def next_night(now: datetime) -> datetime:
 
 
 def check_mappings(connection: Connection) -> None:
-    """Notes on each mapping of the connection what no longer fits the account."""
+    """Stores on each mapping of the connection what no longer fits the account."""
     lists = AccountSchema.lists_of(connection.pk)
     if not lists:
         return
     for mapping in Mapping.objects.filter(connection=connection).only("settings"):
-        found = DESTINATIONS[connection.kind].misfits(mapping.settings, lists)
-        Mapping.objects.filter(pk=mapping.pk, settings=mapping.settings).update(warnings=found, checked_at=Now())
+        misfits = DESTINATIONS[connection.kind].misfits(mapping.settings, lists)
+        Mapping.objects.filter(pk=mapping.pk, settings=mapping.settings).update(warnings=misfits, checked_at=Now())
 
 
 def check_mapping(mapping: Mapping) -> None:
-    """Puts into an unsaved mapping what does not fit, as far as the account's lists are known."""
+    """Sets on an unsaved mapping what does not fit, as far as the account's lists are known."""
     lists = AccountSchema.lists_of(mapping.connection_id)
     mapping.warnings = DESTINATIONS[mapping.connection.kind].misfits(mapping.settings, lists) if lists else []
     mapping.checked_at = Now() if lists else None

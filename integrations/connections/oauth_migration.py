@@ -1,4 +1,4 @@
-"""From an API token to an OAuth client: tested first, then made in one statement, or not at all."""
+"""From an API token to an OAuth client: tested first, then switched in one statement, or not at all."""
 
 import json
 from collections.abc import Mapping
@@ -12,13 +12,11 @@ from integrations.infra.encryption import Secret
 from integrations.models import Connection
 from integrations.sign_in import token_columns
 
-# --- From an API token to an OAuth client ----------------------------------------------------------------------------
-
 
 def move_to_oauth(
     connection: Connection, *, client_id: str, client_secret: str, scopes: str
 ) -> tuple[SignInCheck, bool]:
-    """Tests the OAuth client and, only when all is well, signs in with it from now on; tells whether it was done."""
+    """Tests the OAuth client and switches to it only if all is well; returns the test and whether it switched."""
     destination = DESTINATIONS[connection.kind]
     settings = destination.moved_settings(connection.settings, client_id, scopes)
     trial = check_sign_in(destination, settings, {"client_secret": client_secret})

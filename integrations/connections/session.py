@@ -1,4 +1,4 @@
-"""Calls to a connection's account."""
+"""The one way to call a connection's account: signed in, within limits and a deadline, recorded without secrets."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,19 +24,19 @@ LONGEST_CALLS_SECONDS = 60.0
 # The share of the lease that the calls of one try may take; with the permits waited for it stays below the whole.
 SHARE_FOR_CALLS = 0.6
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def session_for(connection: Connection, *, seconds: float, permit_wait: float) -> "Session":
-    """For calls outside of deliveries: all within so many seconds, each waiting so long for its permit at most."""
+    """For calls outside deliveries: all within `seconds`, each waiting at most `permit_wait` for its permit."""
     return Session(connection, seconds=seconds, permits=Permits(connection.pk, permit_wait))
 
 
 class Session:
-    """The calls of one try: signed in, within one deadline, each with its permit, noted for the log without secrets.
+    """The calls of one try: signed in, within one deadline, each with its permit, recorded without secrets.
 
-    What the replies tell on the way is kept: the limits, that the account is reached, how far its clock is ahead.
-    Without `permits` calls are not held back by the rate limit: for the few that a person waits for.
+    Replies are observed on the way: limits, that the account can be reached, how far its clock is ahead. Without
+    `permits`, calls are not rate limited: for the few that a person waits for.
     """
 
     def __init__(self, connection: Connection, *, seconds: float | None = None, permits: Permits | None = None) -> None:
@@ -50,10 +50,10 @@ class Session:
             on_reply=self._on_reply,
         )
 
-    def ask(self, question: Callable[[Credentials], Found], *, with_fresh_token: bool = False) -> Found:
-        """What `question` finds, signed in and holding no database connection. Raises Failure, NoPermit.
+    def ask(self, question: Callable[[Credentials], Result], *, with_fresh_token: bool = False) -> Result:
+        """The result of `question`, called signed in and holding no database connection. Raises Failure, NoPermit.
 
-        A refused access token is renewed once and the question asked again.
+        A refused access token is renewed once and the question repeated.
         """
         credentials = self._credentials(with_fresh_token)
         release_database()
@@ -70,8 +70,8 @@ class Session:
         """Takes these permits from now on."""
         self.client.before_call = permits.take
 
-    def begin_anew(self, permits: Permits) -> None:
-        """A whole deadline once more, with these permits; further calls are noted with those made so far."""
+    def restart(self, permits: Permits) -> None:
+        """Starts a new deadline with these permits; further calls are recorded with the earlier ones."""
         self.client = replace(self.client, before_call=permits.take)
 
     def without_secrets(self, text: str) -> str:
@@ -86,5 +86,5 @@ class Session:
             record_clock_skew(self.connection, reply)
             observe_reply(self.connection, budget, reply)
         except Exception:
-            # Odd headers must not cost us the receipt that came with them.
-            log.exception("the limits could not be read")
+            # Odd headers must not cost us the receipt that they came with.
+            log.exception("reply not observed")

@@ -81,7 +81,7 @@ def _look_up(claimed: ClaimedDelivery, failure: Failure, held: list[str] | None 
     client = claimed.session.client
     failure.detail = client.without_secrets(failure.detail)
     claimed.problem, claimed.calls = failure.message, len(client.exchanges)
-    claimed.session.begin_anew(permits_of_a_try(claimed, held or []))
+    claimed.session.restart(permits_of_a_try(claimed, held or []))
     return _what_is_there(claimed, failure)
 
 
