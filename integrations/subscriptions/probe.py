@@ -1,7 +1,7 @@
-"""Self-test: sends a marked notification to the feed's public address, as Khoros would, and follows its path.
+"""Probes: a marked notification sent to the subscription's public address, as Khoros would send it.
 
-It passes everything that a real push passes: name, TLS, proxies, the bearer token, intake, the queue, routing. Routing
-tells it by its event key and makes no ticket of it unless that was asked for.
+It passes everything that a real push passes: DNS, TLS, proxies, the bearer token, intake, the queue, routing. Routing
+recognises it by its event key and makes no ticket of it unless that was asked for.
 """
 
 import json
@@ -28,13 +28,13 @@ from integrations.sources.khoros.examples import example
 log = structlog.get_logger(__name__)
 
 CALL_SECONDS = 20.0
-# A probe this young is still on its way to the queue; one this old nobody waits for any more.
-SENT_WITHIN_SECONDS, WAITED_FOR_SECONDS = 2, 600
+# A younger probe is still on its way to the queue; nobody waits for an older one any more.
+QUEUED_WITHIN_SECONDS, WAITED_FOR_SECONDS = 2, 600
 PROBE_POST = "twitter:self-test-"
 
 
 def request_probe(subscription: Subscription, *, makes_tickets: bool, by: str) -> Probe:
-    """A test that a worker sends as soon as it is free. Raises NoPublicAddress when there is nowhere to send it."""
+    """A probe that a worker sends as soon as it is free. Raises NoPublicAddress when there is nowhere to send it."""
     return Probe.objects.create(
         subscription=subscription,
         makes_tickets=makes_tickets,
@@ -44,31 +44,31 @@ def request_probe(subscription: Subscription, *, makes_tickets: bool, by: str) -
 
 
 def probes_to_send() -> list[int]:
-    """Those whose message was lost. An old one is not sent any more: nobody looks at it."""
+    """Those whose queue message was lost. An old one is not sent any more: nobody waits for it."""
     waiting = Probe.objects.filter(sent_at__isnull=True, requested_at__gte=seconds_from_now(-WAITED_FOR_SECONDS))
-    return list(waiting.filter(requested_at__lte=seconds_from_now(-SENT_WITHIN_SECONDS)).values_list("pk", flat=True))
+    return list(waiting.filter(requested_at__lte=seconds_from_now(-QUEUED_WITHIN_SECONDS)).values_list("pk", flat=True))
 
 
 def send_probe(probe_id: int) -> None:
-    """Sends it once and records what answered. Safe to repeat."""
+    """Sends the probe once and records the reply. Safe to repeat."""
     if not Probe.objects.filter(pk=probe_id, sent_at__isnull=True).update(sent_at=Now()):
         return
-    test = Probe.objects.select_related("subscription__company").get(pk=probe_id)
+    probe = Probe.objects.select_related("subscription__company").get(pk=probe_id)
     began = time.monotonic()
-    status, notification_id, problem = _sent(test)
-    Probe.objects.filter(pk=test.pk).update(
+    status, notification_id, problem = _send(probe)
+    Probe.objects.filter(pk=probe.pk).update(
         finished_at=Now(),
         status=status,
         notification_id=notification_id,
         problem=storable(problem),
         duration_ms=round((time.monotonic() - began) * 1000),
     )
-    log.info("self-test sent", probe_id=test.pk, status=status, problem=problem)
+    log.info("probe sent", probe_id=probe.pk, status=status, problem=problem)
 
 
-def _sent(test: Probe) -> tuple[int | None, int | None, str]:
-    """(status, number of the notification, what went wrong)."""
-    subscription = test.subscription
+def _send(probe: Probe) -> tuple[int | None, int | None, str]:
+    """(status, id of the notification, what went wrong)."""
+    subscription = probe.subscription
     try:
         token = subscription.bearer_token.reveal()
         address = urlsplit(subscription_webhook_url(subscription))
@@ -82,36 +82,36 @@ def _sent(test: Probe) -> tuple[int | None, int | None, str]:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     release_database()
     try:
-        reply = client.call("POST", address.path, headers=headers, body=json.dumps(body_of(test)).encode())
+        reply = client.call("POST", address.path, headers=headers, body=json.dumps(body_of(probe)).encode())
     except Failure as failure:
         return failure.status, None, f"{failure.message} {failure.detail}".strip()
-    return reply.status, _notification_id(reply, test), _problem(reply, test)
+    return reply.status, _notification_id(reply, probe), _problem(reply, probe)
 
 
-def body_of(test: Probe) -> dict[str, Any]:
-    """An example of the feed's event with an id of its own, so that it meets no earlier test's delivery."""
+def body_of(probe: Probe) -> dict[str, Any]:
+    """An example of the subscription's event with an id of its own, so that it matches no earlier probe's delivery."""
     now = datetime.now(UTC)
-    envelope = example(test.subscription.event_name, post_id=f"{PROBE_POST}{test.uuid}", at=now)
+    envelope = example(probe.subscription.event_name, post_id=f"{PROBE_POST}{probe.uuid}", at=now)
     for item in envelope["data"].get("items", ()):
         item["text"] = "Casebridge test notification. Please ignore."
     return envelope | {"eventUuid": f"{PROBE_MARK}{test.uuid}"}
 
 
-def event_key(test: Probe) -> str:
-    return f"uuid:{PROBE_MARK}{test.uuid}"
+def event_key(probe: Probe) -> str:
+    return f"uuid:{PROBE_MARK}{probe.uuid}"
 
 
-def probe_notification(test: Probe) -> Notification | None:
-    return Notification.objects.filter(subscription=test.subscription_id, event_key=event_key(test)).first()
+def probe_notification(probe: Probe) -> Notification | None:
+    return Notification.objects.filter(subscription=probe.subscription_id, event_key=event_key(probe)).first()
 
 
-def _notification_id(reply: Reply, test: Probe) -> int | None:
-    stored = probe_notification(test)
+def _notification_id(reply: Reply, probe: Probe) -> int | None:
+    stored = probe_notification(probe)
     return stored.pk if stored and reply.status == 200 else None
 
 
-def _problem(reply: Reply, test: Probe) -> str:
-    if reply.status == 200 and probe_notification(test) is not None:
+def _problem(reply: Reply, probe: Probe) -> str:
+    if reply.status == 200 and probe_notification(probe) is not None:
         return ""
     if reply.status == 200:
         return (

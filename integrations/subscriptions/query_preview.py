@@ -11,7 +11,7 @@ from integrations.sources.khoros import plan
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one way of comparing says; `matches` is None where the expression cannot be run here."""
+    """The result of one way of comparing; `matches` is None where the expression cannot be run here."""
 
     way: str
     matches: bool | None

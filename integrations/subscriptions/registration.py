@@ -1,8 +1,8 @@
-"""Registering feeds at Khoros: runs the plan (sources.khoros.plan) against Khoros and records what came of it.
+"""Registering subscriptions at Khoros: carries out the plan (sources.khoros.plan) and records the result.
 
-Runs in a worker, after a subscription was saved, every 15 minutes, and by button; one run per feed at a time. A run
-that dies between two calls is taken up again from what stands at Khoros and from what was written down before the
-calls (`posted_as`, `replaces`).
+Runs in a worker, after a subscription was saved, every 15 minutes, and by button; one run per subscription at a time.
+A run that dies between two calls is resumed from the actual state at Khoros and from what was stored before the calls
+(`posted_as`, `replaces`).
 """
 
 from dataclasses import dataclass, field
@@ -44,16 +44,16 @@ Registration = Subscription.Registration
 
 CHECK_EVERY_SECONDS = 15 * 60
 RUN_SECONDS = 60.0
-# A run that died is taken up again after this long.
+# A run that died is taken over after this long.
 CLAIM_SECONDS = 120
-# A token that was refused is not tried so often: only a person can change that.
+# A refused token is retried less often: only a person can change that.
 RETRY_DELAYS_OF_A_REFUSED_TOKEN = (60, 120, 300, CHECK_EVERY_SECONDS)
 CHECK_RETIRED_SECONDS = 24 * 3600
 MOST_OTHERS = 50
 RETRY_DELAYS = (5, 15, 30, 60, 120, 300, CHECK_EVERY_SECONDS)
-# Where Khoros' list of events cannot be read, an older subscription is retired unread after this long.
+# Where Khoros' list of events cannot be read, a replaced subscription is retired unread after this long.
 LONGEST_WAIT_FOR_READING = timedelta(hours=1)
-# Each round of steps is followed by reading the list again; a feed that is not right after so many waits for the next.
+# After each round of steps the list is read again; what is not right after the last round waits for the next check.
 MOST_ROUNDS = 4
 
 ACTIONS = {
@@ -70,7 +70,7 @@ V1_TEXT = (
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a run found out about a feed; the columns of a subscription that it owns."""
+    """The result of a run: the columns of a subscription that it owns."""
 
     registration: str
     message: str
@@ -79,13 +79,13 @@ class CheckResult:
     address: str = ""
     others: tuple[dict[str, str], ...] = ()
     drift: tuple[plan.Drift, ...] = ()
-    older_stand: bool = False
+    older_remain: bool = False
     retry_after: float = 0.0
     needs_person: bool = False
 
 
 def to_check() -> list[int]:
-    """The longest due first, and few at a time: a Khoros that hangs must not hold every thread of the workers."""
+    """The longest due first, and few at a time: a Khoros that hangs must not occupy every worker thread."""
     return longest_due(checks_due(), "next_check_at", "checking_until")
 
 
@@ -94,20 +94,20 @@ def checks_due() -> Q:
 
 
 def check_subscription(subscription_id: int) -> None:
-    """Brings one feed at Khoros to what is wanted and records what was found. Safe to repeat; nothing if not due."""
+    """Brings one subscription at Khoros to its desired state and records the result. Does nothing if it is not due."""
     claimed = _claim(subscription_id)
     if claimed is None:
         return
     subscription, claim = claimed
-    found = _found(subscription)
-    _record(subscription, claim, found)
-    log.info("subscription checked", subscription_id=subscription_id, registration=found.registration)
+    result = _check(subscription)
+    _record(subscription, claim, result)
+    log.info("subscription checked", subscription_id=subscription_id, registration=result.registration)
     if catch_up.is_due(subscription_id):
         publish(CATCH_UP, subscription_id)
 
 
 def _claim(subscription_id: int) -> tuple[Subscription, datetime] | None:
-    """Nobody else runs for this feed until the run is recorded, or CLAIM_SECONDS are over because its process died."""
+    """Nobody else runs for this subscription until the run is recorded, or CLAIM_SECONDS are over."""
     chosen = Subscription.objects.filter(checks_due(), pk=subscription_id)
     if not chosen.update(checking_until=seconds_from_now(CLAIM_SECONDS), next_check_at=seconds_from_now(CLAIM_SECONDS)):
         return None
@@ -116,10 +116,10 @@ def _claim(subscription_id: int) -> tuple[Subscription, datetime] | None:
     return (subscription, subscription.checking_until) if subscription.checking_until else None
 
 
-def _found(subscription: Subscription) -> CheckResult:
+def _check(subscription: Subscription) -> CheckResult:
     try:
-        wanted = desired_state_of(subscription)
-        client = company_client(subscription.company, RUN_SECONDS, wanted.bearer_token)
+        desired = desired_state_of(subscription)
+        client = company_client(subscription.company, RUN_SECONDS, desired.bearer_token)
     except (NoPublicAddress, NoToken) as error:
         return CheckResult(Registration.NOT_POSSIBLE, str(error))
     except UnreadableSecret:
@@ -127,14 +127,14 @@ def _found(subscription: Subscription) -> CheckResult:
     try:
         record_token_owner(subscription.company, client)
         if subscription.company.api_version == Company.ApiVersion.V1:
-            return _register_by_v1(subscription, wanted, client)
-        return CheckRun(subscription, wanted, client).carry_out()
+            return _register_by_v1(subscription, desired, client)
+        return CheckRun(subscription, desired, client).carry_out()
     except Failure as failure:
         state = Registration.REFUSED if failure.permanent else Registration.UNREACHABLE
         return CheckResult(
             state,
             f"{failure.message}\n{failure.detail}".strip(),
-            address=wanted.address,
+            address=desired.address,
             retry_after=failure.retry_after or 0.0,
             needs_person=failure.status in (401, 403),
         )
@@ -149,7 +149,7 @@ def _found(subscription: Subscription) -> CheckResult:
 
 
 def desired_state_of(subscription: Subscription) -> DesiredState:
-    """The feed as it should stand at Khoros. Raises NoPublicAddress, UnreadableSecret."""
+    """The subscription as it should be at Khoros. Raises NoPublicAddress, UnreadableSecret."""
     return DesiredState(
         external_id=f"{own_prefix()}{subscription.uuid}",
         event_name=subscription.event_name,
@@ -182,12 +182,12 @@ def _register_by_v1(subscription: Subscription, wanted: DesiredState, client: Kh
         return CheckResult(
             Registration.NOT_POSSIBLE, "Version 1 of the Khoros API does not support fetching. Choose “Push only”."
         )
-    if subscription.posted_as != wanted.fingerprint:
+    if subscription.posted_as != desired.fingerprint:
         change = _begin(subscription, Step("post", because="it was not registered like this before"))
         with recorded_change(change):
-            client.subscribe_v1(subscription.company.company_id, wanted.body())
-        Subscription.objects.filter(pk=subscription.pk).update(posted_as=wanted.fingerprint)
-    return CheckResult(Registration.REGISTERED, V1_TEXT, address=wanted.address)
+            client.subscribe_v1(subscription.company.company_id, desired.body())
+        Subscription.objects.filter(pk=subscription.pk).update(posted_as=desired.fingerprint)
+    return CheckResult(Registration.REGISTERED, V1_TEXT, address=desired.address)
 
 
 def _begin(subscription: Subscription, step: Step) -> Change:
@@ -203,10 +203,10 @@ def _begin(subscription: Subscription, step: Step) -> Change:
 
 @dataclass
 class CheckRun:
-    """One run for one feed: list, compare, take steps, list again."""
+    """One run for one subscription: list, compare, take steps, list again."""
 
     subscription: Subscription
-    wanted: DesiredState
+    desired: DesiredState
     client: KhorosClient
     listed: list[dict[str, Any]] = field(default_factory=list)
     answered_uuid: str = ""
@@ -214,67 +214,69 @@ class CheckRun:
     was_not_shown: bool = False
 
     def carry_out(self) -> CheckResult:
-        """Raises Failure when Khoros refuses or cannot be reached; what was done until then stays."""
+        """Raises Failure when Khoros refuses or cannot be reached; what was done by then stays."""
         for _ in range(MOST_ROUNDS):
             self.listed = record_registered(self.subscription.company, self.client)
-            comparison = plan.compare(self.wanted, self.listed, self._memory(), just_posted=self.just_posted)
+            comparison = plan.compare(self.desired, self.listed, self._memory(), just_posted=self.just_posted)
             if not comparison.steps and comparison.drift and not comparison.row:
                 return self._not_shown(comparison)
             if not comparison.steps:
-                return self._as_it_stands(comparison)
-            if comparison.drift and not self._may_mend(comparison):
+                return self._settled(comparison)
+            if comparison.drift and not self._may_repair():
                 return self._drifted(comparison)
-            if comparison.steps[0].action == "post" and self._stands_unlisted():
+            if comparison.steps[0].action == "post" and self._exists_unlisted():
                 return self._unlisted()
-            if self._retires_what_was_not_read_yet(comparison):
-                return self._as_it_stands(comparison)
+            if self._would_retire_unread(comparison):
+                return self._settled(comparison)
             for step in comparison.steps:
                 self._take(step)
         message = (
             "Khoros accepted several changes but still does not show the subscription as expected. The next check "
             "continues."
         )
-        return CheckResult(Registration.REFUSED, message, address=self.wanted.address)
+        return CheckResult(Registration.REFUSED, message, address=self.desired.address)
 
     def _memory(self) -> Memory:
         row = self.subscription
-        noted = row.replaces if isinstance(row.replaces, dict) else {}
+        replaces = row.replaces if isinstance(row.replaces, dict) else {}
         ends = row.replaced_at + timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS) if row.replaced_at else None
         return Memory(
             posted_as=row.posted_as,
             standing=row.khoros_uuid,
-            replaces=tuple(noted.get("uuids", ())),
-            replaces_for=str(noted.get("for", "")),
+            replaces=tuple(replaces.get("uuids", ())),
+            replaces_for=str(replaces.get("for", "")),
             overlap_is_over=ends is None or ends <= database_clock.now(),
             not_shown="" if row.requested_by and not self.just_posted else row.not_shown,
         )
 
-    def _may_mend(self, comparison: Comparison) -> bool:
-        """What nobody asked for is mended only where the feed repairs itself; a first registration is always made."""
+    def _may_repair(self) -> bool:
+        """Drift that nobody asked to fix is repaired only with auto-repair; a first registration is always made."""
         is_new = not self.subscription.posted_as and not self.subscription.khoros_uuid
         return self.subscription.auto_repair or bool(self.subscription.requested_by) or is_new
 
-    def _stands_unlisted(self) -> bool:
-        """Registered as wanted, known to Khoros by its id, and yet in no list: posting again might make a second."""
+    def _exists_unlisted(self) -> bool:
+        """Registered as desired and known to Khoros by its id, yet not listed: posting again might duplicate it."""
         row, listed = self.subscription, {plan.uuid_of(each) for each in self.listed}
-        is_as_posted = row.posted_as in ("", self.wanted.fingerprint) and row.registered_address == self.wanted.address
+        is_as_posted = (
+            row.posted_as in ("", self.desired.fingerprint) and row.registered_address == self.desired.address
+        )
         is_missing = bool(row.khoros_uuid) and row.khoros_uuid not in listed
         return is_as_posted and is_missing and self.client.knows(row.khoros_uuid)
 
-    def _retires_what_was_not_read_yet(self, comparison: Comparison) -> bool:
-        """The events of one that was replaced can be read no more once it is gone: a catch-up comes first."""
+    def _would_retire_unread(self, comparison: Comparison) -> bool:
+        """A replaced subscription's events cannot be read once it is gone, so a catch-up comes first."""
         retired = [step.uuid for step in comparison.steps if step.action == "retire"]
-        if not (retired and self.subscription.is_fetched and self.wanted.is_active):
+        if not (retired and self.subscription.is_fetched and self.desired.is_active):
             return False
-        self._note_that_they_are_older(retired)
+        self._store_as_replaced(retired)
         began = self.subscription.replaced_at
         if began is None or began < database_clock.now() - LONGEST_WAIT_FOR_READING:
             return False
         overlap_ended = began + timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS)
         return not catch_up.was_read_since(self.subscription, overlap_ended)
 
-    def _note_that_they_are_older(self, uuids: list[str]) -> None:
-        """So that the next catch-up reads their events too; a copy that somebody made has to wait for that as well."""
+    def _store_as_replaced(self, uuids: list[str]) -> None:
+        """So that the next catch-up reads their events too; duplicates made by somebody else wait for that as well."""
         memory = self._memory()
         if set(uuids) <= set(memory.replaces) and self.subscription.replaced_at:
             return
@@ -282,7 +284,7 @@ class CheckRun:
         began = self.subscription.replaced_at or database_clock.now() - timedelta(
             seconds=settings.KHOROS_OVERLAP_SECONDS
         )
-        self.subscription.replaces = {"for": memory.replaces_for or self.wanted.fingerprint, "uuids": known}
+        self.subscription.replaces = {"for": memory.replaces_for or self.desired.fingerprint, "uuids": known}
         self.subscription.replaced_at = began
         Subscription.objects.filter(pk=self.subscription.pk).update(
             replaces=self.subscription.replaces, replaced_at=began
@@ -290,16 +292,16 @@ class CheckRun:
 
     def _take(self, step: Step) -> None:
         if step.action == "post":
-            self._note_what_is_replaced()
+            self._store_replaced()
         change = _begin(self.subscription, step)
         with recorded_change(change):
             change.khoros_uuid = self._call(step) or step.uuid
         if step.action == "post":
-            self._note_posted()
+            self._store_posted()
 
     def _call(self, step: Step) -> str:
         if step.action == "post":
-            self.answered_uuid = plan.uuid_of(self.client.subscribe(self.wanted.body()))
+            self.answered_uuid = plan.uuid_of(self.client.subscribe(self.desired.body()))
             return self.answered_uuid
         if step.action == "retire":
             self.client.retire(step.uuid)
@@ -307,39 +309,39 @@ class CheckRun:
             self.client.set_status(step.uuid, "ACTIVE" if step.action == "activate" else "PAUSED")
         return ""
 
-    def _note_what_is_replaced(self) -> None:
-        """Before the call, so that a death after it still knows which ones are the older."""
-        own = [plan.uuid_of(row) for row in self.listed if row.get("externalId") == self.wanted.external_id]
-        self.subscription.replaces = {"for": self.wanted.fingerprint, "uuids": [storable(uuid)[:64] for uuid in own]}
+    def _store_replaced(self) -> None:
+        """Stored before the call, so that even after a crash it is known which ones are being replaced."""
+        own = [plan.uuid_of(row) for row in self.listed if row.get("externalId") == self.desired.external_id]
+        self.subscription.replaces = {"for": self.desired.fingerprint, "uuids": [storable(uuid)[:64] for uuid in own]}
         self.subscription.replaced_at = database_clock.now() if own else None
         Subscription.objects.filter(pk=self.subscription.pk).update(
             replaces=self.subscription.replaces, replaced_at=Now() if own else None
         )
 
-    def _note_posted(self) -> None:
+    def _store_posted(self) -> None:
         self.just_posted = True
-        self.was_not_shown = self.subscription.not_shown == self.wanted.fingerprint
-        self.subscription.posted_as = self.wanted.fingerprint
+        self.was_not_shown = self.subscription.not_shown == self.desired.fingerprint
+        self.subscription.posted_as = self.desired.fingerprint
         self.subscription.not_shown = ""
         self.subscription.khoros_uuid = storable(self.answered_uuid)[:64] or self.subscription.khoros_uuid
         Subscription.objects.filter(pk=self.subscription.pk).update(
-            posted_as=self.wanted.fingerprint,
+            posted_as=self.desired.fingerprint,
             not_shown="",
             khoros_uuid=self.subscription.khoros_uuid,
-            registered_address=self.wanted.address,
+            registered_address=self.desired.address,
         )
 
-    # --- What came of it ---
+    # --- Results ---
 
-    def _found(self, state: str, message: str, comparison: Comparison, *, uuid: str = "", **more: Any) -> CheckResult:
+    def _result(self, state: str, message: str, comparison: Comparison, *, uuid: str = "", **more: Any) -> CheckResult:
         row = comparison.row
         return CheckResult(
             state,
             message,
             plan.uuid_of(row) or uuid,
             plan.status_of(row),
-            self.wanted.address,
-            tuple(plan.others_for_the_same(self.wanted, self.listed))[:MOST_OTHERS],
+            self.desired.address,
+            tuple(plan.others_for_the_same(self.desired, self.listed))[:MOST_OTHERS],
             **more,
         )
 
@@ -352,7 +354,7 @@ class CheckRun:
             message = "Paused at Khoros because it is off in Casebridge." if comparison.row else (
                 "Not registered at Khoros because it is off in Casebridge."
             )  # fmt: skip
-            return self._found(Registration.PAUSED, message, comparison)
+            return self._result(Registration.PAUSED, message, comparison)
         if not comparison.row:
             return self._not_listed(comparison)
         message = ""
@@ -367,31 +369,31 @@ class CheckRun:
         return self._found(Registration.REGISTERED, message, comparison, older_stand=bool(comparison.older))
 
     def _not_listed(self, comparison: Comparison) -> CheckResult:
-        """Once, the list may be late. Twice, Khoros does not have what it accepted, and is asked more seldom."""
-        Subscription.objects.filter(pk=self.subscription.pk).update(not_shown=self.wanted.fingerprint)
+        """Once, the list may lag. Twice, Khoros does not have what it accepted, and is asked less often."""
+        Subscription.objects.filter(pk=self.subscription.pk).update(not_shown=self.desired.fingerprint)
         if not self.was_not_shown:
             message = "Khoros accepted the subscription but does not list it yet."
             return self._found(Registration.REGISTERED, message, comparison, uuid=self.answered_uuid, older_stand=True)
         message = "Khoros accepted the subscription again but does not list it. Contact Khoros support."
         gone = plan.Drift("gone", "Khoros does not list what it accepted.", "It is registered again at each check.")
-        return self._found(Registration.DRIFTED, message, comparison, uuid=self.answered_uuid, drift=(gone,))
+        return self._result(Registration.DRIFTED, message, comparison, uuid=self.answered_uuid, drift=(gone,))
 
-    def _replacement_is_young(self) -> bool:
-        """A list may be late: only one that is read after the overlap proves that no older one stands."""
+    def _is_in_overlap(self) -> bool:
+        """A list may lag: only one read after the overlap proves that no replaced subscription is left."""
         return not self._memory().overlap_is_over
 
     def _not_shown(self, comparison: Comparison) -> CheckResult:
-        """Accepted, but listed otherwise: said, not posted for ever. A list may be late, so it is read again soon."""
-        is_new = self.subscription.not_shown != self.wanted.fingerprint
-        self.subscription.not_shown = self.wanted.fingerprint
-        Subscription.objects.filter(pk=self.subscription.pk).update(not_shown=self.wanted.fingerprint)
+        """Accepted, but listed differently: reported instead of posted again. A list may lag, so it is read soon."""
+        is_new = self.subscription.not_shown != self.desired.fingerprint
+        self.subscription.not_shown = self.desired.fingerprint
+        Subscription.objects.filter(pk=self.subscription.pk).update(not_shown=self.desired.fingerprint)
         message = (
             "Khoros accepted the subscription but lists different values. It is not sent again automatically. "
             "Compare the values below and press “Repair at Khoros” to try again."
         )
         uuid = self.answered_uuid or self.subscription.khoros_uuid
-        return self._found(
-            Registration.DRIFTED, message, comparison, uuid=uuid, drift=comparison.drift, older_stand=is_new
+        return self._result(
+            Registration.DRIFTED, message, comparison, uuid=uuid, drift=comparison.drift, older_remain=is_new
         )
 
     def _unlisted(self) -> CheckResult:
@@ -401,7 +403,7 @@ class CheckRun:
             message,
             Comparison(),
             uuid=self.subscription.khoros_uuid,
-            older_stand=bool(self._memory().replaces),
+            older_remain=bool(self._memory().replaces),
         )
 
     def _drifted(self, comparison: Comparison) -> CheckResult:
@@ -414,58 +416,57 @@ class CheckRun:
 ENDED_WELL = (Registration.REGISTERED, Registration.PAUSED, Registration.RETIRED)
 
 
-def _record(subscription: Subscription, claim: datetime, found: CheckResult) -> None:
-    failed = found.registration in (Registration.REFUSED, Registration.UNREACHABLE)
+def _record(subscription: Subscription, claim: datetime, result: CheckResult) -> None:
+    failed = result.registration in (Registration.REFUSED, Registration.UNREACHABLE)
     failures = subscription.failed_checks + 1 if failed else 0
-    # Unless somebody asked for another run in the meantime, the next one comes by itself.
-    asked_again = Q(next_check_at__lte=Now())
-    well = found.registration in ENDED_WELL
-    # What a person asked for goes on where Khoros was not reached or an older one still stands, and is over otherwise.
-    not_reached = found.registration in (Registration.UNREACHABLE, Registration.NOT_POSSIBLE)
-    goes_on = not_reached or (well and found.older_stand)
+    # Unless somebody requested another run in the meantime, the next one is the regular one.
+    is_requested_again = Q(next_check_at__lte=Now())
+    is_well = result.registration in ENDED_WELL
+    # A person's request stays open where Khoros was not reached or a replaced one is left, and is done otherwise.
+    not_reached = result.registration in (Registration.UNREACHABLE, Registration.NOT_POSSIBLE)
+    stays_requested = not_reached or (is_well and result.older_remain)
     rows = Subscription.objects.filter(pk=subscription.pk, checking_until=claim)
     is_ours = rows.update(
-        registration=found.registration,
-        khoros_message=storable(found.message),
-        khoros_uuid=storable(found.khoros_uuid)[:64] or ("" if well else subscription.khoros_uuid),
-        khoros_status=storable(found.khoros_status)[:40],
-        registered_address=found.address,
-        other_subscriptions=[{name: storable(text)[:500] for name, text in other.items()} for other in found.others],
-        drift=[{"kind": each.kind, "message": storable(each.message), "remedy": each.remedy} for each in found.drift],
+        registration=result.registration,
+        khoros_message=storable(result.message),
+        khoros_uuid=storable(result.khoros_uuid)[:64] or ("" if is_well else subscription.khoros_uuid),
+        khoros_status=storable(result.khoros_status)[:40],
+        registered_address=result.address,
+        other_subscriptions=[{name: storable(text)[:500] for name, text in other.items()} for other in result.others],
+        drift=[{"kind": each.kind, "message": storable(each.message), "remedy": each.remedy} for each in result.drift],
         checked_at=Now(),
         failed_checks=failures,
         requested_by=Case(
-            When(asked_again, then=F("requested_by")), default=F("requested_by") if goes_on else Value("")
+            When(is_requested_again, then=F("requested_by")),
+            default=F("requested_by") if stays_requested else Value(""),
         ),
         checking_until=None,
-        next_check_at=Case(When(asked_again, then=F("next_check_at")), default=_next_check(found, failures)),
+        next_check_at=Case(When(is_requested_again, then=F("next_check_at")), default=_next_check(result, failures)),
     )
     if not is_ours:
         return
-    if found.registration == Registration.REGISTERED and not found.older_stand:
+    if result.registration == Registration.REGISTERED and not result.older_remain:
         _close_the_overlap(subscription)
-    if found.registration == Registration.REGISTERED and found.khoros_uuid:
-        there = Subscription.objects.filter(pk=subscription.pk)
-        there.update(posted_as=desired_state_of(subscription).fingerprint)
-        there.exclude(khoros_status="").update(not_shown="")
-        there.exclude(receives_by=Subscription.Receives.PUSH).update(
-            next_catch_up_at=Coalesce("next_catch_up_at", Now())
-        )
+    if result.registration == Registration.REGISTERED and result.khoros_uuid:
+        row = Subscription.objects.filter(pk=subscription.pk)
+        row.update(posted_as=desired_state_of(subscription).fingerprint)
+        row.exclude(khoros_status="").update(not_shown="")
+        row.exclude(receives_by=Subscription.Receives.PUSH).update(next_catch_up_at=Coalesce("next_catch_up_at", Now()))
 
 
-def _next_check(found: CheckResult, failures: int) -> Any:
-    if found.registration == Registration.RETIRED:
-        # A late list, or a backup restored at Khoros, may bring it back.
+def _next_check(result: CheckResult, failures: int) -> Any:
+    if result.registration == Registration.RETIRED:
+        # A lagging list, or a backup restored at Khoros, may bring it back.
         return seconds_from_now(CHECK_RETIRED_SECONDS)
     if failures:
-        delays = RETRY_DELAYS_OF_A_REFUSED_TOKEN if found.needs_person else RETRY_DELAYS
-        return seconds_from_now(max(delays[min(failures, len(delays)) - 1], found.retry_after))
+        delays = RETRY_DELAYS_OF_A_REFUSED_TOKEN if result.needs_person else RETRY_DELAYS
+        return seconds_from_now(max(delays[min(failures, len(delays)) - 1], result.retry_after))
     soon = settings.KHOROS_OVERLAP_SECONDS + 1
-    return seconds_from_now(min(soon, CHECK_EVERY_SECONDS) if found.older_stand else CHECK_EVERY_SECONDS)
+    return seconds_from_now(min(soon, CHECK_EVERY_SECONDS) if result.older_remain else CHECK_EVERY_SECONDS)
 
 
 def _close_the_overlap(subscription: Subscription) -> None:
-    """Nothing older stands: what was to be replaced is forgotten, and earlier tokens end a day from now."""
+    """No replaced subscription is left: forgets them, and lets earlier tokens expire a day from now."""
     rows = Subscription.objects.filter(pk=subscription.pk, bearer_token=subscription.bearer_token)
     rows.update(replaces=[], replaced_at=None)
     rows.filter(previous_token_accepted_until__isnull=True).exclude(previous_bearer_token="").update(

@@ -1,4 +1,4 @@
-"""What is asked for a subscription: a check, another bearer token, its end. A worker carries it out."""
+"""What staff and the clock request of a subscription; a worker carries it out."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ Registration = Subscription.Registration
 
 
 def request_check(subscription_ids: Iterable[int], by: str = "") -> None:
-    """Asks for a run as soon as a worker is free; `by` is the user who wants differences put right."""
+    """Requests a check as soon as a worker is free; `by` is the user who wants drift repaired."""
     Subscription.objects.filter(pk__in=subscription_ids).update(
         next_check_at=Now(), requested_by=by[:150] if by else F("requested_by")
     )
@@ -25,7 +25,7 @@ def request_check(subscription_ids: Iterable[int], by: str = "") -> None:
 
 
 def notice_new_address() -> None:
-    """After the portal moved, feeds are not left at the old address until their next regular check."""
+    """After the portal moved, has subscriptions registered at the new address before their next regular check."""
     rows = Subscription.objects.filter(is_active=True, registration=Registration.REGISTERED)
     for subscription in rows.exclude(registered_address="").only("uuid", "receives_by", "registered_address"):
         try:
@@ -36,11 +36,11 @@ def notice_new_address() -> None:
             request_check([subscription.pk])
 
 
-# --- What staff ask for ----------------------------------------------------------------------------------------------
+# --- By staff --------------------------------------------------------------------------------------------------------
 
 
 def change_bearer_token(subscription: Subscription, new_token: str, by: str = "") -> None:
-    """A new token; the old one is accepted until Khoros is seen to use the new one, and a day more."""
+    """Sets a new token; the old one is accepted until Khoros is seen to use the new one, and a day more."""
     replace_bearer_token(subscription, new_token)
     subscription.registration = Registration.WAITING
     subscription.save(update_fields=[*BEARER_TOKEN_COLUMNS, "registration"])
@@ -48,7 +48,7 @@ def change_bearer_token(subscription: Subscription, new_token: str, by: str = ""
 
 
 def delete_subscription(subscription: Subscription, by: str) -> None:
-    """Retires the feed at Khoros as soon as a worker is free; its history stays, its mappings are switched off."""
+    """Retires it at Khoros as soon as a worker is free; its history stays, its mappings are switched off."""
     subscription.mappings.update(is_active=False)
     Subscription.objects.filter(pk=subscription.pk, deleted_at__isnull=True).update(
         is_active=False, deleted_at=Now(), registration=Registration.WAITING
@@ -60,7 +60,7 @@ def delete_subscription(subscription: Subscription, by: str) -> None:
 
 
 def keep_up() -> None:
-    """What is looked after without being asked for: a new public address, the counted volume, idle runs."""
+    """Regular upkeep: a new public address, the counted volume, idle catch-ups."""
     notice_new_address()
     count_volume()
     forget_idle_runs()

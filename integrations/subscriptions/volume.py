@@ -1,4 +1,4 @@
-"""How much each feed gets: counted by the hour, so that charts, averages and alarms never count the log itself."""
+"""How much each subscription receives, counted by the hour: charts, averages and alarms never count the log itself."""
 
 from datetime import datetime, timedelta
 
@@ -10,13 +10,13 @@ from integrations.infra import database_clock
 from integrations.models import HourlyVolume, Notification, Subscription
 
 HOURS_OF_A_WEEK = 7 * 24
-# Silence can be told from the usual volume after so much history, and is learned from so much at most.
+# The usual volume is known after this much history, and learned from at most this much.
 NEEDED_HISTORY = timedelta(days=14)
 LEARNED_FROM = timedelta(days=56)
 LEARNED_EVERY = timedelta(hours=6)
 KEPT = timedelta(days=400)
 
-# The hours since the last count, and the hour before them again, as its last seconds may have been counted too early.
+# The hours since the last count, and the one before again, as its last seconds may have been counted too early.
 COUNT = """
 INSERT INTO integrations_hourlyvolume (subscription_id, hour, pushed, caught_up)
 SELECT subscription_id, date_trunc('hour', received_at, 'UTC') AS hour,
@@ -28,9 +28,9 @@ ON CONFLICT ON CONSTRAINT volume_counted_once_an_hour
 DO UPDATE SET pushed = excluded.pushed, caught_up = excluded.caught_up
 """
 LATEST = """
-UPDATE integrations_subscription AS feed SET
-  last_pushed_at = greatest(feed.last_pushed_at, latest.pushed),
-  last_caught_up_at = greatest(feed.last_caught_up_at, latest.caught_up)
+UPDATE integrations_subscription AS subscription SET
+  last_pushed_at = greatest(subscription.last_pushed_at, latest.pushed),
+  last_caught_up_at = greatest(subscription.last_caught_up_at, latest.caught_up)
 FROM (
   SELECT subscription_id, max(received_at) FILTER (WHERE source = 'pushed') AS pushed,
     max(received_at) FILTER (WHERE source = 'caught_up') AS caught_up
@@ -38,13 +38,13 @@ FROM (
   WHERE received_at >= date_trunc('hour', %(since)s::timestamptz, 'UTC') AND source <> 'test'
   GROUP BY subscription_id
 ) AS latest
-WHERE feed.id = latest.subscription_id
+WHERE subscription.id = latest.subscription_id
 """
 
 
 def count_volume() -> None:
-    """Counts what came since the last time, and learns the usual volume anew where it is old."""
-    since = _counted_until()
+    """Counts what was received since the last count, and relearns the usual volume where that is old."""
+    since = _count_from()
     if since is not None:
         with connection.cursor() as cursor:
             cursor.execute(COUNT, {"since": since})
@@ -58,8 +58,8 @@ def count_volume() -> None:
             learn(subscription)
 
 
-def _counted_until() -> datetime | None:
-    """Where to begin; None when there is nothing to count."""
+def _count_from() -> datetime | None:
+    """Where to start counting; None when there is nothing to count."""
     last = HourlyVolume.objects.aggregate(last=Max("hour"))["last"]
     if last is not None:
         return last - timedelta(hours=1)
@@ -104,7 +104,7 @@ def _hours(subscription: Subscription, since: datetime) -> QuerySet[HourlyVolume
 
 
 def expected_volume(usual: list[float], since: datetime, until: datetime) -> float:
-    """How many notifications usually come between two moments."""
+    """How many notifications usually arrive between two times."""
     total, moment = 0.0, since
     while moment < until:
         end = min(_hour_of(moment) + timedelta(hours=1), until)
@@ -116,22 +116,22 @@ def expected_volume(usual: list[float], since: datetime, until: datetime) -> flo
 
 
 def daily_volume(subscription: Subscription, count: int = 14) -> list[tuple[datetime, int, int]]:
-    """(day, pushed, caught up) of the last days (UTC), oldest first, today included. This hour is counted anew."""
+    """(day, pushed, caught up) of the last days (UTC), oldest first, today included. This hour comes from the log."""
     now = database_clock.now()
     this_hour, today = _hour_of(now), _hour_of(now).replace(hour=0)
     first = today - timedelta(days=count - 1)
-    found = {first + timedelta(days=number): [0, 0] for number in range(count)}
-    found[today] = _since(subscription, this_hour)
+    days = {first + timedelta(days=number): [0, 0] for number in range(count)}
+    days[today] = _since(subscription, this_hour)
     for row in _hours(subscription, first).filter(hour__lt=this_hour):
         day = row.hour.replace(hour=0)
-        if day in found:
-            found[day][0] += row.pushed
-            found[day][1] += row.caught_up
-    return [(day, pushed, caught_up) for day, (pushed, caught_up) in found.items()]
+        if day in days:
+            days[day][0] += row.pushed
+            days[day][1] += row.caught_up
+    return [(day, pushed, caught_up) for day, (pushed, caught_up) in days.items()]
 
 
 def _since(subscription: Subscription, moment: datetime) -> list[int]:
-    """[pushed, caught up] since then, from the log itself."""
+    """[pushed, caught up] since a time, from the log itself."""
     rows = Notification.objects.filter(subscription=subscription, received_at__gte=moment)
     by = dict(rows.order_by().values_list("source").annotate(count=Count("pk")))
     return [by.get(source.value, 0) for source in (Notification.Source.PUSHED, Notification.Source.CAUGHT_UP)]

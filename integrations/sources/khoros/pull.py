@@ -110,7 +110,7 @@ class Order:
         self._last = None
 
     @property
-    def word(self) -> str:
+    def direction(self) -> str:
         # One in fifty may stand elsewhere: what is missed by that is found when everything is read once a day.
         if self.falls > 50 * self.rises:
             return "newest"
