@@ -58,7 +58,7 @@ def _checks(connection: Connection) -> list[Check]:
     except (Failure, NoPermit) as problem:
         return [_failed(session.client, problem)]
     except Exception as error:
-        log.exception("the test of the connection failed")
+        log.exception("connection check failed")
         return [
             Check(
                 False,
@@ -66,7 +66,7 @@ def _checks(connection: Connection) -> list[Check]:
                 "whoever runs it.",
             )
         ]
-    return _token_checks(destination, settings) + found
+    return _token_checks(destination, settings) + checks
 
 
 def _token_checks(destination: Destination, settings: Mapping[str, Any]) -> list[Check]:
@@ -151,7 +151,7 @@ def check_sign_in(destination: Destination, settings: Mapping[str, Any], secrets
     except (Failure, NoPermit) as problem:
         return SignInCheck([_failed(client, problem)])
     except Exception as error:
-        log.exception("the test of a sign-in failed")
+        log.exception("sign-in check failed")
         message = (
             f"The test failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever runs "
             "it."

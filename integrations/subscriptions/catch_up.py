@@ -92,7 +92,7 @@ def run_catch_up(subscription_id: int) -> None:
         return
     except Exception as error:
         # A defect of ours is shown and counted like any other failure.
-        log.exception("the list of events could not be read")
+        log.exception("catch-up failed")
         message = (
             f"Reading the events failed because of an error in Casebridge ({type(error).__name__}). Report this to "
             "whoever runs it."
@@ -161,8 +161,8 @@ class Reading:
             raise Failure(
                 "The subscription is not registered at Khoros, so there is no list of events to read.", permanent=True
             )
-        for older in self._older_ones():
-            self._read_older(older)
+        for replaced in self._replaced_uuids():
+            self._read_replaced(replaced)
         self.order.begin_again()
         self._read(self.subscription.khoros_uuid)
 

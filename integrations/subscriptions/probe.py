@@ -94,7 +94,7 @@ def body_of(probe: Probe) -> dict[str, Any]:
     envelope = example(probe.subscription.event_name, post_id=f"{PROBE_POST}{probe.uuid}", at=now)
     for item in envelope["data"].get("items", ()):
         item["text"] = "Casebridge test notification. Please ignore."
-    return envelope | {"eventUuid": f"{PROBE_MARK}{test.uuid}"}
+    return envelope | {"eventUuid": f"{PROBE_MARK}{probe.uuid}"}
 
 
 def event_key(probe: Probe) -> str:

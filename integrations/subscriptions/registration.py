@@ -140,12 +140,12 @@ def _check(subscription: Subscription) -> CheckResult:
         )
     except Exception as error:
         # A defect of ours is shown and tried again later, like any other failure.
-        log.exception("the subscription could not be checked")
+        log.exception("subscription check failed")
         message = (
             f"The check failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever "
             "runs it."
         )
-        return CheckResult(Registration.UNREACHABLE, message, address=wanted.address)
+        return CheckResult(Registration.UNREACHABLE, message, address=desired.address)
 
 
 def desired_state_of(subscription: Subscription) -> DesiredState:
@@ -173,12 +173,12 @@ def _address_of(subscription: Subscription) -> str:
         return ""
 
 
-def _register_by_v1(subscription: Subscription, wanted: DesiredState, client: KhorosClient) -> CheckResult:
-    if not wanted.is_active:
+def _register_by_v1(subscription: Subscription, desired: DesiredState, client: KhorosClient) -> CheckResult:
+    if not desired.is_active:
         message = "Version 1 of the Khoros API can neither pause nor delete it. Turn it off in Khoros Marketing itself."
-        state = Registration.RETIRED if wanted.is_deleted else Registration.PAUSED
+        state = Registration.RETIRED if desired.is_deleted else Registration.PAUSED
         return CheckResult(state, f"{message} Notifications that still arrive are stored but create no tickets.")
-    if not wanted.address:
+    if not desired.address:
         return CheckResult(
             Registration.NOT_POSSIBLE, "Version 1 of the Khoros API does not support fetching. Choose “Push only”."
         )
@@ -345,12 +345,12 @@ class CheckRun:
             **more,
         )
 
-    def _as_it_stands(self, comparison: Comparison) -> CheckResult:
-        if self.wanted.is_deleted:
-            return self._found(
+    def _settled(self, comparison: Comparison) -> CheckResult:
+        if self.desired.is_deleted:
+            return self._result(
                 Registration.RETIRED, "Deleted at Khoros because it was deleted in Casebridge.", comparison
             )
-        if not self.wanted.is_active:
+        if not self.desired.is_active:
             message = "Paused at Khoros because it is off in Casebridge." if comparison.row else (
                 "Not registered at Khoros because it is off in Casebridge."
             )  # fmt: skip
@@ -361,19 +361,21 @@ class CheckRun:
         if comparison.steps:
             Subscription.objects.filter(pk=self.subscription.pk).update(next_catch_up_at=Now())
             message = "An older registration is kept until its events are read, then deleted."
-            return self._found(Registration.REGISTERED, message, comparison, older_stand=True)
-        if self._replacement_is_young():
-            return self._found(Registration.REGISTERED, message, comparison, older_stand=True)
+            return self._result(Registration.REGISTERED, message, comparison, older_remain=True)
+        if self._is_in_overlap():
+            return self._result(Registration.REGISTERED, message, comparison, older_remain=True)
         if comparison.older:
             message = "An older registration is kept for a moment so that no event is lost, then deleted."
-        return self._found(Registration.REGISTERED, message, comparison, older_stand=bool(comparison.older))
+        return self._result(Registration.REGISTERED, message, comparison, older_remain=bool(comparison.older))
 
     def _not_listed(self, comparison: Comparison) -> CheckResult:
         """Once, the list may lag. Twice, Khoros does not have what it accepted, and is asked less often."""
         Subscription.objects.filter(pk=self.subscription.pk).update(not_shown=self.desired.fingerprint)
         if not self.was_not_shown:
             message = "Khoros accepted the subscription but does not list it yet."
-            return self._found(Registration.REGISTERED, message, comparison, uuid=self.answered_uuid, older_stand=True)
+            return self._result(
+                Registration.REGISTERED, message, comparison, uuid=self.answered_uuid, older_remain=True
+            )
         message = "Khoros accepted the subscription again but does not list it. Contact Khoros support."
         gone = plan.Drift("gone", "Khoros does not list what it accepted.", "It is registered again at each check.")
         return self._result(Registration.DRIFTED, message, comparison, uuid=self.answered_uuid, drift=(gone,))
@@ -398,7 +400,7 @@ class CheckRun:
 
     def _unlisted(self) -> CheckResult:
         message = "Khoros knows the subscription by its ID but does not list it. Nothing changed."
-        return self._found(
+        return self._result(
             Registration.REGISTERED,
             message,
             Comparison(),
@@ -408,7 +410,7 @@ class CheckRun:
 
     def _drifted(self, comparison: Comparison) -> CheckResult:
         message = "The subscription differs at Khoros and automatic repair is off. Press “Repair at Khoros”."
-        return self._found(Registration.DRIFTED, message, comparison, drift=comparison.drift)
+        return self._result(Registration.DRIFTED, message, comparison, drift=comparison.drift)
 
 
 # --- Record ----------------------------------------------------------------------------------------------------------
