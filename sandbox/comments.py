@@ -12,7 +12,7 @@ LARGEST_NUMBER = 5000
 
 
 def read(given: Any, otherwise: Any = None) -> dict[str, Any]:
-    """A comment out of a request; a text stands for its body, and `otherwise` in for a comment that is missing."""
+    """A comment as a request gives it: an object or just its text. `otherwise` is the text if there is no comment."""
     if not isinstance(given, dict):
         given = {"body": given if isinstance(given, str) else otherwise}
     html_body = _text(given.get("html_body"))
@@ -28,7 +28,7 @@ def read(given: Any, otherwise: Any = None) -> dict[str, Any]:
 def add(
     state: State, comment: dict[str, Any], *, ticket_id: int, audit_id: int, author_id: int, created_at: str
 ) -> dict[str, Any]:
-    """Keeps a comment and returns the event of the audit it belongs to."""
+    """Stores a comment and returns its event for the audit."""
     comment_id = audit_id + 1
     state.insert(
         "INSERT INTO comments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -96,7 +96,7 @@ def _without_markup(html_body: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """Longer comments are cut without a word, as the service is said to do."""
+    """Cuts long comments silently, as Zendesk is said to do."""
     return text.encode()[:COMMENT_BYTES].decode("utf-8", "ignore")
 
 

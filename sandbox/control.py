@@ -1,4 +1,4 @@
-"""The control API, JSON under /control/: what a test or a script needs to steer the sandbox and look into it.
+"""The control API, JSON under /control/: what tests and scripts use to steer and inspect the sandbox.
 
 Every mistake is answered with 400 or 404 and `{"error": sentence}`.
 """
@@ -78,7 +78,7 @@ class ControlApi:
         return json_answer(200, {"subscriptions": [subscriptions.described(row) for row in rows]})
 
     def _make_subscription(self, request: Request) -> Answer:
-        """One that somebody else made, whatever there is already."""
+        """A subscription that somebody else made; never merged with an existing one."""
         uuid = subscriptions.create(self._state, subscriptions.checked(body_of(request)))
         return self._subscription(201, uuid)
 

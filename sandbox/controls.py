@@ -35,13 +35,13 @@ class Controls:
         self.zendesk.reopen_windows()
 
     def apply_label(self, label: str, post_ids: list[int]) -> list[str]:
-        """Labels posts as one happening, sends the pushes and returns the event uuids."""
+        """Applies a label to posts in one go, sends the pushes and returns the event uuids."""
         event_uuids, due = inbox.apply_label(self.state, label, post_ids)
         self.pusher.send(due)
         return event_uuids
 
     def apply_label_in_bulk(self, label: str, count: int, *, push: bool) -> list[str]:
-        """Labels so many new posts one by one, sends the pushes where they are wanted and returns the event uuids."""
+        """Labels `count` new posts one by one, pushes if asked to, and returns the event uuids."""
         event_uuids, due = inbox.apply_label_in_bulk(self.state, label, count, push=push)
         self.pusher.send(due)
         return event_uuids
@@ -58,7 +58,7 @@ class Controls:
         return push_id
 
     def change_settings(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Changes switches; a change of the limits opens a new minute."""
+        """Changes settings; a changed limit starts a new minute."""
         changed = self.state.change_settings(values)
         if values.keys() & LIMITS:
             self.zendesk.reopen_windows()
@@ -69,7 +69,7 @@ class Controls:
         return self.state.change("UPDATE idempotency_keys SET used_at = used_at - ?", seconds)
 
     def change_ticket(self, ticket_id: int, values: dict[str, Any]) -> dict[str, Any]:
-        """Changes a ticket as an agent would, a closed one too. Raises LookupError or ValueError with a sentence."""
+        """Changes a ticket as an agent would, even a closed one. Raises LookupError or ValueError with a sentence."""
         wanted = dict(values)
         author_id = whole_id(wanted.pop("by", ADMIN_ID))
         with self.state.transaction():

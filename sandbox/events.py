@@ -1,7 +1,7 @@
-"""The events of the pretended Khoros: who is told of a happening, in which envelope, and with which pushes.
+"""The events of the simulated Khoros: which subscriptions get one, in what envelope, and which pushes follow.
 
-Every ACTIVE subscription that asked for a happening gets its own event, with a new eventUuid, and a push when it
-named an address and pushing is switched on.
+Every matching ACTIVE subscription gets its own event with a new eventUuid, and a push if it has an address and pushing
+is switched on.
 """
 
 import json
@@ -24,7 +24,7 @@ KEPT_BACK = "kept back on purpose"
 
 @dataclass(frozen=True)
 class Happening:
-    """Something Khoros tells of. Queries are matched against `texts`; what is None is made up for every event."""
+    """Something that Khoros sends events about. Queries are matched against `texts`; None fields are generated."""
 
     event_name: str
     data: Any
@@ -36,7 +36,7 @@ class Happening:
 
 
 def happening_from(values: Mapping[str, Any]) -> Happening:
-    """A happening out of JSON. Raises ValueError with a sentence about the first thing that makes no sense."""
+    """Parses a happening from JSON. Raises ValueError with a sentence about the first invalid value."""
     known = ("eventName", "data", "companyId", "createdDate", "eventUuid", "text")
     unknown = sorted(values.keys() - set(known))
     if unknown:
@@ -65,7 +65,7 @@ def happening_from(values: Mapping[str, Any]) -> Happening:
 def tell(state: State, happening: Happening, *, push: bool = True) -> tuple[list[str], list[int]]:
     """Records the events of a happening and returns their uuids and the ids of the pushes now due.
 
-    Raises ValueError where a subscription has an event of the given uuid already; then nothing is done.
+    Raises ValueError, changing nothing, if a subscription already has an event with the given uuid.
     """
     with state.transaction():
         return tell_these(state, interested(state, happening), happening, push=push)
@@ -74,7 +74,7 @@ def tell(state: State, happening: Happening, *, push: bool = True) -> tuple[list
 def tell_these(
     state: State, subscriptions: list[sqlite3.Row], happening: Happening, *, push: bool
 ) -> tuple[list[str], list[int]]:
-    """As `tell`, for subscriptions known to be interested and within a transaction of the caller."""
+    """Like `tell`, for given subscriptions and inside the caller's transaction."""
     events = [_record(state, subscription, happening) for subscription in subscriptions]
     if not (push and state.settings.push):
         return events, []
@@ -83,7 +83,7 @@ def tell_these(
 
 
 def interested(state: State, happening: Happening) -> list[sqlite3.Row]:
-    """The subscriptions that are to be told; a query fits where it is found in one of the texts."""
+    """The subscriptions that get an event; a query matches if it is found in one of the texts."""
     active = state.rows(
         "SELECT * FROM subscriptions WHERE status = 'ACTIVE' AND event_name = ? ORDER BY id", happening.event_name
     )
@@ -93,9 +93,9 @@ def interested(state: State, happening: Happening) -> list[sqlite3.Row]:
 
 
 def push_again(state: State, event_uuid: str, subscription_uuid: str | None = None) -> int:
-    """Notes one more push of an event, whatever became of earlier ones and of the settings.
+    """Queues one more push of an event, whatever happened to earlier ones and whatever the settings say.
 
-    Raises LookupError where there is no such event with an address to push to.
+    Raises LookupError if there is no such event with an address to push to.
     """
     target = state.row(
         "SELECT event_uuid, subscriptions.* FROM events JOIN subscriptions ON uuid = subscription_uuid"
@@ -110,7 +110,7 @@ def push_again(state: State, event_uuid: str, subscription_uuid: str | None = No
 
 
 def listed(state: State, limit: int = -1) -> list[dict[str, Any]]:
-    """The events, newest first, without their data; all of them where no limit is given."""
+    """The events without their data, newest first; all of them by default."""
     rows = state.rows(
         "SELECT event_uuid AS eventUuid, subscription_uuid AS subscriptionUuid,"
         " json_extract(envelope, '$.eventName') AS eventName FROM events ORDER BY id DESC LIMIT ?",
@@ -120,7 +120,7 @@ def listed(state: State, limit: int = -1) -> list[dict[str, Any]]:
 
 
 def outcomes(state: State, *, event_id: int | None = None, labelling_id: int | None = None) -> list[sqlite3.Row]:
-    """What became of an event, or of those of a labelling: each with its pushes; one never pushed has no uri."""
+    """The pushes of an event, or of all events of a labelling. An event never pushed is one row without a uri."""
     return state.rows(
         "SELECT event_uuid, uri, finished_at, milliseconds, status, error, error = ? AS is_kept_back FROM events"
         " LEFT JOIN pushes USING (event_uuid, subscription_uuid) WHERE events.id = ? OR labelling_id = ?"
@@ -137,12 +137,12 @@ def is_pushing(state: State) -> bool:
 
 
 def java_date(moment: datetime) -> str:
-    """The text form of a Java Date, which is what envelopes carry."""
+    """The text of a Java Date, the format envelopes use."""
     return moment.strftime("%a %b %d %H:%M:%S UTC %Y")
 
 
 def _texts(event_name: str, data: Any) -> tuple[str, ...]:
-    """What queries are matched against: the labels, the name of the rule, or everything that is told."""
+    """What queries are matched against: the labels, the name of the rule, or all of the data."""
     fields = data if isinstance(data, dict) else {}
     if event_name == LABEL_APPLIED:
         labels = fields.get("labels")
@@ -155,7 +155,7 @@ def _texts(event_name: str, data: Any) -> tuple[str, ...]:
 
 def _record(state: State, subscription: sqlite3.Row, happening: Happening) -> str:
     event_uuid = happening.event_uuid or str(uuid4())
-    # The documented label events name their subscription in the middle, all others at the end by another name.
+    # Documented label events name their subscription in the middle as `uuid`, all others last as `subscriptionUuid`.
     is_label = happening.event_name == LABEL_APPLIED
     company_id, created_date = happening.company_id, happening.created_date
     envelope = {
@@ -182,7 +182,7 @@ def _record(state: State, subscription: sqlite3.Row, happening: Happening) -> st
 
 
 def _note_pushes(state: State, event_uuid: str, subscription: sqlite3.Row) -> list[int]:
-    """Notes the pushes of a new event and returns those to be made: none, one, or two of the same."""
+    """Records the pushes of a new event and returns the ids of those to make: none, one, or two."""
     due = []
     for _ in range(2 if state.settings.push_twice else 1):
         if not subscription["notification_uri"]:
@@ -197,7 +197,7 @@ def _note_pushes(state: State, event_uuid: str, subscription: sqlite3.Row) -> li
 
 
 def _note_push(state: State, event_uuid: str, subscription: sqlite3.Row) -> int:
-    """Copies address and token, so that a push already due is not changed by what happens to its subscription."""
+    """Copies address and token, so that later changes to the subscription do not affect this push."""
     return state.insert(
         "INSERT INTO pushes (event_uuid, subscription_uuid, uri, bearer_token, requested_at) VALUES (?, ?, ?, ?, ?)",
         event_uuid,

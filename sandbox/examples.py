@@ -1,6 +1,6 @@
-"""Ready examples of what Khoros tells of, one of every kind, made after what is published of each.
+"""Ready-made examples of every kind of Khoros event, following what is published about each.
 
-Where only a table of fields or a cut example is published, the example is made up from that.
+Where only a table of fields or a shortened example is published, the rest is made up.
 """
 
 import time
@@ -29,7 +29,7 @@ CREDENTIAL_EVENTS = {
 
 @dataclass(frozen=True)
 class Example:
-    """Something that could happen. `name` identifies it, `title` is for people."""
+    """An event that Khoros could send. `name` identifies it, `title` is for people."""
 
     name: str
     title: str
@@ -41,7 +41,7 @@ class Example:
 
 
 def examples() -> list[Example]:
-    """Every example, with times of now."""
+    """Every example, with current times."""
     return [
         Example("rule-applied", "A rule is applied to a post", RULE_APPLIED, _rule_applied()),
         *_messages(),
@@ -64,7 +64,7 @@ def examples() -> list[Example]:
 
 
 def _now() -> int:
-    """This moment in milliseconds since 1970."""
+    """The current time in milliseconds since 1970."""
     return int(time.time() * 1000)
 
 
@@ -97,7 +97,7 @@ def _rule_applied() -> dict[str, Any]:
 
 
 def _contents() -> dict[str, tuple[str, dict[str, Any]]]:
-    """The kinds of content, each with the words for it and the content itself."""
+    """The kinds of content, each with its title and the content itself."""
     image = {
         "sfEntityType": "ImageShare",
         "caption": "This is the best day to say hello to someone new. Hello, world!",
@@ -176,7 +176,7 @@ def _natively_scheduled() -> dict[str, Any]:
 
 
 def _credential(event_name: str) -> dict[str, Any]:
-    # "success" says that the event was noted, also where a connection was lost.
+    # "success" means that the event was recorded, even when the connection was lost.
     name = "A shop in Köln" if event_name == "credential-deauth" else "will.i.am"
     return {"service": "instagram", "serviceId": "673abc9794", "name": name, "when": _now(), "message": "success"}
 

@@ -22,7 +22,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived. `headers` compares names without case; `origin` is the sandbox's own address."""
+    """One request as it arrived. `headers` ignores case in names; `origin` is the sandbox's own address."""
 
     method: str
     path: str
@@ -33,7 +33,7 @@ class Request:
     raw_query: str = ""
 
     def json(self) -> Any:
-        """The body read as JSON. Raises ValueError for anything that cannot be read or stored as text."""
+        """The body parsed as JSON. Raises ValueError for anything that cannot be parsed or stored as text."""
         try:
             value = json.loads(self.body)
             # Half a surrogate pair is legal in JSON, yet no UTF-8 store can hold it.
@@ -48,7 +48,7 @@ class Request:
 
 
 class Manner(Enum):
-    """How an answer travels: as it should, byte by byte, or not at all because the socket is closed first."""
+    """How an answer is sent: normally, byte by byte, or not at all because the socket is closed first."""
 
     WHOLE = "whole"
     DRIP = "drip"
@@ -57,7 +57,7 @@ class Manner(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent back. A literal answer goes out with the headers it has and no others of ours but the framing."""
+    """What is sent back. A literal answer gets no headers added except for the framing."""
 
     status: int
     body: bytes = b""
@@ -93,13 +93,13 @@ Handler = Callable[..., Answer]
 
 
 class Routes:
-    """Finds the function for a method and a path; what the pattern captures becomes its further arguments."""
+    """Finds the function for a method and a path; captured groups become further arguments."""
 
     def __init__(self, *routes: tuple[str, str, Handler]) -> None:
         self._routes = [(method, re.compile(pattern), handler) for method, pattern, handler in routes]
 
     def answer(self, request: Request) -> Answer | None:
-        """The answer of the first route that fits, or None where no route fits."""
+        """The answer of the first matching route, or None."""
         for method, pattern, handler in self._routes:
             found = pattern.fullmatch(request.path)
             if found and method == request.method:
@@ -109,7 +109,7 @@ class Routes:
 
 @dataclass
 class Received:
-    """One API request for the record. `status` stays None while it is being answered and after a hang-up."""
+    """One logged API request. `status` is None until it is answered, and stays None after a hang-up."""
 
     number: int
     api: str
@@ -149,7 +149,7 @@ class RequestLog:
 
 
 def whole_number(values: Mapping[str, str], name: str, otherwise: int | None = None) -> int:
-    """A whole number of at least 0 from a query. Raises ValueError with a sentence for anything else."""
+    """A whole number from a query, 0 or more. Raises ValueError with a sentence for anything else."""
     written = values.get(name, "" if otherwise is None else str(otherwise))
     if not written.isascii() or not written.isdigit() or len(written) > 15:
         raise ValueError(f"{name} must be a whole number.")
@@ -157,7 +157,7 @@ def whole_number(values: Mapping[str, str], name: str, otherwise: int | None = N
 
 
 def form_number(form: Mapping[str, str], name: str, kind: Callable[[str], Any]) -> Any:
-    """A number out of a form. Raises ValueError with a sentence for anything else."""
+    """A number from a form. Raises ValueError with a sentence for anything else."""
     try:
         return kind(form.get(name, "").strip())
     except ValueError as problem:
@@ -165,7 +165,7 @@ def form_number(form: Mapping[str, str], name: str, kind: Callable[[str], Any]) 
 
 
 def body_of(request: Request) -> dict[str, Any]:
-    """The body of a control request, {} where there is none. Raises ValueError with a sentence."""
+    """The body of a control request, {} if empty. Raises ValueError with a sentence."""
     if not request.body.strip():
         return {}
     try:
@@ -178,5 +178,5 @@ def body_of(request: Request) -> dict[str, Any]:
 
 
 def first_text(values: Iterable[str]) -> str:
-    """The first of the values that is not blank, without surrounding spaces; "" where all are blank."""
+    """The first value that is not blank, stripped; "" if all are blank."""
     return next((value.strip() for value in values if value.strip()), "")

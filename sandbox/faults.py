@@ -1,8 +1,8 @@
-"""Faults: the ways the two services are known to fail, to be switched on for some requests or until further notice.
+"""Faults: the ways the two services are known to fail, switched on for a number of requests or until switched off.
 
-A fault applies before anything else, authentication and rate limits included, and then nothing is created. The
-kinds in AFTER let the request run first and spoil its answer, so that what was created stays. Of the faults that
-fit a request every delay applies, and of the others the oldest. Faults live in memory: a restart ends them.
+A fault applies before anything else, even authentication and rate limits, so nothing is created. The kinds in AFTER
+run the request first and only spoil its answer, so what it created stays. When several faults match a request, every
+delay applies, and the oldest of the others. Faults live in memory: a restart ends them.
 """
 
 import json
@@ -54,7 +54,7 @@ KINDS = {
     "answer": "an answer given literally",
 }
 
-# The four shapes of error bodies that are known, one for each status.
+# The four known shapes of error bodies, one per status.
 ZENDESK_FAILURES: dict[int, Any] = {
     500: {"error": {"title": "Internal Server Error", "message": "Something went wrong on our side."}},
     502: {"error": "Bad Gateway"},
@@ -77,7 +77,7 @@ INACTIVE_PAGE = "<html><head><title>403</title></head><body><h1>Developer Inacti
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. `times` counts down to its end and is None until switched off; `path` is a prefix."""
+    """One fault. `times` counts down, or is None if it lasts until switched off; `path` is a prefix."""
 
     api: str
     kind: str
@@ -104,7 +104,7 @@ class Fault:
 
 
 def fault_from(values: Mapping[str, Any]) -> Fault:
-    """A fault out of JSON. Raises ValueError with a sentence about the first thing that makes no sense."""
+    """Parses a fault from JSON. Raises ValueError with a sentence about the first invalid value."""
     known = {each.name for each in fields(Fault)} - {"id", "fired"}
     unknown = sorted(set(values) - known)
     if unknown:
@@ -133,7 +133,7 @@ def fault_from(values: Mapping[str, Any]) -> Fault:
 
 
 class Faults:
-    """The faults switched on. Safe to share between threads."""
+    """The active faults. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -164,7 +164,7 @@ class Faults:
         return count
 
     def play(self, api: str, request: Request, real: Callable[[], Answer]) -> tuple[Answer, str | None]:
-        """The answer to a request, spoilt by the faults that fit it, and the names of those faults."""
+        """The answer to a request as changed by the faults that match it, and the names of those faults."""
         fitting = self._take(api, request)
         names = ", ".join(fault.kind for fault in fitting) or None
         answer = None
@@ -176,7 +176,7 @@ class Faults:
         return (answer if answer is not None else real()), names
 
     def wait(self, seconds: float) -> bool:
-        """Waits; True where the sandbox is ending and the waiting was cut short."""
+        """Waits; True if the wait was cut short because the sandbox is shutting down."""
         return self._ending.wait(seconds)
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class Faults:
         self._ending.set()
 
     def _take(self, api: str, request: Request) -> list[Fault]:
-        """The faults that fit, delays first, each counted down; those that came to their end are switched off."""
+        """The matching faults, delays first. Counts each down, and switches off those that reach zero."""
         with self._lock:
             fitting = [fault for fault in self._faults if fault.fits(api, request)]
             delays = [fault for fault in fitting if fault.kind == "delay"]
@@ -206,7 +206,7 @@ def _spent(fault: Fault) -> Fault:
 
 
 def _refusal(fault: Fault, api: str, request: Request) -> Answer:
-    """An error status in the words of the API it stands for, with Retry-After and further headers where given."""
+    """An error in the format of the API concerned, with Retry-After and further headers if given."""
     words = KHOROS_WORDS if api == "khoros" else ZENDESK_WORDS
     return words[fault.kind](request).plus(*_retry_after(fault), *fault.headers)
 
@@ -340,7 +340,7 @@ def _one_line(value: Any, name: str) -> str | None:
 
 
 def _body(value: Any) -> str | None:
-    """A literal body; what is not a text is written as JSON, as recorded answers are often kept."""
+    """A literal body; anything but text is written as JSON, because recorded answers are often stored that way."""
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 

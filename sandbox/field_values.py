@@ -1,4 +1,4 @@
-"""Values of custom fields: which ones a field takes, and what is kept of them."""
+"""Values of custom fields: which ones a field accepts, and what is stored."""
 
 import re
 from collections.abc import Callable
@@ -12,14 +12,14 @@ TRUTHS = (True, False, "true", "false")
 
 
 def accepts(field: Item, value: Any) -> bool:
-    """Whether a ticket may hold the value. Nothing at all is a value every field takes."""
+    """Whether the field accepts the value. Every field accepts an empty one."""
     if value is None or value in ("", []):
         return True
     return TESTS[field["type"]](field, value)
 
 
 def kept(field: Item, value: Any) -> Any:
-    """The value as the ticket shows it: of a credit card only the last digits, numbers as text."""
+    """The value as the ticket shows it: only the last digits of a credit card, numbers as text."""
     if value is None:
         return None
     if field["type"] == "partialcreditcard" and isinstance(value, str) and value:

@@ -11,14 +11,14 @@ register = Library()
 
 @register.filter
 def moment(iso: str) -> str:
-    """`2026-04-12 09:01:11 UTC` out of an ISO time; anything else unchanged."""
+    """An ISO time as `2026-04-12 09:01:11 UTC`; anything else unchanged."""
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z", iso)
     return f"{found[1]} {found[2]} UTC" if found else iso
 
 
 @register.filter
 def commas(number: Any) -> str:
-    """`1,284` out of a number, also one in a string; anything else unchanged."""
+    """A number, or a string of digits, as `1,284`; anything else unchanged."""
     return f"{int(number):,}" if re.fullmatch("[0-9]{1,15}", str(number), re.ASCII) else str(number)
 
 
@@ -29,7 +29,7 @@ def host(address: str) -> str:
 
 @register.filter
 def is_web_address(address: str) -> bool:
-    """Whether a browser may follow it: no `javascript:` and the like."""
+    """Whether it is safe as a link: `javascript:` and the like are not."""
     return address.lower().startswith(("http://", "https://"))
 
 

@@ -1,6 +1,6 @@
-"""The inbox of the pretended Khoros: posts, the labels applied to them, and the events that makes.
+"""The inbox of the simulated Khoros: posts, the labels applied to them, and the resulting events.
 
-One labelling of any number of posts is one happening.
+Labelling any number of posts in one go counts as one happening.
 """
 
 import json
@@ -35,7 +35,7 @@ OTHER_AUTHOR_LINK = "https://{network}.example.com/{handle}"
 
 
 def plant(state: State) -> None:
-    """Puts the posts every sandbox begins with into the inbox."""
+    """Adds the posts that every new sandbox starts with."""
     for seed in seeds.POSTS:
         compose(state, seed)
 
@@ -43,8 +43,8 @@ def plant(state: State) -> None:
 def compose(state: State, wanted: dict[str, Any]) -> dict[str, Any]:
     """Adds a post and returns it.
 
-    A missing `link` is made up from the network; an empty one stays empty. What `item` holds replaces fields of
-    the StreamItem literally. Raises ValueError where `text` is missing or the entity id is taken.
+    A missing `link` is made up from the network; an empty one stays empty. Fields in `item` replace those of the
+    StreamItem as they are. Raises ValueError if `text` is missing or the entity id is taken.
     """
     text = str(wanted.get("text", ""))
     if not text.strip():
@@ -69,7 +69,7 @@ def post(state: State, post_id: int) -> dict[str, Any]:
 
 
 def posts(state: State, limit: int = -1) -> list[dict[str, Any]]:
-    """The posts, newest first; all of them where no limit is given."""
+    """The posts, newest first; all of them by default."""
     return [_described(state, row) for row in state.rows("SELECT * FROM posts ORDER BY id DESC LIMIT ?", limit)]
 
 
@@ -83,9 +83,9 @@ def labellings(state: State, post_id: int) -> list[sqlite3.Row]:
 
 
 def apply_label(state: State, label: str, post_ids: Sequence[int]) -> tuple[list[str], list[int]]:
-    """Labels the posts as one happening and returns the event uuids and the ids of the pushes now due.
+    """Labels the posts in one go and returns the event uuids and the ids of the pushes now due.
 
-    Raises ValueError for an empty label or an empty list, LookupError for an unknown post; then nothing is done.
+    Raises ValueError for an empty label or list and LookupError for an unknown post, changing nothing.
     """
     if not label.strip() or not post_ids:
         raise ValueError("A label and at least one post are needed.")
@@ -99,7 +99,7 @@ def apply_label(state: State, label: str, post_ids: Sequence[int]) -> tuple[list
 
 
 def apply_label_in_bulk(state: State, label: str, count: int, *, push: bool) -> tuple[list[str], list[int]]:
-    """As `apply_label`, for so many new posts one by one, which are in their events alone and not in the inbox."""
+    """Like `apply_label`, for `count` new posts one by one; they exist only in their events, not in the inbox."""
     if not label.strip() or not 1 <= count <= LARGEST_BULK:
         raise ValueError(f"A label and a count from 1 to {LARGEST_BULK} are needed.")
     made: list[str] = []

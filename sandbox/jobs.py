@@ -1,6 +1,6 @@
-"""Bulk creation of tickets: jobs that wait in line and make their tickets one by one, in an order of their own.
+"""Bulk creation of tickets: queued jobs that create their tickets one by one, in random order.
 
-Every ticket is kept together with the result it stands for, so a job goes on after a kill of the sandbox where it was.
+Every ticket is stored together with its result, so that a job resumes where it was after the sandbox is killed.
 """
 
 import json
@@ -26,7 +26,7 @@ UNFINISHED = ("queued", "working")
 
 @dataclass(frozen=True)
 class Job:
-    """One job as it is kept. `results` are those of the tickets tried so far, by their index."""
+    """One stored job. `results` holds those of the tickets tried so far, by index."""
 
     row: sqlite3.Row
     results: dict[int, dict[str, Any]]
@@ -36,7 +36,7 @@ class Job:
         return len(json.loads(self.row["item_order"]))
 
     def shown(self, origin: str) -> dict[str, Any]:
-        """As the API shows it: results only once all went through, progress only once it began."""
+        """As the API shows it: no results before the job is complete, no progress before it starts."""
         is_completed = self.row["status"] == "completed"
         return {
             "id": self.row["id"],
@@ -50,7 +50,7 @@ class Job:
         }
 
     def told(self, origin: str) -> dict[str, Any]:
-        """As the control API tells it, with what was done even where the API keeps it back."""
+        """As the control API shows it, including results that the API does not show yet."""
         done = [self.results[index] for index in sorted(self.results)]
         return {**self.shown(origin), "done": done, "forgotten": bool(self.row["is_forgotten"])}
 
@@ -75,13 +75,13 @@ def in_flight(state: State) -> list[str]:
 
 
 def find_many(state: State, ids: list[str]) -> list[Job]:
-    """Those of the jobs that there are and that are not forgotten."""
+    """The jobs among these that exist and are not forgotten."""
     wanted = "SELECT * FROM jobs WHERE NOT is_forgotten AND id IN (SELECT value FROM json_each(?)) ORDER BY number"
     return _with_results(state, state.rows(wanted, json.dumps(ids)))
 
 
 def latest(state: State) -> list[Job]:
-    """The newest hundred that are not forgotten, newest first."""
+    """The hundred newest jobs that are not forgotten, newest first."""
     return _with_results(state, state.rows("SELECT * FROM jobs WHERE NOT is_forgotten ORDER BY number DESC LIMIT 100"))
 
 
@@ -90,7 +90,7 @@ def everything(state: State) -> list[Job]:
 
 
 def forget(state: State) -> int:
-    """Makes the API forget every job; those at work go on. Returns how many there were."""
+    """Makes the API forget every job, while running ones continue. Returns how many there were."""
     return state.change("UPDATE jobs SET is_forgotten = 1 WHERE NOT is_forgotten")
 
 
@@ -105,7 +105,7 @@ def _results(state: State, number: int) -> dict[int, dict[str, Any]]:
 
 
 class JobRunner:
-    """The thread that does the jobs, the oldest first."""
+    """The thread that runs the jobs, oldest first."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -116,11 +116,11 @@ class JobRunner:
         self._thread.start()
 
     def wake(self) -> None:
-        """To be called after a job was added."""
+        """Call this after adding a job."""
         self._due.set()
 
     def close(self) -> None:
-        """Ends the thread after the ticket it is at; what is left goes on in the next run."""
+        """Stops the thread after its current ticket; the rest continues in the next run."""
         self._ending.set()
         self._due.set()
         self._thread.join()
@@ -136,7 +136,7 @@ class JobRunner:
         return self._state.row("SELECT * FROM jobs WHERE status IN (?, ?) ORDER BY number LIMIT 1", *UNFINISHED)
 
     def _do_or_fail(self, job: sqlite3.Row) -> None:
-        """A job that the sandbox itself fails at has failed as a whole, and the next one is not kept waiting."""
+        """If the sandbox itself fails, the whole job has failed and the next one is not held up."""
         try:
             self._do(job)
         except Exception:
@@ -158,7 +158,7 @@ class JobRunner:
         self._finish(job, "completed", "Completed")
 
     def _pause(self, job: sqlite3.Row) -> bool:
-        """Lets the time between two tickets pass, as it is set by now; True where the job is not to go on."""
+        """Waits between two tickets, following changes of the setting; True if the job must not continue."""
         begun = time.monotonic()
         while (left := begun + self._state.settings.job_seconds_per_ticket - time.monotonic()) > 0:
             if self._ending.wait(min(left, SECONDS_BETWEEN_LOOKS)) or not self._is_there(job):
@@ -169,7 +169,7 @@ class JobRunner:
         return self._state.row("SELECT 1 FROM jobs WHERE id = ?", job["id"]) is not None
 
     def _make_one(self, job: sqlite3.Row, given: Any, index: int, count: int) -> bool:
-        """Makes one ticket and keeps its result with it; False where the job is gone, as after a reset."""
+        """Creates one ticket and stores its result; False if the job is gone, as after a reset."""
         with self._state.transaction():
             message = f"Creating ticket #{count}"
             changed = self._state.change(
@@ -182,7 +182,7 @@ class JobRunner:
         return True
 
     def _die(self, job: sqlite3.Row) -> None:
-        """What was made stays made. Only one job dies: the switch is off again."""
+        """Tickets already created stay. The setting is reset, so only one job dies."""
         death = self._state.settings.job_death
         with self._state.transaction():
             self._state.change_settings({"job_dies_after": 0})
@@ -194,7 +194,7 @@ class JobRunner:
 
 
 def _made(state: State, given: Any, origin: str) -> dict[str, Any]:
-    """The rest of a result: the id of the ticket, or why there is none."""
+    """The rest of a result: the ticket's id, or why it was refused."""
     if not isinstance(given, dict):
         return {"error": "TicketCreateFailed", "details": "Ticket: must be an object"}
     wanted, _ = ticket_rules.without_dropped(state, given)

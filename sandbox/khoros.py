@@ -1,8 +1,8 @@
 """The Khoros Marketing notifications API, as far as it is documented.
 
-Promised: who am I, the subscriptions with their three states, the events of each subscription, and the labels.
-Bodies are JSON; those of the events API are declared text/plain, as the real ones are. Of the first version of
-the API only subscribing is there. What is not documented can be set, see `Settings`.
+It covers who am I, subscriptions with their three states, the events of each subscription, and labels. Bodies are
+JSON; the events API declares them text/plain, as the real one does. Of version 1 of the API only subscribing exists.
+Undocumented behaviour can be chosen, see `Settings`.
 """
 
 import hmac
@@ -65,7 +65,7 @@ WHO_AM_I = {
     "timezone": "America/Chicago",
 }
 
-# The ids of companies are texts here, and count in the environment beside the directory's.
+# Company ids are texts here and belong to the environment; the directory's own id is beside them.
 ME = {
     "sfEntityType": "User",
     "email": "johndoe@example.com",
@@ -91,7 +91,7 @@ ME = {
     ],
 }
 
-# How a list is wrapped. What the events and the subscriptions come in is not documented.
+# How a list is wrapped, which is not documented for events and subscriptions.
 SHAPES: dict[str, Callable[[list[Any]], Any]] = {
     "data": lambda found: {"data": found},
     "bare": lambda found: found,
@@ -118,7 +118,7 @@ def success(data: Any) -> Answer:
 
 
 def read(request: Request) -> Any:
-    """The JSON of a body. Raises ValueError with the message the caller is told."""
+    """The body as JSON. Raises ValueError with the message for the caller."""
     try:
         return request.json()
     except ValueError as unreadable:
@@ -133,7 +133,7 @@ def page_of(rows: list[Any], page: int, size: int) -> list[Any]:
 
 
 def capped(size: int, largest: int) -> int:
-    """A size, silently cut to the largest; 0 means everything for the one and no limit for the other."""
+    """The page size, silently cut to the largest. A size of 0 means everything, a largest of 0 no limit."""
     return min(size or largest, largest) if largest else size
 
 
@@ -182,7 +182,7 @@ class KhorosApi:
         return self._show(request, subscriptions.subscribe(self._state, subscriptions.checked(read(request))))
 
     def _subscribe_first(self, request: Request, company_id: str) -> Answer:
-        """Subscribing in the first version, which names the company in the address and in the body."""
+        """Subscribing in version 1, which names the company in the address and in the body."""
         if not self._is_accepted(request):
             return html_answer(401, REFUSED_PAGE)
         try:
@@ -199,7 +199,7 @@ class KhorosApi:
     def _list(self, request: Request) -> Answer:
         page, size = whole_number(request.query, "pageNumber", 0), whole_number(request.query, "pageSize", 0)
         settings = self._state.settings
-        # Where pages are counted from 1, the page 0 of the documented default is the first as well.
+        # When pages count from 1, page 0 (the documented default) is also the first.
         page, size = max(page - settings.list_first_page, 0), capped(size, settings.list_largest_page)
         rows = subscriptions.everything(self._state)
         shown = page_of(rows, page, size)
@@ -236,7 +236,7 @@ class KhorosApi:
         return json_answer(200, found, content_type=TEXT if settings.pull_content_type == "text/plain" else JSON)
 
     def _collected(self, uuid: str, offset: int, limit: int) -> list[Any]:
-        """The events of a subscription that a call is answered with, noted as collected where that ends them."""
+        """The events that answer one call, marked as collected if events can be collected only once."""
         settings, state = self._state.settings, self._state
         limit = 0 if settings.pull_ignores_limit else capped(limit, settings.pull_largest_page)
         offset = 0 if settings.pull_ignores_offset else offset

@@ -1,4 +1,4 @@
-"""The pages for people about Khoros alone: its subscriptions, what else happens there, and its habits."""
+"""The pages about Khoros: its subscriptions, its events and its undocumented behaviour."""
 
 import json
 import sqlite3
@@ -14,7 +14,7 @@ from sandbox.subscriptions import STATUSES
 SHOWN_EVENTS = 50
 CHANGE_WORDS = {"ACTIVE": "Activate", "PAUSED": "Pause", "DISABLED": "Disable"}
 
-# The settings on the page of Khoros, and the words for those with a few values.
+# The settings on the Khoros page, and the texts of those that are a choice.
 HABITS = (
     "pull",
     "pull_shape",
@@ -119,7 +119,7 @@ class KhorosPages:
         return page(
             "events.html",
             "Events",
-            # Only after sending and while a push is on its way: at any other time a reload would empty the form.
+            # Only after sending, while a push is in flight: at any other time a reload would clear the form.
             refresh=2 if "told" in request.query and events.is_pushing(self._state) else 0,
             told=int(told[:9]) if told.isdigit() else None,
             examples=ready,
@@ -160,10 +160,10 @@ class KhorosPages:
 
 
 def _happening_values(form: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of the event form, as the control API would take them; what is left blank is left out."""
+    """The event form in the format of the control API, without blank fields."""
     try:
         data = json.loads(form.get("data", ""))
-        # Half a surrogate pair is legal in JSON, yet no page can show it.
+        # Half a surrogate pair is legal in JSON but cannot be shown on a page.
         json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as problem:
         raise ValueError(f"The data is not JSON: {problem}.") from problem

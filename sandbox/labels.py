@@ -1,6 +1,6 @@
-"""The label sets of the pretended company, as the two services that list labels show them.
+"""The label sets of the simulated company, as the two APIs that list labels show them.
 
-The names are awkward on purpose: some mean something else as a regular expression, and some are no longer in use.
+The names are awkward on purpose: some mean something else as a regular expression, and some are archived.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def label_sets() -> list[dict[str, Any]]:
 
 
 def content_labels(words: str = "", priority: bool | None = None) -> list[dict[str, Any]]:
-    """The labels in use by the name API users see, those that contain the words whatever their case."""
+    """The active labels by the names that API users see, filtered by a case-insensitive search."""
     shown: list[dict[str, Any]] = [
         {"title": f"{name} - {label}", "priority": label in PRIORITY}
         for name, _, labels in SETS

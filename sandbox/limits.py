@@ -1,4 +1,4 @@
-"""Zendesk's limits: windows of time, and the headers that tell what is left, as spelt in one year or another."""
+"""Zendesk's rate limits: time windows, and the headers that say what is left, in their various spellings."""
 
 import math
 import threading
@@ -15,7 +15,7 @@ USER_UPDATES_PER_MINUTE = 5
 
 @dataclass(frozen=True)
 class Allowance:
-    """What is left of a limit after one request was counted."""
+    """What is left of a limit after counting one request."""
 
     limit: int
     remaining: int
@@ -36,7 +36,7 @@ class Window:
         self._used = 0
 
     def spend(self, limit: int, used_by_others: int = 0) -> Allowance:
-        """Counts one request; others spend theirs evenly over the whole window."""
+        """Counts one request; other users of the account spend theirs evenly over the window."""
         with self._lock:
             moment = time.monotonic()
             if moment >= self._ends:
@@ -65,14 +65,14 @@ class Limits:
         self._upserts_of: dict[int, Window] = {}
 
     def reopen(self) -> None:
-        """Lets the next request open a new window, as after a change of the limits."""
+        """The next request opens a new window, as after a change of the limits."""
         for window in (self._account, self._look_ups, self._updates, self._upserts):
             window.reopen()
         with self._lock:
             self._upserts_of.clear()
 
     def of_account(self) -> Allowance | None:
-        """Counts a request against the account; None where there is no limit."""
+        """Counts a request against the account's limit; None if there is none."""
         settings = self._state.settings
         return self._account.spend(settings.rate_limit, settings.others_use_per_minute) if settings.rate_limit else None
 
@@ -85,11 +85,11 @@ class Limits:
         return self._named(self._updates, self._state.settings.update_limit, "tickets-update", answer)
 
     def of_upsert(self) -> Allowance | None:
-        """Counts a creation or update of a person against the account's second."""
+        """Counts a create_or_update call against the account's limit per second."""
         return self._upserts.spend(1) if self._counts_people() else None
 
     def of_upsert_of(self, user_id: int) -> Allowance | None:
-        """Counts an update of one person against the minute of that person."""
+        """Counts an update of one person against that person's limit per minute."""
         if not self._counts_people():
             return None
         with self._lock:
@@ -105,11 +105,11 @@ class Limits:
         )
 
     def named_header(self, name: str, words: str) -> tuple[str, str]:
-        """The header of a limit that has a name of its own."""
+        """The header of a limit with its own name."""
         return f"{self._state.settings.named_limit_spelling}{name}", words
 
     def _named(self, window: Window, limit: int, name: str, answer: Callable[[], Answer]) -> Answer:
-        """The answer within a limit that has a name of its own; 0 is no limit and no header."""
+        """The answer under a limit with its own name; 0 means no limit and no header."""
         if not limit:
             return answer()
         allowance = window.spend(limit)
@@ -124,7 +124,7 @@ OLDEST = ("x-rate-limit", "x-rate-limit-remaining")
 OLD = ("rate-limit", "rate-limit-remaining", "rate-limit-reset")
 NEW = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 
-# What stands in the headers, in the order of limit, remaining and seconds until the end.
+# The names of the headers for limit, remaining and seconds until reset, in this order.
 SPELLINGS: dict[str, tuple[tuple[str, ...], ...]] = {
     "all": (OLDEST, NEW),
     "new": (NEW,),

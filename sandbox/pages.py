@@ -1,7 +1,6 @@
-"""The pages for people: the overview, the inbox and the faults. Those about one service alone are in `khoros_pages` and
-`zendesk_pages`.
+"""The pages: overview, inbox and faults. Those about one service are in `khoros_pages` and `zendesk_pages`.
 
-Every form is answered with a redirect, so that loading a page again repeats nothing.
+Every form is answered with a redirect, so that reloading a page repeats nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +37,7 @@ SECURITY_HEADERS = (
     ("Cache-Control", "no-store"),
 )
 
-# The settings on the page of faults.
+# The settings on the faults page.
 LIMITS_AND_HABITS = ("rate_limit", "index_limit", "resubscribe", "push", "labels_in_payload")
 RESUBSCRIBE_WORDS = {"update": "changes the subscription in place", "second": "makes a second subscription"}
 
@@ -99,7 +98,7 @@ class Pages:
         return page(
             "inbox.html",
             "Inbox",
-            # Only while a push is on its way: at any other time a reload would empty a form being filled in.
+            # Only while a push is in flight: at any other time a reload would clear a form being filled in.
             refresh=2 if events.is_pushing(self._state) else 0,
             count=count_words(len(posts), total, "posts"),
             posts=[self._post(post) for post in posts],
@@ -108,7 +107,7 @@ class Pages:
         )
 
     def _post(self, post: dict[str, Any]) -> dict[str, Any]:
-        """A post with its labellings, each with what became of it; of a long one there is a beginning as well."""
+        """A post with its labellings and their pushes, and the beginning of its text if that is long."""
         text = post["text"]
         labellings = [
             {**dict(row), "outcomes": events.outcomes(self._state, labelling_id=row["id"])}
@@ -155,7 +154,7 @@ class Pages:
         return see_other("/faults")
 
     def _remove_fault(self, request: Request, fault_id: str) -> Answer:
-        # One that has ended by itself in the meantime is off as well, so there is nothing to complain about.
+        # A fault that has ended by itself in the meantime is off too, so that is no error.
         self._controls.faults.remove(int(fault_id))
         return see_other("/faults")
 
@@ -179,7 +178,7 @@ class Pages:
 
 
 def _unless_own(token: str, default: str) -> str:
-    """The token everyone knows; one from the environment may be a secret and is not shown."""
+    """The well-known token. One from the environment may be secret and is not shown."""
     return token if token == default else "as set in the environment"
 
 
@@ -193,7 +192,7 @@ def _details(fault: Fault) -> str:
 
 
 def _fault_values(form: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of the fault form, as the control API would take them; what is left blank is left out."""
+    """The fault form in the format of the control API, without blank fields."""
     texts = {name: form.get(name, "").strip() for name in ("api", "kind", "method", "path", "retry_after")}
     values: dict[str, Any] = {name: text for name, text in texts.items() if text}
     kinds: dict[str, Callable[[str], Any]] = {"times": int, "status": int, "seconds": float}

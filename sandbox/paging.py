@@ -1,7 +1,7 @@
-"""Lists in pages, in both of Zendesk's ways: by number of page, and by cursor where `page[size]` is given.
+"""Pagination in both of Zendesk's ways: by page number, and by cursor if `page[size]` is given.
 
-A cursor is opaque to callers. As recorded, both links of a page by cursor are there even on the last page: only
-`meta.has_more` tells that there is no more.
+A cursor is opaque to callers. As recorded, a cursor page has both links even on the last page: only `meta.has_more`
+says that there is no more.
 """
 
 import base64
@@ -15,12 +15,12 @@ from sandbox.exchange import Answer, Request, json_answer, whole_number
 PAGE_SIZE = 100
 LAST_ROW = 10_000
 
-# Of how many rows from which on; the answer of a store that need not read the others.
+# Reads `limit` rows from `offset`, so that a store need not read the others.
 Slice = Callable[[int, int], list[dict[str, Any]]]
 
 
 def paged(request: Request, name: str, total: int, rows: Slice, *, only_by_cursor: bool = False) -> Answer:
-    """One page of a list, or 400 for a page that makes no sense."""
+    """One page of a list, or 400 for an invalid page."""
     try:
         way = _by_cursor if only_by_cursor or _is_by_cursor(request) else _by_number
         return json_answer(200, way(request, name, total, rows))
@@ -31,7 +31,7 @@ def paged(request: Request, name: str, total: int, rows: Slice, *, only_by_curso
 def paged_items(
     request: Request, name: str, items: Sequence[dict[str, Any]], *, only_by_cursor: bool = False
 ) -> Answer:
-    """One page of a list that is at hand as a whole."""
+    """One page of a list that is in memory."""
 
     def part(limit: int, offset: int) -> list[dict[str, Any]]:
         return list(items[offset : offset + limit])

@@ -1,6 +1,6 @@
-"""The people of the pretended account: agents and end users, their identities, and how the API shows them.
+"""The people of the simulated account: agents and end users, their identities, and how the API shows them.
 
-An e-mail address, an identity and an external id belong to one person each, whatever their case.
+E-mail addresses, identities and external ids are unique, ignoring case.
 """
 
 import re
@@ -17,7 +17,7 @@ IDENTITY_TYPES = ("email", "twitter", "facebook", "google", "phone_number", "age
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 NAME_CHARACTERS = 255
 
-# The number of the identity that a person's first e-mail address is.
+# Added to a person's id, it is the id of the identity for the first e-mail address.
 FIRST_EMAIL_ID = 10_000_000
 
 QUERIES = {
@@ -31,7 +31,7 @@ Values = dict[str, Any]
 
 
 def one(state: State, column: str, value: Any) -> sqlite3.Row | None:
-    """The person with this id, e-mail address or external id; the case of the latter two does not matter."""
+    """The person with this id, e-mail address or external id, ignoring case."""
     return state.row(QUERIES[column], value)
 
 
@@ -40,12 +40,12 @@ def everyone(state: State) -> list[sqlite3.Row]:
 
 
 def agent_ids(state: State) -> set[int]:
-    """Those a ticket can be assigned to."""
+    """The agents a ticket can be assigned to."""
     return {row["id"] for row in state.rows("SELECT id FROM users WHERE role <> 'end-user' AND NOT suspended")}
 
 
 def found_by(state: State, given: Values) -> sqlite3.Row | None:
-    """Whom a request means by external id or e-mail address, the first that fits."""
+    """The person a request names by external id or else by e-mail address."""
     for column in ("external_id", "email"):
         value = text(given.get(column))
         person = one(state, column, value) if value else None
@@ -55,7 +55,7 @@ def found_by(state: State, given: Values) -> sqlite3.Row | None:
 
 
 def create(state: State, given: Values) -> int:
-    """Makes a person with the identities named. Raises Refusal, and makes nothing."""
+    """Creates a person with the given identities. Raises Refusal, changing nothing."""
     with state.transaction():
         refuse(_problems(state, given, None))
         moment = stamp()
@@ -76,7 +76,7 @@ def create(state: State, given: Values) -> int:
 
 
 def change(state: State, person: sqlite3.Row, given: Values) -> None:
-    """Changes what is named; a second e-mail address becomes a further identity. Raises Refusal, changing nothing."""
+    """Changes the given fields; a second e-mail address becomes an identity. Raises Refusal, changing nothing."""
     with state.transaction():
         refuse(_problems(state, given, person))
         values = {**dict(person), **{key: given[key] for key in ("role", "suspended") if given.get(key) is not None}}
@@ -100,7 +100,7 @@ def change(state: State, person: sqlite3.Row, given: Values) -> None:
 
 
 def add_identity(state: State, user_id: int, given: Any) -> int:
-    """Makes an identity and returns its id. Raises Refusal."""
+    """Adds an identity and returns its id. Raises Refusal."""
     refuse(_identity_problems(state, given))
     return state.insert(
         "INSERT INTO identities (user_id, type, value, created_at) VALUES (?, ?, ?, ?)",
@@ -112,7 +112,7 @@ def add_identity(state: State, user_id: int, given: Any) -> int:
 
 
 def identities(state: State, person: sqlite3.Row, origin: str) -> list[Values]:
-    """A person's identities as the API shows them, the first e-mail address before all others."""
+    """A person's identities as the API shows them, starting with the first e-mail address."""
     rows: list[Values] = [dict(row) for row in state.rows("SELECT * FROM identities WHERE user_id = ?", person["id"])]
     if person["email"]:
         first = {"id": FIRST_EMAIL_ID + person["id"], "type": "email", "value": person["email"]}
@@ -132,7 +132,7 @@ def identities(state: State, person: sqlite3.Row, origin: str) -> list[Values]:
 
 
 def search(state: State, words: str) -> list[sqlite3.Row]:
-    """Those in whose name, external id or identities the words stand, one `type:` before them or none."""
+    """The people whose name, external id or identities contain the words; a leading `type:` is ignored."""
     wanted = f"%{re.sub(r'^[a-z_]+:', '', words).strip()}%"
     return state.rows(
         "SELECT * FROM users WHERE name LIKE ?1 OR email LIKE ?1 OR external_id LIKE ?1"
@@ -197,7 +197,7 @@ def text(value: Any) -> str:
 
 
 def refuse(problems: list[Problem]) -> None:
-    """Raises Refusal where there is any problem."""
+    """Raises Refusal if there is any problem."""
     if problems:
         raise Refusal(problems)
 

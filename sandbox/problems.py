@@ -1,4 +1,4 @@
-"""What a 422 says: each problem, under the field it belongs to."""
+"""Validation problems, and the 422 that lists them by field."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,7 +19,7 @@ class Problem:
 
 
 class Refusal(ValueError):
-    """Something is not done, for these problems."""
+    """A request is refused because of these problems."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("; ".join(problem.description for problem in problems))
@@ -27,7 +27,7 @@ class Refusal(ValueError):
 
 
 def record_invalid(problems: list[Problem]) -> dict[str, Any]:
-    """The body of a 422: every problem, under the field it belongs to."""
+    """The body of a 422: every problem under its field."""
     details: dict[str, list[dict[str, Any]]] = {}
     for problem in problems:
         details.setdefault(problem.field, []).append(problem.as_detail())

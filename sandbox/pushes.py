@@ -1,8 +1,7 @@
-"""Pushes events to the addresses subscriptions named, in the background.
+"""Pushes events to the subscriptions' addresses, in the background.
 
-Every push is made once, unless the settings say twice: the service documents no second try. What became of it is
-written beside it, in words a person can read. A push that was waiting when the sandbox ended is not made later, and
-says so.
+Every push is made once, unless the settings say twice: Khoros documents no retries. The outcome is stored with the push
+in readable words. A push still waiting when the sandbox stops is not made later, and its outcome says so.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSCon
 
 
 class Pusher:
-    """Worker threads that make the pushes whose ids they are given; of one run, one after the other."""
+    """Worker threads that make the pushes with the given ids; those handed over together go out one after the other."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -42,7 +41,7 @@ class Pusher:
             worker.start()
 
     def send(self, push_ids: list[int]) -> None:
-        """Makes the pushes; where they are to be out of order, once those of two events wait or seconds have passed."""
+        """Makes the pushes. If they are to be out of order, holds them for a second event, or a few seconds at most."""
         if not self._state.settings.push_out_of_order:
             for push_id in push_ids:
                 self._due.put([push_id])
@@ -57,7 +56,7 @@ class Pusher:
                 self._release_later.start()
 
     def forget(self) -> None:
-        """Drops every push that is not on its way yet."""
+        """Drops every push not yet started."""
         with self._lock:
             self._held = []
         with contextlib.suppress(queue.Empty):
@@ -65,7 +64,7 @@ class Pusher:
                 self._due.get_nowait()
 
     def close(self) -> None:
-        """Ends the workers once the pushes they hold are done; what still waits is not sent."""
+        """Stops the workers after their current pushes; waiting ones are not sent."""
         self.forget()
         timer = self._release_later
         if timer is not None:
@@ -85,7 +84,7 @@ class Pusher:
             self._release()
 
     def _release(self) -> None:
-        """Hands over what is held, newest first; the lock is the caller's."""
+        """Hands over the held pushes, newest first; the caller holds the lock."""
         if self._release_later is not None:
             self._release_later.cancel()
             self._release_later = None
@@ -117,7 +116,7 @@ class Pusher:
 
 
 def outcome(push: sqlite3.Row) -> tuple[int | None, str | None]:
-    """Makes one push and returns the status it was answered with, or else why there was no answer."""
+    """Makes one push and returns the status of the answer, or why there was none."""
     headers = {"Content-Type": "application/json"}
     if push["bearer_token"]:
         headers["Authorization"] = f"Bearer {push['bearer_token']}"
@@ -125,7 +124,7 @@ def outcome(push: sqlite3.Row) -> tuple[int | None, str | None]:
 
 
 def sent(method: str, uri: str, body: bytes, headers: Mapping[str, str]) -> tuple[int | None, str | None]:
-    """Makes one request and returns the status it was answered with, or else why there was no answer."""
+    """Makes one request and returns the status of the answer, or why there was none."""
     try:
         return _status(method, uri, body, headers), None
     except ConnectionRefusedError:

@@ -1,7 +1,7 @@
-"""How the pages for people are rendered: by Django's template engine, which escapes every value.
+"""Renders the pages with Django's template engine, which escapes every value.
 
-The engine stands alone. No settings of Django's are read or needed, so templates must not use anything translated,
-localized or out of a time zone.
+The engine runs without Django settings, so templates cannot use tags or filters that translate, localize or convert
+time zones.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ NAVIGATION = {
 
 
 def page(template: str, title: str, *, section: str = "", refresh: int = 0, status: int = 200, **values: Any) -> Answer:
-    """A whole page. The navigation marks the section, which is the page's own title unless another is named."""
+    """A whole page. The navigation marks `section`, by default the entry with the page's own title."""
     frame = {"title": title, "section": section or title, "refresh": refresh, "navigation": NAVIGATION}
     context = Context({**frame, **values}, use_l10n=False, use_tz=False)
     return html_answer(status, ENGINE.get_template(template).render(context))

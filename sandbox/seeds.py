@@ -1,4 +1,4 @@
-"""The posts a new sandbox begins with: each is awkward in its own way, as posts from the world are."""
+"""The posts a new sandbox starts with, each awkward in its own way, as real posts are."""
 
 from typing import Any
 

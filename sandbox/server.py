@@ -1,7 +1,7 @@
-"""The HTTP server: takes requests off the sockets, finds who answers them, and sends the answer in one piece.
+"""The HTTP server: reads requests, routes them, and sends each answer in one piece.
 
-`running_sandbox` gives a sandbox on a free port for the length of a `with` block. When the block ends every
-connection is closed and every thread of the sandbox has come to its end.
+`running_sandbox` runs a sandbox on a free port for a `with` block. When the block ends, every connection is closed and
+every thread of the sandbox has ended.
 """
 
 import socket
@@ -39,7 +39,7 @@ API_PREFIXES = {"/v1/": "khoros", "/v2/": "khoros", "/api/": "zendesk", "/oauth/
 
 
 class Sandbox:
-    """A sandbox bound to `url`. `state` is its memory, `faults`, `requests` and `controls` are for steering it."""
+    """A sandbox listening at `url`. `state` is its memory; `faults`, `requests` and `controls` steer it."""
 
     def __init__(self, data_folder: Path | str, host: str = "127.0.0.1", port: int = 0) -> None:
         self.state = State(Path(data_folder))
@@ -86,7 +86,7 @@ class Sandbox:
         self.state.close()
 
     def answer(self, request: Request) -> Answer:
-        """The answer to any request at all; what goes wrong inside is printed and answered with 500."""
+        """The answer to any request. Unexpected exceptions are printed and answered with 500."""
         try:
             return self._routed(request)
         except Exception:
@@ -126,12 +126,12 @@ class SandboxServer(ThreadingHTTPServer):
         super().__init__((host, port), SandboxHandler)
 
     def server_bind(self) -> None:
-        # The base class would look the host name up, which can take seconds where no name server answers.
+        # The base class would look up the host name, which can take seconds if no name server answers.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        # Noted here and not in the new thread, so that a connection just accepted is not overlooked when closing.
+        # Recorded here, not in the new thread, so that closing does not miss a connection just accepted.
         with self._changed:
             self._open.add(request)
         super().process_request(request, client_address)
@@ -145,14 +145,14 @@ class SandboxServer(ThreadingHTTPServer):
                 self._changed.notify_all()
 
     def close_connections(self) -> None:
-        """Ends every open connection and waits until its thread has noticed."""
+        """Closes every open connection and waits for its thread to end."""
         with self._changed:
             for connection in self._open:
                 _shut(connection)
             self._changed.wait_for(lambda: not self._open, SECONDS_TO_END)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Callers may go away at any moment; only what is not about the connection is worth a line."""
+        """Prints everything but connection errors: callers may disconnect at any moment."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -173,10 +173,10 @@ class SandboxHandler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = exchange
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Silent: the request log shows more than a line could, and printing would slow every answer."""
+        """Prints nothing: the request log shows more, and printing would slow every answer."""
 
     def _body(self) -> bytes | Answer:
-        """The request body, or the answer that refuses to read it."""
+        """The request body, or the answer refusing it."""
         length = self.headers.get("Content-Length", "0")
         if self.headers.get("Transfer-Encoding") or not length.isdigit():
             return text_answer(411, "Send a Content-Length.")
@@ -210,7 +210,7 @@ class SandboxHandler(BaseHTTPRequestHandler):
 
     def _head(self, answer: Answer) -> bytes:
         if answer.header("Content-Length") or answer.header("Transfer-Encoding"):
-            # A length given literally may be wrong on purpose, so nothing may follow on this connection.
+            # A literal length may be wrong on purpose, so nothing else may follow on this connection.
             self.close_connection = True
             lengths: list[tuple[str, str]] = []
         else:
@@ -235,13 +235,13 @@ def _shut(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        # The other side was quicker.
+        # The other side closed it first.
         return
 
 
 @contextmanager
 def running_sandbox(data_folder: Path | str, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Sandbox]:
-    """A sandbox that is listening; `port` 0 takes a free one. The same folder may be used again afterwards."""
+    """A running sandbox; `port` 0 takes a free one. The same folder can be used again afterwards."""
     sandbox = Sandbox(data_folder, host, port)
     sandbox.start()
     try:

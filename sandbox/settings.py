@@ -1,4 +1,4 @@
-"""The switches of the sandbox: what each begins as, and what it may be set to."""
+"""The settings of the sandbox: their defaults and what each may be set to."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.exchange import form_number
 
-# What a switch of words or with few numbers can be set to; the first is how the sandbox begins.
+# The choices of each setting that has only a few; the first is the default.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "resubscribe": ("update", "second"),
     "pull_shape": ("data", "bare", "data_items", "data_events", "events", "strings", "inner"),
@@ -22,20 +22,20 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "named_limit_spelling": ("zendesk-ratelimit-", "zendesk-rate-limit-"),
 }
 
-# The clock that stamps calls of webhooks can be slow as well as fast.
+# The clock that stamps webhook calls can be slow as well as fast.
 BELOW_ZERO = ("webhook_clock_seconds",)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The switches. `rate_limit` 0 means no limits and no rate headers, the look-up limit included.
+    """`rate_limit` 0 means no limits, not even for look-ups, and no rate headers.
 
-    Those that begin with `pull` are about collecting events, those with `list` about the list of subscriptions;
-    a largest page of 0 is no limit. `refuse_pushes` counts down with every push that is not made. `update_limit`
-    is per minute, 0 for none. `job_dies_after` so many tickets ends the next job once, in the way of `job_death`.
-    `user_limits` are those of `create_or_update`, and like the others they need a `rate_limit`. The agent is the one
-    whose credentials are accepted; the others are who share the account's limit, evenly over each minute.
-    With `webhooks_off` what happens is told to nobody, then or later.
+    Names beginning with `pull` concern collecting events, those with `list` the list of subscriptions; a largest page
+    of 0 is no limit. `refuse_pushes` is how many of the next pushes are not made. `update_limit` is per minute, 0 for
+    none. `job_dies_after` is the number of tickets after which the next job ends, once, in the state `job_death`.
+    `user_limits` are those of `create_or_update` and need a `rate_limit` too. The agent is the one whose credentials
+    are accepted; others use the account's limit evenly over each minute. With `webhooks_off` changes are not reported,
+    not even later.
     """
 
     rate_limit: int = 700
@@ -81,12 +81,12 @@ class Settings:
     refuse_webhook_setup: bool = False
 
     def changed(self, values: Mapping[str, Any]) -> "Settings":
-        """These settings with some replaced. Raises ValueError with a sentence about the first bad one."""
+        """A copy with some settings replaced. Raises ValueError with a sentence about the first bad one."""
         kinds = {each.name: type(getattr(self, each.name)) for each in fields(self)}
         return replace(self, **{name: _checked(name, value, kinds) for name, value in values.items()})
 
     def in_form(self, form: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
-        """What a form says of the named switches. Raises ValueError where a number is none."""
+        """The named settings as a form gives them. Raises ValueError with a sentence for a bad number."""
         kinds = {name: type(getattr(self, name)) for name in names}
         return {
             name: name in form if kind is bool else form_number(form, name, int) if kind is int else form.get(name, "")

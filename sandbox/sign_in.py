@@ -1,7 +1,7 @@
-"""Signing in to the pretended Zendesk: which credentials are good, and what each may do.
+"""Signing in to the simulated Zendesk: which credentials are valid and what each may do.
 
-API tokens may do everything. An OAuth token may do what its scopes name: `read` and `write` everything, and for
-tickets, users and webhooks scopes of their own. Any other scope is given out and good for nothing, as documented.
+API tokens may do everything. An OAuth token may do what its scopes allow: `read` and `write` cover everything, and
+tickets, users and webhooks have scopes of their own. Any other scope is granted but allows nothing, as documented.
 """
 
 import base64
@@ -23,7 +23,7 @@ CLIENT_SECRET = "sandbox-secret"  # noqa: S105 - opens nothing but this sandbox
 
 HABITS: dict[str, Any] = {"allowed_scopes": "", "client_secret": CLIENT_SECRET, "api_tokens": True}
 
-# What stands after /api/v2/, and the resource whose own scopes are good for it; identities need the broad ones.
+# Paths after /api/v2/ and the resource whose own scopes cover them; identities need the broad scopes.
 RESOURCES = (
     (r"users/[0-9]+/identities", None),
     (r"users", "users"),
@@ -42,12 +42,12 @@ def accepted_token() -> str:
 
 
 def habits(state: State) -> dict[str, Any]:
-    """How the account hands out access: what the control API changed, and the rest as it began."""
+    """How the account grants access: the defaults with what the control API has changed."""
     return HABITS | (state.document("oauth") or {})
 
 
 def change_habits(state: State, values: dict[str, Any]) -> dict[str, Any]:
-    """Raises ValueError with a sentence for what is unknown or of the wrong kind."""
+    """Raises ValueError with a sentence for an unknown name or a value of the wrong type."""
     for name, value in values.items():
         if name not in HABITS:
             raise ValueError(f"There is no {name}. Known: {', '.join(HABITS)}.")
@@ -63,7 +63,7 @@ def is_client(state: State, client_id: str, client_secret: str) -> bool:
 
 
 def granted(state: State, wanted: str) -> str:
-    """The scopes wanted, cut to those the account allows."""
+    """The requested scopes that the account allows."""
     allowed = set(habits(state)["allowed_scopes"].split())
     if not allowed:
         return wanted
@@ -71,7 +71,7 @@ def granted(state: State, wanted: str) -> str:
 
 
 def refusal(state: State, request: Request) -> Answer | None:
-    """The answer to someone who may not make this request, None where they may."""
+    """The answer if the caller may not make this request, else None."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return _bearer_refusal(state, request, given.strip())
@@ -81,7 +81,7 @@ def refusal(state: State, request: Request) -> Answer | None:
 
 
 def role_refusal(state: State, request: Request) -> Answer | None:
-    """The answer to an agent who is none any more; who they are, everyone may ask."""
+    """The answer if the caller is no longer an agent, else None. Everyone may ask who they are."""
     is_agent = state.settings.agent_role != "end-user" and not state.settings.agent_suspended
     return None if is_agent or asks_who(request) else json_answer(403, NOT_ALLOWED)
 

@@ -1,8 +1,8 @@
-"""What the sandbox remembers: one SQLite file and the switches kept in it.
+"""What the sandbox remembers: one SQLite file, including the settings.
 
-Whatever an answer has confirmed survives a kill of the process: the write-ahead log is handed to the
-operating system before the answer leaves. It need not survive a power cut, hence synchronous=OFF.
-One connection behind one lock serves every thread, so a transaction here is also a critical section.
+Whatever an answer has confirmed survives killing the process: the write-ahead log is handed to the operating system
+before the answer is sent. It need not survive a power cut, hence synchronous=OFF. One connection behind one lock
+serves every thread, so a transaction is also a critical section.
 """
 
 import json
@@ -38,20 +38,20 @@ def now() -> datetime:
 
 
 def timestamp() -> str:
-    """This moment in ISO 8601 with milliseconds, UTC."""
+    """The current time in ISO 8601 with milliseconds, UTC."""
     return now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def stamp(moment: datetime | None = None) -> str:
-    """This moment, or another, in the way of Zendesk: without fractions of a second."""
+    """The current time, or the one given, as Zendesk writes it: without fractions of a second."""
     return (moment or now()).strftime(SECONDS)
 
 
 class State:
-    """The file in `folder`, which is made where it is missing. Safe to share between threads.
+    """The file in `folder`, created if missing. Thread-safe.
 
-    `webhooks_due` is set where there is a webhook to call. It may be set inside a transaction: whoever looks then
-    waits for its end.
+    `webhooks_due` is set when there is a webhook to call. It may be set inside a transaction: a reader then waits for
+    the transaction to end.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -117,7 +117,7 @@ class State:
         return self._settings
 
     def change_settings(self, values: Mapping[str, Any]) -> Settings:
-        """Replaces some switches at once for every thread. Raises ValueError and changes nothing for a bad one."""
+        """Replaces some settings at once for every thread. Raises ValueError for a bad one, changing nothing."""
         with self.transaction():
             changed = self._settings.changed(values)
             for name, value in asdict(changed).items():
@@ -126,7 +126,7 @@ class State:
         return changed
 
     def document(self, name: str) -> Any:
-        """What is kept whole under a name, or None. It is shared: not to be changed in place."""
+        """The document stored under a name, or None. It is shared: do not change it in place."""
         with self._lock:
             if name not in self._documents:
                 row = self.row("SELECT content FROM documents WHERE name = ?", name)
@@ -140,7 +140,7 @@ class State:
             self._derived.clear()
 
     def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
-        """What `make` gives out of the documents, made anew after one of them changed. It is shared as they are."""
+        """The result of `make`, cached until a document changes. It is shared: do not change it in place."""
         with self._lock:
             if name not in self._derived:
                 self._derived[name] = make()
@@ -148,7 +148,7 @@ class State:
             return found
 
     def clear(self) -> None:
-        """Forgets everything but the people every sandbox begins with; numbers start again."""
+        """Deletes everything except the people every sandbox starts with; ids start again."""
         with self.transaction():
             for table in TABLES:
                 self.change(f"DELETE FROM {table}")  # noqa: S608 - the names are the constant above
@@ -165,7 +165,7 @@ class State:
             self._connection.close()
 
     def _build(self) -> None:
-        """Makes the tables of a new file, and brings those of an older sandbox up to date, all or nothing."""
+        """Creates the tables of a new file, or upgrades those of an older sandbox, all or nothing."""
         is_known = self.row("SELECT 1 FROM sqlite_master WHERE name = 'events'") is not None
         version = self.count("PRAGMA user_version") if is_known else SCHEMA_VERSION
         due = [UPGRADES[each] for each in sorted(UPGRADES) if each > max(version, 1)]

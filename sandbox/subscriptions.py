@@ -1,4 +1,4 @@
-"""The subscriptions of the pretended Khoros: how they come to be, change and go, through its API or by hand."""
+"""The subscriptions of the simulated Khoros: creating, changing and deleting them, through its API or by hand."""
 
 import re
 import sqlite3
@@ -12,7 +12,7 @@ USER_ID = 123123
 STATUSES = ("ACTIVE", "DISABLED", "PAUSED")
 NOT_READABLE = "Unable to parse the json you provided."
 
-# What is a text in a subscription, as the API and as the database call it.
+# The text fields of a subscription, by their names in the API and in the database.
 TEXTS = {
     "externalId": "external_id",
     "eventName": "event_name",
@@ -23,7 +23,7 @@ TEXTS = {
 
 
 def described(row: sqlite3.Row, *, shows_token: bool = True) -> dict[str, Any]:
-    """A subscription the way the API shows it; fields never set are left out."""
+    """A subscription as the API shows it, without fields never set."""
     shown = {
         "uuid": row["uuid"],
         "externalId": row["external_id"],
@@ -42,7 +42,7 @@ def described(row: sqlite3.Row, *, shows_token: bool = True) -> dict[str, Any]:
 
 
 def checked(wanted: Any) -> dict[str, Any]:
-    """The subscription somebody asks for. Raises ValueError with the message the caller is told."""
+    """The requested subscription. Raises ValueError with the message for the caller."""
     if not isinstance(wanted, dict):
         raise ValueError(NOT_READABLE)
     _check_texts(wanted)
@@ -57,7 +57,7 @@ def everything(state: State) -> list[sqlite3.Row]:
 
 
 def one(state: State, uuid: str) -> sqlite3.Row:
-    """One subscription. Raises LookupError where there is none."""
+    """One subscription. Raises LookupError if there is none."""
     row = state.row("SELECT * FROM subscriptions WHERE uuid = ?", uuid)
     if row is None:
         raise LookupError("There is no such subscription.")
@@ -65,7 +65,7 @@ def one(state: State, uuid: str) -> sqlite3.Row:
 
 
 def subscribe(state: State, wanted: dict[str, Any], company_id: int = COMPANY_ID) -> str:
-    """Makes a subscription, or changes the one of that name where the settings say so, and returns its uuid."""
+    """Creates a subscription, or updates the one with the same external id if so set, and returns its uuid."""
     with state.transaction():
         same = state.row(
             "SELECT uuid FROM subscriptions WHERE external_id = ? AND event_name = ? AND company_id = ? ORDER BY id",
@@ -84,7 +84,7 @@ def subscribe(state: State, wanted: dict[str, Any], company_id: int = COMPANY_ID
 
 
 def create(state: State, wanted: dict[str, Any], company_id: int = COMPANY_ID, status: str = "ACTIVE") -> str:
-    """Makes a subscription whatever there is already, and returns its uuid."""
+    """Creates a subscription, whatever exists already, and returns its uuid."""
     uuid = str(uuid4())
     state.insert(
         "INSERT INTO subscriptions (query, notification_uri, bearer_token, version, uuid, external_id, event_name,"
@@ -101,16 +101,16 @@ def create(state: State, wanted: dict[str, Any], company_id: int = COMPANY_ID, s
 
 
 def copy(state: State, uuid: str) -> str:
-    """Makes a second subscription like this one and returns its uuid. Raises LookupError where there is none."""
+    """Creates a second subscription like this one and returns its uuid. Raises LookupError if there is none."""
     row = one(state, uuid)
     wanted = {"version": row["version"], **{theirs: row[ours] for theirs, ours in TEXTS.items()}}
     return create(state, wanted, row["company_id"], row["status"])
 
 
 def change(state: State, uuid: str, values: dict[str, Any]) -> None:
-    """Replaces what `values` names, as somebody else with the token or Khoros itself might have done.
+    """Changes the fields in `values`, as Khoros itself or somebody else with the token might have done.
 
-    Raises LookupError for an unknown subscription and ValueError for a bad value; then nothing is changed.
+    Raises LookupError for an unknown subscription and ValueError for a bad value, changing nothing.
     """
     columns = {"status": "status", **TEXTS}
     unknown = sorted(values.keys() - columns.keys())
@@ -129,13 +129,13 @@ def change(state: State, uuid: str, values: dict[str, Any]) -> None:
 
 
 def delete(state: State, uuid: str) -> None:
-    """Forgets a subscription, not its events. Raises LookupError where there is none."""
+    """Deletes a subscription but not its events. Raises LookupError if there is none."""
     if not state.change("DELETE FROM subscriptions WHERE uuid = ?", uuid):
         raise LookupError("There is no such subscription.")
 
 
 def forget(state: State) -> int:
-    """Forgets every subscription, and returns how many there were."""
+    """Deletes every subscription and returns how many there were."""
     return state.change("DELETE FROM subscriptions")
 
 

@@ -1,4 +1,4 @@
-"""The tables of the sandbox's file, and what brings a file of an earlier sandbox up to date."""
+"""The tables of the sandbox's file, and the upgrades for files of earlier versions."""
 
 import re
 
@@ -88,7 +88,7 @@ SCHEMA_VERSION = 3
 
 TABLES = tuple(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", SCHEMA))
 
-# Columns that came after their table; a file that has them already is left as it is.
+# Columns added after their table was; a file that has them already is left alone.
 LATER_COLUMNS = (
     ("subscriptions", "company_id", "INTEGER NOT NULL DEFAULT 42"),
     ("users", "external_id", "TEXT COLLATE NOCASE"),
@@ -96,8 +96,8 @@ LATER_COLUMNS = (
     ("users", "updated_at", "TEXT"),
 )
 
-# For each version what is done to a file of an earlier one, before and after the tables are made.
-# 2: events belong to a subscription each, not only to a labelling. 3: a ticket has comments after the first.
+# For each version, the steps that upgrade an earlier file, before and after the tables are created.
+# 2: an event belongs to a subscription, not only to a labelling. 3: a ticket can have more than one comment.
 UPGRADES = {
     2: (
         """

@@ -1,4 +1,4 @@
-"""Changes of a ticket: what they leave behind, and the audit that tells them."""
+"""Changes of a ticket, and the audit that records them."""
 
 import json
 from datetime import datetime, timedelta
@@ -24,15 +24,15 @@ AUDITED = (
 
 
 def is_outdated(current: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether a guarded change was made for an older state; the guard counts whatever its value is."""
+    """Whether a safe update is based on an older state; `safe_update` counts whatever its value."""
     return "safe_update" in wanted and wanted.get("updated_stamp") != current["updated_at"]
 
 
 def change(state: State, current: dict[str, Any], wanted: dict[str, Any], *, author_id: int) -> dict[str, Any]:
-    """Keeps a change that has no problems and returns the answer body, `ticket` and `audit`."""
+    """Applies a valid change and returns the answer body, `ticket` and `audit`."""
     with state.transaction():
         changed = _changed(state, current, wanted)
-        # The row is made first, because every id of the audit derives from its number.
+        # The row comes first, because every id in the audit derives from its number.
         row_id = state.insert("INSERT INTO audits (ticket_id, audit) VALUES (?, '')", changed["id"])
         audit_id = FIRST_AUDIT_ID + row_id * 1000
         said = _said(state, changed, wanted.get("comment"), audit_id, author_id)
@@ -58,7 +58,7 @@ def change(state: State, current: dict[str, Any], wanted: dict[str, Any], *, aut
 
 
 def audits_of(state: State, ticket_id: int) -> list[dict[str, Any]]:
-    """The audits of a ticket, that of its creation first."""
+    """The audits of a ticket, starting with its creation."""
     made = state.rows("SELECT audit FROM tickets WHERE id = ?", ticket_id)
     later = state.rows("SELECT audit FROM audits WHERE ticket_id = ? ORDER BY id", ticket_id)
     return [json.loads(row["audit"]) for row in (*made, *later)]
@@ -82,7 +82,7 @@ def _changed(state: State, current: dict[str, Any], wanted: dict[str, Any]) -> d
 
 
 def _moment_after(last: str) -> str:
-    """Now, or a second later than the last change where that is not over: a ticket's stamps grow."""
+    """Now, but at least one second after the last change, so that a ticket's time stamps always grow."""
     following = datetime.strptime(last, SECONDS).replace(tzinfo=now().tzinfo) + timedelta(seconds=1)
     return stamp(max(now(), following))
 
@@ -92,7 +92,7 @@ def _said(state: State, ticket: dict[str, Any], given: Any, audit_id: int, autho
         return []
     comment = comments.read(given)
     if not comment["public_was_sent"]:
-        # What the first comment was carries on.
+        # By default a comment is as public as the ticket.
         comment["public"] = ticket["is_public"]
     speaker = whole_id(given.get("author_id")) if isinstance(given, dict) else None
     ticket["is_public"] = ticket["is_public"] or comment["public"]
@@ -109,7 +109,7 @@ def _said(state: State, ticket: dict[str, Any], given: Any, audit_id: int, autho
 
 
 def _events(before: dict[str, Any], after: dict[str, Any], first_id: int) -> list[dict[str, Any]]:
-    """What differs, one event for each attribute and each custom field."""
+    """One event for each attribute and custom field that differs."""
     old, new = _audited(before), _audited(after)
     differing = [name for name in new if new[name] != old.get(name)]
     return [

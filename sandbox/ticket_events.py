@@ -1,6 +1,6 @@
-"""What happened to a ticket, in the words of Zendesk's webhooks: one event for everything that differs.
+"""What happened to a ticket as Zendesk's webhooks report it: one event for everything that differs.
 
-Ids are text, and status, priority and type are written large, unlike in the answers of the API.
+Unlike in API answers, ids are text, and status, priority and type are in capitals.
 """
 
 import json
@@ -20,7 +20,7 @@ Ticket = dict[str, Any]
 
 @dataclass(frozen=True)
 class Event:
-    """One event of a change; `told` is what its body says under `event`."""
+    """One event of a change; `told` goes under `event` in its body."""
 
     type: str
     told: dict[str, Any]
@@ -38,7 +38,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-# The attribute that differs, the event it makes, and how its values are written.
+# For each attribute, the event that reports its change and how its values are written.
 CHANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "status": ("status_changed", _large),
     "custom_status_id": ("custom_status_changed", _id),
@@ -69,7 +69,7 @@ def of_change(before: Ticket, after: Ticket, comment: dict[str, Any] | None) -> 
 
 
 def body(ticket: Ticket, event: Event, actor_id: int, sequence: dict[str, Any]) -> tuple[str, bytes]:
-    """The id of an event and the bytes that tell it."""
+    """The id of an event and its body."""
     event_id = str(uuid4())
     content = {
         "account_id": ACCOUNT_ID,
@@ -85,7 +85,7 @@ def body(ticket: Ticket, event: Event, actor_id: int, sequence: dict[str, Any]) 
 
 
 def written(content: dict[str, Any]) -> bytes:
-    """JSON as the recorded calls have it: spread over lines, and text as it is."""
+    """JSON formatted as in recorded calls: indented, without escaping other alphabets."""
     return f"{json.dumps(content, indent=3, sort_keys=True, ensure_ascii=False)}\n".encode()
 
 

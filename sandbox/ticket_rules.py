@@ -1,4 +1,4 @@
-"""What is wrong with a ticket that is to be made or changed, in the documented shape, and what is dropped unsaid."""
+"""Validation of new and changed tickets, with problems in the documented shape, and what is silently dropped."""
 
 import re
 import sqlite3
@@ -66,7 +66,7 @@ TOO_MANY_COMMENTS = Problem("comment", f"Comment: a ticket takes {comments.LARGE
 
 @dataclass(frozen=True)
 class Dropped:
-    """What a request named and nothing was made of, as the warning header lists it."""
+    """What was dropped from a request, as the warning header lists it."""
 
     unpermitted_keys: tuple[str, ...] = ()
     invalid_values: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Dropped:
 
 
 def without_dropped(state: State, ticket: dict[str, Any]) -> tuple[dict[str, Any], Dropped]:
-    """The ticket without the keys this account does not take; with `drops_unknown_ids` without unknown ids as well."""
+    """The ticket without keys this account does not accept and, with `drops_unknown_ids`, without unknown ids."""
     unpermitted = [key for key in ticket if key not in PERMITTED_KEYS]
     unpermitted += [key for key in _not_offered(state) if key in ticket]
     kept = {key: value for key, value in ticket.items() if key not in unpermitted}
@@ -86,7 +86,7 @@ def without_dropped(state: State, ticket: dict[str, Any]) -> tuple[dict[str, Any
 
 
 def problems_of_new(state: State, ticket: dict[str, Any]) -> list[Problem]:
-    """Everything wrong with a ticket, not only the first thing; an empty list for one that can be created."""
+    """Everything wrong with a new ticket, not only the first problem; empty if it can be created."""
     return [
         *_first_comment_problems(ticket),
         *_shared_problems(state, ticket),
@@ -105,7 +105,7 @@ def problems_of_change(state: State, ticket_id: int, wanted: dict[str, Any]) -> 
 
 
 def whole_id(value: Any) -> int | None:
-    """An id written as a number or as digits; None for anything else and for what no id column holds."""
+    """An id given as a number or as digits; None for anything else or too large for a column."""
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,18}", str(value), re.ASCII):
         return None
     return int(value)
@@ -120,7 +120,7 @@ def _not_offered(state: State) -> list[str]:
 
 
 def _name_assignee(state: State, ticket: dict[str, Any]) -> None:
-    """Puts the id in the place of an assignee's e-mail address, where there is such a person."""
+    """Replaces an assignee's e-mail address by the id, if there is such a person."""
     person = people.one(state, "email", str(ticket.get("assignee_email")))
     if person:
         del ticket["assignee_email"]
@@ -128,7 +128,7 @@ def _name_assignee(state: State, ticket: dict[str, Any]) -> None:
 
 
 def _drop_unknown(state: State, ticket: dict[str, Any]) -> list[str]:
-    """Takes unknown groups, forms and fields out of the ticket and returns where they stood."""
+    """Removes unknown groups, forms and fields from the ticket and returns their keys."""
     dropped = []
     for key, name in (("group_id", "groups"), ("ticket_form_id", "forms")):
         value = ticket.get(key)
@@ -196,7 +196,7 @@ def _bad_reference(field: str, value: Any) -> Problem:
 
 
 def _speaker_problems(state: State, ticket: dict[str, Any]) -> Iterator[Problem]:
-    """Who submits a ticket or speaks in a comment must exist."""
+    """The submitter of a ticket and the author of a comment must exist."""
     comment = ticket.get("comment")
     author = comment.get("author_id") if isinstance(comment, dict) else None
     for field, value in (("submitter", ticket.get("submitter_id")), ("author", author)):
@@ -242,7 +242,7 @@ def _value_problems(field: zendesk_schema.Item, value: Any) -> Iterator[Problem]
 
 
 def _source_problems(state: State, ticket: dict[str, Any]) -> Iterator[Problem]:
-    """A follow-up follows a ticket that is closed."""
+    """Only a closed ticket can have a follow-up."""
     source_id = ticket.get("via_followup_source_id")
     if source_id is None:
         return

@@ -1,4 +1,4 @@
-"""Tickets: how one is made, found and shown. What may be made is decided in `ticket_rules`."""
+"""Tickets: creating, finding and showing them. `ticket_rules` decides which may be created."""
 
 import json
 import sqlite3
@@ -10,7 +10,7 @@ from sandbox.ticket_rules import whole_id
 
 SUBJECT_CHARACTERS = 255
 
-# The attributes the audit of a new ticket names, in the recorded order, and those it names only where they are set.
+# The attributes in the audit of a new ticket, in the recorded order, and those in it only if they are set.
 AUDITED = ("subject", "requester_id", "priority", "type", "status", "brand_id", "ticket_form_id", "custom_status_id")
 AUDITED_WHERE_SET = ("organization_id", "group_id", "assignee_id")
 
@@ -18,7 +18,7 @@ WITH_REQUESTER = "SELECT tickets.*, name, email FROM tickets JOIN users ON users
 
 
 def create(state: State, ticket: dict[str, Any], origin: str, key: str | None) -> dict[str, Any]:
-    """Keeps a ticket that has no problems and returns the answer body, `ticket` and `audit`."""
+    """Stores a valid ticket and returns the answer body, `ticket` and `audit`."""
     comment = comments.read(ticket.get("comment"), ticket.get("description"))
     with state.transaction():
         requester_id = requester_of(state, ticket) or ADMIN_ID
@@ -45,7 +45,7 @@ def find(state: State, ticket_id: int) -> dict[str, Any] | None:
 
 
 def find_many(state: State, ticket_ids: list[int]) -> list[dict[str, Any]]:
-    """Those of the tickets that there are, by id."""
+    """The tickets among these that exist, by id."""
     rows = state.rows(
         "SELECT ticket FROM tickets WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", json.dumps(ticket_ids)
     )
@@ -53,7 +53,7 @@ def find_many(state: State, ticket_ids: list[int]) -> list[dict[str, Any]]:
 
 
 def delete(state: State, ticket_id: int) -> None:
-    """Raises LookupError where there is no such ticket."""
+    """Raises LookupError if there is no such ticket."""
     with state.transaction():
         ticket = find(state, ticket_id)
         if ticket is None:
@@ -71,7 +71,7 @@ def count(state: State, external_id: str | None) -> int:
 
 
 def page_of(state: State, external_id: str | None, limit: int, offset: int) -> list[dict[str, Any]]:
-    """Tickets in order of creation, those of one external id where it is given."""
+    """Tickets in order of creation, or only those with the given external id."""
     if external_id is None:
         rows = state.rows("SELECT ticket FROM tickets ORDER BY id LIMIT ? OFFSET ?", limit, offset)
     else:
@@ -97,7 +97,7 @@ def one_in_full(state: State, ticket_id: int) -> dict[str, Any] | None:
 
 
 def requester_of(state: State, ticket: dict[str, Any]) -> int | None:
-    """Who asks, made where the e-mail address is a new one; None where the request does not say."""
+    """The requester's id, creating the person if the e-mail address is new; None if the request names nobody."""
     if ticket.get("requester_id") is not None:
         return int(ticket["requester_id"])
     described = ticket.get("requester")
@@ -112,7 +112,7 @@ def requester_of(state: State, ticket: dict[str, Any]) -> int | None:
 
 
 def values_of(state: State, before: list[dict[str, Any]], given: Any) -> list[dict[str, Any]]:
-    """Every custom field in use with the value it has after a request."""
+    """Every active custom field with its value after the request."""
     values = {each["id"]: each["value"] for each in before}
     fields = zendesk_schema.custom_fields(state)
     for each in given or []:
@@ -138,7 +138,7 @@ def audit_metadata(given: Any) -> dict[str, Any]:
 
 
 def audited_value(value: Any) -> Any:
-    """A value as an audit writes it: numbers as text."""
+    """A value as audits show it: numbers as text."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -156,7 +156,7 @@ def subject_of(wanted: dict[str, Any]) -> str | None:
 
 
 def standing(state: State, wanted: dict[str, Any], before: dict[str, Any]) -> tuple[str, int | None]:
-    """Status and custom status after a request: a custom status decides, and an assignee opens what is new."""
+    """Status and custom status after a request: a custom status wins, and assigning a new ticket opens it."""
     custom_id = whole_id(wanted.get("custom_status_id"))
     statuses = zendesk_schema.usable(state, "statuses")
     offered = state.settings.offers_custom_statuses
@@ -171,7 +171,7 @@ def standing(state: State, wanted: dict[str, Any], before: dict[str, Any]) -> tu
 
 
 def _told_in_full(state: State, rows: list[sqlite3.Row]) -> list[dict[str, Any]]:
-    """Rows joined to their requesters: the tickets as the API shows them, with what it shows elsewhere."""
+    """Tickets as the API shows them, plus comments, requester and idempotency key. The rows include the requester."""
     ids = [row["id"] for row in rows]
     said = comments.by_ticket(state, min(ids), max(ids)) if ids else {}
     return [
@@ -239,7 +239,7 @@ def _ticket(
 
 
 def _origin_of(state: State, wanted: dict[str, Any], ticket_id: int) -> tuple[dict[str, Any], int | None]:
-    """Where a new ticket comes from and who submitted it. A follow-up is entered in its source, without submitter."""
+    """The `via` of a new ticket and its submitter. A follow-up is noted in its source and has no submitter."""
     source_id = whole_id(wanted.get("via_followup_source_id"))
     source = find(state, source_id) if source_id else None
     if source is None:

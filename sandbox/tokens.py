@@ -1,6 +1,6 @@
-"""OAuth tokens and codes: how long each lives, and how one is changed into another.
+"""OAuth tokens and codes: how long each is valid, and how one is exchanged for another.
 
-A refresh token belongs to the access token it came with; both end the moment it is used. A code is good once.
+A refresh token belongs to the access token issued with it; using it ends both. A code is valid once.
 """
 
 import secrets
@@ -20,7 +20,7 @@ CODE_LIFE = 120
 
 @dataclass(frozen=True)
 class Pair:
-    """A new access token, with the refresh token it came with where there is one."""
+    """A new access token, with its refresh token if there is one."""
 
     access_token: str
     scope: str
@@ -43,14 +43,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Lives:
-    """How many seconds the two tokens of a pair live."""
+    """How many seconds the two tokens of a pair are valid."""
 
     access: int = ACCESS_LIFE
     refresh: int = REFRESH_LIFE
 
 
 def scope_of(state: State, access_token: str) -> str | None:
-    """The scopes of a token that lives, else None."""
+    """The scopes of a valid token, else None."""
     row = state.row("SELECT scope FROM access_tokens WHERE token = ? AND ends_at > ?", access_token, time.time())
     return row["scope"] if row else None
 
@@ -75,7 +75,7 @@ def issue(state: State, scope: str, lives: Lives, *, with_refresh: bool) -> Pair
 
 
 def take_refresh(state: State, refresh_token: str) -> tuple[str, Lives] | None:
-    """Ends a refresh token together with its access token; its scopes and lives, or None for one that is not good."""
+    """Ends a refresh token and its access token. Returns its scopes and lifetimes, or None if it is not valid."""
     with state.transaction():
         row = state.row("SELECT * FROM refresh_tokens WHERE token = ? AND ends_at > ?", refresh_token, time.time())
         if row is None:
@@ -94,7 +94,7 @@ def make_code(state: State, redirect_uri: str, scope: str) -> str:
 
 
 def take_code(state: State, code: str, redirect_uri: str) -> str | None:
-    """Uses a code up; its scopes, or None for one that is not good for this address any more."""
+    """Uses up a code. Returns its scopes, or None if it is not valid for this address."""
     with state.transaction():
         row = state.row("SELECT * FROM authorization_codes WHERE code = ?", code)
         state.change("DELETE FROM authorization_codes WHERE code = ?", code)
@@ -104,7 +104,7 @@ def take_code(state: State, code: str, redirect_uri: str) -> str | None:
 
 
 def expire(state: State, kinds: list[str]) -> int:
-    """Ends every token of these kinds now, and returns how many there were."""
+    """Expires every token of these kinds and returns how many there were."""
     unknown = sorted(set(kinds) - set(EXPIRIES))
     if unknown:
         raise ValueError(f"There is no kind {', '.join(unknown)}. Known: {', '.join(EXPIRIES)}.")
@@ -113,13 +113,13 @@ def expire(state: State, kinds: list[str]) -> int:
 
 
 def revoke(state: State) -> int:
-    """Takes every access token, refresh token and code back, and returns how many there were."""
+    """Revokes every access token, refresh token and code, and returns how many there were."""
     with state.transaction():
         return sum(state.change(statement) for statement in REVOCATIONS)
 
 
 def everything(state: State) -> list[dict[str, Any]]:
-    """The kind, scopes and end of each, and whether it lives; never the secret itself."""
+    """The kind, scopes and expiry of each, and whether it is still valid; never the secret itself."""
     return [
         {
             "kind": kind,

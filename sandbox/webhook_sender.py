@@ -1,6 +1,6 @@
-"""Makes the calls of webhooks, in the background and in order unless the settings say otherwise.
+"""Makes webhook calls in the background, in order unless the settings say otherwise.
 
-A call that fails is made three times at most, each time stamped and signed anew. A refusal ends it.
+A failing call is tried up to three times, each time with a new time stamp and signature. A refusal ends it.
 """
 
 import base64
@@ -25,7 +25,7 @@ WAITING = "SELECT * FROM webhook_calls WHERE finished_at IS NULL ORDER BY id"
 
 
 class WebhookSender:
-    """One thread; what it has not sent when the sandbox ends it sends in the next run."""
+    """One thread. Calls not made when the sandbox stops are made in the next run."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -47,7 +47,7 @@ class WebhookSender:
                 self._make_due(waiting)
 
     def _make_due(self, waiting: list[sqlite3.Row]) -> None:
-        """Makes what is due of the calls that wait, or else lets a moment pass."""
+        """Makes the waiting calls that are due, or waits a moment."""
         is_reversed = self._state.settings.webhooks_out_of_order
         due = [call for call in waiting if call["due_at"] <= time.time()]
         if not due or (is_reversed and _may_be_overtaken(due)):
@@ -110,7 +110,7 @@ def signature(secret: str, signed_at: str, body: bytes) -> str:
 
 
 def _may_be_overtaken(due: list[sqlite3.Row]) -> bool:
-    """Whether calls are held because all tell of one change, and not for long."""
+    """Whether to hold calls for a while because they all report the same change."""
     return len({call["change_id"] for call in due}) < 2 and due[0]["requested_at"] > time.time() - SECONDS_HELD
 
 

@@ -1,6 +1,6 @@
-"""Webhooks: the addresses that want to be told what happens to tickets, and the calls to be made to them.
+"""Webhooks: the addresses to notify of ticket changes, and the calls to make to them.
 
-A call is kept together with what it tells, so none is lost where the sandbox ends before it was made.
+A call is stored together with the change it reports, so none is lost if the sandbox stops before making it.
 """
 
 import json
@@ -25,13 +25,13 @@ Webhook = dict[str, Any]
 
 
 def ulid() -> str:
-    """A new id that sorts by the time it was made."""
+    """A new id that sorts by time."""
     number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
     return "".join(ULID_DIGITS[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def everything(state: State) -> list[Webhook]:
-    """Every webhook with its secret. They are shared: not to be changed in place."""
+    """Every webhook with its secret. They are shared: do not change them in place."""
     return state.document("webhooks") or []
 
 
@@ -40,13 +40,13 @@ def one(state: State, webhook_id: str) -> Webhook | None:
 
 
 def shown(webhook: Webhook) -> dict[str, Any]:
-    """In the recorded shape: what was never given is left out, and the secret always."""
+    """In the recorded shape, without fields never given and without secrets."""
     hidden = ("signing_secret", "authentication")
     return {key: value for key, value in webhook.items() if key not in hidden}
 
 
 def create(state: State, given: dict[str, Any]) -> Webhook:
-    """Keeps a webhook that has no problems."""
+    """Stores a valid webhook."""
     started = {"id": ulid(), "name": "", "description": "", "status": "", "subscriptions": []}
     made = {"created_at": _stamp(), "created_by": str(ADMIN_ID)}
     webhook = {**started, **made, **_taken(given), "signing_secret": _secret()}
@@ -72,7 +72,7 @@ def delete(state: State, webhook_id: str) -> None:
 
 
 def problems(given: dict[str, Any], *, is_whole: bool = True) -> list[str]:
-    """What is wrong with a webhook or, where it is not whole, with a change of one: a sentence each."""
+    """What is wrong with a webhook or, if not `is_whole`, with a change of one, a sentence each."""
     found = [f"{name} is required" for name in REQUIRED if is_whole and not given.get(name)]
     found += [
         f"{name} must be one of {', '.join(allowed)}"
@@ -100,7 +100,7 @@ def tell_of_change(
 
 
 def repeat(state: State, call_id: int) -> int:
-    """Has the same bytes sent again, signature and all, and returns the id of that call. Raises LookupError."""
+    """Sends the same bytes again, with the same signature, and returns the id of that call. Raises LookupError."""
     call = state.row("SELECT * FROM webhook_calls WHERE id = ?", call_id)
     if call is None or call["headers"] is None:
         raise LookupError(f"There is no call {call_id} that was made.")
@@ -116,7 +116,7 @@ def repeat(state: State, call_id: int) -> int:
 
 
 def calls(state: State) -> list[dict[str, Any]]:
-    """Every call made or to be made, oldest first."""
+    """Every call, made or pending, oldest first."""
     return [
         {
             **{key: row[key] for key in row.keys() if key not in ("due_at", "requested_at")},  # noqa: SIM118 - a Row
@@ -128,7 +128,7 @@ def calls(state: State) -> list[dict[str, Any]]:
 
 
 def _tell(state: State, ticket: dict[str, Any], events: list[Event], actor_id: int) -> None:
-    """Has every active webhook called that wants one of the events. To be used inside the change's transaction."""
+    """Queues a call to every active webhook that wants one of the events. Belongs inside the change's transaction."""
     told = [webhook for webhook in everything(state) if webhook["status"] == "active"]
     if not told or not events or state.settings.webhooks_off:
         return
@@ -146,7 +146,7 @@ def _tell(state: State, ticket: dict[str, Any], events: list[Event], actor_id: i
 
 
 def _trigger_body(ticket: dict[str, Any]) -> bytes:
-    """What an administrator may have written into a trigger; placeholders make text of everything."""
+    """A body such as an administrator may put in a trigger; placeholders turn everything into text."""
     names = ("status", "priority", "assignee_id", "external_id", "updated_at")
     told = {name: str(ticket[name] or "") for name in names}
     return ticket_events.written({"ticket_id": str(ticket["id"]), **told, "status": ticket["status"].capitalize()})

@@ -1,4 +1,4 @@
-"""The Zendesk API: the account's rate limit, and who answers which call."""
+"""The Zendesk API: the account's rate limit and the routes."""
 
 from uuid import uuid4
 
@@ -43,13 +43,13 @@ class ZendeskApi:
         return answer.plus(*self._limits.account_headers(allowance))
 
     def reopen_windows(self) -> None:
-        """Lets the next request open a new window, as after a change of the limits."""
+        """The next request opens a new window, as after a change of the limits."""
         self._limits.reopen()
 
     def _signed_in_answer(self, request: Request) -> Answer:
         refusal = sign_in.refusal(self._state, request)
         if refusal and refusal.status == 401 and sign_in.asks_who(request):
-            # Show Self is open to everyone: without a valid sign-in it answers 200 for nobody.
+            # Show Self is open to everyone: without valid credentials it answers 200 with an anonymous user.
             return json_answer(200, {"user": NOBODY})
         refusal = refusal or sign_in.role_refusal(self._state, request)
         return refusal or self._routes.answer(request) or json_answer(404, NO_SUCH_ENDPOINT)

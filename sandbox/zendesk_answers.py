@@ -1,4 +1,4 @@
-"""Answers and small readings that several of Zendesk's calls share."""
+"""Answers and parsing shared by several Zendesk calls."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def invalid_attribute(name: str, kind: str = "an object") -> Answer:
 
 
 def object_in(request: Request, name: str) -> dict[str, Any] | Answer:
-    """The object of a name in a request's body, or the answer to a body that has none."""
+    """The named object in a request's body, or the answer to a body without it."""
     try:
         body = request.json()
     except ValueError:
@@ -49,11 +49,11 @@ def invalid(problems: list[Problem]) -> Answer:
 
 
 def unpaged(name: str, items: list[dict[str, Any]]) -> Answer:
-    """A list that comes whole."""
+    """A list that is always one page."""
     return json_answer(200, {name: items, "next_page": None, "previous_page": None, "count": len(items)})
 
 
 def numbers_in(written: str) -> list[int]:
-    """The ids of a list with commas; what is no id is left out."""
+    """The ids in a comma-separated list; anything else is left out."""
     found = (whole_id(each.strip()) for each in written.split(","))
     return [number for number in found if number is not None]

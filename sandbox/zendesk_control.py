@@ -1,4 +1,4 @@
-"""The part of the control API that is about Zendesk: its lists, tickets, jobs, people, webhooks, keys and tokens."""
+"""The control API for Zendesk: lists, tickets, jobs, people, webhooks, keys and tokens."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The groups, brands, forms, fields and statuses every sandbox begins with, one of every kind there is."""
+"""The groups, brands, forms, fields and statuses every sandbox starts with: at least one of every kind."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The calls about bulk creation: starting a job, and asking how far it is."""
+"""The calls for bulk creation: starting a job and asking for its progress."""
 
 from sandbox import jobs
 from sandbox.exchange import Answer, Request, json_answer

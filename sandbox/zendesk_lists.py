@@ -8,7 +8,7 @@ from sandbox.zendesk_answers import NO_SUCH_ENDPOINT, SUFFIX
 
 NO_FORMS = {"error": "Forbidden", "description": "This account's plan does not offer ticket forms."}
 
-# The word for a list in addresses and answers, and the list's own name here.
+# The name of each list in the API, and in `zendesk_schema`.
 NAMES = {"ticket_fields": "fields", "ticket_forms": "forms", "groups": "groups", "brands": "brands"}
 
 

@@ -1,4 +1,4 @@
-"""OAuth: the call that hands out tokens, and the page on which an agent allows an application in."""
+"""OAuth: the call that issues tokens, and the page where an agent grants access to an application."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from sandbox.rendering import page, problem_page
 from sandbox.state import State
 from sandbox.tokens import ACCESS_LIVES, REFRESH_LIVES, Lives, Pair
 
-# Browsers hold the redirect that follows a form to form-action as well, so this page names none.
+# Browsers apply form-action to the redirect after a form too, so this page sets none.
 SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"),
@@ -20,7 +20,7 @@ BAD_GRANT = "The provided authorization grant is invalid, expired, revoked, or w
 
 
 class OAuthCalls:
-    """Calls that need no sign-in of their own."""
+    """Calls that need no authentication."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -87,7 +87,7 @@ class OAuthCalls:
 
 
 def _wanted(request: Request) -> dict[str, Any]:
-    """What a token is asked for with, JSON or a form. Raises ValueError for anything else."""
+    """The parameters of a token request, JSON or a form. Raises ValueError for anything else."""
     if request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
         return {**request.form()}
     wanted = request.json()
@@ -120,7 +120,7 @@ def _problem(asked: Mapping[str, str]) -> str | None:
 
 
 def _back(form: Mapping[str, str], values: dict[str, str]) -> Answer:
-    """Sends the browser back to the application, with what it said about its own state."""
+    """Sends the browser back to the application, with the `state` it gave."""
     address = urlsplit(form["redirect_uri"])
     told = [*parse_qsl(address.query), *values.items()]
     if form.get("state"):

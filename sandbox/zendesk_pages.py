@@ -1,5 +1,4 @@
-"""The pages for people about Zendesk: its tickets, each with what its agent can do, its people, and what an
-administrator keeps there."""
+"""The pages about Zendesk: tickets and what an agent can do with them, people, and the administrator's schema."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ LIST_WORDS = {
     "statuses": "Custom statuses",
 }
 
-# What the button beside an item does, and how the item stands before. Groups know no inactive state: they are deleted.
+# What the button beside an item does, and the item's state before. Groups cannot be inactive: they are deleted.
 CHANGES = {
     "deactivate": {"active": False},
     "activate": {"active": True},
@@ -66,7 +65,7 @@ class ZendeskPages:
             f"Ticket {ticket_id}",
             section="Tickets",
             ticket=ticket,
-            # The custom status where it says more than the status.
+            # Only those that say more than the status itself.
             custom_statuses={item["id"]: item["agent_label"] for item in schema["statuses"] if not item["default"]},
             statuses=STATUS_WORDS,
             names=names,
@@ -116,7 +115,7 @@ class ZendeskPages:
 
 
 def _facts(schema: Mapping[str, list[Item]], ticket: dict[str, Any], names: Mapping[int, str]) -> list[tuple[str, str]]:
-    """What the ticket says by id, in words: where it belongs, and the custom fields with a value."""
+    """What the ticket holds by id, with names: group, assignee, brand, form, and custom fields with a value."""
     titles = {field["id"]: field["title"] for field in schema["fields"]}
     return [
         ("Group", _named(ticket["group_id"], schema["groups"])),

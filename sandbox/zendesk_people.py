@@ -1,4 +1,4 @@
-"""The calls about people: who asks, who there is, making one or changing the one there is, and identities."""
+"""The calls about people: the caller, lists and search, creating or updating, and identities."""
 
 import secrets
 import sqlite3

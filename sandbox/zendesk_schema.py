@@ -1,7 +1,7 @@
 """The lists an administrator of Zendesk keeps: fields, groups, brands, forms and custom statuses.
 
-They can be changed while the sandbox runs. An item is kept in full, in the recorded shape but for its address;
-an item given in part is completed. What is deleted stays known here, is in no list and must not be used.
+They can be changed while the sandbox runs. Items are stored complete, in the recorded shape but without their address;
+missing fields are filled in. Deleted items stay stored, but are in no list and cannot be used.
 """
 
 import re
@@ -17,7 +17,7 @@ CATEGORIES = ("new", "open", "pending", "hold", "solved")
 LONG_AGO = "2023-09-09T23:52:02Z"
 LARGEST_ID = 10**18
 
-# The word for a custom field's type inside an error, and the pattern its values are known by.
+# The names of custom field types in errors, and below the patterns their values must match.
 CUSTOM_TYPES = {
     "text": "FieldText",
     "textarea": "FieldTextarea",
@@ -42,18 +42,18 @@ Item = dict[str, Any]
 
 
 def items(state: State, name: str) -> list[Item]:
-    """A whole list, what is deleted included. It is shared: not to be changed in place."""
+    """A whole list including deleted items. It is shared: do not change it in place."""
     kept: list[Item] | None = state.document(name)
     return examples(name) if kept is None else kept
 
 
 def listed(state: State, name: str) -> list[Item]:
-    """A list without what is deleted. It is shared: not to be changed in place."""
+    """A list without deleted items. It is shared: do not change it in place."""
     return state.derived(f"listed {name}", lambda: [item for item in items(state, name) if not _is_deleted(item)])
 
 
 def usable(state: State, name: str) -> dict[int, Item]:
-    """What a ticket may refer to, by id. It is shared: not to be changed in place."""
+    """What a ticket may refer to, by id. It is shared: do not change it in place."""
 
     def found() -> dict[int, Item]:
         return {item["id"]: item for item in listed(state, name) if item.get("active", True)}
@@ -66,7 +66,7 @@ def everything(state: State) -> dict[str, list[Item]]:
 
 
 def custom_fields(state: State) -> dict[int, Item]:
-    """The custom fields in use, by id. It is shared: not to be changed in place."""
+    """The active custom fields by id. They are shared: do not change them in place."""
 
     def found() -> dict[int, Item]:
         return {id_: field for id_, field in usable(state, "fields").items() if field["type"] in CUSTOM_TYPES}
@@ -75,20 +75,20 @@ def custom_fields(state: State) -> dict[int, Item]:
 
 
 def default_id(state: State, name: str) -> int | None:
-    """The default of a list, else its first item in use, else None."""
+    """The default of a list, else its first active item, else None."""
     found = usable(state, name)
     return next((id_ for id_, item in found.items() if item.get("default")), next(iter(found), None))
 
 
 def status_of_category(state: State, category: str) -> int | None:
-    """The default custom status of a category; a closed ticket keeps that of the solved ones."""
+    """The default custom status of a category; closed tickets use that of solved ones."""
     wanted = "solved" if category == "closed" else category
     fitting = [item for item in usable(state, "statuses").values() if item["status_category"] == wanted]
     return next((item["id"] for item in fitting if item["default"]), fitting[0]["id"] if fitting else None)
 
 
 def replace(state: State, values: dict[str, Any]) -> dict[str, list[Item]]:
-    """Replaces the named lists whole. Raises ValueError with a sentence and changes nothing for a bad one."""
+    """Replaces the named lists. Raises ValueError with a sentence for a bad one, changing nothing."""
     unknown = sorted(set(values) - set(LISTS))
     if unknown:
         raise ValueError(f"There is no list {', '.join(unknown)}. Known: {', '.join(LISTS)}.")
@@ -100,7 +100,7 @@ def replace(state: State, values: dict[str, Any]) -> dict[str, list[Item]]:
 
 
 def change(state: State, name: str, item_id: int, values: dict[str, Any]) -> Item:
-    """Changes attributes of one item. Raises LookupError where there is none, ValueError for a bad value."""
+    """Changes attributes of one item. Raises LookupError if there is none and ValueError for a bad value."""
     if "id" in values:
         raise ValueError("An id cannot be changed.")
     with state.transaction():
@@ -282,7 +282,7 @@ def _option(given: Item, option_id: int) -> Item:
 
 @cache
 def pattern(written: str | None) -> re.Pattern[str]:
-    """A pattern of Zendesk's for Python. Raises ValueError with a sentence where it is none."""
+    """A Zendesk pattern compiled for Python. Raises ValueError with a sentence if it is invalid."""
     try:
         return re.compile((written or "").replace(r"\z", r"\Z"), re.ASCII)
     except re.error as problem:

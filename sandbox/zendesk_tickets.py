@@ -1,7 +1,7 @@
-"""The calls about tickets: creating each once per key, changing, finding, and what was said in them.
+"""The calls about tickets: creating one per idempotency key, updating, finding, comments and audits.
 
-A key belongs to the ticket it made. While it lives, the same key with the same bytes gets the first answer
-again and makes nothing; with other bytes it is refused. A create that was refused leaves its key unused.
+While a key is valid, the same key with the same bytes gets the first answer again and creates nothing; with other
+bytes it is refused. A refused create leaves its key unused.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ class TicketCalls:
         if not 0 < len(key) <= KEY_CHARACTERS:
             return json_answer(400, {"error": "IdempotentRequestError", "description": "Invalid idempotency key"})
         fingerprint = hashlib.sha256(request.body).hexdigest()
-        # The transaction makes a repeat wait while the first call with this key is still at work.
+        # The transaction makes a repeat wait while the first call with this key is still running.
         with self._state.transaction():
             earlier = self._earlier_answer(key, fingerprint)
             if earlier is not None:

@@ -74,7 +74,7 @@ class WebhookCalls:
 
 
 def _webhook_in(request: Request) -> dict[str, Any]:
-    """The webhook of a request; an empty one has every problem there is."""
+    """The webhook in a request; {} if there is none, which fails every check."""
     try:
         body = request.json()
     except ValueError:
