@@ -133,12 +133,12 @@ def test_opening_and_saving_a_mapping_changes_nothing(admin: Client, mapping: Ma
         ("subject", "{{ nonsense }}", "There is no placeholder “nonsense”"),
         ("comment", "{{ text", "is not a placeholder"),
         ("comment", "{nonsense}", "two braces"),
-        ("tags", "two words", "is not a tag"),
-        ("tags", "bad!", "is not a tag"),
-        ("custom_fields", "abc = 1", "is not a Zendesk number"),
-        ("custom_fields", "360001", "lacks an equals sign"),
+        ("tags", "two words", "is not a valid tag"),
+        ("tags", "bad!", "is not a valid tag"),
+        ("custom_fields", "abc = 1", "is not a Zendesk ID"),
+        ("custom_fields", "360001", "has no equals sign"),
         ("custom_fields", "1 = {{ nonsense }}", "There is no placeholder"),
-        ("group_id", "Support", "is not a Zendesk number"),
+        ("group_id", "Support", "is not a Zendesk ID"),
         ("text_matches", "(unclosed", "cannot be used"),
         ("text_matches", "(?=x)", "cannot be used"),
     ],
@@ -264,7 +264,7 @@ def test_what_the_log_points_at_cannot_be_deleted(admin: Client, mapping: Mappin
         assert "cannot be deleted" in answer.content.decode()
     assert type(rows[model])._default_manager.filter(pk=rows[model].pk).exists()
     if model in ("mapping", "connection"):
-        assert "Switch off" in admin.get(path).content.decode()
+        assert "Turn off" in admin.get(path).content.decode()
         act(admin, model, "switch_off", rows[model])
         rows[model].refresh_from_db()
         assert not getattr(rows[model], "is_active")  # noqa: B009 (only some of these models have it)
@@ -307,7 +307,7 @@ def test_the_environments_secret_is_not_taken_for_another_address_than_the_envir
         "zendesk_token": "new-zendesk-token",
     }
     assert "holds another secret" not in page(admin, f"connection/{connection.pk}/change/")
-    assert "for another address" in act(admin, "connection", "take_secret_from_environment", connection)
+    assert "for a different address" in act(admin, "connection", "take_secret_from_environment", connection)
     assert read_secrets(Connection.objects.get()) == {"api_token": "sandbox-zendesk-token"}
 
 
@@ -398,7 +398,7 @@ def test_a_deliverys_page_tells_its_story(admin: Client, sandbox: StandIn, mappi
         "Where &lt;b&gt;is&lt;/b&gt; my parcel?",
         "Attempt 1",
         "Attempt 2",
-        "Trouble at Zendesk",
+        "Zendesk has a problem",
         "answer 503",
     ):
         assert shown in html
@@ -412,7 +412,7 @@ def test_a_half_written_attempt_is_visible_as_such(admin: Client, mapping: Mappi
     Attempt.objects.create(delivery=delivery, number=1, key_version=1)
     html = page(admin, f"delivery/{delivery.pk}/change/")
     assert "Not finished" in html
-    assert "outcome of this try is unknown" in html
+    assert "outcome of this attempt is unknown" in html
 
 
 def test_a_post_labelled_again_shows_already_ticket_n(
@@ -423,8 +423,8 @@ def test_a_post_labelled_again_shows_already_ticket_n(
     again = making.stored(mapping.subscription, making.notification(making.item("twitter:5")))
     work()
     number = Delivery.objects.get().ticket_number
-    assert f"already ticket {number}" in page(admin, f"notification/{again.pk}/change/")
-    assert f"already ticket {number}" in page(admin, f"delivery/{delivery.pk}/change/")
+    assert f"already is ticket {number}" in page(admin, f"notification/{again.pk}/change/")
+    assert f"already is ticket {number}" in page(admin, f"delivery/{delivery.pk}/change/")
     assert len(sandbox.tickets()) == 1
 
 
@@ -542,7 +542,7 @@ def test_route_again_after_a_mapping_was_made(
     work()
     notification.refresh_from_db()
     assert (notification.state, len(sandbox.tickets())) == (Notification.State.ROUTED, 1)
-    assert "neither unmatched nor unreadable" in act(admin, "notification", "route_again", notification)
+    assert "not unmatched, unreadable" in act(admin, "notification", "route_again", notification)
 
 
 def test_pause_keeps_deliveries_waiting_and_resume_ends_every_pause(

@@ -254,7 +254,7 @@ def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_text(feeds: list[
         route_notification(notification.pk)
         notification.refresh_from_db()
         assert notification.state in ("routed", "unmatched", "unreadable")
-        assert "Casebridge failed" not in notification.reason
+        assert "error in Casebridge" not in notification.reason
         assert admin.get(f"/admin/integrations/notification/{notification.pk}/change/").status_code == 200
     assert not Delivery.objects.filter(last_error__contains="could not be rendered").exists()
     assert admin.get("/admin/").status_code == 200
@@ -301,4 +301,4 @@ def test_any_payload_at_all_ends_in_text(feeds: list[Mapping], body: bytes) -> N
     route_notification(notification.pk)
     notification.refresh_from_db()
     assert notification.state in ("routed", "unmatched", "unreadable")
-    assert "Casebridge failed" not in notification.reason
+    assert "error in Casebridge" not in notification.reason

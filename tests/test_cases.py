@@ -67,7 +67,7 @@ def test_a_reply_is_added_to_the_unsolved_ticket_of_its_conversation(
     assert len(sandbox.tickets()) == 1
     assert (reply.action, reply.ticket_number, reply.result) == (Action.APPEND, first.ticket_number, "appended")
     assert "Still waiting" in bodies(sandbox, first.ticket_number)[-1]
-    assert f"comment on ticket {first.ticket_number} of the same conversation, because that is still" in reply.decision
+    assert f"Comment on ticket {first.ticket_number} of the same conversation, because that is still" in reply.decision
     assert "no earlier ticket" in first.decision
 
 
@@ -166,7 +166,7 @@ def test_a_ticket_closed_between_the_look_and_the_comment_gets_a_follow_up_at_on
     assert "closed" in Attempt.objects.filter(delivery=reply).order_by("number")[0].meaning
 
 
-@pytest.mark.parametrize(("change", "message"), [("solved", "is solved already"), ("deleted", "was deleted")])
+@pytest.mark.parametrize(("change", "message"), [("solved", "is already solved"), ("deleted", "was deleted")])
 def test_a_solved_or_deleted_ticket_gives_way_to_a_new_one(
     sandbox: StandIn, by_conversation: Mapping, work: Work, change: str, message: str
 ) -> None:
@@ -385,7 +385,7 @@ def test_new_users_are_made_five_a_minute_at_most_and_the_rest_waits_without_a_t
     Delivery.objects.update(created_at=timezone.now() - timedelta(minutes=6), next_attempt_at=timezone.now())
     assert deliver_next(row.connection_id)
     assert sandbox.tickets()[0]["requester"]["id"] == 9003
-    assert "left no room" in fresh(row).remarks
+    assert "was reached for" in fresh(row).remarks
 
 
 # --- Source context --------------------------------------------------------------------------------------------------

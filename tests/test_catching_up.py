@@ -223,7 +223,7 @@ def test_a_run_that_died_is_taken_up_again_and_what_it_kept_stays(sandbox: Stand
     CatchUp.objects.create(subscription=feed, mode=Mode.WHOLE, state=State.RUNNING)
     Subscription.objects.update(catching_up_until=timezone.now() - timedelta(seconds=1))
     assert run(feed).state == State.DONE
-    assert "ended in the middle" in CatchUp.objects.filter(state=State.FAILED).order_by("-pk")[0].message
+    assert "Interrupted: the process stopped" in CatchUp.objects.filter(state=State.FAILED).order_by("-pk")[0].message
     assert Notification.objects.count() == 350
 
 

@@ -261,7 +261,7 @@ def test_a_refused_renewal_uses_what_a_person_consented_to_meanwhile(account: Ac
 def test_tokens_of_another_sign_in_are_not_sent_to_the_old_address(account: Account, consented: Connection) -> None:
     found = Connection.objects.get(pk=consented.pk)
     Connection.objects.update(settings=found.settings | {"address": "https://other.example.com"})
-    with pytest.raises(Failure, match="changed while this try was under way") as told:
+    with pytest.raises(Failure, match="changed during this attempt") as told:
         credentials_of(found, ZENDESK, http_to(found))
     assert not told.value.pauses
 
@@ -339,7 +339,7 @@ def test_a_person_connects_with_consent_and_what_waited_goes_on(
 def test_a_state_serves_once(admin: Client, account: Account, unconnected: Connection) -> None:
     query = account.consent(begun(admin, unconnected))
     come_back(admin, **query)
-    assert "belongs to no connecting" in come_back(admin, **query)
+    assert "was not started here" in come_back(admin, **query)
 
 
 def test_a_state_serves_ten_minutes(admin: Client, account: Account, unconnected: Connection) -> None:
@@ -348,7 +348,7 @@ def test_a_state_serves_ten_minutes(admin: Client, account: Account, unconnected
     began = database_clock.now() - timedelta(minutes=10, seconds=1)
     session["consent"] = session["consent"] | {"began": began.isoformat()}
     session.save()
-    assert "belongs to no connecting" in come_back(admin, **query)
+    assert "was not started here" in come_back(admin, **query)
     assert account.asked == []
 
 
@@ -357,7 +357,7 @@ def test_a_wrong_state_connects_nothing(
     admin: Client, account: Account, unconnected: Connection, wrong: dict[str, str]
 ) -> None:
     query = account.consent(begun(admin, unconnected))
-    assert "belongs to no connecting" in come_back(admin, **query | wrong)
+    assert "was not started here" in come_back(admin, **query | wrong)
     assert account.asked == []
 
 
@@ -370,7 +370,7 @@ def test_a_state_of_another_person_connects_nothing(
     session = admin.session
     session["consent"] = kept
     session.save()
-    assert "belongs to no connecting" in come_back(admin, **query)
+    assert "was not started here" in come_back(admin, **query)
     assert account.asked == []
 
 
@@ -387,7 +387,7 @@ def test_what_zendesk_refuses_is_told_in_text(admin: Client, account: Account, u
     assert "Access was denied in Zendesk" in come_back(admin, **denied)
     expired = account.consent(begun(admin, unconnected))
     account.codes.clear()
-    assert "too much time passed" in come_back(admin, **expired)
+    assert "already used or has expired" in come_back(admin, **expired)
     account.redirect_uri = "https://elsewhere.example.com/"
     html = come_back(admin, **account.consent(begun(admin, unconnected)))
     assert "Enter http://testserver/admin/integrations/connection/consent/ as its redirect URL" in html
@@ -472,7 +472,7 @@ def test_a_good_connection_passes_and_the_page_shows_it(
     assert connection.checked_at is not None
     assert "Signed in as “Agent Example” (administrator)." in html
     assert "700 requests a minute" in html
-    assert "The last test" in html
+    assert "Last connection test" in html
     assert "authenticity" not in html
 
 
@@ -487,7 +487,7 @@ def answer_me(sandbox: StandIn, **user: Any) -> None:
 @pytest.mark.parametrize(
     ("user", "message"),
     [
-        ({"id": None, "name": "Anonymous user", "role": "end-user"}, "The sign-in was not accepted"),
+        ({"id": None, "name": "Anonymous user", "role": "end-user"}, "The sign-in was rejected"),
         ({"role": "end-user"}, "“Ann” is no agent in Zendesk"),
         ({"suspended": True}, "“Ann” is suspended in Zendesk"),
     ],
@@ -507,7 +507,7 @@ def test_a_wrong_api_token_is_told_though_zendesk_answers_200(sandbox: StandIn, 
     connection.secrets = Secret.of(json.dumps({"api_token": "wrong"}))
     connection.save()
     (check,) = check_connection(connection)
-    assert "The sign-in was not accepted" in check.message
+    assert "The sign-in was rejected" in check.message
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -521,7 +521,7 @@ def test_a_misspelt_scope_is_named_with_what_it_is_needed_for() -> None:
     assert "creating tickets" in words_of(scope_checks("reed wirte"), ok=False)
     assert words_of(scope_checks("read write"), ok=True)
     lacking = scope_checks("tickets:read tickets:write")
-    assert "reading the lists" in words_of(lacking, ok=False)
+    assert "reading groups" in words_of(lacking, ok=False)
     assert "webhook" in words_of(lacking, ok=None)
     assert words_of(scope_checks(""), ok=None)
 
@@ -539,7 +539,7 @@ def test_an_account_that_is_not_reached_is_told_and_the_save_is_kept(
     html = save(admin, f"connection/{connection.pk}/change/", name="Renamed").content.decode()
     connection.refresh_from_db()
     assert connection.name == "Renamed"
-    assert "Trouble at Zendesk" in html
+    assert "Zendesk has a problem" in html
     assert "was changed successfully" in html
 
 
@@ -561,7 +561,7 @@ def test_a_wrong_client_secret_is_told_although_a_token_is_kept(sandbox: StandIn
     plain = Secret.of(json.dumps({"client_secret": "wrong"}))
     Connection.objects.update(secrets=plain)
     (check,) = check_connection(Connection.objects.get())
-    assert "did not accept the OAuth client" in check.message
+    assert "rejected the OAuth client" in check.message
 
 
 def test_a_revoked_access_token_is_renewed_by_the_test(account: Account, consented: Connection) -> None:
@@ -675,7 +675,7 @@ def test_deliveries_wait_while_a_sign_in_is_wrong_and_go_on_when_a_good_one_is_s
 
 # --- A pause ends when a test passes ---------------------------------------------------------------------------------
 
-RESUMED = "The test passed, so the connection was resumed: what waited goes on now."
+RESUMED = "The test passed and the connection was resumed: waiting deliveries are sent now."
 REFUSED = "Zendesk did not accept the sign-in (401)."
 
 
@@ -743,8 +743,8 @@ def test_the_words_of_a_pause_carry_the_button_that_ends_it(admin: Client, conne
     html = page(admin, f"connection/{connection.pk}/change/")
     notice = html.partition(REFUSED)[2].partition("</div>")[0]
     assert '<input type="hidden" name="action" value="resume">' in notice
-    assert "goes on when a test of it passes" in html
-    assert "Open it and press “Resume”" in page(admin, "connection/")
+    assert "resumes when a connection test passes" in html
+    assert "open the connection and press “Resume”" in page(admin, "connection/")
     act(admin, "connection", "resume", connection, _from_page="1")
     connection.refresh_from_db()
     assert connection.paused_at is None
@@ -762,7 +762,7 @@ def test_someone_who_may_only_look_reads_of_a_pause_without_the_button(client: C
 
 # --- Another address -------------------------------------------------------------------------------------------------
 
-ASKED_ANEW = "The address changed: enter it again, stored secrets are only sent to the address they were entered for."
+ASKED_ANEW = "The address changed, so enter this again: a stored secret is only sent to the address it was entered for."
 
 
 def to_another_address(admin: Client, connection: Connection, address: str, **changes: str) -> Any:
@@ -788,7 +788,7 @@ def test_a_secret_that_was_never_stored_is_asked_for_in_the_usual_text(
 ) -> None:
     answer = to_another_address(admin, connection, other_host.url, sign_in="oauth_client", client_id="sandbox-client")
     (error,) = answer.context["adminform"].form.errors["client_secret"]
-    assert error.startswith("Needed to sign in with")
+    assert error.startswith("Required to sign in with")
 
 
 def test_what_is_not_entered_anew_for_another_address_is_dropped(
@@ -899,7 +899,7 @@ def test_a_consent_begun_at_the_old_address_tells_the_new_one_no_code(
     query = account.consent(begun(admin, unconnected))
     to_another_address(admin, unconnected, other_host.url, client_secret="new-secret")
     html = come_back(admin, **query)
-    assert "address changed while you were at Zendesk" in html
+    assert "address changed in the meantime" in html
     assert query["code"] not in "".join(other_host.asked)
 
 
@@ -964,7 +964,7 @@ def test_the_end_of_api_tokens_raises_an_alarm_from_ninety_days_before(
         update_alarms()
         assert Alarm.objects.filter(kind="token_end", ended_at=None, connection=connection).count() == count
     alarm = Alarm.objects.get()
-    assert "no longer work" in alarm.message
+    assert "stopped working" in alarm.message
     assert f"/connection/{connection.pk}/change/" in page(admin, f"alarm/{alarm.pk}/change/")
     Connection.objects.update(settings={**connection.settings, "sign_in": "oauth_client"})
     update_alarms()
@@ -1011,7 +1011,7 @@ def test_the_move_is_tested_then_made_and_deliveries_go_on(
     assert "Move to OAuth" in page(admin, f"connection/{connection.pk}/change/")
     assert "Add OAuth client" in page(admin, f"connection/{connection.pk}/move/")
     html = move(admin, connection)
-    assert "Moved: the connection signs in with the OAuth client" in html
+    assert "The connection now signs in with the OAuth client" in html
     connection.refresh_from_db()
     assert read_secrets(connection) == {"client_secret": "sandbox-secret"}
     assert connection.settings == {
@@ -1030,7 +1030,7 @@ def test_the_move_is_tested_then_made_and_deliveries_go_on(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"client_secret": "wrong"}, "did not accept the OAuth client"),
+        ({"client_secret": "wrong"}, "rejected the OAuth client"),
         ({"scopes": "reed"}, "needed for creating tickets"),
         ({"scopes": "read"}, "needed for creating tickets"),
     ],
@@ -1057,7 +1057,7 @@ def test_a_move_under_which_somebody_saved_another_sign_in_changes_nothing(sandb
     Connection.objects.update(secrets=other)
     trial, is_moved = move_to_oauth(found, **GOOD_CLIENT)
     assert not is_moved
-    assert "changed by somebody" in words_of(trial.checks, ok=False)
+    assert "Someone changed" in words_of(trial.checks, ok=False)
     assert read_secrets(Connection.objects.get()) == {"api_token": "another"}
 
 
@@ -1069,7 +1069,7 @@ def test_someone_who_may_only_look_sees_the_findings_and_no_buttons(client: Clie
     user.user_permissions.add(Permission.objects.get(codename="view_connection"))
     client.force_login(user)
     html = page(client, f"connection/{consented.pk}/change/")
-    assert "The last test" in html
+    assert "Last connection test" in html
     assert "/connection/consent/" in html
     for message in ("Connect to Zendesk again", "Test connection", "Move to OAuth"):
         assert message not in html

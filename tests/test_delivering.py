@@ -363,7 +363,7 @@ def test_a_redirect_pauses_the_connection_until_its_address_is_corrected(
     connection = Connection.objects.get(pk=mapping.connection_id)
     assert (connection.paused_at is None, connection.paused_until) == (False, None)
     assert "https://renamed.zendesk.com/" in connection.pause_reason
-    assert "Correct the address of the connection" in connection.pause_reason
+    assert "Correct the connection's address" in connection.pause_reason
     for row in rows:
         row.refresh_from_db()
         assert (row.state, row.tries) == (State.PENDING, 0)
@@ -488,7 +488,7 @@ def test_a_defect_of_our_own_is_recorded_and_counted(delivery: Delivery, work: W
     work()
     delivery.refresh_from_db()
     assert (delivery.state, delivery.tries) == (State.PENDING, 1)
-    assert "Casebridge failed to send it" in delivery.last_error
+    assert "Sending failed because of an error in Casebridge" in delivery.last_error
 
 
 def test_a_backlog_needs_few_messages_and_each_sweep_adds_one_at_most(

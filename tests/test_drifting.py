@@ -330,7 +330,7 @@ def test_only_what_bears_our_mark_and_is_known_no_more_can_be_retired(
 def test_version_1_registers_once_and_says_what_it_cannot_do(sandbox: StandIn, subscription: Subscription) -> None:
     Company.objects.update(api_version="v1")
     assert check(subscription).registration == Registration.REGISTERED
-    assert "cannot check, pause or retire" in subscription.khoros_message
+    assert "cannot check, pause or delete" in subscription.khoros_message
     check(subscription)
     posts = [call for call in sandbox.calls("khoros") if call.method == "POST"]
     assert [call.path for call in posts] == ["/v1/events/company/42/subscription"]
@@ -398,7 +398,7 @@ def test_what_khoros_shows_otherwise_than_posted_is_said_and_not_posted_for_ever
         check(subscription)
         end_the_overlap()
     assert subscription.registration == Registration.DRIFTED
-    assert "lists it otherwise" in subscription.khoros_message
+    assert "lists different values" in subscription.khoros_message
     assert subscription.drift[0]["kind"] == "query"
     assert len([call for call in sandbox.calls("khoros") if call.method == "POST"]) == 2
     check(subscription, by="olga")

@@ -61,7 +61,7 @@ def test_test_connection_says_who_the_token_is_what_it_sees_and_when_it_ends(adm
     assert "John Doe (johndoe@example.com)" in html
     assert "Example Corp (12345), Example Company (42)" in html
     assert "Khoros lists 1 subscriptions, 1 of them made by this installation." in html
-    assert "24 months after it was entered here" in html
+    assert "24 months after it was entered" in html
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_token_tells_its_own_end_where_it_can_be_read(admin: Client, feed: Sub
     admin.post(f"{BASE}/company/{feed.company_id}/change/", form | {"new_api_token": jwt(exp=int(ends.timestamp()))})
     html = page(admin, f"company/{feed.company_id}/change/")
     assert f"{ends:%Y-%m-%d}, in 39 days (as the token itself says)" in html
-    assert "Make a new one in Khoros Marketing" in html
+    assert "Create a new one in Khoros Marketing" in html
     update_alarms()
     assert Alarm.objects.get().kind == "token"
 
@@ -119,7 +119,7 @@ def test_what_stands_at_khoros_is_shown_and_a_foreign_one_paused_after_a_questio
     assert "send-to-zendesk" in html
     question = f"company/{feed.company_id}/at-khoros/{uuid}/pause/?feed={feed.pk}"
     assert escape(question.partition("company/")[2]) in page(admin, f"subscription/{feed.pk}/change/")
-    assert "Casebridge did not make it" in page(admin, question)
+    assert "Casebridge did not create this subscription" in page(admin, question)
     assert {row["status"] for row in sandbox.subscriptions()} == {"ACTIVE"}
     answer = admin.post(f"{BASE}/{question}", follow=True)
     assert "Paused a foreign one: send-to-zendesk." in answer.content.decode()
@@ -146,7 +146,7 @@ def test_labels_are_read_cached_and_offered_and_a_failure_keeps_the_old_ones(
     assert any("initiative 5" in label["set"] for label in labels)
     assert '<option value="VIP (urgent)">' in page(admin, "subscription/add/")
     sandbox.add_fault("500", api="khoros")
-    assert "the old ones are kept" in act(admin, "company", "refresh_labels", feed.company)
+    assert "the previous ones are kept" in act(admin, "company", "refresh_labels", feed.company)
     assert Company.objects.get().labels == labels
 
 
@@ -156,10 +156,10 @@ def test_labels_are_read_cached_and_offered_and_a_failure_keeps_the_old_ones(
 def test_one_page_answers_whether_the_feed_is_healthy(admin: Client, feed: Subscription, push: Any) -> None:
     push()
     html = page(admin, f"subscription/{feed.pk}/change/")
-    for message in ("Healthy", "Wanted", "At Khoros", "Last push", "Last fetching", "Last match", "Silence alarm"):
+    for message in ("Healthy", "Expected", "At Khoros", "Last push", "Last catch-up", "Last match", "Silence alarm"):
         assert message in html
     assert feed.khoros_uuid in html
-    assert "New bearer token" in html
+    assert "Generate a new bearer token" in html
 
 
 def test_the_page_tells_how_the_last_fetching_ended(admin: Client, feed: Subscription) -> None:
@@ -207,7 +207,7 @@ def test_deleting_asks_first_retires_at_khoros_and_keeps_the_history(
 ) -> None:
     push()
     path = f"subscription/{feed.pk}/delete/"
-    assert "What was received stays in the log" in page(admin, path)
+    assert "already received stay in the log" in page(admin, path)
     assert sandbox.subscriptions()
     admin.post(f"{BASE}/{path}", {"post": "yes"})
     check_subscription(feed.pk)
@@ -232,7 +232,7 @@ def test_saving_asks_khoros_in_the_name_of_the_person(admin: Client, feed: Subsc
     ("fields", "message"),
     [
         ({"silence_alarm": "hours", "silence_hours": ""}, "Enter the number of hours"),
-        ({"match": "expression", "label": "(["}, "not a regular expression"),
+        ({"match": "expression", "label": "(["}, "Not a valid regular expression"),
         ({"receives_by": "push"}, ""),
     ],
 )
@@ -249,7 +249,7 @@ def test_version_1_takes_only_feeds_that_are_pushed(admin: Client, feed: Subscri
     Company.objects.update(api_version="v1")
     form = form_of(page(admin, f"subscription/{feed.pk}/change/"))
     answer = admin.post(f"{BASE}/subscription/{feed.pk}/change/", form)
-    assert "choose “Pushed only”" in answer.content.decode()
+    assert "Choose “Push only”" in answer.content.decode()
 
 
 def test_a_label_that_khoros_does_not_have_is_taken_with_a_warning(admin: Client, feed: Subscription) -> None:
@@ -284,7 +284,7 @@ def test_the_tester_tells_each_plausible_way_of_comparing(
 
 def test_the_tester_is_a_page_that_changes_nothing(admin: Client, feed: Subscription) -> None:
     html = page(admin, f"subscription/{feed.pk}/query-preview/?match=label&label=Case&tried=CreateCase")
-    assert "what Casebridge assumes" in html
+    assert "assumed by Casebridge" in html
     assert "does not match" in html
     feed.refresh_from_db()
     assert feed.label == "CreateCase"
@@ -304,7 +304,7 @@ def test_reconciliation_counts_what_came_and_fetches_what_is_missing(
     sandbox.control("POST", "events/bulk", {"count": 3, "label": "CreateCase"})
     path = f"subscription/{feed.pk}/reconciliation/"
     admin.post(f"{BASE}/{path}", {"compare": "1"})
-    assert "waits for a worker" in page(admin, path)
+    assert "Waiting for a worker" in page(admin, path)
     run_catch_up(feed.pk)
     html = page(admin, path)
     assert "<b>3</b> missing" in html
@@ -316,9 +316,9 @@ def test_reconciliation_counts_what_came_and_fetches_what_is_missing(
     assert "<b>0</b> missing" in html
     counts = {message: number for number, message in _counts(html)}
     assert counts == {
-        "received by push": 2, "caught up": 3, "repeats, counted": 0, "notifications routed": 4,
-        "unmatched: no mapping took them": 1, "unreadable": 0, "waiting to be routed": 0, "posts ticketed": 4,
-        "posts failed": 0, "posts on their way": 0, "posts cancelled": 0,
+        "pushed": 2, "caught up": 3, "repeats": 0, "matched a mapping": 4,
+        "matched no mapping": 1, "unreadable": 0, "waiting to be processed": 0, "became tickets": 4,
+        "failed": 0, "being sent": 0, "cancelled": 0,
     }  # fmt: skip
     assert CatchUp.objects.filter(requested_by="operator").count() == 2
     yesterday = (timezone.now() - timedelta(days=1)).date()
@@ -348,7 +348,7 @@ def test_the_self_test_page_sends_one_and_shows_its_path(admin: Client, feed: Su
     admin.post(f"{BASE}/{path}", {})
     test = Probe.objects.get()
     assert (test.requested_by, test.makes_tickets) == ("operator", False)
-    assert "A worker sends it in a moment" in page(admin, path)
+    assert "Waiting for a worker" in page(admin, path)
 
 
 def test_without_a_public_address_the_self_test_says_so(admin: Client, feed: Subscription, settings: Any) -> None:
@@ -386,8 +386,8 @@ def test_who_may_only_look_sees_pages_without_buttons_and_changes_nothing(
     for name in ("change", "reconciliation", "probe", "query-preview"):
         html = page(client, f"subscription/{feed.pk}/{name}/")
         assert 'name="fetch"' not in html
-        assert "Send a self-test" not in html
-        assert "Pause it at Khoros …" not in html
+        assert "Send a test notification" not in html
+        assert "Pause at Khoros …" not in html
     assert "Test connection</button>" not in page(client, f"company/{feed.company_id}/change/")
     for path in (f"subscription/{feed.pk}/reconciliation/", f"subscription/{feed.pk}/probe/",
                  f"company/{feed.company_id}/at-khoros/{uuid}/pause/", f"subscription/{feed.pk}/delete/"):  # fmt: skip
@@ -417,7 +417,7 @@ def test_a_mapping_is_offered_what_its_event_knows(admin: Client, feed: Subscrip
     assert 'name="followers_at_least"' in html
     assert 'name="accounts"' not in html
     mapping = Mapping.objects.get()
-    assert "The ticket that an example makes" in page(admin, f"mapping/{mapping.pk}/change/")
+    assert "What the saved mapping makes of an example" in page(admin, f"mapping/{mapping.pk}/change/")
 
 
 def test_a_new_company_is_asked_for_its_labels_so_that_the_first_feed_can_choose_one(
@@ -452,5 +452,5 @@ def test_a_feed_by_version_1_is_healthy_and_says_what_is_assumed(
     Subscription.objects.update(receives_by="push")
     html = page(admin, f"subscription/{check(mapping.subscription).pk}/change/")
     assert "Healthy" in html
-    assert "Casebridge assumes that the feed stands as posted" in html
-    assert "cannot be seen by version 1" in html
+    assert "Casebridge assumes the subscription is still" in html
+    assert "cannot be detected with version 1" in html

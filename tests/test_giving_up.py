@@ -78,7 +78,7 @@ def test_a_ticket_whose_answer_was_lost_is_found_before_the_delivery_is_given_up
     assert (delivery.is_uncertain, delivery.last_error, delivery.attempt_count) == (False, "", 2)
     attempt = Attempt.objects.get(number=2)
     assert attempt.outcome == "delivered"
-    assert f"Ticket {ticket['id']} was found by its external id" in attempt.meaning
+    assert f"Ticket {ticket['id']} by its external ID" in attempt.meaning
 
 
 def test_an_answer_that_is_lost_at_the_last_try_is_looked_up_within_it(
@@ -118,7 +118,7 @@ def test_where_nothing_is_found_the_failure_says_that_zendesk_was_asked(
     last = Attempt.objects.get(number=2)
     assert (last.outcome, last.status) == ("given_up", 500)
     html = admin.get(f"/admin/integrations/delivery/{delivery.pk}/change/").content.decode()
-    assert "has no ticket of it" in html
+    assert "found no ticket" in html
     assert "may exist" not in html
 
     sandbox.clear_faults()
@@ -173,7 +173,7 @@ def test_a_last_look_waits_for_its_turn_as_any_other(sandbox: StandIn, delivery:
     try_until_it_ends(work)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.is_uncertain) == (State.FAILED, True)
-    assert "The request limit left no room to look it up" in delivery.last_error
+    assert "could not look for it because of the rate limit" in delivery.last_error
     assert not calls(sandbox, "GET")
 
 
@@ -241,7 +241,7 @@ def test_a_delivery_whose_tries_died_before_anything_was_sent_fails_without_a_ti
     delivery.refresh_from_db()
     assert (delivery.state, delivery.is_uncertain, delivery.look_up_next) == (State.FAILED, False, True)
     assert "No try is left" in delivery.last_error
-    assert "has no ticket of it" in delivery.last_error
+    assert "found no ticket" in delivery.last_error
 
 
 def test_a_last_look_that_kills_its_process_too_is_not_made_for_ever(

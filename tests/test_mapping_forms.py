@@ -63,7 +63,7 @@ def test_a_list_that_cannot_be_read_leaves_a_sentence_and_the_others(sandbox: St
     sandbox.add_fault("answer", status=200, body="<html>", path="/api/v2/brands.json")
     lists, problems = lists_at(sandbox)
     assert set(lists) == {"cut", "groups", "fields", "agents"}
-    assert "plan does not offer" in problems["forms"]
+    assert "plan does not include" in problems["forms"]
     assert problems["statuses"] == "The account does not offer custom statuses (404)."
     assert "could not be read" in problems["brands"]
 
@@ -100,7 +100,7 @@ def test_deleted_groups_and_odd_entries_are_left_out(sandbox: StandIn) -> None:
 
 
 def test_a_refused_sign_in_is_no_empty_account(sandbox: StandIn) -> None:
-    with pytest.raises(Failure, match="did not accept the sign-in"):
+    with pytest.raises(Failure, match="rejected the sign-in"):
         schema.read_lists(HttpClient(sandbox.url, 20), Credentials({"email": "x@example.com"}, {"api_token": "wrong"}))
 
 
@@ -138,7 +138,7 @@ def test_a_failure_keeps_everything_and_is_tried_again_in_ten_minutes(sandbox: S
     assert read_account_lists(known.pk)
     kept = AccountSchema.objects.annotate(now=Now()).get()
     assert (kept.lists, kept.read_at) == (before.lists, before.read_at)
-    assert "did not accept the sign-in" in kept.problems["account"]
+    assert "rejected the sign-in" in kept.problems["account"]
     assert kept.next_read_at is not None
     assert timedelta(minutes=9) < kept.next_read_at - kept.now < timedelta(minutes=11)
 
@@ -283,8 +283,8 @@ def test_fields_stored_without_their_type_load_into_their_inputs(
         ("field_360007", "much", "is not a number"),
         ("field_360008", "12", "does not match the field"),
         ("field_360001", "{{ nonsense }}", "There is no placeholder"),
-        ("field_360002", "gold", "lists any more"),
-        ("group_id", "999", "lists any more"),
+        ("field_360002", "gold", "no longer in Zendesk's lists"),
+        ("group_id", "999", "no longer in Zendesk's lists"),
         ("custom_fields", "360001 = x", "has its own input"),
     ],
 )
@@ -302,7 +302,7 @@ def test_an_expression_that_cannot_be_checked_here_says_so(
 ) -> None:
     sandbox.change_schema("fields", 360008, regexp_for_validation="(?=.*[0-9]).+")
     read_account_lists(connection.pk)
-    assert "It cannot be checked here" in page(admin, f"mapping/{mapping.pk}/change/")
+    assert "Casebridge cannot check this expression" in page(admin, f"mapping/{mapping.pk}/change/")
     assert b"was changed successfully" in save(admin, f"mapping/{mapping.pk}/change/", field_360008="abc").content
 
 
@@ -327,7 +327,7 @@ def test_a_field_that_vanished_while_the_page_was_open_is_kept_and_told(
     admin.post(f"/admin/integrations/mapping/{mapping.pk}/change/", opened)
     mapping.refresh_from_db()
     assert mapping.settings["custom_fields"] == [{"id": 360001, "value": "{{ author }}"}]
-    assert "is not in Zendesk's lists any more" in mapping.warnings[0]["message"]
+    assert "is no longer in Zendesk's lists" in mapping.warnings[0]["message"]
 
 
 def test_refreshing_reads_now_and_keeps_what_was_typed(
@@ -358,7 +358,7 @@ def test_who_may_only_look_sees_no_buttons(client: Client, mapping: Mapping, dja
     shown = page(client, f"mapping/{mapping.pk}/change/")
     assert "Refresh" not in shown
     assert "_preview" not in shown
-    assert "The ticket that an example makes" in shown
+    assert "What the saved mapping makes of an example" in shown
     answer = client.post(f"/admin/integrations/mapping/{mapping.pk}/change/", {"_preview": "1"})
     assert answer.status_code == 403
 

@@ -252,7 +252,7 @@ def test_whatever_is_wrong_the_answer_is_the_same_and_nothing_is_stored(
 ) -> None:
     answer = call(ticket.connection, {"ticket_id": "501"}, **wrong)
     assert answer.status_code == 401
-    assert answer.json() == {"error": "The address or the signature is not known here."}
+    assert answer.json() == {"error": "Unknown address or signature."}
     assert not TicketEvent.objects.exists()
 
 
@@ -273,7 +273,7 @@ def test_fresh_is_meant_by_the_account_s_clock(call: Callable[..., Any], ticket:
 def test_a_body_that_is_not_needed_is_kept_and_answered_well(call: Callable[..., Any], ticket: Delivery) -> None:
     assert call(ticket.connection, b"\xff not json").status_code == 200
     apply_all()
-    assert TicketEvent.objects.get().message == "Not needed: it tells nothing of a ticket."
+    assert TicketEvent.objects.get().message == "Ignored: not about a ticket."
 
 
 def test_what_is_too_large_or_no_post_is_refused(
@@ -486,7 +486,7 @@ def test_an_account_that_is_gone_deletes_no_ticket(made: Delivery, sandbox: Stan
     made.refresh_from_db()
     assert made.ticket_status == ""
     assert made.next_poll_at is not None
-    assert "Looking at tickets failed" in Connection.objects.get().webhook_problem
+    assert "Checking tickets failed" in Connection.objects.get().webhook_problem
     sandbox.clear_faults()
     Delivery.objects.update(next_poll_at=timezone.now())
     poll_tickets(made.connection_id)
@@ -529,7 +529,7 @@ def test_a_refused_sign_in_pauses_the_connection_and_says_so(made: Delivery, san
     poll_tickets(made.connection_id)
     connection = Connection.objects.get()
     assert (connection.paused_at is not None, connection.paused_until) == (True, None)
-    assert "did not accept the sign-in (401)" in connection.webhook_problem
+    assert "rejected the sign-in (401)" in connection.webhook_problem
 
 
 def test_a_refused_access_token_is_renewed_and_the_look_repeated(made: Delivery, sandbox: StandIn) -> None:
@@ -599,7 +599,7 @@ def test_one_click_makes_the_webhook_and_keeps_its_secret(
     answers(zendesk, "GET", "/api/v2/webhooks", {"webhooks": [], "links": {"next": None}})
     answers(zendesk, "POST", "/api/v2/webhooks", {"webhook": {"id": "01HANA"}}, 201)
     html = press(admin, connection, "set_up")
-    assert "Set up: Zendesk calls this portal" in html
+    assert "Webhook set up: Zendesk calls this portal" in html
     connection.refresh_from_db()
     assert (connection.webhook_id, connection.webhook_secret.reveal()) == ("01HANA", SECRET)
     (made,) = [call for call in zendesk.calls() if call.method == "POST"]
@@ -677,7 +677,7 @@ def test_where_the_scopes_are_narrow_a_token_for_webhooks_alone_is_asked_for(
 def test_a_refusal_is_told_with_the_steps_by_hand(admin: Client, connection: Connection, zendesk: StandIn) -> None:
     answers(zendesk, "GET", "/api/v2/webhooks", {"error": "Forbidden", "description": "You are no admin"}, 403)
     html = press(admin, connection, "set_up")
-    assert "does not let this sign-in manage webhooks (403)" in html
+    assert "does not allow this sign-in to manage webhooks (403)" in html
     assert "You are no admin" in html
     assert "In Admin Center, open Apps and integrations, Webhooks" in html
     assert endpoint(connection) in html
@@ -691,7 +691,7 @@ def test_the_secret_of_a_webhook_made_by_hand_is_pasted_and_never_shown(
 ) -> None:
     assert "publishes for tests" in press(admin, connection, "paste", signing_secret=VECTORS["secret"])
     html = press(admin, connection, "paste", signing_secret=f" {SECRET} ")
-    assert "Stored: calls signed with it are heard." in html
+    assert "Signing secret stored: calls signed with it are accepted." in html
     assert SECRET not in html
     assert call(connection, event()).status_code == 200
     assert "status_changed" in page(admin, connection)
@@ -700,10 +700,10 @@ def test_the_secret_of_a_webhook_made_by_hand_is_pasted_and_never_shown(
 def test_it_is_removed_in_zendesk_and_forgotten_here(admin: Client, connection: Connection, zendesk: StandIn) -> None:
     Connection.objects.update(webhook_id="01HANA", webhook_secret=Secret.of(SECRET))
     answers(zendesk, "DELETE", "/api/v2/webhooks/01HANA", {"error": "Forbidden"}, 403, times=1)
-    assert "Forget it here only" in press(admin, connection, "remove")
+    assert "Remove from Casebridge only" in press(admin, connection, "remove")
     assert Connection.objects.get().webhook_id == "01HANA"
     answers(zendesk, "DELETE", "/api/v2/webhooks/01HANA", {"errors": [{"code": "WebhookNotFound"}]}, 404)
-    assert "Removed in Zendesk" in press(admin, connection, "remove")
+    assert "Webhook removed from Zendesk" in press(admin, connection, "remove")
     connection.refresh_from_db()
     assert (connection.webhook_id, bool(connection.webhook_secret)) == ("", False)
 
@@ -734,7 +734,7 @@ def test_who_may_only_look_sees_the_page_without_buttons(
         "Status from Zendesk" in client.get(f"/admin/integrations/connection/{connection.pk}/change/").content.decode()
     )
     html = page(client, connection)
-    assert "How the status comes back" in html
+    assert "How ticket status gets back to Casebridge" in html
     assert 'name="look"' not in html
     assert client.post(f"/admin/integrations/connection/{connection.pk}/status/", {"look": "1"}).status_code == 403
 
@@ -772,7 +772,7 @@ def test_the_clock_runs_from_the_post_to_the_first_solve(ticket: Delivery) -> No
     ticket.state, ticket.delivered_at = "failed", None
     assert response_time_text(ticket, at(9)) == "no ticket yet, 9 min after the post"
     ticket.posted_at = None
-    assert "does not tell when" in response_time_text(ticket, at(9))
+    assert "does not say when" in response_time_text(ticket, at(9))
 
 
 def test_the_delivery_s_page_and_the_list_tell_what_became_of_it(admin: Client, ticket: Delivery) -> None:

@@ -39,10 +39,10 @@ UNKEEPABLE = [
     (Receipt(7, ADDRESS, "created"), "its number is no text"),  # type: ignore[arg-type]
     (Receipt(NUMBER, "https://x.example/" + "a" * 582, "created"), "its address has 600 characters; 500 can be kept"),
     (Receipt(NUMBER, None, "created"), "its address is no text"),  # type: ignore[arg-type]
-    (Receipt(NUMBER, ADDRESS, "conjured"), "how it was done is told in an unknown word"),
-    (Receipt(NUMBER, ADDRESS, None), "how it was done is told in an unknown word"),  # type: ignore[arg-type]
-    (None, "it is no receipt"),
-    ({"number": "7"}, "it is no receipt"),
+    (Receipt(NUMBER, ADDRESS, "conjured"), "its result is not a known one"),
+    (Receipt(NUMBER, ADDRESS, None), "its result is not a known one"),  # type: ignore[arg-type]
+    (None, "it is not a receipt"),
+    ({"number": "7"}, "it is not a receipt"),
 ]
 
 
@@ -170,7 +170,7 @@ def test_the_page_of_what_could_not_be_recorded_does_not_call_it_refused(
     work()
     html = admin.get(f"/admin/integrations/delivery/{delivery.pk}/change/").content.decode()
     assert "its number has 77 characters; 40 can be kept" in html
-    assert "will be refused again" not in html
+    assert "would be refused again" not in html
 
 
 @pytest.mark.parametrize("warning", ["w" * 100_000, "\x00\ud800", None, 7])
@@ -217,7 +217,7 @@ def test_a_test_ticket_whose_answer_cannot_be_kept_is_told_in_text(
     trial(Receipt(NUMBER, ADDRESS, "conjured"))
     result = create_test_ticket(mapping.connection, delivery.request, "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f")
     assert not result.is_good
-    assert "how it was done is told in an unknown word" in result.message
+    assert "its result is not a known one" in result.message
 
 
 # --- Recording that fails --------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def test_a_result_that_the_database_will_not_hold_asks_a_person_and_is_not_sent_
     assert (delivery.state, delivery.is_uncertain, delivery.look_up_next) == (State.FAILED, True, True)
     (ticket,) = sandbox.tickets()
     assert f"ticket {ticket['id']}" in delivery.last_error
-    assert "could not be written down" in delivery.last_error
+    assert "could not be stored" in delivery.last_error
     assert Attempt.objects.get().outcome == "given_up"
     assert len([call for call in sandbox.calls() if call.method == "POST"]) == 1
 

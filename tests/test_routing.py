@@ -55,7 +55,7 @@ def test_a_post_labelled_again_is_counted_on_its_delivery(subscription: Subscrip
 def test_without_a_mapping_it_is_unmatched_and_says_so(subscription: Subscription) -> None:
     unmatched = route(subscription)
     assert unmatched.state == State.UNMATCHED
-    assert "No mapping belongs" in unmatched.reason
+    assert "No mapping uses" in unmatched.reason
 
 
 def test_unmatched_says_why_mapping_by_mapping(subscription: Subscription, connection: Connection) -> None:
@@ -90,7 +90,7 @@ def test_an_event_that_the_subscription_is_for_is_read_whatever_its_name(connect
 def test_a_notification_without_posts_is_unmatched(mapping: Mapping) -> None:
     content = making.notification()
     content["data"] = {"labels": []}
-    assert "holds no posts" in route(mapping.subscription, content).reason
+    assert "contains no posts" in route(mapping.subscription, content).reason
 
 
 @pytest.mark.parametrize("data", [{"items": "x"}, {"items": [1]}, {"items": [None]}])

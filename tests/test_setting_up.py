@@ -61,7 +61,7 @@ def test_the_2017_variables_make_the_whole_set_up(seeded: str) -> None:
 def test_it_is_made_once_and_never_again(seeded: str, settings: Any) -> None:
     Mapping.objects.update(name="Changed by staff")
     settings.SEED = SEED | {"label": "Another"}
-    assert "nothing was changed" in make_first_setup()
+    assert "Nothing changed" in make_first_setup()
     assert list(Mapping.objects.values_list("name", flat=True)) == ["Changed by staff"]
     Mapping.objects.all().delete()
     make_first_setup()

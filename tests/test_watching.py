@@ -266,7 +266,7 @@ def test_a_self_test_passes_the_public_address_and_makes_no_ticket(
     path = after_self_test(reachable, work)
     assert [colour for colour, _, _ in path["steps"]] == ["good"] * 4
     assert "Answered 200" in words_of(path)
-    assert "would make a ticket" in words_of(path)
+    assert "would create a ticket" in words_of(path)
     assert not path["is_open"]
     assert Notification.objects.get().source == "test"
     assert not Delivery.objects.exists()
@@ -277,7 +277,7 @@ def test_a_self_test_makes_a_ticket_when_asked_to(reachable: Subscription, sandb
     path = after_self_test(reachable, work, makes_tickets=True)
     (ticket,) = sandbox.tickets()
     assert f"Ticket {ticket['id']}" in words_of(path)
-    assert "Self-test of Casebridge" in ticket["comment"]["body"]
+    assert "Casebridge test notification" in ticket["comment"]["body"]
 
 
 def test_a_self_test_says_which_mapping_would_refuse_it(reachable: Subscription, work: Any) -> None:

@@ -48,12 +48,12 @@ def test_the_recorded_limits_set_the_pace(exchange: Any) -> None:
     ("name", "message", "pauses"),
     [
         ("unauthorized_401", "sign-in", True),
-        ("forbidden_scope_403", "lacks a scope", True),
+        ("forbidden_scope_403", "is missing a scope", True),
         ("rate_limited_429", "limit is reached", True),
         ("rate_limited_endpoint_429", "limit is reached", True),
         ("record_invalid_422", "invalid (422)", False),
         ("record_invalid_requester_suspended_422", "suspended", False),
-        ("record_not_found_404", "does not find a record", False),
+        ("record_not_found_404", "cannot find a record", False),
     ],
 )
 def test_recorded_refusals_are_put_into_text(exchange: Any, name: str, message: str, pauses: bool) -> None:
@@ -93,7 +93,7 @@ def test_a_redirect_is_a_wrong_address_and_pauses_the_connection(status: int) ->
     failure = meaning(reply(status, b"<html>moved</html>", location="https://elsewhere.example.com/"))
     assert (failure.permanent, failure.pauses, failure.pause_seconds) == (True, True, None)
     assert f"({status}, to https://elsewhere.example.com/)" in failure.message
-    assert "Correct the address of the connection, then resume it." in failure.full_message
+    assert "Correct the connection's address, then resume the connection." in failure.full_message
     assert failure.remedy_at == "connection"
 
 
