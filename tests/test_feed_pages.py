@@ -318,7 +318,7 @@ def test_reconciliation_counts_what_came_and_fetches_what_is_missing(
     assert counts == {
         "pushed": 2, "caught up": 3, "repeats": 0, "matched a mapping": 4,
         "matched no mapping": 1, "unreadable": 0, "waiting to be processed": 0, "became tickets": 4,
-        "failed": 0, "being sent": 0, "cancelled": 0,
+        "failed": 0, "waiting or being sent": 0, "held under one ticket": 0, "cancelled": 0,
     }  # fmt: skip
     assert CatchUp.objects.filter(requested_by="operator").count() == 2
     yesterday = (timezone.now() - timedelta(days=1)).date()

@@ -268,9 +268,34 @@ def _bars(days: list[tuple[datetime, int, int]], scale: float) -> list[Bar]:
 
 def reconciliation(subscription: Subscription, begins: datetime, ends: datetime) -> dict[str, Any]:
     """What came in a period, what became of it, and what Khoros has beyond it."""
-    there = Notification.objects.filter(subscription=subscription, received_at__gte=begins, received_at__lt=ends)
-    real = there.exclude(source=Notification.Source.TEST)
-    by = real.aggregate(
+    received = _received_counts(subscription, begins, ends)
+    missing = Notification.objects.filter(subscription=subscription, state=Notification.State.MISSED)
+    in_period = missing.filter(Q(happened_at__gte=begins, happened_at__lt=ends) | Q(happened_at__isnull=True))
+    return {
+        "came": _lines(received, ("pushed", "pushed"), ("caught_up", "fetched"), ("repeats", "repeats")),
+        "became": _lines(
+            received,
+            ("routed", "matched a mapping"),
+            ("unmatched", "matched no mapping"),
+            ("unreadable", "unreadable"),
+            ("waiting", "waiting to be processed"),
+        ),
+        "posts": _lines(
+            _delivery_counts(subscription, begins, ends),
+            ("ticketed", "became tickets"),
+            ("failed", "failed"),
+            ("on_their_way", "waiting or being sent"),
+            ("held", "held under one ticket"),
+            ("cancelled", "cancelled"),
+        ),
+        "missing": missing.count(),
+        "missing_in_period": in_period.count(),
+    }
+
+
+def _received_counts(subscription: Subscription, begins: datetime, ends: datetime) -> dict[str, Any]:
+    received = Notification.objects.filter(subscription=subscription, received_at__gte=begins, received_at__lt=ends)
+    return received.exclude(source=Notification.Source.TEST).aggregate(
         pushed=Count("pk", filter=Q(source="pushed")),
         caught_up=Count("pk", filter=Q(source="caught_up") & ~Q(state="missed")),
         waiting=Count("pk", filter=Q(state="received")),
@@ -279,36 +304,19 @@ def reconciliation(subscription: Subscription, begins: datetime, ends: datetime)
         unreadable=Count("pk", filter=Q(state="unreadable")),
         repeats=Sum("repeats"),
     )
-    posts = Delivery.objects.filter(
+
+
+def _delivery_counts(subscription: Subscription, begins: datetime, ends: datetime) -> dict[str, Any]:
+    deliveries = Delivery.objects.filter(
         mapping__in=subscription.mappings.all(), created_at__gte=begins, created_at__lt=ends
     )
-    made = posts.exclude(post_id__startswith=PROBE_POST).aggregate(
+    return deliveries.exclude(post_id__startswith=PROBE_POST).aggregate(
         ticketed=Count("pk", filter=Q(state="delivered")),
         failed=Count("pk", filter=Q(state="failed")),
         on_their_way=Count("pk", filter=Q(state__in=["pending", "sending"])),
+        held=Count("pk", filter=Q(state="held")),
         cancelled=Count("pk", filter=Q(state="cancelled")),
     )
-    missing = Notification.objects.filter(subscription=subscription, state=Notification.State.MISSED)
-    in_period = missing.filter(Q(happened_at__gte=begins, happened_at__lt=ends) | Q(happened_at__isnull=True))
-    return {
-        "came": _lines(by, ("pushed", "pushed"), ("caught_up", "fetched"), ("repeats", "repeats")),
-        "became": _lines(
-            by,
-            ("routed", "matched a mapping"),
-            ("unmatched", "matched no mapping"),
-            ("unreadable", "unreadable"),
-            ("waiting", "waiting to be processed"),
-        ),
-        "posts": _lines(
-            made,
-            ("ticketed", "became tickets"),
-            ("failed", "failed"),
-            ("on_their_way", "being sent"),
-            ("cancelled", "cancelled"),
-        ),
-        "missing": missing.count(),
-        "missing_in_period": in_period.count(),
-    }
 
 
 def _lines(counts: dict[str, Any], *names: tuple[str, str]) -> list[tuple[str, str, int]]:
