@@ -289,9 +289,9 @@ def test_the_environments_other_secret_is_told_and_can_be_taken(
     company = Company.objects.get()
     for model, row in (("company", company), ("connection", connection)):
         path = f"{model}/{row.pk}/change/"
-        assert "holds another secret" in page(admin, path)
+        assert "hold a different secret" in page(admin, path)
         act(admin, model, "take_secret_from_environment", row)
-        assert "holds another secret" not in page(admin, path)
+        assert "hold a different secret" not in page(admin, path)
     assert Company.objects.get().api_token.reveal() == "new-khoros-token"
     assert read_secrets(Connection.objects.get()) == {"api_token": "new-zendesk-token"}
 
@@ -306,7 +306,7 @@ def test_the_environments_secret_is_not_taken_for_another_address_than_the_envir
         "zendesk_email": "agent@example.com",
         "zendesk_token": "new-zendesk-token",
     }
-    assert "holds another secret" not in page(admin, f"connection/{connection.pk}/change/")
+    assert "hold a different secret" not in page(admin, f"connection/{connection.pk}/change/")
     assert "for a different address" in act(admin, "connection", "take_secret_from_environment", connection)
     assert read_secrets(Connection.objects.get()) == {"api_token": "sandbox-zendesk-token"}
 
@@ -399,7 +399,7 @@ def test_a_deliverys_page_tells_its_story(admin: Client, sandbox: StandIn, mappi
         "Attempt 1",
         "Attempt 2",
         "Zendesk has a problem",
-        "answer 503",
+        "status 503",
     ):
         assert shown in html
     assert "[removed]" in html
@@ -526,7 +526,7 @@ def test_actions_take_all_that_match_the_filter(admin: Client, mapping: Mapping,
         {"action": "retry_now", "_selected_action": [Delivery.objects.first().pk], "select_across": "1"},  # type: ignore[union-attr]
         follow=True,
     )
-    assert "3 will be tried now." in answer.content.decode()
+    assert "3 queued to be sent now." in answer.content.decode()
     assert set(Delivery.objects.values_list("state", "tries")) == {(State.PENDING, 0)}
 
 
@@ -538,7 +538,7 @@ def test_route_again_after_a_mapping_was_made(
     notification.refresh_from_db()
     assert notification.state == Notification.State.UNMATCHED
     making.mapping(subscription, making.connection(sandbox.url))
-    assert "1 will be routed again now." in act(admin, "notification", "route_again", notification)
+    assert "1 queued to be processed again." in act(admin, "notification", "route_again", notification)
     work()
     notification.refresh_from_db()
     assert (notification.state, len(sandbox.tickets())) == (Notification.State.ROUTED, 1)

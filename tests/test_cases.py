@@ -67,7 +67,7 @@ def test_a_reply_is_added_to_the_unsolved_ticket_of_its_conversation(
     assert len(sandbox.tickets()) == 1
     assert (reply.action, reply.ticket_number, reply.result) == (Action.APPEND, first.ticket_number, "appended")
     assert "Still waiting" in bodies(sandbox, first.ticket_number)[-1]
-    assert f"Comment on ticket {first.ticket_number} of the same conversation, because that is still" in reply.decision
+    assert f"Comment on ticket {first.ticket_number} of the same conversation, which is still" in reply.decision
     assert "no earlier ticket" in first.decision
 
 

@@ -413,13 +413,13 @@ def test_from_another_host_name_the_person_is_told_where_to_go(
 ) -> None:
     settings.PUBLIC_URL = "https://portal.example.com"
     html = admin.get(f"{BASE}/connection/{unconnected.pk}/consent/", follow=True).content.decode()
-    assert "Open the portal at https://portal.example.com" in html
+    assert "Open Casebridge at https://portal.example.com" in html
 
 
 def test_a_persons_pause_outlasts_connecting(admin: Client, account: Account, unconnected: Connection) -> None:
     pause_connections(Connection.objects.all(), "A person's reason", None, by="someone")
     html = come_back(admin, **account.consent(begun(admin, unconnected)))
-    assert "someone paused the connection: resume it" in html
+    assert "The connection is still paused by someone: resume it" in html
     unconnected.refresh_from_db()
     assert unconnected.paused_by == "someone"
     assert unconnected.access_token
@@ -488,7 +488,7 @@ def answer_me(sandbox: StandIn, **user: Any) -> None:
     ("user", "message"),
     [
         ({"id": None, "name": "Anonymous user", "role": "end-user"}, "The sign-in was rejected"),
-        ({"role": "end-user"}, "“Ann” is no agent in Zendesk"),
+        ({"role": "end-user"}, "“Ann” is not an agent in Zendesk"),
         ({"suspended": True}, "“Ann” is suspended in Zendesk"),
     ],
 )
@@ -529,7 +529,7 @@ def test_a_misspelt_scope_is_named_with_what_it_is_needed_for() -> None:
 def test_a_scope_that_zendesk_did_not_grant_is_told(account: Account, consented: Connection) -> None:
     account.scope = "read"
     checks = check_connection(consented)
-    assert "lacks the scope write or tickets:write, needed for creating tickets" in words_of(checks, ok=False)
+    assert "is missing the scope write or tickets:write, required for creating tickets" in words_of(checks, ok=False)
 
 
 def test_an_account_that_is_not_reached_is_told_and_the_save_is_kept(
@@ -936,10 +936,10 @@ def somebody_waits_for_a_lock() -> bool:
 @pytest.mark.parametrize(
     ("today", "message"),
     [
-        (date(2027, 1, 30), "API token: 90 days until 30 April 2027, when they stop working"),
-        (date(2027, 4, 29), "API token: 1 day until 30 April 2027, when they stop working"),
+        (date(2027, 1, 30), "API tokens stop working on 30 April 2027 (90 days left)"),
+        (date(2027, 4, 29), "API tokens stop working on 30 April 2027 (1 day left)"),
         (date(2027, 4, 30), "Zendesk's API tokens stop working today, 30 April 2027"),
-        (date(2027, 5, 1), "API tokens no longer work since 30 April 2027"),
+        (date(2027, 5, 1), "API tokens stopped working on 30 April 2027"),
     ],
 )
 def test_the_days_to_the_end_of_api_tokens_are_counted(today: date, message: str) -> None:
@@ -1031,8 +1031,8 @@ def test_the_move_is_tested_then_made_and_deliveries_go_on(
     ("changes", "message"),
     [
         ({"client_secret": "wrong"}, "rejected the OAuth client"),
-        ({"scopes": "reed"}, "needed for creating tickets"),
-        ({"scopes": "read"}, "needed for creating tickets"),
+        ({"scopes": "reed"}, "required for creating tickets"),
+        ({"scopes": "read"}, "required for creating tickets"),
     ],
 )
 def test_a_move_that_does_not_pass_changes_nothing(

@@ -276,7 +276,7 @@ def test_all_tries_used_up_is_a_failure_a_person_can_retry(
     delivery.refresh_from_db()
     assert (delivery.state, delivery.tries, delivery.attempt_count) == (State.FAILED, 3, 3)
     assert Attempt.objects.get(number=3).outcome == "given_up"
-    assert "Given up after 3 tries" in Attempt.objects.get(number=3).meaning
+    assert "Gave up after 3 attempts" in Attempt.objects.get(number=3).meaning
 
 
 def test_the_next_try_follows_the_schedule(sandbox: StandIn, delivery: Delivery, work: Work, settings: Any) -> None:

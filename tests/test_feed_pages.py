@@ -60,7 +60,7 @@ def test_test_connection_says_who_the_token_is_what_it_sees_and_when_it_ends(adm
     html = act(admin, "company", "test_connection", feed.company)
     assert "John Doe (johndoe@example.com)" in html
     assert "Example Corp (12345), Example Company (42)" in html
-    assert "Khoros lists 1 subscriptions, 1 of them made by this installation." in html
+    assert "Subscriptions at Khoros: 1, of which 1 created by this installation." in html
     assert "24 months after it was entered" in html
 
 
@@ -95,7 +95,7 @@ def test_a_token_tells_its_own_end_where_it_can_be_read(admin: Client, feed: Sub
     ends = datetime.now(UTC) + timedelta(days=40)
     admin.post(f"{BASE}/company/{feed.company_id}/change/", form | {"new_api_token": jwt(exp=int(ends.timestamp()))})
     html = page(admin, f"company/{feed.company_id}/change/")
-    assert f"{ends:%Y-%m-%d}, in 39 days (as the token itself says)" in html
+    assert f"{ends:%Y-%m-%d}, in 39 days (from the token itself)" in html
     assert "Create a new one in Khoros Marketing" in html
     update_alarms()
     assert Alarm.objects.get().kind == "token"
@@ -122,7 +122,7 @@ def test_what_stands_at_khoros_is_shown_and_a_foreign_one_paused_after_a_questio
     assert "Casebridge did not create this subscription" in page(admin, question)
     assert {row["status"] for row in sandbox.subscriptions()} == {"ACTIVE"}
     answer = admin.post(f"{BASE}/{question}", follow=True)
-    assert "Paused a foreign one: send-to-zendesk." in answer.content.decode()
+    assert "Paused (created by someone else): send-to-zendesk." in answer.content.decode()
     assert next(row for row in sandbox.subscriptions() if row["uuid"] == uuid)["status"] == "PAUSED"
 
 

@@ -112,8 +112,8 @@ def test_where_nothing_is_found_the_failure_says_that_zendesk_was_asked(
     try_until_it_ends(work)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.is_uncertain, delivery.look_up_next) == (State.FAILED, False, True)
-    assert "Trouble at Zendesk (answer 500)" in delivery.last_error
-    assert "Zendesk was asked for its external id after that and has no ticket of it" in delivery.last_error
+    assert "Zendesk has a problem (status 500)" in delivery.last_error
+    assert "Casebridge then searched Zendesk for the external ID and found no ticket" in delivery.last_error
     assert len(calls(sandbox, "GET")) == 1
     last = Attempt.objects.get(number=2)
     assert (last.outcome, last.status) == ("given_up", 500)
@@ -150,7 +150,7 @@ def test_where_nobody_could_look_the_page_says_that_a_ticket_may_exist(
     told = [
         "A ticket may exist in Zendesk although none is recorded here",
         f"the external id {delivery.external_id}",
-        "“Retry now” looks there first and will not create a second ticket",
+        "Trying again will not create a second ticket",
     ]
     html = admin.get(f"/admin/integrations/delivery/{delivery.pk}/change/").content.decode()
     for message in told:

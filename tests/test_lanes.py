@@ -461,11 +461,11 @@ def test_a_flood_is_told_held_after_a_yes_and_released_without_loss(
     labelled(mapping, 60)
     learn_limits(mapping.connection_id, "account", [Budget(5, 5, 60.0)])
     update_alarms()
-    assert "60 posts wait" in Alarm.objects.get(kind="flood").message
+    assert "60 posts are waiting" in Alarm.objects.get(kind="flood").message
     forget_limits(mapping.connection_id)
     page = f"/admin/integrations/mapping/{mapping.pk}/hold/"
     html = admin.get(page).content.decode()
-    assert "<b>60</b> posts wait" in html
+    assert "<b>60</b> posts of this mapping are waiting" in html
     assert not sandbox.tickets()
     form = {"uuid": str(FloodHold._meta.get_field("uuid").get_default()), "title": "Outage", "text": "One thing"}
     assert admin.post(page, form).status_code == 302
@@ -535,7 +535,7 @@ def test_nothing_is_held_where_the_incidents_ticket_cannot_be_made(
     sandbox.add_fault("422", times=1)
     form = {"uuid": "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f", "title": "Outage", "text": "One thing"}
     html = admin.post(f"/admin/integrations/mapping/{mapping.pk}/hold/", form).content.decode()
-    assert "The incident&#x27;s ticket could not be made" in html
+    assert "The ticket could not be created" in html
     assert Delivery.objects.filter(state=State.PENDING).count() == 3
 
 

@@ -413,19 +413,19 @@ LISTS = {
     ("settings", "message"),
     [
         ({"group_id": "1"}, None),
-        ({"group_id": "2"}, "The group 2 is not in Zendesk's lists any more"),
+        ({"group_id": "2"}, "The group 2 no longer exists in Zendesk"),
         ({"brand_id": "1"}, "“Old” is not active"),
         ({"assignee_id": "1"}, "“Ann” is suspended"),
         ({"custom_status_id": "1"}, "“Waiting” is not active"),
         ({"ticket_form_id": "9"}, "The form 9 is not"),
         ({"custom_fields": [{"id": 10, "value": "vip"}], "ticket_form_id": "1"}, None),
         ({"custom_fields": [{"id": 11, "value": "5"}], "ticket_form_id": "1"}, "is not on the form “Social”"),
-        ({"custom_fields": [{"id": 10, "value": "gold"}]}, "it has no option “gold” any more"),
+        ({"custom_fields": [{"id": 10, "value": "gold"}]}, "the option “gold” no longer exists"),
         ({"custom_fields": [{"id": 10, "value": "{{ network }}"}]}, None),
         ({"custom_fields": [{"id": 10, "value": "vip", "type": "text"}]}, "of the type text and is tagger now"),
         ({"custom_fields": [{"id": 11, "value": "abc", "type": "regexp"}]}, "does not match"),
         ({"custom_fields": [{"id": 12, "value": "x"}]}, "is closed"),
-        ({"custom_fields": [{"id": 99, "value": "x"}]}, "The custom field 99 is not in"),
+        ({"custom_fields": [{"id": 99, "value": "x"}]}, "The custom field 99 no longer exists"),
     ],
 )
 def test_what_no_longer_fits_is_said(settings: dict[str, Any], message: str | None) -> None:
@@ -444,7 +444,7 @@ def test_after_every_reading_mappings_are_checked_shown_and_mailed(
     read_account_lists(known.pk)
     message = "The group 102 is not in Zendesk"
     assert message in page(admin, f"mapping/{mapping.pk}/change/")
-    assert "1 to correct" in page(admin, "mapping/")
+    assert "1 to fix" in page(admin, "mapping/")
     update_alarms()
     alarm = Alarm.objects.get()
     assert (alarm.kind, alarm.mapping) == (Alarm.Kind.MAPPING, mapping)

@@ -319,8 +319,8 @@ def test_an_event_of_a_ticket_that_is_not_ours_does_not_wait(call: Callable[...,
     TicketEvent.objects.filter(applied_at=None).update(received_at=timezone.now() - timedelta(minutes=11))
     apply_all()
     assert list(TicketEvent.objects.order_by("pk").values_list("message", flat=True)) == [
-        "Not needed: ticket 900 was not made by Casebridge.",
-        "Not needed: no delivery here became ticket 901.",
+        "Ignored: ticket 900 was not created by Casebridge.",
+        "Ignored: no delivery became ticket 901.",
     ]
     assert known(ticket)[0] == ""
 
@@ -719,7 +719,7 @@ def test_looking_now_asks_for_the_newest_tickets(
     admin: Client, made: Delivery, zendesk: StandIn, queued: Callable[[], Any]
 ) -> None:
     Delivery.objects.update(next_poll_at=None)
-    assert "Zendesk is asked about 1 ticket, closed ones left out" in press(admin, made.connection, "look")
+    assert "Checking 1 ticket that is not closed" in press(admin, made.connection, "look")
     assert ("integrations.jobs.poll_tickets", made.connection_id) in queued()
     assert accounts_to_poll() == [made.connection_id]
 

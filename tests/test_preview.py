@@ -112,7 +112,7 @@ def test_a_mapping_that_is_not_saved_yet_can_be_previewed_compared_and_saved(
     shown = press(admin, path, "_preview", name="New")
     assert "Preview: New" in shown
     compared = press(admin, path, "_compare", name="New")
-    assert "0 of 1 tickets would differ, 0 would no longer be made, 1 would be new, 0 the same." in compared
+    assert "Of 1 ticket: 0 changed, 0 no longer created, 1 new, 0 unchanged." in compared
     assert not Mapping.objects.exists()
     admin.post(f"{BASE}/{path}", form_of(shown) | {"_save": "1"})
     assert Mapping.objects.get().name == "New"
@@ -134,14 +134,14 @@ def test_a_comparison_counts_and_shows_what_would_differ(admin: Client, mapping:
     test = notified(feed)
     Notification.objects.filter(pk=test.pk).update(source="test")
     shown = press(admin, change_path(mapping), "_compare", networks="twitter, instagram", priority="high")
-    assert "2 of 4 tickets would differ, 1 would no longer be made, 1 would be new, 0 the same." in shown
+    assert "Of 4 tickets: 2 changed, 1 no longer created, 1 new, 0 unchanged." in shown
     assert "the last 4 notifications" in shown
     assert "1 notification that cannot be read any more was left out" in shown
     assert "<td>Priority</td><td>–</td><td>high</td>" in shown
     assert "No longer created" in shown
     same = press(admin, change_path(mapping), "_compare")
-    assert "0 of 3 tickets would differ, 0 would no longer be made, 0 would be new, 3 the same." in same
-    assert "1 post is taken by neither" in same
+    assert "Of 3 tickets: 0 changed, 0 no longer created, 0 new, 3 unchanged." in same
+    assert "1 post matches neither" in same
 
 
 def test_a_comparison_reads_the_newest_and_no_more_than_asked(mapping: Mapping) -> None:

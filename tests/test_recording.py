@@ -31,13 +31,16 @@ State = Delivery.State
 Work = Callable[[], None]
 NUMBER, ADDRESS = "7", "https://example.zendesk.com/agent/tickets/7"
 UNKEEPABLE = [
-    (Receipt("7" * 77, ADDRESS, "created"), "its number has 77 characters; 40 can be kept"),
+    (Receipt("7" * 77, ADDRESS, "created"), "its number has 77 characters, but at most 40 can be stored"),
     (Receipt("", ADDRESS, "created"), "it has no number"),
     (Receipt(" ", ADDRESS, "created"), "it has no number"),
-    (Receipt("7\x00", ADDRESS, "created"), "its number holds characters that cannot be kept"),
-    (Receipt("7\ud800", ADDRESS, "created"), "its number holds characters that cannot be kept"),
-    (Receipt(7, ADDRESS, "created"), "its number is no text"),  # type: ignore[arg-type]
-    (Receipt(NUMBER, "https://x.example/" + "a" * 582, "created"), "its address has 600 characters; 500 can be kept"),
+    (Receipt("7\x00", ADDRESS, "created"), "its number contains characters that cannot be stored"),
+    (Receipt("7\ud800", ADDRESS, "created"), "its number contains characters that cannot be stored"),
+    (Receipt(7, ADDRESS, "created"), "its number is not text"),  # type: ignore[arg-type]
+    (
+        Receipt(NUMBER, "https://x.example/" + "a" * 582, "created"),
+        "its address has 600 characters, but at most 500 can be stored",
+    ),
     (Receipt(NUMBER, None, "created"), "its address is no text"),  # type: ignore[arg-type]
     (Receipt(NUMBER, ADDRESS, "conjured"), "its result is not a known one"),
     (Receipt(NUMBER, ADDRESS, None), "its result is not a known one"),  # type: ignore[arg-type]
@@ -169,7 +172,7 @@ def test_the_page_of_what_could_not_be_recorded_does_not_call_it_refused(
     trial(Receipt("7" * 77, ADDRESS, "created"))
     work()
     html = admin.get(f"/admin/integrations/delivery/{delivery.pk}/change/").content.decode()
-    assert "its number has 77 characters; 40 can be kept" in html
+    assert "its number has 77 characters, but at most 40 can be stored" in html
     assert "would be refused again" not in html
 
 
@@ -192,7 +195,7 @@ def test_a_jobs_number_that_cannot_be_kept_asks_a_person_and_holds_up_no_other(
     record_results(job, JobNews(has_ended=True, message="", items=items))
     bad = Delivery.objects.get(pk=job.delivery_ids[0])
     assert (bad.state, bad.is_uncertain, bad.look_up_next) == (State.FAILED, True, True)
-    assert "its number has 77 characters; 40 can be kept" in bad.last_error
+    assert "its number has 77 characters, but at most 40 can be stored" in bad.last_error
     assert bad.attempts.get().outcome == "given_up"
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 11
     assert Batch.objects.get().made == 11

@@ -224,7 +224,7 @@ def test_an_alarm_is_mailed_when_it_is_raised_and_when_it_is_over(feed: Subscrip
     for _ in range(2):
         update_alarms()
     assert len(mail_server.mails) == 2
-    assert "Subject: Casebridge: over: Silence" in mail_server.mails[1]
+    assert "Subject: Casebridge: resolved: Silence" in mail_server.mails[1]
 
 
 def test_a_mail_that_is_refused_is_sent_later_and_the_alarm_stays_visible(feed: Subscription, mail_server: Any) -> None:
@@ -287,7 +287,7 @@ def test_a_self_test_says_which_mapping_would_refuse_it(reachable: Subscription,
 
 @pytest.mark.parametrize(
     ("address", "message"),
-    [("http://127.0.0.1:9", "cannot be reached"), ("sandbox", "404 by something in front of the portal")],
+    [("http://127.0.0.1:9", "cannot be reached"), ("sandbox", "404 from something in front of the portal")],
 )
 def test_a_self_test_says_where_it_ended(
     mapping: Mapping, sandbox: StandIn, settings: Any, work: Any, address: str, message: str

@@ -170,14 +170,15 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
                 return "Unreachable: see “Outage protection” below."
             return "Not connected yet." if self._lacks_consent(connection) else "Sending."
         ends = self._end_of_pause(connection)
-        return f"Paused since {timestamp(connection.paused_at)}; {ends}. {connection.pause_reason}"
+        since = f"Paused since {timestamp(connection.paused_at)}"
+        return f"{since}; {ends}. {connection.pause_reason}" if ends else f"{since}. {connection.pause_reason}"
 
     @staticmethod
     def _end_of_pause(connection: Connection) -> str:
         if connection.paused_until:
             return f"resumes automatically at {timestamp(connection.paused_until)}"
         if connection.paused_by:
-            return "stays paused until someone resumes it"
+            return ""
         return "resumes when a connection test passes or someone resumes it"
 
     @admin.display(description="Settings")

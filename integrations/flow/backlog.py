@@ -103,7 +103,7 @@ def backlog_text(connection: Connection) -> str:
         )
         return f"{queue.total:,} waiting ({priorities}).{speed}{end}"
     meanwhile = (
-        f" {queue.live_per_minute:.0f} live posts a minute are sent first." if queue.live_per_minute >= 1 else ""
+        f" New live posts ({queue.live_per_minute:.0f} a minute) are sent first." if queue.live_per_minute >= 1 else ""
     )
     return (
         f"{queue.total:,} waiting ({priorities}).{speed}{meanwhile} Empty at about {queue.ends_at:%Y-%m-%d %H:%M} UTC."

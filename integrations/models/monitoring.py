@@ -21,8 +21,8 @@ class Change(models.Model):
         ACTIVATE = "activate", "Activated"
         PAUSE = "pause", "Paused"
         RETIRE = "retire", "Deleted"
-        PAUSE_OTHER = "pause_other", "Paused someone else's"
-        RETIRE_OTHER = "retire_other", "Deleted an unused one"
+        PAUSE_OTHER = "pause_other", "Paused (created by someone else)"
+        RETIRE_OTHER = "retire_other", "Deleted (no longer used)"
 
     company = models.ForeignKey(Company, on_delete=models.CASCADE, related_name="changes")
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, related_name="changes")
