@@ -41,7 +41,7 @@ UNKEEPABLE = [
         Receipt(NUMBER, "https://x.example/" + "a" * 582, "created"),
         "its address has 600 characters, but at most 500 can be stored",
     ),
-    (Receipt(NUMBER, None, "created"), "its address is no text"),  # type: ignore[arg-type]
+    (Receipt(NUMBER, None, "created"), "its address is not text"),  # type: ignore[arg-type]
     (Receipt(NUMBER, ADDRESS, "conjured"), "its result is not a known one"),
     (Receipt(NUMBER, ADDRESS, None), "its result is not a known one"),  # type: ignore[arg-type]
     (None, "it is not a receipt"),

@@ -56,4 +56,4 @@ def _row(subscription: Subscription) -> dict[str, Any]:
 
 def open_alarm_count(_request: HttpRequest) -> str:
     """For the badge in the navigation."""
-    return str(open_alarms().count() or "")
+    return str(open_alarms().count())
