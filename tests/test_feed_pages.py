@@ -256,7 +256,7 @@ def test_a_label_that_khoros_does_not_have_is_taken_with_a_warning(admin: Client
     refresh_labels(feed.company)
     form = form_of(page(admin, f"subscription/{feed.pk}/change/"))
     answer = admin.post(f"{BASE}/subscription/{feed.pk}/change/", form | {"label": "CreateCas"}, follow=True)
-    assert "have no label “CreateCas”" in answer.content.decode()
+    assert "No label “CreateCas”" in answer.content.decode()
 
 
 # --- Label tester ----------------------------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def test_reconciliation_counts_what_came_and_fetches_what_is_missing(
     assert "<b>0</b> missing" in html
     counts = {message: number for number, message in _counts(html)}
     assert counts == {
-        "pushed": 2, "caught up": 3, "repeats": 0, "matched a mapping": 4,
+        "pushed": 2, "fetched": 3, "repeats": 0, "matched a mapping": 4,
         "matched no mapping": 1, "unreadable": 0, "waiting to be processed": 0, "became tickets": 4,
         "failed": 0, "waiting or being sent": 0, "held under one ticket": 0, "cancelled": 0,
     }  # fmt: skip
@@ -368,7 +368,7 @@ def test_open_alarms_stand_on_the_overview_and_can_be_marked_as_seen(admin: Clie
     assert "Registration refused" in html
     assert "ALERT_EMAILS" in html
     act(admin, "alarm", "acknowledge", alarm)
-    assert "seen by operator" in admin.get("/admin/").content.decode()
+    assert "acknowledged by operator" in admin.get("/admin/").content.decode()
     assert LogEntry.objects.filter(change_message="Acknowledge").exists()
 
 

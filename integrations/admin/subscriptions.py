@@ -55,7 +55,7 @@ REGISTRATION_COLOURS = {
 }
 LONGEST_PERIOD = timedelta(days=92)
 USUAL_PERIOD = timedelta(days=7)
-PROBE_TITLE = "Send a test notification"
+PROBE_TITLE = "Test notification"
 
 
 class KeptFilter(admin.SimpleListFilter):
