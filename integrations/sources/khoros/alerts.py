@@ -1,8 +1,8 @@
 """Events that hold no post: credentials, control passed to a bot, errors of the Custom CRM, vault, and unknown ones.
 
-Each becomes one alert: a Post of kind "alert" with a sentence as its text and the rest as facts. Its id is made of its
-content and its time, so that one happening told under two subscriptions, or twice, is one alert, and the same thing
-happening later is another. Facts: the vendor's pages events-authentication, events-bots-pass-conversation-control,
+Each becomes one alert: a Post of kind "alert" with a sentence as its text and the rest as facts. Its id is derived from
+its content and time, so that one occurrence reported by two subscriptions, or twice, is one alert, and a later one is
+another. Facts: the vendor's pages events-authentication, events-bots-pass-conversation-control,
 events-errors and events-vault below developer.khoros.com/khorosmarketingdevdocs/docs.
 """
 
@@ -19,7 +19,7 @@ from integrations.sources.khoros.values import as_list, as_object, as_text, dige
 MOST_FACTS = 40
 LONGEST_VALUE = 1000
 
-# What Khoros says of a credential, by the end of the event's name. Its own "success" means only that the event was
+# What happened to a credential, by the end of the event's name. Khoros' own "success" only means that the event was
 # registered.
 CREDENTIAL_TEXT = {
     "auth": "The account {name} was connected in Khoros.",
@@ -31,7 +31,7 @@ CREDENTIAL_TEXT = {
 
 
 def alert(data: dict[str, Any], event_name: str, happened_at: datetime | None, event_uuid: str) -> Post:
-    """The event as an alert, by what its data look like; unknown ones tell all their values."""
+    """The event as an alert, by the shape of its data; unknown ones list all their values."""
     if "passConversationControl" in data or "privateMessageConversationId" in data:
         return _control(data, event_name, happened_at, event_uuid)
     if event_name.startswith("credential-") or {"serviceId", "when"} <= data.keys():
@@ -42,10 +42,10 @@ def alert(data: dict[str, Any], event_name: str, happened_at: datetime | None, e
         return _vault(data, event_name, happened_at, event_uuid)
     facts = tuple(_flat(data))
     text = "\n".join([f"Khoros sent “{event_name or 'an event without a name'}”.", *(f"{n}: {v}" for n, v in facts)])
-    return _made(data, event_name, happened_at, event_uuid, network="", text=text, facts=())
+    return _alert_post(data, event_name, happened_at, event_uuid, network="", text=text, facts=())
 
 
-def _made(
+def _alert_post(
     data: dict[str, Any],
     event_name: str,
     happened_at: datetime | None,
@@ -59,7 +59,7 @@ def _made(
     title: str = "",
     author: str = "",
 ) -> Post:
-    """`has_own_identity`: the data alone tell this happening from a later one; else its time, or its uuid, is added."""
+    """`has_own_identity`: the data alone identify this occurrence; else its time or uuid is added."""
     when = "" if has_own_identity else happened_at.isoformat() if happened_at else event_uuid
     native_id = digest(json.dumps([event_name, data, when], sort_keys=True, default=str))
     return Post(
@@ -79,7 +79,7 @@ def _credential(data: dict[str, Any], event_name: str, happened_at: datetime | N
     service, name = as_text(data.get("service")), as_text(data.get("name"))
     when = read_time(data.get("when"))
     known = f"“{name or as_text(data.get('serviceId')) or 'without a name'}”" + (f" ({service})" if service else "")
-    words = CREDENTIAL_TEXT.get(event_name.removeprefix("credential-"), "Something happened to the account {name}.")
+    text = CREDENTIAL_TEXT.get(event_name.removeprefix("credential-"), "Something happened to the account {name}.")
     message = as_text(data.get("message"))
     facts = (
         ("credential_name", name),
@@ -87,9 +87,9 @@ def _credential(data: dict[str, Any], event_name: str, happened_at: datetime | N
         # "success" says that the event was registered, not that all is well.
         ("khoros_message", "" if message.lower() == "success" else message),
     )
-    return _made(
+    return _alert_post(
         data, event_name, happened_at, event_uuid,
-        network=service, text=words.format(name=known), facts=facts, moment=when, has_own_identity=when is not None,
+        network=service, text=text.format(name=known), facts=facts, moment=when, has_own_identity=when is not None,
         title=f"Account {known}", author=name,
     )  # fmt: skip
 
@@ -106,7 +106,7 @@ def _control(data: dict[str, Any], event_name: str, happened_at: datetime | None
         ("customer_id", customer),
         ("account_id", as_text(conversation.get("ownedAccountId"))),
     )
-    return _made(
+    return _alert_post(
         data, event_name, happened_at, event_uuid,
         network=service, facts=facts, moment=when, has_own_identity=when is not None,
         text=f"A conversation with the customer {customer or 'without an id'} on {service or 'an unknown network'} "
@@ -129,7 +129,7 @@ def _crm_error(data: dict[str, Any], event_name: str, happened_at: datetime | No
         ("response_code", as_text(called.get("responseCode"))),
     )
     text = f"Khoros could not carry out “{operation or 'a call'}” at the customer system."
-    return _made(
+    return _alert_post(
         data, event_name, happened_at, event_uuid,
         network="", text=f"{text} {message}".strip(), facts=facts, has_own_identity=bool(tracking_id),
         title=f"Error of the customer system: {operation}" if operation else "",
@@ -144,7 +144,7 @@ def _vault(data: dict[str, Any], event_name: str, happened_at: datetime | None, 
     text = "\n".join(
         [f"Khoros' vault: {event_name.removeprefix('vault-').replace('-', ' ')}.", *filter(None, [change]), *rest]
     )
-    return _made(
+    return _alert_post(
         data, event_name, happened_at, event_uuid,
         network="", text=text, facts=(("actor_id", actor), ("change", change)), moment=when,
         has_own_identity=when is not None,
@@ -153,10 +153,10 @@ def _vault(data: dict[str, Any], event_name: str, happened_at: datetime | None, 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Every single value with its path, like ("externalCall.responseCode", "500"); not too many of them."""
-    for count, found in enumerate(_leaves(value, name, 0)):
+    for count, leaf in enumerate(_leaves(value, name, 0)):
         if count >= MOST_FACTS:
             return
-        yield found
+        yield leaf
 
 
 def _leaves(value: Any, name: str, depth: int) -> Iterator[tuple[str, str]]:

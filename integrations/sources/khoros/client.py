@@ -4,7 +4,7 @@ Contract: developer.khoros.com/khorosmarketingdevdocs/reference/notification-ser
 labels: .../reference/labelsets-api and .../reference/conversations-api. Of version 1 only registering is known.
 Bodies of successful answers are not documented and JSON is declared as text/plain in places: an answer counts as a
 success when its status is 2xx, it parses as JSON (or is empty, where nothing is read from it), and it does not say
-`status.succeeded: false`. Every call raises http.Failure with words otherwise.
+`status.succeeded: false`. Every call raises Failure otherwise.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from integrations.infra.http.client import ANSWER_CAP_BYTES, HttpClient
+from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
 from integrations.sources.khoros.plan import uuid_of
@@ -30,7 +30,7 @@ class TooMuchAtOnce(Failure):
 
 @dataclass(frozen=True)
 class KhorosClient:
-    """Speaks for the owner of one API token over one line."""
+    """Calls Khoros as the owner of one API token, within one HttpClient's deadline."""
 
     http: HttpClient
     api_token: str
@@ -49,16 +49,16 @@ class KhorosClient:
 
     def subscriptions(self) -> list[dict[str, Any]]:
         """GET /v2/events/subscription, all pages. Numbering from 0 or 1 is undocumented: ends on nothing new."""
-        found: dict[str, dict[str, Any]] = {}
+        by_uuid: dict[str, dict[str, Any]] = {}
         for page in range(MOST_PAGES):
             listed = self._subscription_page(page)
-            new = {uuid_of(row): row for row in listed if uuid_of(row) not in found}
-            found |= new
+            new = {uuid_of(row): row for row in listed if uuid_of(row) not in by_uuid}
+            by_uuid |= new
             # Where numbering begins at 1, page 0 may be empty, refused or the same as page 1: nothing new ends the
-            # walk only from page 1 (empty) or 2 (repeated) on. How long a page is proves nothing either.
+            # walk only from page 1 (empty) or 2 (repeated) on. The length of a page proves nothing either.
             if (not listed and page > 0) or (not new and page > 1):
-                return list(found.values())
-        # Acting on half a list would make doubles of what stands in the other half.
+                return list(by_uuid.values())
+        # Acting on half a list would duplicate what is in the other half.
         raise Failure(f"Khoros' list of subscriptions does not end after {MOST_PAGES} pages.")
 
     def _subscription_page(self, page: int) -> list[dict[str, Any]]:
@@ -71,7 +71,7 @@ class KhorosClient:
             raise
 
     def knows(self, uuid: str) -> bool:
-        """GET /v2/events/subscription/{id}: whether it exists; what stands in the answer is not documented."""
+        """GET /v2/events/subscription/{id}: whether it exists; the reply's content is not documented."""
         try:
             self._call("GET", f"/v2/events/subscription/{quote(uuid, safe='')}", may_be_empty=True)
         except Failure as failure:
@@ -83,7 +83,7 @@ class KhorosClient:
     def subscribe(self, subscription: dict[str, Any]) -> dict[str, Any]:
         """POST /v2/events/subscription. Creates, or updates the one of the same externalId: both have been stated.
 
-        What a success answers is not documented, so the list tells what came of it.
+        The reply to a success is not documented, so the list shows the result.
         """
         return _object(self._call("POST", "/v2/events/subscription", subscription, may_be_empty=True))
 
@@ -94,7 +94,7 @@ class KhorosClient:
         self._call("POST", path, content, may_be_empty=True)
 
     def events(self, uuid: str, offset: int, limit: int) -> list[Any]:
-        """GET /v2/events/data/{id}?offset=&limit=: some of the feed's events, in whatever shape they come.
+        """GET /v2/events/data/{id}?offset=&limit=: some of the subscription's events, in whatever shape they come.
 
         Body, order and the meaning of `limit` are not documented; 404 means that the subscription is gone. Raises
         TooMuchAtOnce when the answer is longer than we read.
@@ -110,17 +110,17 @@ class KhorosClient:
 
     def labels(self) -> list[dict[str, str]]:
         """GET /v2/labelsets, all pages: [{"name", "set"}], without those that are not ACTIVE."""
-        found: dict[str, dict[str, str]] = {}
+        labels: dict[str, dict[str, str]] = {}
         sets_seen: set[str] = set()
         for page in range(MOST_LABEL_PAGES):
             sets = self._label_set_page(page)
             new = [row for row in sets if str(row.get("id") or row.get("name")) not in sets_seen]
             sets_seen |= {str(row.get("id") or row.get("name")) for row in new}
             for label in (label for row in new for label in _labels_of(row)):
-                found.setdefault(f"{label['set']}\n{label['name']}", label)
+                labels.setdefault(f"{label['set']}\n{label['name']}", label)
             if (not sets and page > 0) or (not new and page > 1):
                 break
-        return list(found.values())
+        return list(labels.values())
 
     def _label_set_page(self, page: int) -> list[dict[str, Any]]:
         try:
@@ -132,16 +132,16 @@ class KhorosClient:
 
     def content_labels(self, initiative_id: str) -> list[dict[str, str]]:
         """GET /v2/conversations/initiative/{id}/contentLabel: titles read "Set - Label"."""
-        found: dict[str, dict[str, str]] = {}
+        labels: dict[str, dict[str, str]] = {}
         for page in range(MOST_LABEL_PAGES):
             path = f"/v2/conversations/initiative/{quote(initiative_id, safe='')}/contentLabel"
             rows = _rows(self._call("GET", f"{path}?q=&priority=&pageNumber={page}&pageSize={PAGE_SIZE}"))
             titles = [str(row["title"]) for row in rows if row.get("title")]
-            new = [title for title in titles if title not in found]
-            found |= {title: _from_title(title, initiative_id) for title in new}
+            new = [title for title in titles if title not in labels]
+            labels |= {title: _from_title(title, initiative_id) for title in new}
             if not new:
                 break
-        return list(found.values())
+        return list(labels.values())
 
     def set_status(self, uuid: str, status: str) -> None:
         """PUT /v2/events/subscription/{id}/{ACTIVE|PAUSED|DISABLED}; 422 means that Khoros refuses the change."""
@@ -151,35 +151,27 @@ class KhorosClient:
         self._call("DELETE", f"/v2/events/subscription/{quote(uuid, safe='')}", may_be_empty=True)
 
     def retire(self, uuid: str) -> None:
-        """Deletes it; one that is gone already is as good."""
+        """Deletes it; being gone already counts as success."""
         try:
             self.delete(uuid)
         except Failure as failure:
             if failure.status != 404:
                 raise
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        content: Any = None,
-        *,
-        may_be_empty: bool = False,
-        cap_bytes: int = ANSWER_CAP_BYTES,
-    ) -> Any:
+    def _call(self, method: str, path: str, content: Any = None, *, may_be_empty: bool = False) -> Any:
         headers = {"Authorization": f"Bearer {self.api_token}"}
         body = None
         if content is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(content).encode()
-        reply = self.http.call(method, path, headers=headers, body=body, cap_bytes=cap_bytes)
+        reply = self.http.call(method, path, headers=headers, body=body)
         if reply.is_cut and 200 <= reply.status < 300:
             raise TooMuchAtOnce("Khoros' answer is longer than Casebridge reads at once.", status=reply.status)
         return read_answer(reply, without_secrets=self.http.without_secrets, may_be_empty=may_be_empty)
 
 
 def read_answer(reply: Reply, *, without_secrets: Any = str, may_be_empty: bool = False) -> Any:
-    """The parsed body of a success. Raises Failure in words for everything else Khoros is known to answer."""
+    """The parsed body of a success. Raises Failure for everything else."""
     if 200 <= reply.status < 300 and not (may_be_empty and not reply.body.strip()):
         try:
             content = reply.json()
@@ -225,7 +217,7 @@ NEEDS_NO_PERSON = {"PROXY_UNROUTABLE_REQUEST", "PROXY_SERVER_FAILURE", "PROXY_OR
 
 
 def _meaning(reply: Reply) -> tuple[str, bool]:
-    """(our words, whether waiting cannot help)."""
+    """(message, whether it needs a person because waiting cannot help)."""
     text = reply.text[:20_000].lower()
     code = _error_code(reply)
     if "developer inactive" in text:
@@ -265,7 +257,7 @@ def _error_code(reply: Reply) -> str:
 
 
 def _beginning(reply: Reply) -> str:
-    """Words of an error. Of an unreadable success nothing is quoted: it may hold the tokens of others' feeds."""
+    """The beginning of an error. Of an unreadable success nothing is quoted: it may hold others' bearer tokens."""
     if reply.looks_like_html:
         title = reply.text[:20_000].partition("<title>")[2].partition("</title>")[0].strip()
         return f"A web page titled “{title[:200]}”" if title else "A web page"
@@ -278,7 +270,7 @@ def _says_failed(content: Any) -> bool:
 
 
 def _own_text(content: Any) -> str:
-    """`{"status": {"succeeded": false, "error": {"code", "message"}}}`, or whatever message stands there."""
+    """`{"status": {"succeeded": false, "error": {"code", "message"}}}`, or whatever message there is."""
     if not isinstance(content, dict):
         return ""
     status = content.get("status")
@@ -313,7 +305,7 @@ def _json_lines(body: bytes) -> list[Any] | None:
 def _list_in(content: Any, *, is_open: bool = False) -> list[Any]:
     """The list in an answer: bare, under `data`, or under a name below it. A lone object counts as a list of one.
 
-    `is_open`: a list under a name nobody has heard of counts as well.
+    `is_open`: a list under an unknown name counts as well.
     """
     for _ in range(3):
         if isinstance(content, list):

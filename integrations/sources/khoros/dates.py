@@ -1,4 +1,4 @@
-"""One tolerant reader for the at least six forms of time in Khoros' payloads.
+"""One tolerant parser for the many forms of time in Khoros' payloads.
 
 Forms: ISO 8601 ("2011-05-26T18:23:31.000Z"), milliseconds or seconds since 1970 as number or text, and Java's
 Date.toString ("Wed Apr 12 09:01:11 CDT 2017"). 0 and unreadable text give None: no event is refused for a date.
@@ -8,18 +8,18 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-# Zone abbreviations are ambiguous in general; Khoros is a company of the United States, so theirs are meant.
+# Zone abbreviations are ambiguous; Khoros is a company in the United States, so those of the US win.
 ZONE_HOURS = {
     "UTC": 0, "GMT": 0, "Z": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6,
     "PST": -8, "PDT": -7, "AKST": -9, "AKDT": -8, "HST": -10, "BST": 1, "CET": 1, "CEST": 2,
 }  # fmt: skip
 JAVA_DATE = re.compile(r"^[A-Z][a-z]{2} ([A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2}) (\S+) (\d{4})$")
 MINUTES_OF_A_DAY = 24 * 60
-FIRST_MILLISECONDS = 10**11  # smaller numbers are seconds: 10**11 s lie in the year 5138, 10**11 ms in 1973
+FIRST_MILLISECONDS = 10**11  # smaller numbers are seconds: 10**11 s is the year 5138, 10**11 ms is 1973
 
 
 def read_time(raw: Any) -> datetime | None:
-    """The moment in UTC, or None when there is none to be read."""
+    """The time in UTC, or None when it cannot be read."""
     if isinstance(raw, bool) or raw is None:
         return None
     if isinstance(raw, int | float):
@@ -49,12 +49,12 @@ def _from_iso(text: str) -> datetime | None:
 
 
 def _from_java(text: str) -> datetime | None:
-    found = JAVA_DATE.match(text)
-    zone = _zone(found[2]) if found else None
-    if found is None or zone is None:
+    match = JAVA_DATE.match(text)
+    zone = _zone(match[2]) if match else None
+    if match is None or zone is None:
         return None
     try:
-        moment = datetime.strptime(f"{found[1]} {found[3]}", "%b %d %H:%M:%S %Y")  # noqa: DTZ007 (zone added below)
+        moment = datetime.strptime(f"{match[1]} {match[3]}", "%b %d %H:%M:%S %Y")  # noqa: DTZ007 (zone added below)
         return moment.replace(tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError):
         return None

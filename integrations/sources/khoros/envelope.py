@@ -1,4 +1,4 @@
-"""The outer part of a notification: reading it as JSON, its key against repeats, and masking secrets inside it.
+"""The outer part of a notification: parsing it, its key for deduplication, and masking secrets inside it.
 
 The envelope of the documented label-applied example: companyId, eventName, createdDate, uuid (of the subscription),
 eventUuid, type, data. `uuid` is called `subscriptionUuid` in the rule-applied example; nothing here depends on it.
@@ -27,15 +27,14 @@ SECRET_NAME = re.compile(
 )
 SECRET_PARAMETER = re.compile(r"((?:^|[?&;])([^=&;#?\s]{1,100})=)[^&;#\s]*")
 MASK = "[removed by Casebridge]"
-# A name in quotes, its colon, and where a list begins; in JSON inside a text, backslashes stand before the quotes.
-# Possessive throughout, so that no hostile body makes them read anything twice.
-NAME_LOOK = re.compile(rb'"([^"\\]{1,200}+)\\*+"\s*+:\s*+(\[\s*+)?+')
+# A quoted name, its colon, and where a list begins; in JSON inside a string, quotes are preceded by backslashes.
+# Possessive throughout, so that no hostile body causes backtracking.
+NAME_PATTERN = re.compile(rb'"([^"\\]{1,200}+)\\*+"\s*+:\s*+(\[\s*+)?+')
 OPENING = re.compile(rb'(\\*+)"')
 UNQUOTED = re.compile(rb"[^\s\[{,\]}][^,\]}\r\n]*+")
 LIST_GOES_ON = re.compile(rb"\s*+,?+\s*+")
 
-# The character sets that text comes in. Python knows further codecs: some take quadratic time, some are no character
-# sets at all.
+# The character sets that are read. Python has further codecs: some take quadratic time, some are no character sets.
 CHARSETS = {
     "ascii", "big5", "big5hkscs", "cp932", "cp949", "cp950", "euc_jp", "euc_kr", "gb18030", "gb2312", "gbk", "johab",
     "koi8_r", "koi8_u", "latin_1", "mac_cyrillic", "mac_greek", "mac_latin2", "mac_roman", "mac_turkish", "shift_jis",
@@ -47,13 +46,13 @@ CODECS = {name: name for name in CHARSETS} | {
     alias: codec for alias, codec in encodings.aliases.aliases.items() if codec in CHARSETS
 }
 
-# Our own test notifications bear such an eventUuid; only who knows the bearer token can send one.
+# The eventUuid of our own probes begins like this; only who knows the bearer token can send one.
 PROBE_MARK = "casebridge-self-test-"
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What intake needs to know of a body: its key, its event's name, and the body as it may be stored."""
+    """What intake needs from a body: its key, its event's name, and the body as it may be stored."""
 
     event_key: str
     event_name: str
@@ -63,7 +62,7 @@ class Envelope:
 
 
 def open_envelope(body: bytes, charset: str = "") -> Envelope:
-    """Never raises: a body that is no JSON object has `unreadable_because` and the key of its raw bytes."""
+    """Never raises: a body that is no JSON object has `unreadable_because`, and its raw bytes as its key."""
     try:
         with too_deep_is_unreadable():
             envelope = read_json_object(body, charset)
@@ -75,18 +74,18 @@ def open_envelope(body: bytes, charset: str = "") -> Envelope:
 
 
 def _kept_though_unreadable(body: bytes) -> bytes:
-    """The raw bytes; credentials of a CRM call are masked by their look where the body cannot be read as JSON."""
-    return _masked_by_look(body) if _tells_of_a_crm_call(body) else body
+    """The raw bytes; in what looks like a CRM call, credentials are masked by pattern."""
+    return _masked_by_pattern(body) if _looks_like_crm_call(body) else body
 
 
-def _masked_by_look(text: bytes) -> bytes:
-    """Values after a name that tells of a secret, masked without reading the text as JSON: quoted, bare, cut off."""
+def _masked_by_pattern(text: bytes) -> bytes:
+    """Masks values after a name that suggests a secret without parsing JSON: quoted, bare or truncated."""
     pieces, kept, position = [], 0, 0
-    while found := NAME_LOOK.search(text, position):
-        position = found.end()
-        if not SECRET_NAME.search(found[1].decode("latin-1")):
+    while match := NAME_PATTERN.search(text, position):
+        position = match.end()
+        if not SECRET_NAME.search(match[1].decode("latin-1")):
             continue
-        begins, position = position, (_end_of_list if found[2] else _end_of_value)(text, position)
+        begins, position = position, (_end_of_list if match[2] else _end_of_value)(text, position)
         if position > begins:
             pieces += [text[kept:begins], f'"{MASK}"'.encode()]
             kept = position
@@ -94,7 +93,7 @@ def _masked_by_look(text: bytes) -> bytes:
 
 
 def _end_of_list(text: bytes, begins: int) -> int:
-    """Behind the last of the single values that a list begins with."""
+    """The position after the last of the single values that a list begins with."""
     position = last = begins
     while (ends := _end_of_value(text, position)) > position:
         further = LIST_GOES_ON.match(text, ends)
@@ -103,9 +102,9 @@ def _end_of_list(text: bytes, begins: int) -> int:
 
 
 def _end_of_value(text: bytes, begins: int) -> int:
-    """Behind its closing quote, or at the end of the text where that is missing.
+    """The position after the closing quote, or the end of the text where that is missing.
 
-    `begins` itself where no single value stands: an object has names of its own inside.
+    `begins` itself where there is no single value: an object has names of its own inside.
     """
     opening = OPENING.match(text, begins)
     if opening is None:
@@ -115,14 +114,14 @@ def _end_of_value(text: bytes, begins: int) -> int:
     while (quote := text.find(b'"', position)) >= 0:
         inside = text[position:quote]
         backslashes = len(inside) - len(inside.rstrip(b"\\"))
-        # Escaped n times over, a closing quote has 2**n - 1 backslashes before it, and pairs of escaped ones besides.
+        # Escaped n times, a closing quote is preceded by 2**n - 1 backslashes, plus pairs of escaped ones.
         if (backslashes - depth) % (2 * (depth + 1)) == 0:
             return quote + 1
         position = quote + 1
     return len(text)
 
 
-def _tells_of_a_crm_call(body: bytes) -> bool:
+def _looks_like_crm_call(body: bytes) -> bool:
     return any(mark in body for mark in (b"error-custom-crm", b"externalCall", b"requestHeaders"))
 
 
@@ -131,10 +130,10 @@ def read_json_object(body: bytes, charset: str = "") -> dict[str, Any]:
     if not body.strip():
         raise Unreadable("The body is empty.")
     with too_deep_is_unreadable():
-        found = _read_json(body, charset)
-    if not isinstance(found, dict):
-        raise Unreadable(f"The body is JSON, but {_kind(found)} where an object was expected.")
-    return found
+        content = _read_json(body, charset)
+    if not isinstance(content, dict):
+        raise Unreadable(f"The body is JSON, but {_kind(content)} where an object was expected.")
+    return content
 
 
 def _read_json(body: bytes, charset: str) -> Any:
@@ -156,7 +155,7 @@ def _read_json(body: bytes, charset: str) -> Any:
 def _codec(charset: str) -> str:
     """The name of the codec for a character set; empty for one that is not read here.
 
-    Unknown names are never looked up: each would be remembered for good.
+    Unknown names are never looked up in Python: each would be cached for good.
     """
     name = normalize_encoding(charset.strip().lower()) if charset.isascii() else ""
     return CODECS.get(name, "")
@@ -171,7 +170,7 @@ def is_probe(key: str) -> bool:
 
 
 def event_key(envelope: dict[str, Any]) -> str:
-    """What makes two calls the same happening: Khoros' eventUuid, else the canonical content."""
+    """What makes two calls the same event: Khoros' eventUuid, else the canonical content."""
     event_uuid = envelope.get("eventUuid")
     if isinstance(event_uuid, str | int) and not isinstance(event_uuid, bool) and str(event_uuid).strip():
         key = storable(str(event_uuid).strip())
@@ -185,8 +184,8 @@ def _sha256(text: str) -> str:
 
 
 def without_secrets(envelope: dict[str, Any], event_name: str, body: bytes) -> bytes:
-    """The body as received, except where it tells of a CRM call: there the call's credentials are masked."""
-    if event_name.lower() != "error-custom-crm" and not _tells_of_a_crm_call(body):
+    """The body as received, except for CRM calls, whose credentials are masked."""
+    if event_name.lower() != "error-custom-crm" and not _looks_like_crm_call(body):
         return body
     return json.dumps(_masked(envelope)).encode()
 
@@ -202,21 +201,21 @@ def _masked(value: Any) -> Any:
 
 
 def _masked_json(text: str) -> str:
-    """JSON inside a text, as the body of the call may be."""
+    """JSON inside a string, as the body of the call may be."""
     try:
-        # As written: each \\u would double its backslash at every level of text inside text.
+        # Unescaped: each \\u would double its backslash at every level of nesting.
         return json.dumps(_masked(json.loads(text)), ensure_ascii=False)
     except (ValueError, RecursionError):
-        return _masked_by_look(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
+        return _masked_by_pattern(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
 
 
-def _masked_parameter(found: re.Match[str]) -> str:
-    return found[1] + MASK if SECRET_NAME.search(found[2]) else found[0]
+def _masked_parameter(match: re.Match[str]) -> str:
+    return match[1] + MASK if SECRET_NAME.search(match[2]) else match[0]
 
 
 @contextmanager
 def too_deep_is_unreadable() -> Iterator[None]:
-    """Around everything that follows the nesting of a body: what could just be read may be too deep to be written."""
+    """For everything that recurses into a body: what could just be parsed may be too deep to be serialised."""
     try:
         yield
     except RecursionError:

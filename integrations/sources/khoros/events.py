@@ -1,4 +1,4 @@
-"""The events Khoros is known to send: data for choosing, mapping and showing. Unknown names work too, by GENERIC.
+"""The events that Khoros is known to send, for forms, mappings and pages. Unknown names work too, as GENERIC.
 
 Names: developer.khoros.com/khorosmarketingdevdocs/reference/notification-service and the pages events-errors,
 events-vault. `placeholders` and `conditions` are those that make sense for the event, as templating and conditions
@@ -26,7 +26,7 @@ MESSAGE_CONDITIONS = ("networks", "content_types", "text_contains", "text_matche
 
 @dataclass(frozen=True, slots=True)
 class EventKind:
-    """One kind of event: what staff read, and what mappings for it can use. `example` names one of examples.py."""
+    """One kind of event: its title for staff, and what mappings for it can use. `example` names one of examples.py."""
 
     title: str
     placeholders: tuple[str, ...]

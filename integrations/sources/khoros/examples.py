@@ -1,4 +1,4 @@
-"""An example notification for each kind of event, for previews and self-tests.
+"""An example notification for each kind of event, for previews and probes.
 
 Label and rule: after the vendor's documented examples. Credential and control: their documented inner objects under
 `data`. Messages, errors, vault: made up from the documented tables of fields, as no example was ever published.

@@ -1,4 +1,4 @@
-"""Messages of our own: planned, handed to a network, published, or waiting for approval.
+"""Messages of the company's own: planned, handed to a network, published, or waiting for approval.
 
 Facts: developer.khoros.com/khorosmarketingdevdocs/docs/events-message and the Message object of the Conversations API.
 Whether `data` is the message or wraps it is not shown, so both are read; kinds of content beyond the four documented
@@ -18,7 +18,7 @@ SENT_TO_NETWORK = "message-sent-to-network"
 NEEDS_APPROVAL = "message-needs-approval"
 LONGEST_ID = 250
 
-# Which network a link belongs to: a message for several channels tells it nowhere else.
+# Which network a link belongs to: a message for several channels says it nowhere else.
 HOSTS = {
     "facebook.com": "facebook", "fb.com": "facebook", "instagram.com": "instagram", "twitter.com": "twitter",
     "x.com": "twitter", "linkedin.com": "linkedin", "youtube.com": "youtube", "youtu.be": "youtube",
@@ -38,21 +38,21 @@ def messages_in(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def message_post(message: dict[str, Any], event_name: str, happened_at: datetime | None = None) -> Post | None:
-    """One message as a Post; None without an id, which a caller replaces by one of its own.
+    """One message as a Post; None without an id.
 
-    A message may wait for approval more than once: each time is a happening of its own.
+    A message may wait for approval more than once: each time is an event of its own.
     """
     channels = [message, *(as_object(row) for row in as_list(message.get("channelMessages")))]
     native_id = as_text(message.get("id")).strip()
     if not native_id:
         return None
     is_one_of_many = event_name == NEEDS_APPROVAL and happened_at is not None
-    time_of_it = f"@{happened_at:%Y%m%dT%H%M%S}" if is_one_of_many else ""
+    occurrence = f"@{happened_at:%Y%m%dT%H%M%S}" if is_one_of_many else ""
     networks = _networks(message, channels)
     links = _links(message)
     results = [as_object(row) for row in as_list(message.get("publicationResults"))]
     return Post(
-        post_id=f"message:{native_id[:200]}{time_of_it}",
+        post_id=f"message:{native_id[:200]}{occurrence}",
         network=networks[0] if networks else "",
         networks=networks,
         native_id=native_id[:LONGEST_ID],
@@ -70,9 +70,9 @@ def message_post(message: dict[str, Any], event_name: str, happened_at: datetime
 def _networks(message: dict[str, Any], channels: list[dict[str, Any]]) -> tuple[str, ...]:
     """Those of the links and channels first: "multi_channel" is no network a person would look for."""
     named = [as_text(row.get("service") or row.get("messageService")).lower() for row in channels]
-    found = [*(_network_of(link) for link in _links(message)), *named]
-    found.sort(key=lambda name: name == "multi_channel")
-    return tuple(dict.fromkeys(name[:60] for name in found if name))
+    networks = [*(_network_of(link) for link in _links(message)), *named]
+    networks.sort(key=lambda name: name == "multi_channel")
+    return tuple(dict.fromkeys(name[:60] for name in networks if name))
 
 
 def _network_of(link: str) -> str:
@@ -84,14 +84,14 @@ def _links(message: dict[str, Any]) -> list[str]:
     """Permanent addresses of what was published; some come without a scheme."""
     results = [as_text(as_object(row).get("serviceLink")).strip() for row in as_list(message.get("publicationResults"))]
     whole = (link if "://" in link else f"https://{link}" for link in results if link and " " not in link)
-    found = []
+    addresses = []
     for link in whole:
         try:
             urlsplit(link)
         except ValueError:
             continue
-        found.append(web_address(link))
-    return [link for link in dict.fromkeys(found) if link]
+        addresses.append(web_address(link))
+    return [link for link in dict.fromkeys(addresses) if link]
 
 
 def _text(channels: list[dict[str, Any]]) -> str:
@@ -116,21 +116,21 @@ def _facts(
 ) -> tuple[tuple[str, str], ...]:
     accounts = [as_text(account) for row in channels for account in as_list(row.get("targetAccountIds"))]
     accounts += [as_text(row.get("accountId")) for row in results]
-    found = [("accounts", account) for account in dict.fromkeys(accounts)]
-    found.append(("scheduled_at", _moment(message.get("scheduledPublishDate"))))
-    found += [("published_at", _moment(row.get("datePublished"))) for row in results]
-    found += [("publication_status", as_text(row.get("status"))) for row in results]
-    found += [("publication_links", link) for link in links]
-    found.append(("delegation_status", as_text(message.get("delegationStatus"))))
-    found.append(("visibility", as_text(message.get("organicVisibility"))))
-    found += [("media", address) for address in _media(channels)]
+    facts = [("accounts", account) for account in dict.fromkeys(accounts)]
+    facts.append(("scheduled_at", _moment(message.get("scheduledPublishDate"))))
+    facts += [("published_at", _moment(row.get("datePublished"))) for row in results]
+    facts += [("publication_status", as_text(row.get("status"))) for row in results]
+    facts += [("publication_links", link) for link in links]
+    facts.append(("delegation_status", as_text(message.get("delegationStatus"))))
+    facts.append(("visibility", as_text(message.get("organicVisibility"))))
+    facts += [("media", address) for address in _media(channels)]
     if event_name == SENT_TO_NETWORK or message.get("nativeScheduling"):
-        found.append(("is_native", "yes"))
-    return tuple(dict.fromkeys((name, value[:1000]) for name, value in found if value))
+        facts.append(("is_native", "yes"))
+    return tuple(dict.fromkeys((name, value[:1000]) for name, value in facts if value))
 
 
 def _media(channels: list[dict[str, Any]]) -> list[str]:
-    """Addresses of images. They are temporary, so they are told but never made the post's link."""
+    """Addresses of images. They are temporary, so they are a fact but never the post's link."""
     contents = [as_object(row.get("content")) for row in channels]
     images = [*contents, *(as_object(image) for content in contents for image in as_list(content.get("images")))]
     return [address for image in images if (address := as_text(image.get("temporaryImageUrl")))]

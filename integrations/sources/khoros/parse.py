@@ -1,9 +1,9 @@
-"""From a stored body to an Event with its Posts: tolerant of everything the vendor's pages leave open.
+"""From a stored body to an Event with its Posts. Tolerates everything the vendor's pages leave open.
 
 Keys may be missing, null or of another type; ids are compared as text; labels come as null, "", "a, b", a list of
-texts or a list of objects; follower counts are numbers in texts. An item without an id gets one made of its content,
-so that it is delivered once all the same. What an event holds is told by its shape, not by its name, so that events
-nobody has heard of are read as well: posts (here), messages (messages.py), and alerts for the rest (alerts.py).
+texts or a list of objects; follower counts are numbers in texts. An item without an id gets one derived from its
+content, so that it is still delivered once. What an event holds is decided by its shape, not by its name, so that
+unknown events are read as well: posts (here), messages (messages.py), and alerts for the rest (alerts.py).
 """
 
 import json
@@ -33,9 +33,9 @@ LABEL_APPLIED = "stream-item-label-applied"
 
 
 def parse(body: bytes, charset: str = "", *, subscribed_event: str = "") -> Event:
-    """The event a stored body tells of, with its Posts. Raises Unreadable.
+    """The event in a stored body, with its Posts. Raises Unreadable.
 
-    `feed_event` is what the feed is for: some of the vendor's examples show the data without the envelope.
+    `subscribed_event` names the event where the envelope is missing, as in some of the vendor's examples.
     """
     envelope = read_json_object(body, charset)
     with too_deep_is_unreadable():
@@ -77,14 +77,14 @@ def _may_be_empty(name: str, data: dict[str, Any]) -> bool:
 
 
 def _messages(data: dict[str, Any], event_name: str, happened_at: datetime | None) -> tuple[Post, ...]:
-    found: dict[str, Post] = {}
+    posts: dict[str, Post] = {}
     for message in messages_in(data):
         if not as_text(message.get("id")).strip():
             message = {**message, "id": digest(json.dumps(message, sort_keys=True))}
         post = message_post(message, event_name, happened_at)
         if post is not None:
-            found.setdefault(post.post_id, post)
-    return tuple(found.values())
+            posts.setdefault(post.post_id, post)
+    return tuple(posts.values())
 
 
 def _stream_items(data: dict[str, Any]) -> tuple[Post, ...]:

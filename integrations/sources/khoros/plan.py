@@ -1,10 +1,10 @@
-"""What to do at Khoros so that one feed is as wanted: pure, from the wanted state and a full list to steps and drift.
+"""What to do at Khoros so that one subscription is as desired. Pure: desired state and full list to steps and drift.
 
-No operation changes a subscription's query, address or token, and whether posting the same externalId updates in
-place or makes a second one is documented both ways. So a difference is posted, the list is read again, and an older
-one of ours is deleted only when another of ours, ACTIVE and equal to what is wanted, stands in that same list. Where a
-second one was made, both stand for a while, so that nothing falls between them. Only what bears the feed's externalId
-is touched. Whether Khoros shows tokens is not documented either: where it does not, `Memory` tells what was posted.
+No operation changes a subscription's query, address or token, and whether posting the same externalId updates in place
+or creates a second one is documented both ways. So a difference is posted, the list is read again, and a replaced one
+of ours is deleted only if another of ours, ACTIVE and equal to the desired state, is in that same list. Where a second
+one was created, both stay for a while, so that no event falls between them. Only rows with the subscription's own
+externalId are touched. Whether Khoros lists tokens is not documented either: where not, `Memory` has what was posted.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ PREFIX = "casebridge-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredState:
-    """One feed as it should stand at Khoros. Without an address its events are only fetched, never pushed."""
+    """One subscription as it should be at Khoros. Without an address its events are only fetched, never pushed."""
 
     external_id: str
     event_name: str
@@ -47,11 +47,11 @@ class DesiredState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What earlier runs wrote down: the fingerprint that Khoros accepted last, and which ids a post was to replace.
+    """What earlier runs stored: the fingerprint that Khoros accepted last, and which ids a post was to replace.
 
-    `standing` is the id that was as wanted at the last check. `replaces` were noted before posting `replaces_for`.
-    `overlap_is_over`: the older ones have stood long enough. `not_shown` is the fingerprint of what Khoros accepted and
-    then did not show as posted: posting it again would change nothing, or make one more each time.
+    `standing` is the id that was as desired at the last check. `replaces` were stored before posting `replaces_for`.
+    `overlap_is_over`: the replaced ones have stayed long enough. `not_shown` is the fingerprint of what Khoros accepted
+    but did not list as posted: posting it again would change nothing, or create one more each time.
     """
 
     posted_as: str = ""
@@ -64,7 +64,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call to make: post the wanted state, change a status, or retire (delete) an older one of ours."""
+    """One call to make: post the desired state, change a status, or retire (delete) a replaced one of ours."""
 
     action: Literal["post", "activate", "pause", "retire"]
     uuid: str = ""
@@ -73,7 +73,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference between what is wanted and what stands at Khoros, and what mends it."""
+    """One difference between the desired and the actual state at Khoros, and what fixes it."""
 
     kind: Literal["gone", "status", "address", "query", "token", "event", "duplicate", "changed_here"]
     message: str
@@ -82,7 +82,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`standing` is the row that is as wanted (empty when there is none); `older` are still to be retired later."""
+    """`standing` is the row that is as desired (empty if there is none); `older` are to be retired later."""
 
     steps: tuple[Step, ...] = ()
     drift: tuple[Drift, ...] = ()
@@ -95,24 +95,24 @@ class Comparison:
 
 
 def compare(
-    wanted: DesiredState, listed: list[dict[str, Any]], memory: Memory, *, just_posted: bool = False
+    desired: DesiredState, listed: list[dict[str, Any]], memory: Memory, *, just_posted: bool = False
 ) -> Comparison:
-    """The next steps. After any of them the list has to be read again and asked anew.
+    """The next steps. After any of them the list has to be read and compared again.
 
-    `just_posted`: a list that still shows no equal one is believed to be late, so nothing is posted a second time.
+    `just_posted`: a list that has no equal row yet is assumed to lag, so nothing is posted a second time.
     """
-    own = [row for row in listed if row.get("externalId") == wanted.external_id and uuid_of(row)]
-    if wanted.is_deleted:
+    own = [row for row in listed if row.get("externalId") == desired.external_id and uuid_of(row)]
+    if desired.is_deleted:
         return Comparison(tuple(Step("retire", uuid_of(row), "the subscription was deleted here") for row in own))
-    here = [row for row in own if event_name_of(row) == wanted.event_name]
-    equal = [row for row in here if is_equal(wanted, row)]
-    if not wanted.is_active:
+    here = [row for row in own if event_name_of(row) == desired.event_name]
+    equal = [row for row in here if is_equal(desired, row)]
+    if not desired.is_active:
         return _paused(own, newest(equal or here))
-    if not _is_posted(wanted, equal, memory):
-        drift = tuple(_differences(wanted, own, memory))
+    if not _is_posted(desired, equal, memory):
+        drift = tuple(_differences(desired, own, memory))
         if just_posted and memory.standing not in {uuid_of(row) for row in own}:
             return Comparison()
-        if just_posted or (own and memory.not_shown == wanted.fingerprint):
+        if just_posted or (own and memory.not_shown == desired.fingerprint):
             return Comparison(drift=drift)
         because = drift[0].message if drift else "it was not registered yet"
         return Comparison((Step("post", because=because),), drift)
@@ -127,24 +127,24 @@ def _paused(own: list[dict[str, Any]], standing: dict[str, Any]) -> Comparison:
     return Comparison(steps, drift, tuple(standing.items()))
 
 
-def _is_posted(wanted: DesiredState, equal: list[dict[str, Any]], memory: Memory) -> bool:
-    """Whether one of these rows holds all that is wanted, the token included where Khoros does not show it."""
+def _is_posted(desired: DesiredState, equal: list[dict[str, Any]], memory: Memory) -> bool:
+    """Whether one of these rows is fully as desired, the token included where Khoros does not list it."""
     if not equal or _only_replaced_ones_are_left(equal, memory):
         return False
-    if memory.posted_as in ("", wanted.fingerprint) or any(_shows_our_token(wanted, row) for row in equal):
+    if memory.posted_as in ("", desired.fingerprint) or any(_shows_our_token(desired, row) for row in equal):
         return True
-    # The post was noted and a new row stands: it was made, though its answer was never recorded.
-    return memory.replaces_for == wanted.fingerprint and any(uuid_of(row) not in memory.replaces for row in equal)
+    # The post was stored and there is a new row: it happened, though its reply was never recorded.
+    return memory.replaces_for == desired.fingerprint and any(uuid_of(row) not in memory.replaces for row in equal)
 
 
 def _only_replaced_ones_are_left(equal: list[dict[str, Any]], memory: Memory) -> bool:
-    """The new one stood before and is gone: what is left may bear an older token that is not shown."""
+    """The new one was there before and is gone: what is left may have an older token that is not listed."""
     left = {uuid_of(row) for row in equal}
     return bool(memory.standing) and memory.standing not in left and left <= set(memory.replaces)
 
 
 def _keeper(equal: list[dict[str, Any]], memory: Memory) -> dict[str, Any]:
-    """Of those a post made: the one known to stand, else the newest; ACTIVE ones first."""
+    """Of those that a post created: the one standing so far, else the newest; ACTIVE ones first."""
     fresh = [row for row in equal if uuid_of(row) not in memory.replaces] or equal
     active = [row for row in fresh if status_of(row) in ("ACTIVE", "")] or fresh
     return next((row for row in active if uuid_of(row) == memory.standing), newest(active))
@@ -169,10 +169,10 @@ def _with_one_live(live: dict[str, Any], own: list[dict[str, Any]], memory: Memo
     return Comparison(tuple(steps), tuple(drift), standing, tuple(uuid_of(row) for row in replaced))
 
 
-def _differences(wanted: DesiredState, own: list[dict[str, Any]], memory: Memory) -> list[Drift]:
-    """Why the wanted state has to be posted, seen against the newest row of ours."""
+def _differences(desired: DesiredState, own: list[dict[str, Any]], memory: Memory) -> list[Drift]:
+    """Why the desired state has to be posted, compared with the newest row of ours."""
     again = "It is registered again with what is set here"
-    if memory.posted_as not in ("", wanted.fingerprint):
+    if memory.posted_as not in ("", desired.fingerprint):
         message = "The label, the event, the public address or the token was changed here since it was registered."
         return [Drift("changed_here", message, f"{again}; the older one is retired once the new one stands.")]
     if not own:
@@ -180,17 +180,17 @@ def _differences(wanted: DesiredState, own: list[dict[str, Any]], memory: Memory
     if memory.standing and memory.standing not in {uuid_of(row) for row in own}:
         return [Drift("gone", "Khoros has it no more; only an older one of it is left.", f"{again}.")]
     row = newest(own)
-    found: list[Drift] = []
-    if event_name_of(row) != wanted.event_name:
-        found.append(Drift("event", f"At Khoros it is for the event “{event_name_of(row)}”.", f"{again}."))
-    if _as_written(str(row.get("notificationUri") or "")) != _as_written(wanted.address):
-        there = row.get("notificationUri") or "no address"
-        found.append(Drift("address", f"Khoros sends to another address: {there}.", f"{again}."))
-    if str(row.get("query") or "").strip() != wanted.query.strip():
-        found.append(Drift("query", f"Khoros filters by another query: “{row.get('query') or ''}”.", f"{again}."))
-    if not found:
-        found.append(Drift("token", "Khoros sends another bearer token.", f"{again}."))
-    return found
+    drift: list[Drift] = []
+    if event_name_of(row) != desired.event_name:
+        drift.append(Drift("event", f"At Khoros it is for the event “{event_name_of(row)}”.", f"{again}."))
+    if _normalised(str(row.get("notificationUri") or "")) != _normalised(desired.address):
+        actual = row.get("notificationUri") or "no address"
+        drift.append(Drift("address", f"Khoros sends to another address: {actual}.", f"{again}."))
+    if str(row.get("query") or "").strip() != desired.query.strip():
+        drift.append(Drift("query", f"Khoros filters by another query: “{row.get('query') or ''}”.", f"{again}."))
+    if not drift:
+        drift.append(Drift("token", "Khoros sends another bearer token.", f"{again}."))
+    return drift
 
 
 def _not_active(row: dict[str, Any]) -> Drift:
@@ -204,29 +204,29 @@ def _duplicate(row: dict[str, Any]) -> Drift:
     )  # fmt: skip
 
 
-def is_equal(wanted: DesiredState, row: dict[str, Any]) -> bool:
-    """Address and query as wanted, and the token too where Khoros shows it. Its way of writing does not count."""
+def is_equal(desired: DesiredState, row: dict[str, Any]) -> bool:
+    """Address and query as desired, and the token where Khoros lists it; spelling differences do not count."""
     token = row.get("bearerToken")
     shows_another_token = (
-        bool(wanted.address) and isinstance(token, str) and not _is_masked(token) and token != wanted.bearer_token
+        bool(desired.address) and isinstance(token, str) and not _is_masked(token) and token != desired.bearer_token
     )
     return (
-        _as_written(str(row.get("notificationUri") or "")) == _as_written(wanted.address)
-        and str(row.get("query") or "").strip() == wanted.query.strip()
+        _normalised(str(row.get("notificationUri") or "")) == _normalised(desired.address)
+        and str(row.get("query") or "").strip() == desired.query.strip()
         and not shows_another_token
     )
 
 
-def _as_written(address: str) -> str:
-    """An address without what may change when it is stored: blanks, a closing slash, the case of scheme and host."""
+def _normalised(address: str) -> str:
+    """An address normalised for what storing may change: blanks, a trailing slash, the case of scheme and host."""
     scheme, slashes, rest = address.strip().partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme.lower()}{slashes}{host.lower()}{slash}{path}".rstrip("/")
 
 
-def _shows_our_token(wanted: DesiredState, row: dict[str, Any]) -> bool:
+def _shows_our_token(desired: DesiredState, row: dict[str, Any]) -> bool:
     token = row.get("bearerToken")
-    return isinstance(token, str) and token in (wanted.bearer_token, SHOWN_INSTEAD_OF_OURS) and bool(token)
+    return isinstance(token, str) and token in (desired.bearer_token, MASKED_IN_REPLIES) and bool(token)
 
 
 def whose(external_id: str, own_prefix: str) -> Literal["ours", "another installation", "foreign"]:
@@ -237,7 +237,7 @@ def whose(external_id: str, own_prefix: str) -> Literal["ours", "another install
 
 
 def summary(row: dict[str, Any]) -> dict[str, str]:
-    """A row of the list as it may be kept and shown: texts only, without its token."""
+    """A row of the list as it may be stored and shown: strings only, without its token."""
     return {
         "uuid": uuid_of(row),
         "externalId": str(row.get("externalId") or ""),
@@ -249,21 +249,21 @@ def summary(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def others_for_the_same(wanted: DesiredState, listed: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Subscriptions that are not this one but fire for the same label: each makes a ticket of its own somewhere."""
+def others_for_the_same(desired: DesiredState, listed: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Other subscriptions that fire for the same label: each makes a ticket of its own somewhere."""
     return [
         summary(row)
         for row in listed
-        if row.get("externalId") != wanted.external_id
-        and event_name_of(row) == wanted.event_name
-        and _fires_for_the_same(wanted, str(row.get("query") or ""))
+        if row.get("externalId") != desired.external_id
+        and event_name_of(row) == desired.event_name
+        and _fires_for_the_same(desired, str(row.get("query") or ""))
     ]
 
 
-def _fires_for_the_same(wanted: DesiredState, query: str) -> bool:
-    if query in ("", wanted.query, wanted.label) or not wanted.query:
+def _fires_for_the_same(desired: DesiredState, query: str) -> bool:
+    if query in ("", desired.query, desired.label) or not desired.query:
         return True
-    return bool(wanted.label) and bool(searches(query, wanted.label))
+    return bool(desired.label) and bool(searches(query, desired.label))
 
 
 def searches(query: str, text: str) -> bool | None:
@@ -275,7 +275,7 @@ def searches(query: str, text: str) -> bool | None:
 
 
 def query_for(match: str, label: str) -> str:
-    """Khoros' query is a regular expression: a label is escaped and not anchored ("Set - Label" is how it shows)."""
+    """Khoros' query is a regular expression: a label is escaped and not anchored (it is listed as "Set - Label")."""
     if match == "everything":
         return ""
     return escaped(label) if match == "label" else label
@@ -286,13 +286,13 @@ def escaped(label: str) -> str:
     return re.sub(r"([\\.^$|?*+()\[\]{}])", r"\\\1", label)
 
 
-# Our own token in an answer is masked on arrival (integrations.http.Line): seen so, it is ours.
-SHOWN_INSTEAD_OF_OURS = "[removed]"
+# Our own token is masked in replies (infra.http.client): a token that looks like this is ours.
+MASKED_IN_REPLIES = "[removed]"
 
 
 def _is_masked(token: str) -> bool:
-    """Whole or in part: nothing in it tells whether it is ours."""
-    return token in ("", SHOWN_INSTEAD_OF_OURS) or bool(re.search(r"\*{2}|•{2}|[xX]{4}|\.{3}|…", token))
+    """Wholly or in part: it does not show whether it is ours."""
+    return token in ("", MASKED_IN_REPLIES) or bool(re.search(r"\*{2}|•{2}|[xX]{4}|\.{3}|…", token))
 
 
 def uuid_of(row: dict[str, Any]) -> str:
@@ -310,5 +310,5 @@ def status_of(row: dict[str, Any]) -> str:
 
 
 def newest(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The one made last, as far as Khoros tells; of equals, the one listed last. Empty for an empty list."""
+    """The one created last, as far as Khoros says; of equals, the one listed last. Empty for an empty list."""
     return max(enumerate(rows), key=lambda pair: (str(pair[1].get("createdDate") or ""), pair[0]))[1] if rows else {}

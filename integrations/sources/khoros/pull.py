@@ -1,6 +1,6 @@
-"""Events as Khoros' list of them may hold them: from any plausible row to the envelope that a push would have had.
+"""Rows of Khoros' list of events: from any plausible shape to the envelope that a push would have had.
 
-What GET /v2/events/data/{id} answers with is not documented. A row may be the envelope, its text, an envelope inside
+What GET /v2/events/data/{id} returns is not documented. A row may be the envelope, its text, an envelope inside
 another object, or only the inner data; the rows may come newest first, oldest first, or in no order.
 """
 
@@ -20,7 +20,7 @@ OUTER_NAMES = {"eventName", "eventUuid", "data", "companyId", "createdDate", "su
 
 
 def pulled(row: Any, event_name: str) -> Envelope:
-    """Never raises: a row that is no event becomes an unreadable envelope. `event_name` is the feed's own."""
+    """Never raises: a row that is no event becomes an unreadable envelope. `event_name` is the subscription's."""
     try:
         return _pulled(row, event_name)
     except RecursionError:
@@ -40,7 +40,7 @@ def _pulled(row: Any, event_name: str) -> Envelope:
 
 
 def _without_its_depth(value: Any, levels: int) -> Any:
-    """The value down to so many levels: one that could just be read may be too deep to be written again."""
+    """The value cut at a depth: one that could just be parsed may be too deep to be serialised."""
     if not isinstance(value, dict | list):
         return value
     if levels == 0:
@@ -51,7 +51,7 @@ def _without_its_depth(value: Any, levels: int) -> Any:
 
 
 def _as_event(row: Any) -> dict[str, Any] | None:
-    """The envelope in a row, out of its text or its wrapper; None when there is no object."""
+    """The envelope in a row, unwrapped from text or an outer object; None when there is no object."""
     for _ in range(4):
         if isinstance(row, str):
             row = _read(row)
@@ -62,14 +62,14 @@ def _as_event(row: Any) -> dict[str, Any] | None:
             return row
         outer = {key: value for key, value in row.items() if key != name and key in OUTER_NAMES}
         if not inner.keys() & ENVELOPE_NAMES:
-            # The outer one is the envelope, and calls its data otherwise.
+            # The outer object is the envelope, with another name for its data.
             return {**outer, "data": inner}
         row = {**outer, **inner}
     return row if isinstance(row, dict) else None
 
 
 def _wrapped(row: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-    """(name, what the wrapper of that name holds): what looks more like an envelope than the row, or its data."""
+    """(name, inner object) of a wrapper: what looks more like an envelope than the row itself, or its data."""
     own = len(row.keys() & OUTER_NAMES)
     for name in WRAPPERS:
         raw = row.get(name)
@@ -91,7 +91,7 @@ def _read(text: str) -> Any:
 
 
 class Order:
-    """Learns from the events' times whether a list comes "newest" or "oldest" first; "" when neither is seen."""
+    """Learns from the events' times whether a list is "newest" or "oldest" first; "" when it is neither."""
 
     def __init__(self) -> None:
         self.falls = self.rises = 0
@@ -111,7 +111,7 @@ class Order:
 
     @property
     def direction(self) -> str:
-        # One in fifty may stand elsewhere: what is missed by that is found when everything is read once a day.
+        # One in fifty may be out of order: what that misses is found by the daily full run.
         if self.falls > 50 * self.rises:
             return "newest"
         return "oldest" if self.rises > 50 * self.falls else ""

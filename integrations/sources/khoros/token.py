@@ -1,4 +1,4 @@
-"""What an API token and whoami tell: who it is, which companies it sees, when it ends.
+"""What an API token and whoami say: whose it is, which companies it sees, when it expires.
 
 A token made in Profile Settings is a JWT that lives for 24 months and survives password changes
 (developer.khoros.com/khorosmarketingdevdocs/docs/getting-started-with-the-conversations-api). Its content is read
@@ -19,7 +19,7 @@ LIFETIME = timedelta(days=730)
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whom the token speaks for: name and address, and the companies with every id that Khoros has for each."""
+    """Whose the token is: name and address in `message`, and the companies with every id that Khoros has for each."""
 
     message: str
     companies: tuple[dict[str, str], ...]
@@ -30,12 +30,12 @@ class Owner:
 
 
 def expiry(api_token: str) -> datetime | None:
-    """When the token ends by its own words; None where it is no JWT or names no end."""
+    """When the token expires by its own claims; None where it is no JWT or has none."""
     content = _jwt_content(api_token)
-    if ends := read_time(content.get("exp")):
-        return ends
-    made = read_time(content.get("iat"))
-    return made + LIFETIME if made else None
+    if expires_at := read_time(content.get("exp")):
+        return expires_at
+    issued_at = read_time(content.get("iat"))
+    return issued_at + LIFETIME if issued_at else None
 
 
 def _jwt_content(api_token: str) -> dict[str, Any]:
@@ -72,11 +72,11 @@ def _company(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def company_warning(found: Owner, company_id: str) -> str:
-    """A sentence when the token does not see the company; both of Khoros' id spaces count."""
-    if company_id in found.company_ids:
+def company_warning(token_owner: Owner, company_id: str) -> str:
+    """A sentence if the token does not see the company; both of Khoros' id spaces count."""
+    if company_id in token_owner.company_ids:
         return ""
-    names = [f"{row['name']} {row['id']}".strip() for row in found.companies]
+    names = [f"{row['name']} {row['id']}".strip() for row in token_owner.companies]
     seen = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
     seen = seen or "none"
     return (

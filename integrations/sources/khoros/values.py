@@ -1,4 +1,4 @@
-"""Single values out of foreign JSON: text, addresses, numbers, labels; whatever stands there, none of it raises."""
+"""Single values from foreign JSON: text, addresses, numbers, labels. Whatever the input, nothing raises."""
 
 import hashlib
 from typing import Any
@@ -64,7 +64,7 @@ def _label_name(entry: Any) -> str:
 
 
 def read_notes(raw: Any) -> tuple[str, ...]:
-    """Notes as texts, with who wrote them where that is told."""
+    """Notes as texts, with their authors where known."""
     notes = (_note(entry).strip() for entry in as_list(raw))
     return tuple(note for note in notes if note)
 
