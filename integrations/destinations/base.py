@@ -3,9 +3,9 @@
 A destination is one folder with an object of this shape, listed in integrations/destinations/__init__.py. It knows
 neither the database nor the tasks: it is given plain settings and secrets, builds a request purely, and sends exactly
 the bytes it is given. What the journey promises it: the same bytes and key at every automatic try; `look_up_first`
-when an earlier try may have made the thing and the key no longer protects. What it promises: a Receipt, or a Failure
-(http.Failure) whose words a person can act on. Whatever else it raises counts as a defect and fails the delivery; so
-does a Receipt that cannot be stored (see integrations/receipts.py), which is never sent again by itself.
+when an earlier try may have created the thing and the key no longer protects. What it promises: a Receipt, or a Failure
+(infra.http.failure) that a person can act on. Whatever else it raises counts as a defect and fails the delivery; so
+does a Receipt that cannot be stored (delivery/receipts.py), which is never sent again automatically.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from integrations.infra.http.reply import Reply
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a template may insert besides the post: one value for each placeholder that is not the post's."""
+    """The values of the placeholders that do not come from the post."""
 
     label: str
     event: str
@@ -36,11 +36,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a mapping's settings ask of the journey, beside the request itself.
+    """What a mapping's settings ask of the journey, besides the request itself.
 
     `case`: "post" (a case of its own), "conversation", "author" (within `case_hours`) or "always" (each label anew).
     `requester`: "account" (whoever the connection signs in as), "intake" (the user `intake_user`) or "author" (a user
-    for each author; `intake_user` stands in). `adds_note`: the source context follows as an internal note.
+    for each author; else `intake_user`). `adds_note`: the source context follows as an internal note.
     """
 
     case: str = "post"
@@ -51,7 +51,7 @@ class Rules:
 
     @property
     def needs_preparation(self) -> bool:
-        """Whether a case or an author has to be asked about before the request is final."""
+        """Whether a case or an author has to be resolved before the request is final."""
         return self.case in ("conversation", "author") or self.requester == "author"
 
 
@@ -69,7 +69,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who wrote a post, as a user to be looked up or made; `external_id` is ours."""
+    """Who wrote a post, as a user to look up or create; `external_id` is ours."""
 
     external_id: str
     name: str
@@ -89,7 +89,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class JobItem:
-    """What a job made of the request with this index: a number, or why not."""
+    """The result of the request with this index: a number, or why there is none."""
 
     index: int
     number: str = ""
@@ -98,7 +98,7 @@ class JobItem:
 
 @dataclass(frozen=True, slots=True)
 class JobNews:
-    """How far a job is. `items` are complete once it `has_ended`; what is not among them was perhaps not done."""
+    """The progress of a job. `items` are complete once it `has_ended`; for missing ones the outcome is unknown."""
 
     has_ended: bool
     message: str
@@ -119,7 +119,7 @@ class Receipt:
 class Token:
     """An access token and how long it lives, in seconds; None where the other side does not say.
 
-    `scope` is what was granted, as told; `refresh_token` is there where a person consented, and serves once.
+    `scope` is what was granted, as reported; `refresh_token` is set where a person consented, and works once.
     """
 
     value: str
@@ -130,7 +130,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that a test of the connection found. `ok` is None for what is worth knowing, but stops nothing."""
+    """One finding of a connection test. `ok` is None for what is worth knowing but blocks nothing."""
 
     ok: bool | None
     message: str
@@ -140,7 +140,7 @@ class Check:
 class Credentials:
     """How to sign in: the connection's settings, its secrets, and an access token where the account works with one.
 
-    `scope` is what was granted with that token, as far as it was told.
+    `scope` is what was granted with that token, as far as known.
     """
 
     settings: Mapping[str, Any]
@@ -151,7 +151,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What an answer's headers say of a request limit: so many in a minute, so many left, so many seconds to go."""
+    """A request limit from a reply's headers: per minute, remaining, and seconds until it resets."""
 
     per_minute: int | None
     remaining: int | None
@@ -163,7 +163,7 @@ class ConnectionFields(forms.Form):
 
     base_fields: ClassVar[dict[str, forms.Field]]
     SECRETS: ClassVar[tuple[str, ...]] = ()
-    # What a setting counts as where it is not stored: by adding a field no stored sign-in becomes another one.
+    # Values assumed for settings that are not stored, so that adding a field does not change stored sign-ins.
     ASSUMED: ClassVar[dict[str, str]] = {}
 
     @property
@@ -176,12 +176,12 @@ class MappingFields(forms.Form):
     """Base of a destination's mapping form. Cleaned values are stored as JSON."""
 
     base_fields: ClassVar[dict[str, forms.Field]]
-    # (title, words, names of fields): parts of the form that are shown folded.
+    # (title, description, field names): parts of the form that are shown folded.
     FOLDED: ClassVar[tuple[tuple[str, str, tuple[str, ...]], ...]] = ()
 
     @classmethod
     def sections(cls) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-        """(title, words, names of fields): parts of the form with a heading of their own."""
+        """(title, description, field names): parts of the form with a heading of their own."""
         return ()
 
     @classmethod
@@ -191,7 +191,7 @@ class MappingFields(forms.Form):
 
     @classmethod
     def without_defaults(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """The settings without what means the same when it is not there."""
+        """The settings without values that mean the same as their absence."""
         return settings
 
     @classmethod
@@ -222,22 +222,22 @@ class Destination(Protocol):
         ...
 
     def mapping_form_for(self, lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type["MappingFields"]:
-        """The same with what the account offers to choose from; plainly `mapping_form` where no lists were read.
+        """The same with choices from the account's lists; plain `mapping_form` where no lists were read.
 
-        What is stored stays selectable, also where the account's lists do not have it.
+        What is stored stays selectable even where the lists do not have it.
         """
         ...
 
     def read_lists(self, client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
-        """What the account offers, list by list, and why a list could not be read. Raises Failure, NotItsTurn."""
+        """The account's lists by name, and why a list could not be read. Raises Failure, NoPermit."""
         ...
 
     def misfits(self, settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
-        """What of a mapping's settings the account no longer takes: [{"field", "words"}]. Pure."""
+        """The settings of a mapping that the account no longer accepts: [{"field", "message"}]. Pure."""
         ...
 
     def as_test(self, request: str, uuid: str) -> tuple[str, str]:
-        """A built request marked as a test, and the external id that it bears. Pure."""
+        """A built request marked as a test, and its external id. Pure."""
         ...
 
     def origin(self, settings: Mapping[str, Any]) -> str:
@@ -245,7 +245,7 @@ class Destination(Protocol):
         ...
 
     def external_id(self, post: Post, mapping_uuid: str, occasion: str = "") -> str:
-        """The id under which the other side keeps what we make, at most 250 characters."""
+        """Our id for what is created there, at most 250 characters."""
         ...
 
     def rules(self, settings: Mapping[str, Any]) -> Rules:
@@ -259,7 +259,7 @@ class Destination(Protocol):
     def remarks(
         self, post: Post, context: Context, settings: Mapping[str, Any], lists: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """What `build` leaves out of this post's request because it does not fit, in words. Pure, like `build`."""
+        """What `build` leaves out of this post's request because it does not fit, as sentences. Pure, like `build`."""
         ...
 
     def describe(self, request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
@@ -279,15 +279,15 @@ class Destination(Protocol):
         ...
 
     def build_flood_ticket(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
-        """The request for one ticket that stands for a flood of posts: where the mapping's tickets go, marked so."""
+        """The request for one ticket for a flood of posts, in the place of the mapping's tickets and marked as such."""
         ...
 
     def with_requester(self, request: str, user_id: str) -> str:
-        """The request in the name of this user; without a name where it is empty."""
+        """The request with this user as the requester; without a requester where it is empty."""
         ...
 
     def as_comment(self, request: str, external_id: str) -> str:
-        """The request of a new ticket as a comment on one that is there; it holds `external_id`, to be found again."""
+        """A new ticket's request as a comment on an existing one, with `external_id` in it for look-ups."""
         ...
 
     def as_follow_up(self, request: str, number: str) -> str:
@@ -299,19 +299,19 @@ class Destination(Protocol):
         ...
 
     def authorization_url(self, settings: Mapping[str, Any], redirect_uri: str, state: str) -> str:
-        """Where a person consents; the answer comes to `redirect_uri` with this state."""
+        """Where a person consents; the browser is sent back to `redirect_uri` with this state."""
         ...
 
     def exchange_code(self, client: HttpClient, credentials: Credentials, code: str, redirect_uri: str) -> Token:
-        """The first pair of tokens for the code that a consent brought. Raises Failure."""
+        """The first pair of tokens, for the code of a consent. Raises Failure."""
         ...
 
     def refresh(self, client: HttpClient, credentials: Credentials, refresh_token: str) -> Token:
-        """The next pair; the old one is dead as soon as it was answered. Raises Failure."""
+        """The next pair; the old one is invalid once this was answered. Raises Failure."""
         ...
 
     def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
-        """Tries what deliveries need, without changing anything. Raises Failure only for a refused access token."""
+        """Tests what deliveries need without changing anything. Raises Failure only for a refused access token."""
         ...
 
     def sign_in_ends(self, settings: Mapping[str, Any]) -> date | None:
@@ -319,21 +319,21 @@ class Destination(Protocol):
         ...
 
     def moved_settings(self, settings: Mapping[str, Any], client_id: str, scopes: str) -> dict[str, Any]:
-        """The same account signed in to by an OAuth client."""
+        """The settings of the same account with sign-in by an OAuth client."""
         ...
 
     def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
-        """Makes the thing once, or finds it. Raises Failure."""
+        """Creates the thing once, or finds it. Raises Failure."""
         ...
 
     def find(self, client: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
-        """What bears our external id, if anything does. Raises Failure."""
+        """The thing with our external id, if there is one. Raises Failure."""
         ...
 
     def find_comment(
         self, client: HttpClient, number: str, external_id: str, credentials: Credentials
     ) -> Receipt | None:
-        """The comment that bears our external id on the ticket with this number, if it is there. Raises Failure."""
+        """The comment with our external id on this ticket, if there is one. Raises Failure."""
         ...
 
     def ticket_status(self, client: HttpClient, number: str, credentials: Credentials) -> str:
@@ -345,7 +345,7 @@ class Destination(Protocol):
         ...
 
     def find_person(self, client: HttpClient, author: Author, credentials: Credentials) -> Person:
-        """The author's user, looked up or made. Raises Failure, NotItsTurn."""
+        """The author's user, looked up or created. Raises Failure, NoPermit."""
         ...
 
     def send_many(self, client: HttpClient, requests: list[str], credentials: Credentials) -> str:
@@ -353,11 +353,11 @@ class Destination(Protocol):
         ...
 
     def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews:
-        """How far a job is. Raises Failure."""
+        """The progress of a job. Raises Failure."""
         ...
 
     def are_jobs_under_way(self, client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:
-        """Whether a job that is not among the known ones is unfinished; None where that is not told. Raises Failure."""
+        """Whether a job other than the known ones is unfinished; None where that is unknown. Raises Failure."""
         ...
 
     def ticket_url(self, settings: Mapping[str, Any], number: str) -> str:
@@ -365,7 +365,7 @@ class Destination(Protocol):
         ...
 
     def read_budgets(self, budget: str, reply: Reply) -> list[Budget]:
-        """The limits that a reply tells of for the budget the call drew on."""
+        """The limits in a reply for the budget that the call drew on."""
         ...
 
 
@@ -401,16 +401,16 @@ def placeholder_values(post: Post, context: Context) -> dict[str, Value]:
     } | {name: post.fact(name) for name in FACTS}
 
 
-# --- What became of it -----------------------------------------------------------------------------------------------
+# --- Ticket status ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class TicketNews:
-    """What is told of a ticket at one moment, by the account's own clock.
+    """The state of a ticket at one time, by the account's clock.
 
-    `status` is one of STATUSES, or empty where none is told that we know; `changed_at` is None where the time is not
-    told. `assignee_id`: None where nothing is told of it, empty where it is nobody. `is_ours`: whether the ticket bears
-    an external id of ours; None where that is not told.
+    `status` is one of the statuses we know, or empty; `changed_at` is None where the time is unknown. `assignee_id`:
+    None where unknown, empty where nobody is assigned. `is_ours`: whether the ticket has an external id of ours; None
+    where unknown.
     """
 
     number: str
@@ -432,7 +432,7 @@ class Webhook:
 
 @runtime_checkable
 class TellsStatus(Protocol):
-    """What a destination has besides when the status of its tickets comes back. Others just lack these methods."""
+    """Capability: the status of its tickets comes back. Destinations without it just lack these methods."""
 
     def verify_webhook(self, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
         """Empty when the call is signed with the secret and fresh at `now` (the account's clock), else why not."""
@@ -443,7 +443,7 @@ class TellsStatus(Protocol):
         ...
 
     def event_key(self, headers: Mapping[str, str]) -> str:
-        """What tells calls apart where their body has no id of its own; empty where nothing does."""
+        """What identifies a call whose body has no id of its own; empty where nothing does."""
         ...
 
     def read_event(self, body: bytes) -> tuple[str, str, TicketNews | None]:
@@ -459,7 +459,7 @@ class TellsStatus(Protocol):
         ...
 
     def set_up_webhook(self, client: HttpClient, name: str, endpoint: str, credentials: Credentials) -> Webhook:
-        """Makes the webhook, or takes over the one that calls this endpoint already. Raises Failure."""
+        """Creates the webhook, or takes over one that already calls this endpoint. Raises Failure."""
         ...
 
     def remove_webhook(self, client: HttpClient, webhook_id: str, credentials: Credentials) -> None:

@@ -166,7 +166,7 @@ class Zendesk:
     def read_budgets(self, budget: str, reply: Reply) -> list[Budget]:
         return answers.read_budgets(budget, reply)
 
-    # --- What became of it (base.TellsStatus) ---
+    # --- Ticket status (base.TellsStatus) ---
 
     def verify_webhook(self, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
         timestamp, signature = headers.get(ticket_news.TIMESTAMP, ""), headers.get(ticket_news.SIGNATURE, "")

@@ -1,4 +1,4 @@
-"""What Zendesk's answers mean: pure, from a reply to a Receipt or a Failure with words for the operator.
+"""What Zendesk's replies mean. Pure: from a reply to a Receipt, or to a Failure that says what to do.
 
 Decided by status and codes, never by descriptions, which come in the account's language. Error bodies have several
 shapes, and some are no JSON at all (developer.zendesk.com, API reference, Introduction, "Requests" and "Rate limits";
@@ -18,7 +18,7 @@ LONGEST_DETAIL = 1500
 LONGEST_NUMBER = 19  # ids are 64-bit integers
 LONGEST_CAUSE = 250
 LONGEST_ADDRESS = 200
-# Limits that are documented as so many a minute: look-ups by external id, changes of tickets.
+# Limits documented per minute: look-ups by external id, changes of tickets.
 LIMITS_A_MINUTE = {"look-up", "updates"}
 LONGEST_MINUTE_SECONDS = 75
 STATUS_PAGE = "status.zendesk.com"
@@ -27,7 +27,7 @@ API_USAGE_PAGE = "/admin/apps-integrations/apis/zendesk-api/usage"
 TEAM_PAGE = "/admin/people/team/members"
 SUSPENDED_PAGE = "/admin/people/configuration/end_users"
 
-# Our names of the fields that Zendesk's `details` are keyed by, or that stand in a mapping.
+# Names for the fields that Zendesk's `details` are keyed by, or that are in a mapping.
 FIELD_TEXT = {
     "base": "the ticket",
     "requester": "the requester",
@@ -49,16 +49,16 @@ FIELD_TEXT = {
     "custom_fields": "a custom field",
     "external_id": "the external ID",
 }
-# Inner codes of a 422 that say: what the mapping names is no longer there.
+# Inner codes of a 422 for something that the mapping names and that no longer exists.
 GONE_CODES = {"InvalidValue", "RecordNotFound", "InactiveField", "FieldInactive", "NotFound"}
 
 
 class UnreadableSuccess(Exception):
-    """A 2xx whose body is not the ticket: it was probably created, and a look-up has to tell."""
+    """A 2xx whose body is not the ticket: it was probably created, and a look-up has to find out."""
 
 
 class KeyConflict(Exception):
-    """The idempotency key was used with another body: a look-up has to tell what the earlier try made."""
+    """The idempotency key was used with another body: a look-up has to find what the earlier try created."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -80,9 +80,9 @@ def read_created(reply: Reply, ticket_url: str) -> Receipt:
 
 
 def read_found(reply: Reply, external_id: str, ticket_url: str) -> Receipt | None:
-    """The oldest ticket with this external id in a look-up's answer, or None. Raises Failure.
+    """The oldest ticket with this external id in a look-up's reply, or None. Raises Failure.
 
-    The list is checked against the id: an answer that ignored the filter must not give away somebody's ticket.
+    The list is checked against the id: a reply that ignored the filter must not yield somebody else's ticket.
     """
     if not 200 <= reply.status < 300:
         raise failure(reply)
@@ -118,12 +118,12 @@ def ticket_number(ticket: Any) -> int | None:
 
 
 def failure(reply: Reply) -> Failure:
-    """What a refusal or trouble means (anything but 2xx)."""
-    found = _by_status(reply)
-    found.detail = found.detail or own_text(reply)
-    found.status = reply.status
-    found.cause = found.cause or shortened(found.message)
-    return found
+    """What anything but 2xx means."""
+    meaning = _by_status(reply)
+    meaning.detail = meaning.detail or own_text(reply)
+    meaning.status = reply.status
+    meaning.cause = meaning.cause or shortened(meaning.message)
+    return meaning
 
 
 def _by_status(reply: Reply) -> Failure:
@@ -149,7 +149,7 @@ def _by_status(reply: Reply) -> Failure:
             remedy_at=API_USAGE_PAGE,
         )
     if reply.status >= 500:
-        return _trouble(reply)
+        return _server_error(reply)
     if reply.status == 422:
         return _invalid(reply)
     return _other_refusal(reply)
@@ -161,9 +161,9 @@ def is_redirect(reply: Reply) -> bool:
 
 def _elsewhere(reply: Reply) -> Failure:
     where = reply.headers.get("location", "")[:LONGEST_ADDRESS]
-    told = f"{reply.status}, to {where}" if where else f"{reply.status}"
+    to = f"{reply.status}, to {where}" if where else f"{reply.status}"
     return Failure(
-        f"Zendesk redirected the request ({told}): the connection's address is wrong or has changed. "
+        f"Zendesk redirected the request ({to}): the connection's address is wrong or has changed. "
         "Casebridge does not send credentials to a redirected address.",
         permanent=True,
         pauses=True,
@@ -249,7 +249,7 @@ def _too_many_jobs(reply: Reply) -> Failure:
     )
 
 
-def _trouble(reply: Reply) -> Failure:
+def _server_error(reply: Reply) -> Failure:
     wait = reply.retry_after() if reply.status == 503 else None
     return Failure(
         f"Zendesk has a problem (status {reply.status}). See {STATUS_PAGE}.",
@@ -328,7 +328,7 @@ def _other_refusal(reply: Reply) -> Failure:
 
 
 def explained(failure: Failure, reply: Reply, request: str) -> Failure:
-    """A 422 with what was sent held against it: names the option that is gone, so that failures group by it."""
+    """A 422 compared with what was sent: names the option that is gone, so that failures group by it."""
     details = reply.json_object().get("details")
     entries = [
         entry
@@ -348,7 +348,7 @@ def explained(failure: Failure, reply: Reply, request: str) -> Failure:
 
 
 def _field_cause(entry: dict[str, Any], request: str) -> str:
-    """Only options are quoted: a text of its own in each ticket would make each failure a cause of its own."""
+    """Only options are quoted: text that differs between tickets would make each failure a group of its own."""
     number, text = entry["ticket_field_id"], str(entry.get("description") or "")
     title = text.partition(":")[0].strip() if ":" in text else ""
     field = f"the field “{title}” ({number})" if title else f"the field {number}"
@@ -379,16 +379,16 @@ def _sent_value(request: str, number: Any) -> str:
 
 
 def shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_CAUSE else line[: LONGEST_CAUSE - 1] + "…"
+    flat = " ".join(text.split())
+    return flat if len(flat) <= LONGEST_CAUSE else flat[: LONGEST_CAUSE - 1] + "…"
 
 
 def read_token_failure(reply: Reply) -> Failure:
     """What a refused token request means (OAuth client credentials)."""
     if reply.status == 429 or reply.status >= 500:
-        found = failure(reply)
-        found.is_uncertain = False
-        return found
+        meaning = failure(reply)
+        meaning.is_uncertain = False
+        return meaning
     is_wrong_address = reply.status == 404 and "no help desk at" in reply.text[:5000].lower()
     if is_wrong_address or is_redirect(reply):
         return failure(reply)
@@ -414,7 +414,7 @@ def read_token_failure(reply: Reply) -> Failure:
 
 
 def read_refresh_failure(reply: Reply) -> Failure:
-    """What a refused refresh means: Zendesk knows the pair no more, and only a person's consent makes a new one."""
+    """What a refused refresh means: the pair is no longer valid, and only a person's consent creates a new one."""
     if error_code(reply) != "invalid_grant":
         return read_token_failure(reply)
     return Failure(
@@ -429,7 +429,7 @@ def read_refresh_failure(reply: Reply) -> Failure:
 
 
 def read_code_failure(reply: Reply, redirect_uri: str) -> Failure:
-    """What it means when Zendesk does not take the code that its own page just handed out."""
+    """What it means when Zendesk refuses the code that its own page just issued."""
     own = own_text(reply)
     if 400 <= reply.status < 500 and "redirect" in own.lower():
         message = (
@@ -451,7 +451,7 @@ def read_code_failure(reply: Reply, redirect_uri: str) -> Failure:
 
 
 def error_code(reply: Reply) -> str:
-    """The code, wherever it stands: `error`, `error.title` or `errors[0].code`."""
+    """The code, wherever it is: `error`, `error.title` or `errors[0].code`."""
     content = reply.json_object()
     error = content.get("error")
     if isinstance(error, dict):
@@ -463,7 +463,7 @@ def error_code(reply: Reply) -> str:
 
 
 def own_text(reply: Reply) -> str:
-    """Zendesk's own texts, all of them, on one line each."""
+    """All of Zendesk's own texts, one line each."""
     content = reply.json_object()
     lines = [
         *_top_lines(content),
@@ -503,7 +503,7 @@ def _problems(details: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def excerpt(reply: Reply) -> str:
-    """What to show of a body that is no JSON error: never a page's mark-up."""
+    """What to show of a body that is no JSON error: never a page's markup."""
     if reply.looks_like_html:
         title = re.search(r"<title[^<>]*+>([^<]{1,200})", reply.text[:20_000], re.IGNORECASE)
         return f"A web page titled “{' '.join(title[1].split())}”" if title else "A web page"
@@ -516,13 +516,13 @@ def excerpt(reply: Reply) -> str:
 def read_budgets(budget: str, reply: Reply) -> list[Budget]:
     """The limits in a reply's headers. Names vary by year and service: x-rate-limit, ratelimit-*, rate-limit-*."""
     named = [value for name, value in reply.headers.items() if _concerns(name, budget)]
-    found = [_limit_a_minute(value) if budget in LIMITS_A_MINUTE else _named_limit(value) for value in named]
+    budgets = [_limit_a_minute(value) if budget in LIMITS_A_MINUTE else _named_limit(value) for value in named]
     if budget == "account":
         total = _integer(reply, "ratelimit-limit", "x-rate-limit", "rate-limit")
         remaining = _integer(reply, "ratelimit-remaining", "x-rate-limit-remaining", "rate-limit-remaining")
         reset = _integer(reply, "ratelimit-reset", "rate-limit-reset")
-        found.append(Budget(total, remaining, reset))
-    return [limit for limit in found if limit.per_minute or limit.remaining == 0]
+        budgets.append(Budget(total, remaining, reset))
+    return [limit for limit in budgets if limit.per_minute or limit.remaining == 0]
 
 
 def _concerns(header: str, budget: str) -> bool:
@@ -537,7 +537,7 @@ def _concerns(header: str, budget: str) -> bool:
 
 
 def _limit_a_minute(value: str) -> Budget:
-    """A named limit whose window is a minute; one that resets later is a single ticket's, and holds up nothing else."""
+    """A named limit with a window of a minute; one that resets later is a single ticket's and limits nothing else."""
     limit = _named_limit(value)
     if limit.reset_seconds is not None and limit.reset_seconds > LONGEST_MINUTE_SECONDS:
         return Budget(None, None, None)
@@ -546,7 +546,7 @@ def _limit_a_minute(value: str) -> Budget:
 
 
 def _named_limit(value: str) -> Budget:
-    """`total=30; remaining=29; resets=468`. Only an emptied one holds calls up: its window's length is not told."""
+    """`total=30; remaining=29; resets=468`. Only an exhausted one holds calls: its window's length is unknown."""
     parts = dict(part.strip().split("=", 1) for part in value.split(";") if "=" in part)
     remaining, resets = parts.get("remaining", ""), parts.get("resets", "")
     return Budget(None, _whole(remaining), _whole(resets))

@@ -1,4 +1,4 @@
-"""The part of a mapping's form about cases, requesters and the source context. Everything may be left as it is."""
+"""The part of a mapping's form about cases, requesters and the source context. All defaults work."""
 
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ CONTEXTS = [
 
 
 class CaseFields(forms.Form):
-    """Which posts share a ticket, in whose name it is made, where the source context goes."""
+    """Which posts share a ticket, in whose name it is created, where the source context goes."""
 
     case = forms.ChoiceField(
         label="Grouping",

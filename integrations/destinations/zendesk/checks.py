@@ -1,8 +1,8 @@
 """The test of a Zendesk connection: who is signed in, a real call, what the scopes allow, the account's limit.
 
-`users/me` is open to anybody: with a wrong sign-in it may answer 200 for an "Anonymous user" without an id, so it alone
-proves nothing (developer.zendesk.com, API reference, Ticketing, Users, "Show Self"). Its answer holds an
-authenticity_token and is never noted, kept or quoted.
+`users/me` is open to anybody: with a wrong sign-in it may return 200 for an "Anonymous user" without an id, so it alone
+proves nothing (developer.zendesk.com, API reference, Ticketing, Users, "Show Self"). Its reply holds an
+authenticity_token and is never recorded, stored or quoted.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 from integrations.destinations.base import Check, Credentials
 from integrations.destinations.zendesk import answers
-from integrations.destinations.zendesk.tickets import signed
+from integrations.destinations.zendesk.tickets import auth_header
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
@@ -24,7 +24,7 @@ NOT_ACCEPTED = (
     "or the OAuth client."
 )
 
-# What Casebridge does with a scope, and whether it can do without: (any of these scopes, what for, needed always).
+# (any of these scopes, what Casebridge needs it for, whether it cannot do without).
 # User identities take the broad scopes only (developer.zendesk.com, API reference, Ticketing, User Identities).
 SCOPES_FOR = (
     (("write", "tickets:write"), "creating tickets", True),
@@ -41,7 +41,7 @@ def check(client: HttpClient, credentials: Credentials) -> list[Check]:
     try:
         who = _who(client, credentials)
     except Failure as refused:
-        # A token without the scopes is refused like a dead one: then another one of the same kind helps nobody.
+        # A token without the scopes is refused like an invalid one: another one of the same kind does not help.
         if all(each.ok is not False for each in scopes):
             raise
         who = Check(False, refused.message)
@@ -96,19 +96,19 @@ def _groups(client: HttpClient, credentials: Credentials) -> Iterator[Check]:
 
 
 def _limit(reply: Reply) -> Iterator[Check]:
-    told = [budget for budget in answers.read_budgets("account", reply) if budget.per_minute]
-    if not told:
+    budgets = [budget for budget in answers.read_budgets("account", reply) if budget.per_minute]
+    if not budgets:
         yield Check(None, "Zendesk did not report the account's rate limit.")
         return
-    left = f", {told[0].remaining:,} left in this minute" if told[0].remaining is not None else ""
-    message = f"Rate limit: {told[0].per_minute:,} requests a minute for all integrations of the account{left}."
+    left = f", {budgets[0].remaining:,} left in this minute" if budgets[0].remaining is not None else ""
+    message = f"Rate limit: {budgets[0].per_minute:,} requests a minute for all integrations of the account{left}."
     yield Check(True, message)
 
 
 def _get(client: HttpClient, path: str, credentials: Credentials) -> tuple[Reply | None, str | None]:
-    """The answer, or what is wrong in words. Raises Failure for a refused access token."""
+    """The reply, or what is wrong. Raises Failure for a refused access token."""
     try:
-        reply = client.call("GET", path, headers=signed(credentials), keep_reply=False)
+        reply = client.call("GET", path, headers=auth_header(credentials), keep_reply=False)
         if not 200 <= reply.status < 300:
             raise answers.failure(reply)
     except Failure as failure:
@@ -122,7 +122,7 @@ def _get(client: HttpClient, path: str, credentials: Credentials) -> tuple[Reply
 
 
 def scope_checks(scope: str) -> list[Check]:
-    """What the granted scopes allow. A misspelt scope yields a token all the same, with which every call is refused."""
+    """What the granted scopes allow. A misspelt scope still yields a token, with which every call is refused."""
     granted = set(scope.replace(",", " ").split())
     if not granted:
         return [Check(None, "Zendesk did not report the token's scopes.")]
@@ -133,6 +133,6 @@ def scope_checks(scope: str) -> list[Check]:
 
 
 def _lacking(scopes: tuple[str, ...], what: str, needed: bool, granted: str) -> Check:
-    wanted = " or ".join(scopes)
-    message = f"The token is missing the scope {wanted}, required for {what}. It has: {granted}."
+    missing = " or ".join(scopes)
+    message = f"The token is missing the scope {missing}, required for {what}. It has: {granted}."
     return Check(False if needed else None, message if needed else f"{message} Everything else works without it.")

@@ -1,4 +1,4 @@
-"""Comments on tickets that are there already. A repeat would add the comment again, so each bears a reference line.
+"""Comments on existing tickets. A repeat would add the comment again, so each has a reference line.
 
 Contract: developer.zendesk.com, API reference, Ticketing, "Tickets" (Update Ticket) and "Ticket Comments". No
 idempotency key is documented for updates: after a try whose outcome is unknown the ticket's comments are read first.
@@ -9,14 +9,14 @@ from typing import Any
 from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.paging import next_page
-from integrations.destinations.zendesk.tickets import signed, ticket_url
+from integrations.destinations.zendesk.tickets import auth_header, ticket_url
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.http.reply import Reply
 
 # A ticket takes 5,000 comments.
 MOST_PAGES = 50
-# Wait so long where a limit on updates does not say how long.
+# The wait after a limit on updates that does not say how long.
 LIMIT_SECONDS = 15.0
 
 
@@ -25,7 +25,7 @@ def append(client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> 
     target = outgoing.target
     if outgoing.look_up_first and (found := find(client, target, outgoing.external_id, credentials)):
         return found
-    headers = {**signed(credentials), "Content-Type": "application/json"}
+    headers = {**auth_header(credentials), "Content-Type": "application/json"}
     path = f"/api/v2/tickets/{target}.json"
     try:
         body = outgoing.request.encode()
@@ -48,7 +48,7 @@ def _refused(client: HttpClient, reply: Reply) -> Failure:
     failure = answers.failure(reply)
     failure.look_up_next = failure.is_uncertain
     if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
-        # Nothing was changed: whoever decides may make a new ticket instead.
+        # Nothing was changed: the case may get a new ticket instead.
         failure.is_closed = True
         failure.message = "The ticket was deleted or merged in Zendesk (404)."
         failure.remedy = "Press “Rebuild” to create a new ticket."
@@ -56,7 +56,7 @@ def _refused(client: HttpClient, reply: Reply) -> Failure:
 
 
 def find(client: HttpClient, number: str, external_id: str, credentials: Credentials) -> Receipt | None:
-    """The comment with our reference on this ticket, if it is there. Raises Failure, the look-up still to be made."""
+    """The comment with our reference on this ticket, if there is one. Raises Failure that asks for another look-up."""
     if not _is_there(client, number, external_id, credentials):
         return None
     return Receipt(number, ticket_url(client).format(number), "already_there")
@@ -66,7 +66,7 @@ def _is_there(client: HttpClient, number: str, external_id: str, credentials: Cr
     path = f"/api/v2/tickets/{number}/comments.json?page[size]=100"
     try:
         for _ in range(MOST_PAGES):
-            reply = client.call("GET", path, headers=signed(credentials), keep_reply=False)
+            reply = client.call("GET", path, headers=auth_header(credentials), keep_reply=False)
             if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
                 return False
             if not 200 <= reply.status < 300:
@@ -90,10 +90,7 @@ def _is_there(client: HttpClient, number: str, external_id: str, credentials: Cr
 
 def _texts(content: dict[str, Any]) -> list[str]:
     comments = content.get("comments")
-    found = comments if isinstance(comments, list) else []
+    rows = comments if isinstance(comments, list) else []
     return [
-        str(comment.get(name) or "")
-        for comment in found
-        if isinstance(comment, dict)
-        for name in ("plain_body", "body")
+        str(comment.get(name) or "") for comment in rows if isinstance(comment, dict) for name in ("plain_body", "body")
     ]

@@ -1,8 +1,7 @@
-"""Custom fields of a ticket: pure, from what a mapping holds to the values that fit Zendesk's type of each field.
+"""Custom fields of a ticket. Pure: from a mapping's templates to values that fit each field's type at Zendesk.
 
-A value that does not fit is refused by Zendesk together with the whole ticket (developer.zendesk.com, API reference,
-Ticketing, Ticket Fields), so it is left out here, with a remark. Where a field's type is not known, the value goes as
-it is.
+Zendesk refuses a whole ticket for one value that does not fit (developer.zendesk.com, API reference, Ticketing, Ticket
+Fields), so such a value is left out here, with a remark. Where a field's type is unknown, the value is sent as it is.
 """
 
 import re
@@ -26,7 +25,7 @@ NUMBERS = {
 def fitting_custom_fields(
     fields: list[dict[str, Any]], values: Mapping[str, Value], titles: Mapping[int, str] | None = None
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rendered fields that fit, and a remark for each one that was left out, by its title where that is known.
+    """The rendered fields that fit, and a remark for each one left out, by its title where that is known.
 
     Raises templating.TemplateError.
     """
@@ -48,7 +47,7 @@ def fitting_custom_fields(
 
 
 def rendered(value: Any, values: Mapping[str, Value]) -> Any:
-    """A checkbox's true or false as it is, a list item by item, text rendered."""
+    """Text rendered, lists item by item; a checkbox's true or false as it is."""
     if isinstance(value, list):
         return [rendered(item, values) for item in value]
     if isinstance(value, bool):
@@ -61,7 +60,7 @@ def _length(value: Any) -> int:
 
 
 def why_unfit(value: Any, kind: str, regexp: str = "") -> str:
-    """Why Zendesk would refuse the value for a field of this kind, in words; empty when it fits."""
+    """Why Zendesk would refuse the value for a field of this kind; empty when it fits."""
     if isinstance(value, list):
         return "" if any(value) else "nothing is chosen"
     if isinstance(value, bool):
@@ -86,7 +85,7 @@ def is_date(text: str) -> bool:
 
 
 def can_be_checked(regexp: str) -> bool:
-    """Whether our engine takes the expression: Zendesk's knows more."""
+    """Whether our engine runs the expression: Zendesk's supports more."""
     try:
         compile_expression(regexp)
     except BadExpression:
@@ -95,7 +94,7 @@ def can_be_checked(regexp: str) -> bool:
 
 
 def matches(regexp: str, text: str) -> bool:
-    """Whether the text matches; an expression that our engine does not take is left to Zendesk."""
+    """Whether the text matches; an expression that our engine does not run is left to Zendesk."""
     try:
         return bool(compile_expression(regexp).search(text))
     except BadExpression:

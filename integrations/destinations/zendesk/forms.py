@@ -1,4 +1,4 @@
-"""What staff fill in for a Zendesk connection and for a mapping to it. `cleaned` values are plain JSON."""
+"""What staff fill in for a Zendesk connection and for a mapping to it. Cleaned values are plain JSON."""
 
 import re
 from typing import Any
@@ -119,7 +119,7 @@ def checked_scopes(raw: str) -> str:
     return " ".join(dict.fromkeys(scopes)) or DEFAULT_SCOPES
 
 
-FILTER_HELP = "; ".join(f"|{name} {message}" for name, (_, _, message) in FILTERS.items())
+FILTER_HELP = "; ".join(f"|{name} {description}" for name, (_, _, description) in FILTERS.items())
 
 
 def _number_field(label: str, where: str) -> forms.CharField:
@@ -141,7 +141,7 @@ def _choice_field(label: str, names: tuple[str, ...]) -> forms.ChoiceField:
 
 
 class ZendeskMappingForm(CaseFields, MappingFields):
-    """What the ticket looks like. Templates are checked here, so that no post meets a broken one."""
+    """What the ticket looks like. Templates are checked here, so that no post runs into a broken one."""
 
     subject = forms.CharField(
         label="Subject",

@@ -1,8 +1,8 @@
-"""Making up to 100 tickets with one call, and following the job that does it.
+"""Creating up to 100 tickets with one call, and following the job that does it.
 
 Contract: developer.zendesk.com, API reference, Ticketing, "Tickets" (Create Many Tickets) and "Job Statuses". The call
-has no idempotency key, so whoever sends it looks up by `external_id` what it does not hear of. `completed` does not
-mean that every item succeeded, and numbers do not come in the order of the request: items are joined by `index`.
+has no idempotency key, so the sender looks up by `external_id` whatever gets no result. `completed` does not mean that
+every item succeeded, and results are not in the order of the request: items are joined by `index`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 from integrations.destinations.base import Credentials, JobItem, JobNews
 from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
-from integrations.destinations.zendesk.tickets import signed
+from integrations.destinations.zendesk.tickets import auth_header
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 
@@ -25,7 +25,7 @@ def send_many(client: HttpClient, requests: list[str], credentials: Credentials)
     """Hands the tickets over and returns the job's number. Raises Failure; unless uncertain, nothing was queued."""
     tickets = [json.loads(request)["ticket"] for request in requests]
     body = json.dumps({"tickets": tickets}, ensure_ascii=False, separators=(",", ":")).encode()
-    headers = {**signed(credentials), "Content-Type": "application/json"}
+    headers = {**auth_header(credentials), "Content-Type": "application/json"}
     reply = client.call("POST", MANY_PATH, headers=headers, body=body, budget="jobs", keep_reply=False)
     exchange = client.exchanges[-1]
     if not 200 <= reply.status < 300:
@@ -39,8 +39,10 @@ def send_many(client: HttpClient, requests: list[str], credentials: Credentials)
 
 
 def read_job(client: HttpClient, number: str, credentials: Credentials) -> JobNews:
-    """How far the job is. A job that Zendesk no longer knows has ended, and tells nothing. Raises Failure."""
-    reply = client.call("GET", f"/api/v2/job_statuses/{number}.json", headers=signed(credentials), keep_reply=False)
+    """The progress of the job. A job that Zendesk no longer knows has ended without results. Raises Failure."""
+    reply = client.call(
+        "GET", f"/api/v2/job_statuses/{number}.json", headers=auth_header(credentials), keep_reply=False
+    )
     if reply.status == 404:
         return JobNews(has_ended=True, message="Zendesk no longer knows the job.")
     if not 200 <= reply.status < 300:
@@ -59,20 +61,20 @@ def read_job(client: HttpClient, number: str, credentials: Credentials) -> JobNe
 
 
 def are_under_way(client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:
-    """Whether the account's list has an unfinished job beside the known ones; None where it cannot be read.
+    """Whether the account's list has an unfinished job besides the known ones; None where it cannot be read.
 
     Raises Failure.
     """
     path = "/api/v2/job_statuses.json"
     for _ in range(MOST_PAGES):
-        reply = client.call("GET", path, headers=signed(credentials), keep_reply=False)
+        reply = client.call("GET", path, headers=auth_header(credentials), keep_reply=False)
         if reply.status in (401, 429) or reply.status >= 500:
             raise answers.failure(reply)
         content = reply.json_object()
-        found = content.get("job_statuses")
-        if not 200 <= reply.status < 300 or not isinstance(found, list):
+        listed = content.get("job_statuses")
+        if not 200 <= reply.status < 300 or not isinstance(listed, list):
             return None
-        if any(_is_unknown_and_runs(job, known) for job in found if isinstance(job, dict)):
+        if any(_is_unknown_and_runs(job, known) for job in listed if isinstance(job, dict)):
             return True
         try:
             path = next_page(client, content)

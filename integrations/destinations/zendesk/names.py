@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-# Which list a setting's (and a ticket's) number is looked up in.
+# The list in which the number in a setting (and a ticket) is looked up.
 LIST_OF = {
     "group_id": "groups",
     "assignee_id": "agents",
@@ -17,8 +17,8 @@ def entry_of(lists: Mapping[str, Any], list_name: str, number: Any) -> dict[str,
     """The entry with this number (a number or its digits), or None."""
     for entry in lists.get(list_name) or []:
         if str(entry.get("id")) == str(number):
-            found: dict[str, Any] = entry
-            return found
+            match: dict[str, Any] = entry
+            return match
     return None
 
 

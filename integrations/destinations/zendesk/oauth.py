@@ -1,8 +1,8 @@
 """OAuth at Zendesk: client credentials, and a person's consent (authorization code) with its refresh tokens.
 
 Contract: developer.zendesk.com, "OAuth Tokens for Grant Types", and support.zendesk.com article 9182123625370: a
-refresh replaces both tokens and deletes the old pair at once. No answer of the token address is ever noted or quoted:
-whatever its shape, it may hold a token.
+refresh replaces both tokens and deletes the old pair at once. No reply of the token endpoint is ever recorded or
+quoted: whatever its shape, it may hold a token.
 """
 
 import json
@@ -21,7 +21,7 @@ TOKEN_PATH = "/oauth/tokens"  # noqa: S105 (an address, not a password)
 AUTHORIZATION_PATH = "/oauth/authorizations/new"
 DEFAULT_SCOPES = "read write"
 CLIENT_TOKEN_SECONDS = 7200
-# The longest that Zendesk gives: each refresh is a moment at which the pair can be lost.
+# The longest that Zendesk grants: at each refresh the pair can be lost.
 CONSENT_TOKEN_SECONDS = 172_800
 REFRESH_TOKEN_SECONDS = 7_776_000
 LONGEST_TOKEN_SECONDS = 10 * 365 * 86400
@@ -36,14 +36,14 @@ def scopes_of(settings: Mapping[str, Any]) -> str:
 
 def authorization_url(settings: Mapping[str, Any], redirect_uri: str, state: str) -> str:
     """Where a person signs in to Zendesk and consents."""
-    asked = {
+    parameters = {
         "response_type": "code",
         "redirect_uri": redirect_uri,
         "client_id": settings.get("client_id", ""),
         "scope": scopes_of(settings),
         "state": state,
     }
-    return f"{settings.get('address', '')}{AUTHORIZATION_PATH}?{urlencode(asked)}"
+    return f"{settings.get('address', '')}{AUTHORIZATION_PATH}?{urlencode(parameters)}"
 
 
 def fetch_token(client: HttpClient, credentials: Credentials) -> Token:
@@ -68,7 +68,7 @@ def refresh(client: HttpClient, credentials: Credentials, refresh_token: str) ->
     if not _is_good(reply):
         raise answers.read_refresh_failure(reply)
     token = _read(reply, scopes_of(credentials.settings))
-    # Some servers keep the refresh token; an answer without one does not mean that there is none any more.
+    # Some servers keep the refresh token; a reply without one does not mean that it is gone.
     return token if token.refresh_token else Token(token.value, token.seconds, refresh_token, token.scope)
 
 
@@ -101,11 +101,11 @@ def _read(reply: Reply, asked_scope: str) -> Token:
         token,
         _seconds(answer.get("expires_in")),
         refresh_token if isinstance(refresh_token, str) else "",
-        # Without a word on it, what was granted is what was asked for (RFC 6749, 5.1).
+        # If not stated, what was granted is what was asked for (RFC 6749, 5.1).
         (scope if isinstance(scope, str) and scope.strip() else asked_scope)[:LONGEST_SCOPE],
     )
 
 
-def _seconds(told: Any) -> float | None:
-    is_number = isinstance(told, int | float) and not isinstance(told, bool)
-    return float(told) if is_number and 0 < told <= LONGEST_TOKEN_SECONDS else None
+def _seconds(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value <= LONGEST_TOKEN_SECONDS else None

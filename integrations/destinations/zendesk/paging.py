@@ -1,4 +1,4 @@
-"""Where a list goes on: at the account itself, or nowhere.
+"""The next page of a list: at the account itself, or nowhere.
 
 Contract: developer.zendesk.com, API reference, Introduction, "Pagination": by cursor (`meta` and `links`) or by number
 (`next_page`); both name whole addresses.
@@ -12,7 +12,7 @@ from integrations.infra.http.failure import Failure
 
 
 class LeadsElsewhere(Failure):
-    """The next page is named at another address, which would be told our sign-in: it is not called."""
+    """The next page is at another address, which would get our credentials: it is not called."""
 
 
 def next_page(client: HttpClient, content: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Social authors as users of the account: looked up by our own id, made where there is none.
+"""Social authors as users of the account: looked up by our own id, created where there is none.
 
 Contract: developer.zendesk.com, API reference, Ticketing, "Users" (Search Users, Create or Update User: once per second
 and account, five times per minute and user) and "User Identities". Most social authors have no e-mail address; the
@@ -11,35 +11,35 @@ from urllib.parse import quote
 
 from integrations.destinations.base import Author, Credentials, Person
 from integrations.destinations.zendesk import answers
-from integrations.destinations.zendesk.tickets import signed
+from integrations.destinations.zendesk.tickets import auth_header
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.http.reply import Reply
 
 LONGEST_NAME = 255
-# Wait so long where a limit on users is met that does not say how long.
+# The wait after a limit on users that does not say how long.
 LIMIT_SECONDS = 15.0
 
 
 def find_person(client: HttpClient, author: Author, credentials: Credentials) -> Person:
-    """The author's user. A Person without an id says why there can be none. Raises Failure, NotItsTurn."""
+    """The author's user. A Person without an id says why there can be none. Raises Failure, NoPermit."""
     path = f"/api/v2/users/search.json?external_id={quote(author.external_id, safe='')}"
-    reply = client.call("GET", path, headers=signed(credentials), keep_reply=False)
+    reply = client.call("GET", path, headers=auth_header(credentials), keep_reply=False)
     if 200 <= reply.status < 300:
-        found = _with_our_id(reply, author)
-        client.exchanges[-1]["reply"] = f"{len(found)} users with this external id"
-        if len(found) > 1:
-            return Person("", problem=f"{len(found)} users in Zendesk have the external ID {author.external_id}")
-        if found:
-            return _usable(found[0])
+        users = _with_our_id(reply, author)
+        client.exchanges[-1]["reply"] = f"{len(users)} users with this external id"
+        if len(users) > 1:
+            return Person("", problem=f"{len(users)} users in Zendesk have the external ID {author.external_id}")
+        if users:
+            return _usable(users[0])
     elif reply.status not in (403, 404):
         raise answers.failure(reply)
-    return _make(client, author, credentials)
+    return _create(client, author, credentials)
 
 
 def user_name(client: HttpClient, user_id: str, credentials: Credentials) -> str:
     """The user's name; "" where there is no such user, or one who is suspended. Raises Failure."""
-    reply = client.call("GET", f"/api/v2/users/{user_id}.json", headers=signed(credentials), keep_reply=False)
+    reply = client.call("GET", f"/api/v2/users/{user_id}.json", headers=auth_header(credentials), keep_reply=False)
     if reply.status == 404:
         return ""
     if not 200 <= reply.status < 300:
@@ -52,15 +52,15 @@ def user_name(client: HttpClient, user_id: str, credentials: Credentials) -> str
 
 def _with_our_id(reply: Reply, author: Author) -> list[dict[str, Any]]:
     users = reply.json_object().get("users")
-    wanted = author.external_id.casefold()
+    our_id = author.external_id.casefold()
     return [
         user
         for user in (users if isinstance(users, list) else [])
-        if isinstance(user, dict) and str(user.get("external_id") or "").casefold() == wanted
+        if isinstance(user, dict) and str(user.get("external_id") or "").casefold() == our_id
     ]
 
 
-def _make(client: HttpClient, author: Author, credentials: Credentials) -> Person:
+def _create(client: HttpClient, author: Author, credentials: Credentials) -> Person:
     user: dict[str, Any] = {
         "name": author.name[:LONGEST_NAME],
         "external_id": author.external_id,
@@ -68,7 +68,7 @@ def _make(client: HttpClient, author: Author, credentials: Credentials) -> Perso
     }
     if identity := identity_of(author):
         user["identities"] = [identity]
-    headers = {**signed(credentials), "Content-Type": "application/json"}
+    headers = {**auth_header(credentials), "Content-Type": "application/json"}
     body = json.dumps({"user": user}, ensure_ascii=False).encode()
     path = "/api/v2/users/create_or_update.json"
     reply = client.call("POST", path, headers=headers, body=body, budget="users", keep_reply=False)
@@ -81,11 +81,11 @@ def _make(client: HttpClient, author: Author, credentials: Credentials) -> Perso
     if not 200 <= reply.status < 300:
         exchange["reply"] = client.without_secrets(reply.text[:2048])
         raise answers.failure(reply)
-    made = reply.json_object().get("user")
-    if not isinstance(made, dict) or answers.ticket_number(made) is None:
+    created = reply.json_object().get("user")
+    if not isinstance(created, dict) or answers.ticket_number(created) is None:
         raise Failure("Zendesk's response about a user could not be read.", status=reply.status)
-    exchange["reply"] = f"user {made['id']}"
-    return _usable(made)
+    exchange["reply"] = f"user {created['id']}"
+    return _usable(created)
 
 
 def identity_of(author: Author) -> dict[str, str] | None:

@@ -1,4 +1,4 @@
-"""The mapping's form with what the account offers: choices by name that store numbers, an input for each custom field.
+"""The mapping's form with the account's lists: choices by name that store numbers, an input for each custom field.
 
 Built from the lists of destinations.zendesk.schema. What is stored and no longer offered stays selectable, so that
 opening and saving a mapping changes nothing.
@@ -22,7 +22,7 @@ LABELS = {
     "ticket_form_id": ("Form", "Zendesk default"),
     "custom_status_id": ("Custom status", "None - use the status above"),
 }
-# Fields of the ticket itself stand in the list of fields as well; they have inputs of their own, or none.
+# The list of fields includes the ticket's own fields; these have inputs of their own, or none.
 SYSTEM_TYPES = {
     "subject", "description", "status", "tickettype", "priority", "basic_priority", "group", "assignee",
     "custom_status",
@@ -49,7 +49,7 @@ def mapping_form_for(lists: Mapping[str, Any], stored: Mapping[str, Any]) -> typ
 
 
 class FormWithLists(ZendeskMappingForm):
-    """Custom fields that have an input are stored with their type, so that what does not fit can be told later."""
+    """Custom fields with an input are stored with their type, so that misfits can be detected later."""
 
     known: ClassVar[Mapping[str, Any]]
 
@@ -80,9 +80,9 @@ class FormWithLists(ZendeskMappingForm):
         return entry | {"type": field["type"]} | ({"regexp": field["regexp"]} if field["regexp"] else {})
 
     def clean_custom_fields(self) -> list[dict[str, Any]]:
-        """Further fields by number, and what came from a page whose lists were others: nothing is lost on the way.
+        """Further fields by number, and inputs of a page that was rendered with other lists: nothing is lost.
 
-        A page opened before the lists were read has no inputs of their own yet: its lines are taken as they are.
+        A page opened before the lists were read has no such inputs yet: its lines are taken as they are.
         """
         entries = super().clean_custom_fields()
         for entry in entries:
@@ -116,7 +116,7 @@ def input_name(number: Any) -> str:
 
 
 def _shown(field: forms.Field, value: Any) -> Any:
-    """A stored value as its input takes it: it may have been typed for another kind of input."""
+    """A stored value as its input expects it: it may have been entered into another kind of input."""
     if isinstance(field, forms.MultipleChoiceField):
         return value if isinstance(value, list) else [str(value)]
     return field_text(value)
@@ -128,7 +128,7 @@ def _shown(field: forms.Field, value: Any) -> Any:
 def choice_field(name: str, lists: Mapping[str, Any], stored: str) -> forms.ChoiceField:
     label, nothing = LABELS[name]
     entries = lists.get(LIST_OF[name]) or []
-    message = {
+    help_texts = {
         "custom_status_id": "Overrides the status above.",
         "assignee_id": "Must be a member of the group.",
     }
@@ -136,7 +136,7 @@ def choice_field(name: str, lists: Mapping[str, Any], stored: str) -> forms.Choi
         label=label,
         required=False,
         choices=[("", nothing), *_choices(entries, stored)],
-        help_text=message.get(name, ""),
+        help_text=help_texts.get(name, ""),
         error_messages=REFUSED,
     )
 
@@ -147,12 +147,12 @@ REFUSED = {"invalid_choice": "“%(value)s” is no longer in Zendesk's lists. C
 def _choices(entries: list[dict[str, Any]], stored: str) -> list[tuple[str, str]]:
     offered = [entry for entry in entries if _is_usable(entry) or str(entry["id"]) == stored]
     names = [entry["name"].casefold() for entry in offered]
-    found = [
+    choices = [
         (str(entry["id"]), _choice_text(entry, is_twice=names.count(entry["name"].casefold()) > 1))
         for entry in sorted(offered, key=lambda entry: entry["name"].casefold())
     ]
-    is_there = not stored or any(number == stored for number, _ in found)
-    return found if is_there else [(stored, NOT_THERE.format(stored)), *found]
+    is_there = not stored or any(number == stored for number, _ in choices)
+    return choices if is_there else [(stored, NOT_THERE.format(stored)), *choices]
 
 
 def _is_usable(entry: Mapping[str, Any]) -> bool:
@@ -166,15 +166,15 @@ def _choice_text(entry: Mapping[str, Any], *, is_twice: bool) -> str:
         "" if entry.get("active") is not False else "inactive",
         "suspended" if entry.get("suspended") else "",
     ]
-    message = ", ".join(filter(None, remarks))
-    return f"{entry['name']} ({message})" if message else str(entry["name"])
+    note = ", ".join(filter(None, remarks))
+    return f"{entry['name']} ({note})" if note else str(entry["name"])
 
 
 # --- Custom fields ---------------------------------------------------------------------------------------------------
 
 
 def custom_inputs(lists: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, forms.Field]:
-    """An input for each active custom field, those that are filled in first, then by title."""
+    """An input for each active custom field: filled-in ones first, then by title."""
     values = {entry["id"]: entry["value"] for entry in stored.get("custom_fields") or []}
     fields = [
         field

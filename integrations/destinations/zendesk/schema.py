@@ -1,4 +1,4 @@
-"""What a Zendesk account offers to choose from, and what of a mapping no longer fits it.
+"""What a Zendesk account offers to choose from, and which settings of a mapping no longer fit it.
 
 `read_lists` calls; `misfits` is pure. Each list is read on its own: a plan without forms must not hide the groups.
 Lists are kept in a short form: numbers, names, and what decides whether a value is accepted (developer.zendesk.com,
@@ -13,7 +13,7 @@ from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.custom_fields import is_literal, why_unfit
 from integrations.destinations.zendesk.names import LIST_OF, entry_of
 from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
-from integrations.destinations.zendesk.tickets import signed
+from integrations.destinations.zendesk.tickets import auth_header
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
@@ -33,57 +33,57 @@ class Unreadable(Exception):
 
 
 def read_lists(client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
-    """The lists by name, and for each one that could not be read a sentence. `cut` names those that are not whole.
+    """The lists by name, and a sentence for each one that could not be read. `cut` names those that are incomplete.
 
-    Raises Failure when the sign-in is refused or nothing can be read, NotItsTurn when the line's pace has no turn.
+    Raises Failure when the sign-in is refused or nothing can be read, NoPermit when the rate limit has no permit soon.
     """
     lists: dict[str, Any] = {"cut": []}
     problems: dict[str, str] = {}
-    last: Failure | None = None
-    for name, (path, key, message, short) in LISTS.items():
+    unavailable: Failure | None = None
+    for name, (path, key, noun, short) in LISTS.items():
         try:
             entries, is_whole = _read_whole(client, credentials, path, key)
         except (Unreadable, LeadsElsewhere) as unreadable:
-            problems[name] = f"The {message} could not be read: {unreadable}"
+            problems[name] = f"The {noun} could not be read: {unreadable}"
             continue
         except Failure as failure:
             if failure.renew_token or failure.status is None or failure.limited:
-                # The account is not to be had at all just now: asking for the next list would end the same way.
-                last = failure
+                # The account is unavailable right now: the next list would fail the same way.
+                unavailable = failure
                 break
-            problems[name] = _why_unread(message, failure)
+            problems[name] = _why_unread(noun, failure)
             continue
-        lists[name] = [found for entry in entries if (found := short(entry))]
+        lists[name] = [kept for entry in entries if (kept := short(entry))]
         if not is_whole:
             lists["cut"].append(name)
             first = f"only the first {len(lists[name]):,} are listed"
-            problems[name] = f"There are too many {message} to read them all: {first}."
-    if last is not None:
+            problems[name] = f"There are too many {noun} to read them all: {first}."
+    if unavailable is not None:
         if len(lists) == 1:
-            raise last
+            raise unavailable
         problems |= {
-            name: f"The {message} could not be read: {last.message}"
-            for name, (_, _, message, _) in LISTS.items()
+            name: f"The {noun} could not be read: {unavailable.message}"
+            for name, (_, _, noun, _) in LISTS.items()
             if name not in lists and name not in problems
         }
     return lists, problems
 
 
-def _why_unread(what: str, failure: Failure) -> str:
+def _why_unread(noun: str, failure: Failure) -> str:
     if failure.status == 403 and "scope" in failure.detail.lower():
-        return f"The {what} could not be read: the sign-in is missing a scope (403). Grant its OAuth client “read”."
+        return f"The {noun} could not be read: the sign-in is missing a scope (403). Grant its OAuth client “read”."
     if failure.status == 403:
         return (
-            f"The {what} could not be read (403): the account's plan does not include them, or the user that "
+            f"The {noun} could not be read (403): the account's plan does not include them, or the user that "
             "Casebridge signs in as has no permission to see them."
         )
     if failure.status == 404:
-        return f"The account does not offer {what} (404)."
-    return f"The {what} could not be read: {failure.message}"
+        return f"The account does not offer {noun} (404)."
+    return f"The {noun} could not be read: {failure.message}"
 
 
 def _read_whole(client: HttpClient, credentials: Credentials, path: str, key: str) -> tuple[list[Any], bool]:
-    """All entries of a list, page by page, and whether that is the whole list."""
+    """All entries of a list, page by page, and whether it is complete."""
     entries: list[Any] = []
     seen: set[str] = set()
     following = path
@@ -91,7 +91,9 @@ def _read_whole(client: HttpClient, credentials: Credentials, path: str, key: st
         if len(seen) == MOST_PAGES:
             return entries, False
         seen.add(following)
-        reply = client.call("GET", following, headers=signed(credentials), keep_reply=False, cap_bytes=PAGE_CAP_BYTES)
+        reply = client.call(
+            "GET", following, headers=auth_header(credentials), keep_reply=False, cap_bytes=PAGE_CAP_BYTES
+        )
         entries += _entries(reply, key)
         following = next_page(client, reply.json_object())
     return entries, True
@@ -100,10 +102,10 @@ def _read_whole(client: HttpClient, credentials: Credentials, path: str, key: st
 def _entries(reply: Reply, key: str) -> list[Any]:
     if not 200 <= reply.status < 300:
         raise answers.failure(reply)
-    found = reply.json_object().get(key)
-    if reply.is_cut or not isinstance(found, list):
+    entries = reply.json_object().get(key)
+    if reply.is_cut or not isinstance(entries, list):
         raise Unreadable("Zendesk's response is not the expected list.")
-    return found
+    return entries
 
 
 # --- Short forms -----------------------------------------------------------------------------------------------------
@@ -121,21 +123,21 @@ def _text(value: Any) -> str:
 
 
 def _group(entry: Any) -> dict[str, Any] | None:
-    found = _named(entry)
-    return None if found is None or entry.get("deleted") is True else found
+    named = _named(entry)
+    return None if named is None or entry.get("deleted") is True else named
 
 
 def _brand(entry: Any) -> dict[str, Any] | None:
-    found = _named(entry)
-    return found and found | {"active": entry.get("active") is not False}
+    named = _named(entry)
+    return named and named | {"active": entry.get("active") is not False}
 
 
 def _form(entry: Any) -> dict[str, Any] | None:
-    found = _named(entry)
-    if found is None:
+    named = _named(entry)
+    if named is None:
         return None
     numbers = entry.get("ticket_field_ids")
-    return found | {
+    return named | {
         "active": entry.get("active") is not False,
         "default": entry.get("default") is True,
         "ticket_field_ids": [n for n in numbers if isinstance(n, int)] if isinstance(numbers, list) else [],
@@ -143,29 +145,29 @@ def _form(entry: Any) -> dict[str, Any] | None:
 
 
 def _status(entry: Any) -> dict[str, Any] | None:
-    found = _named(entry, "agent_label")
-    return found and found | {
+    named = _named(entry, "agent_label")
+    return named and named | {
         "category": _text(entry.get("status_category")),
         "active": entry.get("active") is not False,
     }
 
 
 def _agent(entry: Any) -> dict[str, Any] | None:
-    found = _named(entry)
-    return found and found | {
+    named = _named(entry)
+    return named and named | {
         "active": entry.get("active") is not False,
         "suspended": entry.get("suspended") is True,
     }
 
 
 def _field(entry: Any) -> dict[str, Any] | None:
-    found = _named(entry, "title")
-    if found is None:
+    named = _named(entry, "title")
+    if named is None:
         return None
     options = entry.get("custom_field_options")
     return {
-        "id": found["id"],
-        "title": found["name"],
+        "id": named["id"],
+        "title": named["name"],
         "type": _text(entry.get("type")),
         "active": entry.get("active") is not False,
         "required": entry.get("required") is True,
@@ -175,7 +177,7 @@ def _field(entry: Any) -> dict[str, Any] | None:
 
 
 def _expression(value: Any) -> str:
-    """Half an expression would be another one, so an endless one counts as none."""
+    """Half an expression would be a different one, so one that is too long counts as none."""
     return storable(value) if isinstance(value, str) and len(value) <= LONGEST_EXPRESSION else ""
 
 
@@ -187,7 +189,7 @@ def _options(entries: list[Any]) -> Iterator[dict[str, str]]:
 
 
 Short = Callable[[Any], dict[str, Any] | None]
-# name -> (path, key in the answer, words, short form)
+# name -> (path, key in the reply, plural noun, short form)
 LISTS: dict[str, tuple[str, str, str, Short]] = {
     "groups": ("/api/v2/groups/assignable.json?page%5Bsize%5D=100", "groups", "groups", _group),
     "brands": ("/api/v2/brands.json?page%5Bsize%5D=100", "brands", "brands", _brand),
@@ -202,7 +204,7 @@ LISTS: dict[str, tuple[str, str, str, Short]] = {
 
 # --- Checking a mapping ----------------------------------------------------------------------------------------------
 
-WORDS = {
+NOUNS = {
     "group_id": "group",
     "assignee_id": "assignee",
     "brand_id": "brand",
@@ -212,12 +214,12 @@ WORDS = {
 
 
 def misfits(settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What of a mapping's settings the account no longer takes, as far as its lists were read: [{"field", "words"}]."""
-    found = [_misfit_of_choice(name, settings.get(name), lists) for name in LIST_OF if settings.get(name)]
+    """The settings that the account no longer accepts, as far as its lists were read: [{"field", "message"}]."""
+    messages = [_misfit_of_choice(name, settings.get(name), lists) for name in LIST_OF if settings.get(name)]
     form = entry_of(lists, "forms", settings.get("ticket_form_id") or "")
     entries = settings.get("custom_fields") or []
-    found += [(f"field_{entry['id']}", _misfit_of_field(entry, form, lists)) for entry in entries]
-    return [{"field": name, "message": message} for name, message in found if message]
+    messages += [(f"field_{entry['id']}", _misfit_of_field(entry, form, lists)) for entry in entries]
+    return [{"field": name, "message": message} for name, message in messages if message]
 
 
 def _is_whole(lists: Mapping[str, Any], name: str) -> bool:
@@ -225,15 +227,15 @@ def _is_whole(lists: Mapping[str, Any], name: str) -> bool:
 
 
 def _misfit_of_choice(name: str, number: Any, lists: Mapping[str, Any]) -> tuple[str, str]:
-    word, list_name = WORDS[name], LIST_OF[name]
+    noun, list_name = NOUNS[name], LIST_OF[name]
     entry = entry_of(lists, list_name, number)
     if entry is None:
-        gone = f"The {word} {number} no longer exists in Zendesk. Choose another one or use the Zendesk default."
+        gone = f"The {noun} {number} no longer exists in Zendesk. Choose another one or use the Zendesk default."
         return name, gone if _is_whole(lists, list_name) else ""
     if entry.get("suspended"):
-        return name, f"The {word} “{entry['name']}” is suspended in Zendesk. Choose another one."
+        return name, f"The {noun} “{entry['name']}” is suspended in Zendesk. Choose another one."
     if entry.get("active") is False:
-        return name, f"The {word} “{entry['name']}” is no longer active in Zendesk. Choose another one."
+        return name, f"The {noun} “{entry['name']}” is no longer active in Zendesk. Choose another one."
     return name, ""
 
 
@@ -256,7 +258,7 @@ def _misfit_of_field(entry: Mapping[str, Any], form: Mapping[str, Any] | None, l
 
 
 def _unfit_value(value: Any, field: Mapping[str, Any]) -> str:
-    """What is wrong with a value that is the same for every post. What a template will give is not known before."""
+    """What is wrong with a value that is the same for every post. What a template renders to is not known here."""
     literal = [each for each in (value if isinstance(value, list) else [value]) if is_literal(each)]
     if field["type"] in ("tagger", "multiselect"):
         there = {option["value"] for option in field["options"]}

@@ -1,4 +1,4 @@
-"""The request that makes a ticket: pure, from a post and a mapping's settings to the bytes that are sent.
+"""The request that creates a ticket. Pure: from a post and a mapping's settings to the bytes that are sent.
 
 Facts (developer.zendesk.com, API reference, Ticketing, Tickets): placeholders work in comments made by an agent, so
 `{{` and `{%` in foreign text are broken up; `comment.public` has no fixed default, so it is always sent; about 255
@@ -21,7 +21,7 @@ from integrations.domain.templating import Value, render
 LONGEST_SUBJECT = 150
 LONGEST_COMMENT_BYTES = 60_000
 LONGEST_TAG = 80
-# What a tag is made of: it shrinks where blanks and signs become one underscore.
+# Before normalising: a tag shrinks where blanks and signs become one underscore.
 LONGEST_RAW_TAG = 1000
 LONGEST_EXTERNAL_ID = 250
 TEST_SUBJECT = "[Test] "
@@ -41,7 +41,7 @@ Posted: {{ posted_at }}
 Label: {{ label }}
 {{ details }}"""
 
-# The source context, where it does not stand in the first comment's own text.
+# The source context, where it is not in the first comment's own text.
 DEFAULT_CONTEXT = """Post: {{ link }}
 Author: {{ author }}
 Handle: @{{ author_handle }}
@@ -75,9 +75,9 @@ FIELD_NAMES = {
 
 
 def external_id(post_id: str, mapping_uuid: str, occasion: str = "") -> str:
-    """`khoros:{post}:{mapping}`: two mappings never take each other's ticket for their own.
+    """`khoros:{post}:{mapping}`, so that two mappings never mistake each other's tickets for their own.
 
-    Where a mapping makes several tickets of a post, the occasion follows.
+    Where a mapping makes several tickets of a post, the occasion is appended.
     """
     ending = f":{mapping_uuid}:{occasion}" if occasion else f":{mapping_uuid}"
     whole = f"khoros:{post_id}{ending}"
@@ -101,7 +101,7 @@ def build(post: Post, context: Context, settings: Mapping[str, Any], reference: 
         if settings.get(name):
             ticket[name] = int(settings[name])
     if ticket.get("custom_status_id"):
-        # A custom status brings its category along.
+        # A custom status implies its category.
         ticket.pop("status", None)
     if settings.get("requester") == "intake" and settings.get("intake_user"):
         ticket["requester_id"] = int(settings["intake_user"])
@@ -139,7 +139,7 @@ def build_flood_ticket(settings: Mapping[str, Any], title: str, text: str, refer
 
 
 def with_requester(request: str, user_id: str) -> str:
-    """The request in the name of a user, or (with "") of whoever signs in."""
+    """The request with this requester, or (with "") with whoever signs in."""
     content = json.loads(request)
     content["ticket"].pop("requester_id", None)
     if user_id:
@@ -148,7 +148,7 @@ def with_requester(request: str, user_id: str) -> str:
 
 
 def as_comment(request: str, reference: str) -> str:
-    """A new ticket's first comment as a comment on another one, ended by a line that tells it apart from others."""
+    """A new ticket's first comment as a comment on another one, with a last line that identifies it."""
     first = json.loads(request)["ticket"]["comment"]
     ending = f"\n\n{REFERENCE} {reference}"
     room = LONGEST_COMMENT_BYTES - len(ending.encode())
@@ -178,12 +178,12 @@ def _context_text(settings: Mapping[str, Any], values: Mapping[str, Value]) -> s
 
 
 def _subject(settings: Mapping[str, Any], values: Mapping[str, Value], post: Post) -> str:
-    line = " ".join(render(settings.get("subject") or DEFAULT_SUBJECT, values).split())
-    return shortened(disarmed(line) or f"Post {post.post_id}", LONGEST_SUBJECT)
+    subject = " ".join(render(settings.get("subject") or DEFAULT_SUBJECT, values).split())
+    return shortened(disarmed(subject) or f"Post {post.post_id}", LONGEST_SUBJECT)
 
 
-def shortened(line: str, limit: int) -> str:
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+def shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def _comment(settings: Mapping[str, Any], values: Mapping[str, Value], post: Post) -> str:
@@ -196,7 +196,7 @@ def _comment(settings: Mapping[str, Any], values: Mapping[str, Value], post: Pos
 
 
 def cut_comment(text: str, where_the_whole_is: str) -> str:
-    """At most LONGEST_COMMENT_BYTES of UTF-8, cut between characters; says where the whole text stands."""
+    """At most LONGEST_COMMENT_BYTES of UTF-8, cut between characters; says where the whole text is."""
     if len(text.encode()) <= LONGEST_COMMENT_BYTES:
         return text
     ending = f"\n\n[The text was cut here. The whole post: {disarmed(where_the_whole_is)}]"
@@ -222,7 +222,7 @@ def _custom_fields(fields: list[dict[str, Any]], values: Mapping[str, Value]) ->
 def remarks(
     post: Post, context: Context, settings: Mapping[str, Any], lists: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """What `build` leaves out, in words. Raises templating.TemplateError."""
+    """What `build` leaves out, as sentences. Raises templating.TemplateError."""
     titles = {field["id"]: f"“{field['title']}”" for field in (lists or {}).get("fields") or []}
     values = placeholder_values(post, context)
     _fitting, left_out = fitting_custom_fields(settings.get("custom_fields") or [], values, titles)
@@ -240,7 +240,7 @@ def as_test(request: str, uuid: str) -> tuple[str, str]:
 
 
 def describe(request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
-    """The ticket of a stored request as (name, value) in the order a person reads it; names where `lists` has them."""
+    """The ticket of a stored request as (name, value) in reading order; with names where `lists` has them."""
     ticket = json.loads(request)["ticket"]
     known = lists or {}
     rows = [(title, _shown(name, ticket[name], known)) for name, title in FIELD_NAMES.items() if ticket.get(name)]

@@ -1,8 +1,8 @@
-"""What Zendesk tells of a ticket: signed calls of its webhooks, and answers about tickets. Pure.
+"""What Zendesk reports about a ticket: signed calls of its webhooks, and replies about tickets. Pure.
 
 Contract: developer.zendesk.com, Webhooks, "Verifying webhook authenticity" and "Ticket events"; API reference,
 Ticketing, "Tickets". Bodies that an administrator writes in a trigger are read as well. What cannot be read is never
-an error: the call was signed, so it is kept and answered all the same.
+an error: the call was signed, so it is stored and acknowledged all the same.
 """
 
 import base64
@@ -55,7 +55,7 @@ STATUSES = {
 
 
 def signature_of(secret: str, timestamp: str, body: bytes) -> str:
-    """base64(HMAC-SHA256(secret, timestamp and raw body)), nothing between the two."""
+    """base64(HMAC-SHA256(secret, timestamp + raw body))."""
     digest = hmac.new(secret.encode(), timestamp.encode("latin-1", "replace") + body, hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 
@@ -104,7 +104,7 @@ def _news_of_event(kind: str, content: Mapping[str, Any], detail: Mapping[str, A
     status = _status(detail.get("status"))
     is_deleted = kind in DELETIONS or (status == "deleted" and kind != UNDELETED)
     if is_deleted or kind == UNDELETED:
-        # Deleting does not count as an update of the ticket, so its own time may lie before the last one we know.
+        # Deleting is no update of the ticket, so its own time may be before the last one we know.
         changed_at = max(filter(None, [changed_at, _moment(content.get("time"))]), default=None)
     return TicketNews(
         number=str(number),
@@ -117,20 +117,20 @@ def _news_of_event(kind: str, content: Mapping[str, Any], detail: Mapping[str, A
 
 
 def _news_of_trigger(content: Mapping[str, Any]) -> TicketNews | None:
-    """Names of the fields are the administrator's; these are the ones that our own instructions and Zendesk's use."""
+    """The administrator chooses the field names; these are the ones in our own instructions and Zendesk's."""
     raw = next((content[name] for name in ("ticket_id", "number", "id") if content.get(name)), None)
     number = answers.ticket_number({"id": raw.strip().removeprefix("#") if isinstance(raw, str) else raw})
     if number is None:
         return None
     status = _status(content.get("status_category")) or _status(content.get("status"))
     name = _text(content.get("assignee") or content.get("assignee_name"))
-    is_told = any(key in content for key in ("assignee_id", "assignee", "assignee_name"))
+    has_assignee = any(key in content for key in ("assignee_id", "assignee", "assignee_name"))
     written = content.get("updated_at")
     return TicketNews(
         number=str(number),
         status="" if status == "deleted" else status,
         assignee_id=(_id(content.get("assignee_id")) if "assignee_id" in content or not name else None)
-        if is_told
+        if has_assignee
         else None,
         assignee_name=name,
         changed_at=_moment(written) if _has_seconds(written) else None,
@@ -139,17 +139,17 @@ def _news_of_trigger(content: Mapping[str, Any]) -> TicketNews | None:
     )
 
 
-# --- Answers about tickets -------------------------------------------------------------------------------------------
+# --- Replies about tickets -------------------------------------------------------------------------------------------
 
 
 def read_tickets(reply: Reply) -> list[TicketNews]:
-    """News in the answer about one ticket or many. Raises Failure when it is neither."""
+    """The news in a reply about one ticket or many. Raises Failure when it is neither."""
     content = reply.json_object()
     tickets = content.get("tickets", [content["ticket"]] if "ticket" in content else None)
     if not isinstance(tickets, list):
         raise unreadable(reply)
-    found = (_news_of_ticket(ticket) for ticket in tickets if isinstance(ticket, dict))
-    return [news for news in found if news is not None]
+    news_of_tickets = (_news_of_ticket(ticket) for ticket in tickets if isinstance(ticket, dict))
+    return [news for news in news_of_tickets if news is not None]
 
 
 def _news_of_ticket(ticket: Mapping[str, Any]) -> TicketNews | None:
@@ -167,7 +167,7 @@ def _news_of_ticket(ticket: Mapping[str, Any]) -> TicketNews | None:
 
 
 def gone(number: str, reply: Reply) -> TicketNews:
-    """The ticket is not there any more, as of the moment of the answer by Zendesk's clock."""
+    """The ticket is gone, as of the reply's time by Zendesk's clock."""
     try:
         moment = parsedate_to_datetime(reply.headers.get("date", ""))
     except (TypeError, ValueError):
@@ -221,5 +221,5 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _has_seconds(value: Any) -> bool:
-    """A trigger's placeholder may write minutes only, which cannot tell which of two changes came last."""
+    """A trigger's placeholder may have minutes only, which do not show which of two changes came last."""
     return re.match(r"\S{10}[T ]\d\d:\d\d:\d\d", _text(value)) is not None

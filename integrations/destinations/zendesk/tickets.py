@@ -15,7 +15,7 @@ from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure, NoPermit
 
 CREATE_PATH = "/api/v2/tickets.json"
-# Wait so long where the limit on look-ups does not say how long.
+# The wait after a limit on look-ups that does not say how long.
 LIMIT_SECONDS = 15.0
 
 
@@ -24,9 +24,9 @@ def create(client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> 
     external_id = outgoing.external_id
     if outgoing.look_up_first and (found := look_up(client, external_id, credentials)):
         return found
-    headers = {**signed(credentials), "Content-Type": "application/json", "Idempotency-Key": outgoing.key}
+    headers = {**auth_header(credentials), "Content-Type": "application/json", "Idempotency-Key": outgoing.key}
     reply = client.call("POST", CREATE_PATH, headers=headers, body=outgoing.request.encode(), keep_reply=False)
-    # A ticket's answer holds the caller's place and address, so only the number of a success is kept.
+    # A ticket's reply holds the caller's location and address, so only the number of a success is recorded.
     exchange = client.exchanges[-1]
     if not 200 <= reply.status < 300:
         exchange["reply"] = client.without_secrets(reply.text[:2048])
@@ -78,7 +78,7 @@ def _after_key_conflict(
 
 @contextmanager
 def _a_ticket_may_exist(what_happened: str) -> Iterator[None]:
-    """A look-up that fails here leaves open whether there is a ticket: it has to be looked up again before all else."""
+    """A look-up that fails here leaves open whether there is a ticket, so the next try has to look up first."""
     try:
         yield
     except NoPermit as later:
@@ -92,11 +92,11 @@ def _a_ticket_may_exist(what_happened: str) -> Iterator[None]:
 
 
 def look_up(client: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
-    """The ticket with this external id, from the list of tickets: the search index trails behind. Raises Failure."""
+    """The ticket with this external id, from the list of tickets: the search index lags. Raises Failure."""
     path = f"{CREATE_PATH}?external_id={quote(external_id, safe='')}"
-    reply = client.call("GET", path, headers=signed(credentials), budget="look-up", keep_reply=False)
+    reply = client.call("GET", path, headers=auth_header(credentials), budget="look-up", keep_reply=False)
     if reply.status == 429:
-        # Look-ups have a limit of their own: nothing else waits for it.
+        # Look-ups have a limit of their own, which nothing else has to wait for.
         raise NoPermit(reply.retry_after() or LIMIT_SECONDS, "look-up")
     if not 200 <= reply.status < 300:
         client.exchanges[-1]["reply"] = client.without_secrets(reply.text[:2048])
@@ -106,25 +106,25 @@ def look_up(client: HttpClient, external_id: str, credentials: Credentials) -> R
 
 
 def read_tickets(client: HttpClient, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
-    """What became of up to 100 tickets; those that Zendesk does not show are missing. Raises Failure."""
+    """The news of up to 100 tickets; those that Zendesk does not return are missing. Raises Failure."""
     path = f"/api/v2/tickets/show_many.json?ids={','.join(numbers)}"
-    reply = client.call("GET", path, headers=signed(credentials), keep_reply=False)
+    reply = client.call("GET", path, headers=auth_header(credentials), keep_reply=False)
     if not 200 <= reply.status < 300:
         raise answers.failure(reply)
     return ticket_news.read_tickets(reply)
 
 
 def read_ticket(client: HttpClient, number: str, credentials: Credentials) -> TicketNews:
-    """What became of one ticket; that there is none (any more) is news, too. Raises Failure."""
-    reply = client.call("GET", f"/api/v2/tickets/{number}.json", headers=signed(credentials), keep_reply=False)
+    """The news of one ticket, which may be that it is gone. Raises Failure."""
+    reply = client.call("GET", f"/api/v2/tickets/{number}.json", headers=auth_header(credentials), keep_reply=False)
     if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":
         return ticket_news.gone(number, reply)
     if not 200 <= reply.status < 300:
         raise answers.failure(reply)
-    found = [news for news in ticket_news.read_tickets(reply) if news.number == number]
-    if not found:
+    matching = [news for news in ticket_news.read_tickets(reply) if news.number == number]
+    if not matching:
         raise ticket_news.unreadable(reply)
-    return found[0]
+    return matching[0]
 
 
 def ticket_url(client: HttpClient) -> str:
@@ -132,8 +132,8 @@ def ticket_url(client: HttpClient) -> str:
     return client.origin + "/agent/tickets/{}"
 
 
-def signed(credentials: Credentials) -> dict[str, str]:
-    """The header that signs a call in."""
+def auth_header(credentials: Credentials) -> dict[str, str]:
+    """The header that authenticates a call."""
     if credentials.access_token:
         return {"Authorization": f"Bearer {credentials.access_token}"}
     pair = f"{credentials.settings.get('email', '')}/token:{credentials.secrets.get('api_token', '')}"

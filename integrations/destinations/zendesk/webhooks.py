@@ -1,4 +1,4 @@
-"""Calls to Zendesk's webhooks API: find the webhook that calls us or make one, read its signing secret, remove it.
+"""Calls to Zendesk's webhooks API: find or create the webhook that calls us, read its signing secret, remove it.
 
 Contract: developer.zendesk.com, API reference, Webhooks, "Webhooks" and "Verifying webhook authenticity". The API has
 request limits of its own, so its calls draw on a budget of their own.
@@ -29,22 +29,22 @@ SUBSCRIPTIONS = [
     "zen:event-type:ticket.soft_deleted",
     "zen:event-type:ticket.undeleted",
 ]
-# A webhook of triggers: its kind was fixed when it was made, and an administrator writes its bodies.
+# A webhook for triggers: its kind was fixed at creation, and an administrator writes its bodies.
 OF_TRIGGERS = "conditional_ticket_events"
 
 
 def set_up(client: HttpClient, name: str, endpoint: str, credentials: Credentials) -> Webhook:
-    """The webhook that calls `endpoint`: the one that is there, put right where needed, or a new one. Raises Failure.
+    """The webhook that calls `endpoint`: the existing one, corrected where needed, or a new one. Raises Failure.
 
-    Safe to repeat: what an interrupted run made is found by its endpoint.
+    Safe to repeat: what an interrupted run created is found by its endpoint.
     """
     credentials = _for_webhooks(client, credentials)
-    there = next((row for row in _listed(client, credentials) if _calls(row, endpoint)), None)
-    if there is None:
+    existing = next((row for row in _listed(client, credentials) if _calls(row, endpoint)), None)
+    if existing is None:
         webhook_id = _create(client, name, endpoint, credentials)
     else:
-        webhook_id = _id_of(there)
-        _put_right(client, there, credentials)
+        webhook_id = _id_of(existing)
+        _correct(client, existing, credentials)
     return Webhook(webhook_id, _signing_secret(client, webhook_id, credentials))
 
 
@@ -56,7 +56,7 @@ def remove(client: HttpClient, webhook_id: str, credentials: Credentials) -> Non
 
 
 def _for_webhooks(client: HttpClient, credentials: Credentials) -> Credentials:
-    """Where the connection's scopes do not reach webhooks, another token of its client serves and is not kept."""
+    """Where the connection's scopes do not cover webhooks, another token of its client is used and not stored."""
     scopes = oauth.scopes_of(credentials.settings).split()
     if credentials.settings.get("sign_in") != "oauth_client" or "write" in scopes:
         return credentials
@@ -92,21 +92,21 @@ def _create(client: HttpClient, name: str, endpoint: str, credentials: Credentia
         "subscriptions": SUBSCRIPTIONS,
     }
     content = _accepted(_call(client, "POST", PATH, credentials, {"webhook": webhook}))
-    made = content.get("webhook")
-    webhook_id = _id_of(made) if isinstance(made, dict) else ""
+    created = content.get("webhook")
+    webhook_id = _id_of(created) if isinstance(created, dict) else ""
     if not webhook_id:
         raise Failure("Zendesk reported that it created the webhook, but the response could not be read. Try again.")
     return webhook_id
 
 
-def _put_right(client: HttpClient, row: dict[str, Any], credentials: Credentials) -> None:
-    """Switches it on and subscribes it to what we need, and to whatever else it had."""
-    has = [str(name) for name in row.get("subscriptions") or []]
+def _correct(client: HttpClient, row: dict[str, Any], credentials: Credentials) -> None:
+    """Activates it and subscribes it to what we need besides what it had."""
+    current = [str(name) for name in row.get("subscriptions") or []]
     changes: dict[str, Any] = {}
     if str(row.get("status")).lower() != "active":
         changes["status"] = "active"
-    if OF_TRIGGERS not in has and not set(SUBSCRIPTIONS) <= set(has):
-        changes["subscriptions"] = list(dict.fromkeys([*has, *SUBSCRIPTIONS]))
+    if OF_TRIGGERS not in current and not set(SUBSCRIPTIONS) <= set(current):
+        changes["subscriptions"] = list(dict.fromkeys([*current, *SUBSCRIPTIONS]))
     if changes:
         _accepted(_call(client, "PATCH", _path_of(_id_of(row)), credentials, {"webhook": changes}))
 
@@ -122,13 +122,13 @@ def _signing_secret(client: HttpClient, webhook_id: str, credentials: Credential
 
 
 def _call(client: HttpClient, method: str, path: str, credentials: Credentials, content: Any = None) -> Reply:
-    headers = tickets.signed(credentials) | ({"Content-Type": "application/json"} if content is not None else {})
+    headers = tickets.auth_header(credentials) | ({"Content-Type": "application/json"} if content is not None else {})
     body = None if content is None else json.dumps(content).encode()
     return client.call(method, path, headers=headers, body=body, budget=BUDGET, keep_reply=False)
 
 
 def _accepted(reply: Reply) -> dict[str, Any]:
-    """The answer's object. Raises Failure with words for this page: refusals here concern webhooks, not tickets."""
+    """The reply's object. Raises Failure worded for webhooks: refusals here are not about tickets."""
     if 200 <= reply.status < 300:
         return reply.json_object()
     refused = answers.failure(reply)
