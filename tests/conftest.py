@@ -17,7 +17,8 @@ from integrations.intake import receive
 from integrations.models import Connection, Delivery, Installation, Mapping, Notification, Subscription
 from integrations.routing.route import route_notification
 from sandbox.server import running_sandbox
-from tests import making
+from tests import payloads
+from tests.factories import BEARER_TOKEN, ConnectionFactory, MappingFactory, SubscriptionFactory
 from tests.other_host import OtherHost, running_other_host
 from tests.stand_in import StandIn
 
@@ -66,25 +67,25 @@ def portal(transactional_db: None) -> Installation:
 
 @pytest.fixture
 def connection(portal: Installation, sandbox: StandIn) -> Connection:
-    return making.connection(sandbox.url)
+    return ConnectionFactory.create(url=sandbox.url)
 
 
 @pytest.fixture
 def subscription(portal: Installation) -> Subscription:
-    return making.subscription()
+    return SubscriptionFactory.create()
 
 
 @pytest.fixture
 def mapping(subscription: Subscription, connection: Connection) -> Mapping:
-    return making.mapping(subscription, connection)
+    return MappingFactory.create(subscription=subscription, connection=connection)
 
 
 @pytest.fixture
 def push(client: Client, subscription: Subscription) -> Callable[..., Any]:
     """Calls the webhook as Khoros does and returns the answer."""
 
-    def call(content: Any = None, *, token: str = making.BEARER_TOKEN, **more: Any) -> Any:
-        body = content if isinstance(content, bytes) else json.dumps(content or making.notification()).encode()
+    def call(content: Any = None, *, token: str = BEARER_TOKEN, **more: Any) -> Any:
+        body = content if isinstance(content, bytes) else json.dumps(content or payloads.notification()).encode()
         address = more.pop("address", str(subscription.uuid))
         return client.generic(
             "POST",

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
@@ -18,7 +17,15 @@ from integrations.infra.encryption import Secret
 from integrations.models import Attempt, Company, Connection, Delivery, Mapping, Notification, Subscription
 from integrations.routing.route import route_notification
 from integrations.sign_in.secrets import read_secrets
-from tests import making
+from tests import payloads
+from tests.factories import (
+    BEARER_TOKEN,
+    AttemptFactory,
+    ConnectionFactory,
+    MappingFactory,
+    NotificationFactory,
+    StaffFactory,
+)
 from tests.stand_in import StandIn
 
 BASE = "/admin/integrations"
@@ -26,7 +33,9 @@ State = Delivery.State
 
 
 def new_delivery(mapping: Mapping, **fields: Any) -> Delivery:
-    notification = making.stored(mapping.subscription, making.notification(making.item(**fields)))
+    notification = NotificationFactory.create(
+        subscription=mapping.subscription, content=payloads.notification(payloads.item(**fields))
+    )
     route_notification(notification.pk)
     return Delivery.objects.get(notification=notification)
 
@@ -317,7 +326,7 @@ def test_the_environments_secret_is_not_taken_for_another_address_than_the_envir
 @pytest.mark.parametrize("model", ["notification", "delivery", "attempt"])
 def test_history_is_read_only_delete_included(admin: Client, mapping: Mapping, model: str) -> None:
     delivery = new_delivery(mapping)
-    Attempt.objects.create(delivery=delivery, number=1, key_version=1)
+    AttemptFactory.create(delivery=delivery)
     row = {"notification": Notification, "delivery": Delivery, "attempt": Attempt}[model]._default_manager.get()
     assert admin.get(f"{BASE}/{model}/add/").status_code == 403
     assert admin.get(f"{BASE}/{model}/{row.pk}/delete/").status_code == 403
@@ -409,7 +418,7 @@ def test_a_deliverys_page_tells_its_story(admin: Client, sandbox: StandIn, mappi
 
 def test_a_half_written_attempt_is_visible_as_such(admin: Client, mapping: Mapping) -> None:
     delivery = new_delivery(mapping)
-    Attempt.objects.create(delivery=delivery, number=1, key_version=1)
+    AttemptFactory.create(delivery=delivery)
     html = page(admin, f"delivery/{delivery.pk}/change/")
     assert "Not finished" in html
     assert "outcome of this attempt is unknown" in html
@@ -420,7 +429,9 @@ def test_a_post_labelled_again_shows_already_ticket_n(
 ) -> None:
     delivery = new_delivery(mapping, entity_id="twitter:5")
     work()
-    again = making.stored(mapping.subscription, making.notification(making.item("twitter:5")))
+    again = NotificationFactory.create(
+        subscription=mapping.subscription, content=payloads.notification(payloads.item("twitter:5"))
+    )
     work()
     number = Delivery.objects.get().ticket_number
     assert f"already is ticket {number}" in page(admin, f"notification/{again.pk}/change/")
@@ -533,11 +544,11 @@ def test_actions_take_all_that_match_the_filter(admin: Client, mapping: Mapping,
 def test_route_again_after_a_mapping_was_made(
     admin: Client, subscription: Subscription, sandbox: StandIn, work: Any
 ) -> None:
-    notification = making.stored(subscription)
+    notification = NotificationFactory.create(subscription=subscription)
     work()
     notification.refresh_from_db()
     assert notification.state == Notification.State.UNMATCHED
-    making.mapping(subscription, making.connection(sandbox.url))
+    MappingFactory.create(subscription=subscription, connection=ConnectionFactory.create(url=sandbox.url))
     assert "1 queued to be processed again." in act(admin, "notification", "route_again", notification)
     work()
     notification.refresh_from_db()
@@ -563,9 +574,7 @@ def test_pause_keeps_deliveries_waiting_and_resume_ends_every_pause(
 
 def test_someone_who_may_only_look_cannot_act(client: Client, mapping: Mapping) -> None:
     delivery = failed_delivery(mapping)
-    auditor = User.objects.create_user("auditor", password="a long password", is_staff=True)
-    auditor.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    client.force_login(auditor)
+    client.force_login(StaffFactory.create(may="^view_"))
     assert b"It failed." in client.get(f"{BASE}/delivery/{delivery.pk}/change/").content
     client.post(f"{BASE}/delivery/", {"action": "retry_now", "_selected_action": [delivery.pk]})
     client.post(f"{BASE}/connection/", {"action": "pause", "_selected_action": [mapping.connection_id]})
@@ -602,10 +611,8 @@ def test_the_stored_form_of_a_secret_is_not_its_text(connection: Connection) -> 
 
 def test_every_page_opens_for_someone_who_may_only_look(client: Client, mapping: Mapping) -> None:
     delivery = failed_delivery(mapping)
-    Attempt.objects.create(delivery=delivery, number=1, key_version=1)
-    auditor = User.objects.create_user("auditor", password="a long password", is_staff=True)
-    auditor.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    client.force_login(auditor)
+    AttemptFactory.create(delivery=delivery)
+    client.force_login(StaffFactory.create(may="^view_"))
     rows = {
         "company": mapping.subscription.company,
         "connection": mapping.connection,
@@ -636,7 +643,7 @@ def test_a_bearer_token_can_be_entered_again(admin: Client, subscription: Subscr
     save(admin, path, new_bearer_token="another-bearer-token")
     subscription.refresh_from_db()
     assert subscription.bearer_token.reveal() == "another-bearer-token"
-    assert subscription.previous_bearer_token.reveal() == making.BEARER_TOKEN
+    assert subscription.previous_bearer_token.reveal() == BEARER_TOKEN
     assert list(save(admin, path, new_bearer_token="short").context["adminform"].form.errors) == ["new_bearer_token"]
     settings.ENCRYPTION_KEYS = ["quite another key with enough characters"]
     save(admin, path)
@@ -655,6 +662,6 @@ def test_saving_a_page_leaves_alone_what_workers_wrote_meanwhile(
 
 
 def test_a_notification_with_half_an_emoji_has_its_page(admin: Client, mapping: Mapping, push: Any, work: Any) -> None:
-    push(json.dumps(making.notification(making.item(text="half \ud83d of it"))).encode())
+    push(json.dumps(payloads.notification(payloads.item(text="half \ud83d of it"))).encode())
     work()
     assert "half" in page(admin, f"notification/{Notification.objects.get().pk}/change/")

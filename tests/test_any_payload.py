@@ -22,7 +22,8 @@ from integrations.sources.khoros.events import EVENTS
 from integrations.sources.khoros.examples import example
 from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.pull import pulled
-from tests import making
+from tests import payloads
+from tests.factories import MappingFactory, NotificationFactory
 from tests.limits import within
 
 FIXTURES = Path(__file__).parent / "fixtures/khoros"
@@ -191,7 +192,7 @@ def test_every_depth_is_read_or_told_to_be_too_deep(name: str) -> None:
 
 
 def test_a_truth_is_no_id_of_an_event() -> None:
-    first, second = (open_envelope(as_body(making.notification(eventUuid=True))) for _ in range(2))
+    first, second = (open_envelope(as_body(payloads.notification(eventUuid=True))) for _ in range(2))
     assert first.event_key != second.event_key
     assert first.event_key.startswith("content:")
 
@@ -222,11 +223,15 @@ def feeds(subscription: Subscription, connection: Connection) -> list[Mapping]:
     everything = "\n".join(
         f"{name}: {{{{ {name}|oneline|upper }}}}" for name in ("text", "followers", "details", *FACTS)
     )
-    settings = {"comment": everything, "case": "conversation", "requester": "author", "context": "note"}
+    settings = {"comment": everything, "tags": [], "case": "conversation", "requester": "author", "context": "note"}
     strict = [
-        making.mapping(subscription, connection, name=name, conditions={name: value}) for name, value in every.items()
+        MappingFactory.create(subscription=subscription, connection=connection, name=name, conditions={name: value})
+        for name, value in every.items()
     ]
-    return [*strict, making.mapping(subscription, connection, name="All", settings=settings)]
+    return [
+        *strict,
+        MappingFactory.create(subscription=subscription, connection=connection, name="All", settings=settings),
+    ]
 
 
 def odd_bodies() -> Iterator[bytes]:
@@ -234,8 +239,8 @@ def odd_bodies() -> Iterator[bytes]:
     names = [path for path in places(PAYLOADS[0]) if path]
     for number, odd in enumerate(ODD):
         yield as_body(replaced(PAYLOADS[0], names[number % len(names)], odd))
-        items = [making.item(f"twitter:{number}-{name}", **{name: odd}) for name in PAYLOADS[0]["data"]["items"][0]]
-        content = making.notification(*items)
+        items = [payloads.item(f"twitter:{number}-{name}", **{name: odd}) for name in PAYLOADS[0]["data"]["items"][0]]
+        content = payloads.notification(*items)
         content["data"]["labels"] = content["createdDate"] = odd
         yield as_body(content)
 
@@ -243,7 +248,7 @@ def odd_bodies() -> Iterator[bytes]:
 def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_text(feeds: list[Mapping], admin: Client) -> None:
     for number, body in enumerate(odd_bodies()):
         envelope = open_envelope(body)
-        notification = Notification.objects.create(
+        notification = NotificationFactory.create(
             subscription=feeds[0].subscription,
             event_key=f"{number}",
             event_name=envelope.event_name,
@@ -264,8 +269,9 @@ def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_text(feeds: list[
 
 @pytest.mark.parametrize("odd", [["Message"], {"a": 1}, [], 7, None])
 def test_an_entity_type_that_is_no_text_is_read_as_a_post(feeds: list[Mapping], odd: Any) -> None:
-    notification = making.stored(
-        feeds[0].subscription, making.notification(making.item("twitter:1", sfEntityType=odd), sfEntityType=odd)
+    notification = NotificationFactory.create(
+        subscription=feeds[0].subscription,
+        content=payloads.notification(payloads.item("twitter:1", sfEntityType=odd), sfEntityType=odd),
     )
     route_notification(notification.pk)
     notification.refresh_from_db()
@@ -273,7 +279,7 @@ def test_an_entity_type_that_is_no_text_is_read_as_a_post(feeds: list[Mapping], 
 
 
 def test_what_all_posts_share_does_not_grow_with_their_number(feeds: list[Mapping]) -> None:
-    content = making.notification(*({"entityId": f"twitter:{number}"} for number in range(20_000)))
+    content = payloads.notification(*({"entityId": f"twitter:{number}"} for number in range(20_000)))
     content["data"]["labels"] = [f"label {number}" for number in range(20_000)]
     content["data"]["ruleMatched"] = {"ruleName": "r" * 200_000}
     body = json.dumps(content).encode()
@@ -285,7 +291,7 @@ def test_what_all_posts_share_does_not_grow_with_their_number(feeds: list[Mappin
 
 def test_a_count_is_a_whole_number_that_a_column_holds() -> None:
     def followers(raw: Any) -> int | None:
-        return parse(as_body(making.notification(making.item(followerCount=raw)))).posts[0].followers
+        return parse(as_body(payloads.notification(payloads.item(followerCount=raw)))).posts[0].followers
 
     assert followers("8,424") == followers(8424.0) == followers(Raw("8424.0")) == 8424
     for odd in (2**63, -1, "9" * 400, 1.5, Raw("1e999"), Raw("NaN"), Raw("1e300"), [8424], {"count": 1}, True):
@@ -297,7 +303,7 @@ def test_a_count_is_a_whole_number_that_a_column_holds() -> None:
 def test_any_payload_at_all_ends_in_text(feeds: list[Mapping], body: bytes) -> None:
     envelope = open_envelope(body)
     key = f"{Notification.objects.count()}"
-    notification = Notification.objects.create(subscription=feeds[0].subscription, event_key=key, body=envelope.body)
+    notification = NotificationFactory.create(subscription=feeds[0].subscription, event_key=key, body=envelope.body)
     route_notification(notification.pk)
     notification.refresh_from_db()
     assert notification.state in ("routed", "unmatched", "unreadable")

@@ -18,7 +18,8 @@ from integrations.infra.redis import redis_client as redis_client
 from integrations.models import Attempt, Connection, Delivery, Mapping, Requester
 from integrations.recovery.actions import rebuild
 from integrations.routing.route import route_notification
-from tests import making
+from tests import payloads
+from tests.factories import NotificationFactory
 from tests.stand_in import StandIn
 
 State, Action = Delivery.State, Delivery.Action
@@ -34,7 +35,9 @@ def choose(mapping: Mapping, **settings: Any) -> Mapping:
 def labelled(mapping: Mapping, entity_id: str = "", **fields: Any) -> Delivery:
     """A labelled post, routed; a post of its own unless the test says what it belongs to."""
     alone = {"inReplyTo": None, "parentPost": None, "repostedFrom": None}
-    notification = making.stored(mapping.subscription, making.notification(making.item(entity_id, **alone | fields)))
+    notification = NotificationFactory.create(
+        subscription=mapping.subscription, content=payloads.notification(payloads.item(entity_id, **alone | fields))
+    )
     route_notification(notification.pk)
     return Delivery.objects.get(notification=notification)
 

@@ -20,7 +20,8 @@ from integrations.subscriptions import catch_up
 from integrations.subscriptions.catch_up import _claim, catch_ups_due, request_catch_up, run_catch_up
 from integrations.subscriptions.registration import check_subscription
 from integrations.subscriptions.requests import request_check
-from tests import making
+from tests import payloads
+from tests.factories import CatchUpFactory
 from tests.stand_in import StandIn
 
 Mode, State, Source = CatchUp.Mode, CatchUp.State, Notification.Source
@@ -151,14 +152,14 @@ def spread_in_time(sandbox: StandIn, count: int) -> None:
         at = timezone.now() - timedelta(days=30) + timedelta(seconds=moment)
         created = f"{at:%a %b %d %H:%M:%S} UTC {at:%Y}"
         for _ in range(4):
-            data = {"labels": ["CreateCase"], "items": [making.item()]}
+            data = {"labels": ["CreateCase"], "items": [payloads.item()]}
             event = {"eventName": "stream-item-label-applied", "createdDate": created, "data": data}
             sandbox.control("POST", "events", event | {"text": "CreateCase"})
 
 
 def test_a_list_that_became_shorter_is_read_whole(sandbox: StandIn, feed: Subscription) -> None:
     Subscription.objects.update(catch_up_order="oldest", catch_up_end=5000, read_whole_at=timezone.now())
-    CatchUp.objects.create(subscription=feed, mode=Mode.WHOLE, state=State.DONE, finished_at=timezone.now())
+    CatchUpFactory.create(subscription=feed, is_done=True)
     sandbox.change_settings(pull_order="oldest")
     happen(sandbox, 20)
     assert run(feed).new == 20
@@ -175,7 +176,7 @@ def test_ten_thousand_events_take_one_statement_for_each_page(sandbox: StandIn, 
 
 
 def test_what_is_no_event_is_kept_as_unreadable_and_known_the_next_time(sandbox: StandIn, feed: Subscription) -> None:
-    body = {"data": [17, "not json", None, making.notification()]}
+    body = {"data": [17, "not json", None, payloads.notification()]}
     path = "/v2/events/data/"
     sandbox.add_fault("answer", api="khoros", status=200, body=body, path=path, times=1)
     assert counts(run(feed)) == (4, 0, 1, 3)
@@ -191,7 +192,7 @@ def test_whatever_stands_in_a_row_becomes_an_envelope(row: Any) -> None:
 
 @pytest.mark.parametrize("wrapper", ["event", "payload", "notification", "body"])
 def test_a_wrapped_event_has_the_key_of_the_bare_one(wrapper: str) -> None:
-    event = making.notification()
+    event = payloads.notification()
     bare = pulled(event, "x").event_key
     assert pulled({"id": 1, wrapper: event}, "x").event_key == bare
     assert pulled({"id": 1, wrapper: json.dumps(event)}, "x").event_key == bare
@@ -220,7 +221,7 @@ def test_a_run_that_died_is_taken_up_again_and_what_it_kept_stays(sandbox: Stand
     happen(sandbox, 350)
     sandbox.add_fault("hang_up_after", api="khoros", path="/v2/events/data/", times=1)
     assert run(feed).state == State.FAILED
-    CatchUp.objects.create(subscription=feed, mode=Mode.WHOLE, state=State.RUNNING)
+    CatchUpFactory.create(subscription=feed, state=State.RUNNING)
     Subscription.objects.update(catching_up_until=timezone.now() - timedelta(seconds=1))
     assert run(feed).state == State.DONE
     assert "Interrupted: the process stopped" in CatchUp.objects.filter(state=State.FAILED).order_by("-pk")[0].message
@@ -349,18 +350,18 @@ def test_where_events_are_fetched_anyway_a_comparison_keeps_nothing_waiting(
     ],
 )
 def test_an_event_inside_something_else_is_recognised_as_the_pushed_one(row: Any) -> None:
-    event = making.notification()
+    event = payloads.notification()
     assert pulled(row(event), "x").event_key == pulled(event, "x").event_key
     assert parse(pulled(row(event), "x").body).posts
 
 
 def test_a_bare_post_is_read_as_the_feeds_event() -> None:
-    found = pulled(making.item("twitter:5"), "stream-item-label-applied")
+    found = pulled(payloads.item("twitter:5"), "stream-item-label-applied")
     assert [post.post_id for post in parse(found.body).posts] == ["twitter:5"]
 
 
 def test_a_list_of_lines_is_read_and_one_that_is_no_json_is_a_failure(sandbox: StandIn, feed: Subscription) -> None:
-    lines = "\n".join(json.dumps(making.notification()) for _ in range(3))
+    lines = "\n".join(json.dumps(payloads.notification()) for _ in range(3))
     path = "/v2/events/data/"
     sandbox.add_fault("answer", api="khoros", status=200, body=lines, path=path, times=1)
     assert run(feed).new == 3
@@ -377,7 +378,7 @@ def test_an_empty_list_is_no_failure(sandbox: StandIn, feed: Subscription, body:
 
 
 def test_a_list_under_a_name_nobody_has_heard_of_is_read(sandbox: StandIn, feed: Subscription) -> None:
-    body = {"total": 1, "records": [making.notification()]}
+    body = {"total": 1, "records": [payloads.notification()]}
     sandbox.add_fault("answer", api="khoros", status=200, body=body, path="/v2/events/data/", times=1)
     assert run(feed).new == 1
 

@@ -17,7 +17,6 @@ import pytest
 import urllib3
 from django import forms
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
@@ -44,7 +43,7 @@ from integrations.routing.route import route_notification
 from integrations.sign_in.credentials import credentials_of, renewed_credentials
 from integrations.sign_in.expiry import countdown
 from integrations.sign_in.secrets import read_secrets
-from tests import making
+from tests.factories import ConnectionFactory, MappingFactory, NotificationFactory, OAuthConnectionFactory, StaffFactory
 from tests.other_host import OtherHost
 from tests.stand_in import StandIn
 from tests.test_admin import BASE, act, form_of, page, save
@@ -72,7 +71,7 @@ def consented(account: Account, portal: Any) -> Connection:
 def consent_connection(account: Account, **fields: Any) -> Connection:
     settings = {"address": account.url, "sign_in": "oauth_code", "client_id": "sandbox-client", "scopes": "read write"}
     plain = json.dumps({"client_secret": "sandbox-secret"})
-    made = making.connection(account.url, settings=settings, secrets=Secret.of(plain), **fields)
+    made = ConnectionFactory.create(url=account.url, settings=settings, secrets=Secret.of(plain), **fields)
     return Connection.objects.get(pk=made.pk)
 
 
@@ -81,8 +80,10 @@ def http_to(connection: Connection, seconds: float = 30.0) -> HttpClient:
 
 
 def new_delivery(subscription: Any, connection: Connection) -> Delivery:
-    mapping = Mapping.objects.filter(connection=connection).first() or making.mapping(subscription, connection)
-    notification = making.stored(mapping.subscription)
+    mapping = Mapping.objects.filter(connection=connection).first() or MappingFactory.create(
+        subscription=subscription, connection=connection
+    )
+    notification = NotificationFactory.create(subscription=mapping.subscription)
     route_notification(notification.pk)
     return Delivery.objects.get(notification=notification)
 
@@ -267,7 +268,7 @@ def test_tokens_of_another_sign_in_are_not_sent_to_the_old_address(account: Acco
 
 
 def test_the_end_of_a_token_is_reckoned_by_the_databases_clock(sandbox: StandIn, portal: Any) -> None:
-    connection = making.oauth_connection(sandbox.url)
+    connection = OAuthConnectionFactory.create(url=sandbox.url)
     credentials_of(connection, ZENDESK, http_to(connection))
     Connection.objects.update(access_token_expires_at=seconds_from_now(61))
     signed_in_by(connection)
@@ -277,7 +278,7 @@ def test_the_end_of_a_token_is_reckoned_by_the_databases_clock(sandbox: StandIn,
 
 
 def test_a_refused_client_token_is_replaced_by_another(sandbox: StandIn, portal: Any) -> None:
-    connection = making.oauth_connection(sandbox.url)
+    connection = OAuthConnectionFactory.create(url=sandbox.url)
     http = http_to(connection)
     first = credentials_of(connection, ZENDESK, http)
     second = renewed_credentials(connection, ZENDESK, http, first)
@@ -431,7 +432,7 @@ def test_connecting_renewing_and_revoking_at_the_sandbox_itself(
     settings.PUBLIC_URL = "http://testserver"
     plain = Secret.of(json.dumps({"client_secret": "sandbox-secret"}))
     client = {"address": sandbox.url, "sign_in": "oauth_code", "client_id": "sandbox-client"}
-    connection = making.connection(sandbox.url, settings=client, secrets=plain)
+    connection = ConnectionFactory.create(url=sandbox.url, settings=client, secrets=plain)
     come_back(admin, **allowed_at(sandbox, begun(admin, connection)))
     first = Connection.objects.get().refresh_token.reveal()
     sandbox.expire_tokens("access")
@@ -556,7 +557,7 @@ def test_a_new_connection_is_tested_when_it_is_saved(admin: Client, sandbox: Sta
 
 
 def test_a_wrong_client_secret_is_told_although_a_token_is_kept(sandbox: StandIn, portal: Any) -> None:
-    connection = making.oauth_connection(sandbox.url)
+    connection = OAuthConnectionFactory.create(url=sandbox.url)
     credentials_of(connection, ZENDESK, http_to(connection))
     plain = Secret.of(json.dumps({"client_secret": "wrong"}))
     Connection.objects.update(secrets=plain)
@@ -618,7 +619,7 @@ def test_saving_without_another_sign_in_keeps_the_tokens(
 
 
 def test_a_stored_connection_without_scopes_keeps_its_token_when_it_is_saved(admin: Client, sandbox: StandIn) -> None:
-    connection = making.oauth_connection(sandbox.url)
+    connection = OAuthConnectionFactory.create(url=sandbox.url)
     assert "scopes" not in connection.settings
     before = signed_in_by(connection)
     until = seconds_from_now(600)
@@ -653,10 +654,10 @@ def test_another_client_forgets_the_old_ones_tokens(admin: Client, account: Acco
 def test_deliveries_wait_while_a_sign_in_is_wrong_and_go_on_when_a_good_one_is_saved(
     admin: Client, sandbox: StandIn, subscription: Any, work: Any, way: str
 ) -> None:
-    make = {"api_token": making.connection, "oauth_client": making.oauth_connection}[way]
+    factory = {"api_token": ConnectionFactory, "oauth_client": OAuthConnectionFactory}[way]
     secret = {"api_token": "api_token", "oauth_client": "client_secret"}[way]
     good = {"api_token": "sandbox-zendesk-token", "oauth_client": "sandbox-secret"}[way]
-    connection = make(sandbox.url)
+    connection = factory.create(url=sandbox.url)
     Connection.objects.update(secrets=Secret.of(json.dumps({secret: "revoked"})))
     delivery = new_delivery(subscription, connection)
     work()
@@ -752,9 +753,7 @@ def test_the_words_of_a_pause_carry_the_button_that_ends_it(admin: Client, conne
 
 def test_someone_who_may_only_look_reads_of_a_pause_without_the_button(client: Client, connection: Connection) -> None:
     pause_connections(Connection.objects.all(), REFUSED, None)
-    looker = User.objects.create_user("looker", password="a long password", is_staff=True)
-    looker.user_permissions.add(Permission.objects.get(codename="view_connection"))
-    client.force_login(looker)
+    client.force_login(StaffFactory.create(may="^view_connection$"))
     html = page(client, f"connection/{connection.pk}/change/")
     assert REFUSED in html
     assert 'value="resume"' not in html
@@ -773,8 +772,8 @@ def to_another_address(admin: Client, connection: Connection, address: str, **ch
 def test_another_address_asks_for_the_secrets_anew_and_is_told_none_of_the_stored(
     admin: Client, sandbox: StandIn, other_host: OtherHost, portal: Any, way: str, secret: str
 ) -> None:
-    make = {"api_token": making.connection, "oauth_client": making.oauth_connection}[way]
-    connection = make(sandbox.url)
+    factory = {"api_token": ConnectionFactory, "oauth_client": OAuthConnectionFactory}[way]
+    connection = factory.create(url=sandbox.url)
     before = Connection.objects.values().get()
     answer = to_another_address(admin, connection, other_host.url)
     assert answer.context["adminform"].form.errors == {secret: [ASKED_ANEW]}
@@ -794,8 +793,9 @@ def test_a_secret_that_was_never_stored_is_asked_for_in_the_usual_text(
 def test_what_is_not_entered_anew_for_another_address_is_dropped(
     admin: Client, sandbox: StandIn, other_host: OtherHost, portal: Any
 ) -> None:
-    connection = making.connection(
-        sandbox.url, secrets=Secret.of(json.dumps({"api_token": "old-token", "client_secret": "old-client-secret"})),
+    connection = ConnectionFactory.create(
+        url=sandbox.url,
+        secrets=Secret.of(json.dumps({"api_token": "old-token", "client_secret": "old-client-secret"})),
         access_token=Secret.of("old-access"), refresh_token=Secret.of("old-refresh"), granted_scope="read",
         webhook_id="7", webhook_secret=Secret.of("old-signing-secret"),
     )  # fmt: skip
@@ -861,7 +861,9 @@ class OfAnotherKind(Zendesk):
 
 def form_of_another_kind(form: type[Plain], **entered: str) -> Any:
     """Of a connection stored for one.example.com."""
-    connection = making.connection("", settings={"site": "one.example.com"}, secrets=Secret.of('{"key": "stored-key"}'))
+    connection = ConnectionFactory.create(
+        url="", settings={"site": "one.example.com"}, secrets=Secret.of('{"key": "stored-key"}')
+    )
     return connection_form_for(OfAnotherKind(form))({"name": "Other", **entered}, instance=connection)
 
 
@@ -876,7 +878,7 @@ def test_every_destinations_secrets_are_kept_from_another_address(portal: Any) -
 def test_a_try_under_way_while_the_address_changes_tells_the_new_one_nothing_old(
     admin: Client, sandbox: StandIn, other_host: OtherHost, subscription: Any, work: Any
 ) -> None:
-    connection = making.oauth_connection(sandbox.url)
+    connection = OAuthConnectionFactory.create(url=sandbox.url)
     old_token = signed_in_by(connection)
     new_delivery(subscription, connection)
     sandbox.add_fault("delay", path="/api/v2/tickets", seconds=1.0, times=1)
@@ -1051,7 +1053,7 @@ def test_a_move_that_does_not_pass_changes_nothing(
 
 
 def test_a_move_under_which_somebody_saved_another_sign_in_changes_nothing(sandbox: StandIn, portal: Any) -> None:
-    connection = making.connection(sandbox.url)
+    connection = ConnectionFactory.create(url=sandbox.url)
     found = Connection.objects.get(pk=connection.pk)
     other = Secret.of(json.dumps({"api_token": "another"}))
     Connection.objects.update(secrets=other)
@@ -1065,9 +1067,7 @@ def test_a_move_under_which_somebody_saved_another_sign_in_changes_nothing(sandb
 
 
 def test_someone_who_may_only_look_sees_the_findings_and_no_buttons(client: Client, consented: Connection) -> None:
-    user = User.objects.create_user("looker", password="a long password", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_connection"))
-    client.force_login(user)
+    client.force_login(StaffFactory.create(may="^view_connection$"))
     html = page(client, f"connection/{consented.pk}/change/")
     assert "Last connection test" in html
     assert "/connection/consent/" in html

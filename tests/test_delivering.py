@@ -30,7 +30,8 @@ from integrations.models import Attempt, Connection, Delivery, Mapping
 from integrations.recovery.actions import cancel, rebuild, retry_now
 from integrations.routing.route import route_notification
 from portal import logs
-from tests import making
+from tests import payloads
+from tests.factories import ConnectionFactory, NotificationFactory, OAuthConnectionFactory
 from tests.stand_in import StandIn
 
 State = Delivery.State
@@ -43,7 +44,9 @@ def delivery(mapping: Mapping) -> Delivery:
 
 
 def new_delivery(mapping: Mapping, **fields: Any) -> Delivery:
-    notification = making.stored(mapping.subscription, making.notification(making.item(**fields)))
+    notification = NotificationFactory.create(
+        subscription=mapping.subscription, content=payloads.notification(payloads.item(**fields))
+    )
     route_notification(notification.pk)
     return Delivery.objects.get(notification=notification)
 
@@ -387,7 +390,7 @@ def test_oauth_fetches_one_token_for_many_tickets(sandbox: StandIn, mapping: Map
 
 
 def use_oauth(mapping: Mapping, sandbox: StandIn) -> Connection:
-    mapping.connection = making.oauth_connection(sandbox.url, name="OAuth")
+    mapping.connection = OAuthConnectionFactory.create(url=sandbox.url, name="OAuth")
     mapping.save()
     return mapping.connection
 
@@ -520,8 +523,10 @@ def test_the_sweep_takes_up_what_a_dead_process_held(delivery: Delivery) -> None
 
 
 def test_the_sweep_finds_notifications_whose_routing_was_lost(mapping: Mapping) -> None:
-    old = making.stored(mapping.subscription, received_at=timezone.now() - timedelta(minutes=1))
-    making.stored(mapping.subscription)
+    old = NotificationFactory.create(
+        subscription=mapping.subscription, received_at=timezone.now() - timedelta(minutes=1)
+    )
+    NotificationFactory.create(subscription=mapping.subscription)
     assert find_due_work().rows[queue.ROUTE] == [old.pk]
 
 
@@ -685,7 +690,7 @@ def test_rebuild_does_not_move_an_uncertain_ticket_to_another_account(
 ) -> None:
     sandbox.add_fault("hang_up_after", times=1)
     work()
-    mapping.connection = making.connection(sandbox.url, name="Another")
+    mapping.connection = ConnectionFactory.create(url=sandbox.url, name="Another")
     mapping.save()
     done = rebuild(Delivery.objects.all())
     assert done.changed == []

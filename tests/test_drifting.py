@@ -25,7 +25,8 @@ from integrations.subscriptions.requests import (
     notice_new_address,
     request_check,
 )
-from tests import making
+from tests import payloads
+from tests.factories import BEARER_TOKEN
 from tests.stand_in import StandIn
 
 Registration = Subscription.Registration
@@ -76,7 +77,7 @@ def test_drift_is_put_right_by_itself_and_recorded(
     end_the_overlap()
     check(subscription)
     (listed,) = sandbox.subscriptions()
-    assert (listed["status"], listed["query"], listed["bearerToken"]) == ("ACTIVE", "CreateCase", making.BEARER_TOKEN)
+    assert (listed["status"], listed["query"], listed["bearerToken"]) == ("ACTIVE", "CreateCase", BEARER_TOKEN)
     assert listed["notificationUri"].startswith("http://127.0.0.1:8000/webhooks/khoros/")
     assert (subscription.registration, subscription.drift) == (Registration.REGISTERED, [])
     change = Change.objects.order_by("pk")[before]
@@ -145,9 +146,9 @@ def test_during_the_overlap_old_and_new_token_are_accepted_and_no_post_is_double
     change_bearer_token(subscription, "the-new-token-of-this-feed")
     change_bearer_token(subscription, "and-yet-another-new-token")
     check(subscription)
-    item = making.item("twitter:1")
-    for token in (making.BEARER_TOKEN, "the-new-token-of-this-feed", "and-yet-another-new-token"):
-        assert push(making.notification(item), token=token).status_code == 200
+    item = payloads.item("twitter:1")
+    for token in (BEARER_TOKEN, "the-new-token-of-this-feed", "and-yet-another-new-token"):
+        assert push(payloads.notification(item), token=token).status_code == 200
     work()
     assert Notification.objects.count() == 3
     assert Delivery.objects.get().labelled_again == 2
@@ -168,9 +169,9 @@ def test_earlier_tokens_end_a_day_after_khoros_was_seen_to_use_the_new_one(
     end_the_overlap()
     check(subscription)
     assert subscription.previous_token_accepted_until is not None
-    assert push(token=making.BEARER_TOKEN).status_code == 200
+    assert push(token=BEARER_TOKEN).status_code == 200
     Subscription.objects.update(previous_token_accepted_until=timezone.now())
-    assert push(token=making.BEARER_TOKEN).status_code == 401
+    assert push(token=BEARER_TOKEN).status_code == 401
 
 
 @pytest.mark.parametrize("mode", ["update", "second"])
@@ -471,7 +472,7 @@ def test_a_token_in_use_outlives_many_changes_while_khoros_is_out_of_reach(
     for _ in range(12):
         change_bearer_token(subscription, new_bearer_token())
         check(subscription)
-    assert push(token=making.BEARER_TOKEN).status_code == 200
+    assert push(token=BEARER_TOKEN).status_code == 200
 
 
 def test_an_unreadable_list_is_not_quoted_as_it_may_hold_others_tokens(

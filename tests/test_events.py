@@ -16,7 +16,7 @@ from integrations.routing.route import route_notification
 from integrations.sources.khoros.events import EVENTS, OF_ALL, kind_of
 from integrations.sources.khoros.examples import example
 from integrations.sources.khoros.parse import parse
-from tests import making
+from tests.factories import MappingFactory, NotificationFactory, SubscriptionFactory
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 UNKNOWN = "nobody-has-heard-of-this"
@@ -44,9 +44,9 @@ def test_each_events_example_is_read_and_its_placeholders_have_values(name: str)
 
 @pytest.mark.parametrize("name", [*EVENTS, UNKNOWN])
 def test_each_event_becomes_a_ticket_with_the_usual_mapping(connection: Connection, name: str) -> None:
-    subscription = making.subscription(event_name=name, match="everything", label="")
-    mapping = making.mapping(subscription, connection)
-    stored = making.stored(subscription, example(name, at=NOW) | {"eventUuid": "1"})
+    subscription = SubscriptionFactory.create(event_name=name, every_event=True)
+    mapping = MappingFactory.create(subscription=subscription, connection=connection)
+    stored = NotificationFactory.create(subscription=subscription, content=example(name, at=NOW) | {"eventUuid": "1"})
     route_notification(stored.pk)
     delivery_id = Delivery.objects.get(notification=stored).pk
     assert Delivery.objects.get(pk=delivery_id).state == "pending"
@@ -208,10 +208,10 @@ def test_odd_data_never_break_the_reading(name: str, data: Any) -> None:
 
 
 def test_the_inner_object_alone_is_read_as_the_feeds_event(connection: Connection) -> None:
-    subscription = making.subscription(event_name="credential-deauth", match="everything", label="")
-    making.mapping(subscription, connection)
+    subscription = SubscriptionFactory.create(event_name="credential-deauth", every_event=True)
+    MappingFactory.create(subscription=subscription, connection=connection)
     inner = {"service": "instagram", "serviceId": "1", "name": "brand", "when": 1520987518000, "message": "success"}
-    stored = making.stored(subscription, inner)
+    stored = NotificationFactory.create(subscription=subscription, content=inner)
     assert sum(route_notification(stored.pk).values()) == 1
     assert "lost its connection" in Delivery.objects.get().text
 

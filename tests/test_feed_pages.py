@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
@@ -23,7 +22,8 @@ from integrations.subscriptions.catch_up import run_catch_up
 from integrations.subscriptions.query_preview import match_verdicts
 from integrations.subscriptions.registration import check_subscription
 from integrations.subscriptions.requests import request_check
-from tests import making
+from tests import payloads
+from tests.factories import StaffFactory, SubscriptionFactory
 from tests.stand_in import StandIn
 from tests.test_admin import BASE, act, form_of, page
 
@@ -298,7 +298,7 @@ def test_reconciliation_counts_what_came_and_fetches_what_is_missing(
 ) -> None:
     Subscription.objects.update(receives_by="push")
     push()
-    push(making.notification(eventName="unknown"))
+    push(payloads.notification(eventName="unknown"))
     work()
     sandbox.change_settings(push=False)
     sandbox.control("POST", "events/bulk", {"count": 3, "label": "CreateCase"})
@@ -375,10 +375,7 @@ def test_open_alarms_stand_on_the_overview_and_can_be_marked_as_seen(admin: Clie
 def test_who_may_only_look_sees_pages_without_buttons_and_changes_nothing(
     client: Client, feed: Subscription, sandbox: StandIn
 ) -> None:
-    user = User.objects.create_user("auditor", password="a long password", is_staff=True)
-    views = Permission.objects.filter(codename__startswith="view_", content_type__app_label="integrations")
-    user.user_permissions.set(views)
-    client.force_login(user)
+    client.force_login(StaffFactory.create(may="^view_"))
     uuid = sandbox.control("POST", "subscriptions", {"externalId": "x", "eventName": "stream-item-label-applied"})[
         "uuid"
     ]
@@ -408,7 +405,7 @@ def test_a_page_with_an_unreadable_token_opens_and_says_what_to_do(
 
 
 def test_a_mapping_is_offered_what_its_event_knows(admin: Client, feed: Subscription) -> None:
-    rule = making.subscription(event_name="credential-deauth", match="everything", label="")
+    rule = SubscriptionFactory.create(event_name="credential-deauth", every_event=True)
     html = page(admin, f"mapping/add/?subscription={rule.pk}")
     assert "credential_name" in html
     assert 'name="accounts"' in html

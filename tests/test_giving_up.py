@@ -23,7 +23,8 @@ from integrations.models import Attempt, Batch, Connection, Delivery, Mapping
 from integrations.recovery.actions import retry_now
 from integrations.recovery.failure_groups import failure_groups
 from integrations.routing.route import route_notification
-from tests import making
+from tests import payloads
+from tests.factories import NotificationFactory
 from tests.stand_in import StandIn
 
 State = Delivery.State
@@ -42,8 +43,8 @@ def two_tries(settings: Any) -> None:
 
 
 def labelled(mapping: Mapping, count: int = 1, **fields: Any) -> list[Delivery]:
-    items = [making.item(**fields) for _ in range(count)]
-    notification = making.stored(mapping.subscription, making.notification(*items))
+    items = [payloads.item(**fields) for _ in range(count)]
+    notification = NotificationFactory.create(subscription=mapping.subscription, content=payloads.notification(*items))
     route_notification(notification.pk)
     return list(Delivery.objects.filter(notification=notification).order_by("next_attempt_at", "pk"))
 

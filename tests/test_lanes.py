@@ -39,7 +39,8 @@ from integrations.operations.alarms import update_alarms
 from integrations.recovery.actions import retry_now
 from integrations.recovery.failure_groups import failure_groups
 from integrations.routing.route import route_notification
-from tests import making
+from tests import payloads
+from tests.factories import ConnectionFactory, FloodHoldFactory, NotificationFactory, OAuthConnectionFactory
 from tests.stand_in import StandIn
 
 State, Lane = Delivery.State, Delivery.Priority
@@ -48,8 +49,8 @@ LIMIT = [Budget(60_000, 60_000, 60.0)]
 
 
 def labelled(mapping: Mapping, count: int = 1, **fields: Any) -> list[Delivery]:
-    items = [making.item(**fields) for _ in range(count)]
-    notification = making.stored(mapping.subscription, making.notification(*items))
+    items = [payloads.item(**fields) for _ in range(count)]
+    notification = NotificationFactory.create(subscription=mapping.subscription, content=payloads.notification(*items))
     route_notification(notification.pk)
     return list(Delivery.objects.filter(notification=notification).order_by("next_attempt_at", "pk"))
 
@@ -112,7 +113,9 @@ def test_a_few_retried_by_hand_are_retries_and_many_are_a_replay_with_its_honest
 
 def test_what_was_fetched_long_after_it_happened_goes_behind_what_happens_now(mapping: Mapping) -> None:
     long_ago = timezone.now() - timedelta(hours=2)
-    notification = making.stored(mapping.subscription, source="caught_up", happened_at=long_ago)
+    notification = NotificationFactory.create(
+        subscription=mapping.subscription, source="caught_up", happened_at=long_ago
+    )
     route_notification(notification.pk)
     assert Delivery.objects.get().priority == Lane.BULK
 
@@ -321,7 +324,7 @@ def test_a_job_whose_status_is_refused_is_given_up_and_looked_up(
 
 
 def test_a_dead_access_token_is_renewed_while_a_job_is_followed(sandbox: StandIn, mapping: Mapping) -> None:
-    mapping.connection = making.oauth_connection(sandbox.url, name="OAuth")
+    mapping.connection = OAuthConnectionFactory.create(url=sandbox.url, name="OAuth")
     mapping.save()
     labelled(mapping, 20)
     Connection.objects.update(backlog_since=timezone.now())
@@ -519,9 +522,7 @@ def test_a_defect_in_the_note_costs_no_receipt(sandbox: StandIn, mapping: Mappin
 
 def test_what_is_routed_at_the_moment_of_release_is_not_forgotten(mapping: Mapping, sandbox: StandIn) -> None:
     (row,) = labelled(mapping)
-    over = FloodHold.objects.create(
-        mapping=mapping, opened_by="a", ticket_number="1", ended_at=timezone.now(), ending="released"
-    )
+    over = FloodHoldFactory.create(mapping=mapping, ended_at=timezone.now(), ending="released")
     Delivery.objects.update(state=State.HELD, flood_hold=over, next_attempt_at=None)
     watch()
     row.refresh_from_db()
@@ -599,7 +600,7 @@ def test_two_connections_keep_their_own_pace(sandbox: StandIn, mapping: Mapping,
     from sandbox.server import running_sandbox
 
     with running_sandbox(tmp_path) as other:
-        second = making.connection(other.url, name="Second")
+        second = ConnectionFactory.create(url=other.url, name="Second")
         learn_limits(mapping.connection_id, "account", [Budget(60, 60, 60.0)])
         learn_limits(second.pk, "account", LIMIT)
         assert take_permit(second.pk, "account", 1.0) < 0.01

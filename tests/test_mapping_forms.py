@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.core import mail
 from django.db.models.functions import Now
 from django.test import Client
@@ -24,7 +23,7 @@ from integrations.jobs.sweep import find_due_work
 from integrations.models import AccountSchema, Alarm, Connection, Delivery, Mapping, Subscription
 from integrations.operations.alarms import update_alarms
 from sandbox.ticket_rules import TYPES
-from tests import making
+from tests.factories import AccountSchemaFactory, AlarmFactory, OAuthConnectionFactory, StaffFactory
 from tests.stand_in import StandIn
 from tests.test_admin import form_of, new_delivery, page, save
 
@@ -152,7 +151,7 @@ def test_another_accounts_lists_are_forgotten(known: Connection, sandbox: StandI
 
 
 def test_an_oauth_token_that_was_revoked_is_renewed_once(sandbox: StandIn, portal: Any) -> None:
-    connection = making.oauth_connection(sandbox.url)
+    connection = OAuthConnectionFactory.create(url=sandbox.url)
     read_account_lists(connection.pk)
     sandbox.revoke_tokens()
     read_account_lists(connection.pk)
@@ -165,7 +164,7 @@ def test_paused_connections_are_not_called_and_one_process_reads_at_a_time(
     pause_connections(Connection.objects.all(), "Paused.", None)
     assert not read_account_lists(connection.pk)
     resume_connections(Connection.objects.all())
-    AccountSchema.objects.create(connection=connection, reading_until=timezone.now() + timedelta(hours=3))
+    AccountSchemaFactory.create(connection=connection, reading_until=timezone.now() + timedelta(hours=3))
     assert not read_account_lists(connection.pk)
     assert sandbox.calls() == []
 
@@ -351,10 +350,8 @@ def test_a_new_mapping_is_offered_the_only_account(
     assert "field_360001" in values
 
 
-def test_who_may_only_look_sees_no_buttons(client: Client, mapping: Mapping, django_user_model: type[User]) -> None:
-    viewer = django_user_model.objects.create_user("viewer", password="a long password", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_mapping"))
-    client.force_login(viewer)
+def test_who_may_only_look_sees_no_buttons(client: Client, mapping: Mapping) -> None:
+    client.force_login(StaffFactory.create(may="^view_mapping$"))
     shown = page(client, f"mapping/{mapping.pk}/change/")
     assert "Refresh" not in shown
     assert "_preview" not in shown
@@ -463,7 +460,7 @@ def test_a_switched_off_mapping_raises_no_alarm(mapping: Mapping) -> None:
 
 
 def test_alarms_about_a_connection_have_their_links(admin: Client, connection: Connection) -> None:
-    alarm = Alarm.objects.create(kind=Alarm.Kind.CONNECTION, message="Paused.", connection=connection)
+    alarm = AlarmFactory.create(connection=connection)
     assert f"/admin/integrations/connection/{connection.pk}/change/" in page(admin, f"alarm/{alarm.pk}/change/")
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
@@ -25,7 +24,6 @@ from integrations.infra.text import span_text
 from integrations.jobs.sweep import find_due_work
 from integrations.jobs.tasks import apply_ticket_event, poll_tickets, watch
 from integrations.models import (
-    AccountSchema,
     Alarm,
     Connection,
     Delivery,
@@ -40,7 +38,15 @@ from integrations.outcomes.polling import _take, accounts_to_poll, begin_polling
 from integrations.outcomes.response_times import target_rows
 from integrations.outcomes.status import record_news
 from integrations.outcomes.webhook import AccountWebhook
-from tests import making
+from tests.factories import (
+    AccountSchemaFactory,
+    ConnectionFactory,
+    DeliveryFactory,
+    MappingFactory,
+    NotificationFactory,
+    OAuthConnectionFactory,
+    StaffFactory,
+)
 from tests.stand_in import StandIn
 
 SECRET = "the-webhook's-own-signing-secret"
@@ -76,21 +82,9 @@ def event(kind: str = "status_changed", number: int | str = 501, **detail: Any) 
 
 
 def delivered(mapping: Mapping, number: str = "501", **fields: Any) -> Delivery:
-    now = timezone.now()
-    defaults: dict[str, Any] = {
-        "notification": fields.pop("notification", None) or making.stored(mapping.subscription),
-        "mapping": mapping,
-        "connection": mapping.connection,
-        "post_id": f"twitter:{uuid.uuid4().int % 10**12}",
-        "native_id": "1",
-        "request": '{"ticket": {"comment": {"body": "text", "public": false}}}',
-        "external_id": "khoros:1:1",
-        "state": "delivered",
-        "ticket_number": number,
-        "delivered_at": now,
-        "posted_at": now - timedelta(minutes=3),
-    }
-    return Delivery.objects.create(**defaults | fields)
+    three_minutes_ago = timezone.now() - timedelta(minutes=3)
+    defaults = {"is_delivered": True, "ticket_number": number, "posted_at": three_minutes_ago}
+    return DeliveryFactory.create(mapping=mapping, **defaults | fields)
 
 
 @pytest.fixture
@@ -368,14 +362,14 @@ def test_closed_without_a_solve_counts_as_solved(ticket: Delivery) -> None:
 
 def test_news_concern_every_delivery_of_the_ticket_and_no_other_connection(ticket: Delivery, sandbox: StandIn) -> None:
     beside = delivered(ticket.mapping)
-    other = making.connection(sandbox.url, name="Another account")
-    elsewhere = delivered(making.mapping(ticket.mapping.subscription, other))
+    other = ConnectionFactory.create(url=sandbox.url, name="Another account")
+    elsewhere = delivered(MappingFactory.create(subscription=ticket.mapping.subscription, connection=other))
     assert record_news(ticket.connection_id, news("pending", 3)) == 2
     assert [known(row)[0] for row in (ticket, beside, elsewhere)] == ["pending", "pending", ""]
 
 
 def test_assignees_are_named_as_the_account_s_list_has_them(ticket: Delivery) -> None:
-    AccountSchema.objects.create(connection=ticket.connection, lists={"agents": [{"id": 77, "name": "Ann Agent"}]})
+    AccountSchemaFactory.create(connection=ticket.connection, lists={"agents": [{"id": 77, "name": "Ann Agent"}]})
     names = []
     for minute, assignee in enumerate(("77", "78", "", None)):
         record_news(ticket.connection_id, news("open", minute, assignee_id=assignee))
@@ -418,7 +412,7 @@ def test_a_time_far_in_the_future_does_not_keep_out_what_comes_after(
 @pytest.fixture
 def made(mapping: Mapping, sandbox: StandIn, work: Callable[[], None]) -> Delivery:
     """A ticket that exists in the sandbox, due for a look."""
-    making.stored(mapping.subscription)
+    NotificationFactory.create(subscription=mapping.subscription)
     work()
     Delivery.objects.update(next_poll_at=timezone.now())
     return Delivery.objects.get()
@@ -494,7 +488,7 @@ def test_an_account_that_is_gone_deletes_no_ticket(made: Delivery, sandbox: Stan
 
 
 def test_a_hundred_are_asked_for_in_one_call_and_ten_calls_are_the_most(mapping: Mapping, sandbox: StandIn) -> None:
-    notification = making.stored(mapping.subscription)
+    notification = NotificationFactory.create(subscription=mapping.subscription)
     due = timezone.now() - timedelta(minutes=1)
     for number in range(120):
         delivered(mapping, str(90_000 + number), notification=notification, next_poll_at=due)
@@ -533,7 +527,7 @@ def test_a_refused_sign_in_pauses_the_connection_and_says_so(made: Delivery, san
 
 
 def test_a_refused_access_token_is_renewed_and_the_look_repeated(made: Delivery, sandbox: StandIn) -> None:
-    Delivery.objects.update(connection=making.oauth_connection(sandbox.url, name="OAuth"))
+    Delivery.objects.update(connection=OAuthConnectionFactory.create(url=sandbox.url, name="OAuth"))
     made.refresh_from_db()
     sandbox.add_fault("401", path="/api/v2/tickets/show_many", times=1)
     poll_tickets(made.connection_id)
@@ -662,7 +656,7 @@ def test_a_webhook_with_our_endpoint_is_taken_over_and_put_right(connection: Con
 def test_where_the_scopes_are_narrow_a_token_for_webhooks_alone_is_asked_for(
     zendesk: StandIn, sandbox: StandIn
 ) -> None:
-    connection = making.oauth_connection(sandbox.url, name="OAuth")
+    connection = OAuthConnectionFactory.create(url=sandbox.url, name="OAuth")
     connection.settings["scopes"] = "tickets:read tickets:write"
     connection.save()
     answers(zendesk, "GET", "/api/v2/webhooks/01/signing_secret", SIGNING_SECRET)
@@ -727,9 +721,7 @@ def test_looking_now_asks_for_the_newest_tickets(
 def test_who_may_only_look_sees_the_page_without_buttons(
     client: Client, portal: Installation, connection: Connection, zendesk: StandIn
 ) -> None:
-    auditor = User.objects.create_user("auditor", password="a long password", is_staff=True)
-    auditor.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    client.force_login(auditor)
+    client.force_login(StaffFactory.create(may="^view_"))
     assert (
         "Status from Zendesk" in client.get(f"/admin/integrations/connection/{connection.pk}/change/").content.decode()
     )

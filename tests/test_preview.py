@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -13,9 +12,10 @@ from django.test.utils import CaptureQueriesContext
 from integrations.connections.lists import read_account_lists
 from integrations.flow.pause import pause_connections
 from integrations.mapping.preview import compare_mappings, preview_choices
-from integrations.models import Connection, Delivery, Mapping, Notification, Probe, Subscription
+from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
 from integrations.routing.route import route_notification
-from tests import making
+from tests import payloads
+from tests.factories import NotificationFactory, ProbeFactory, StaffFactory
 from tests.stand_in import StandIn
 from tests.test_admin import form_of, page
 
@@ -37,7 +37,7 @@ def change_path(mapping: Mapping) -> str:
 
 
 def notified(subscription: Subscription, *items: dict[str, Any]) -> Notification:
-    notification = making.stored(subscription, making.notification(*items))
+    notification = NotificationFactory.create(subscription=subscription, content=payloads.notification(*items))
     notification.summary = "one: post"
     notification.save()
     return notification
@@ -65,7 +65,7 @@ def test_the_preview_is_of_what_was_typed_and_saves_nothing(admin: Client, mappi
 
 
 def test_a_real_notification_can_be_previewed_and_its_refusal_is_said(admin: Client, mapping: Mapping) -> None:
-    notification = notified(mapping.subscription, making.item(text="My <b>parcel</b> is late"))
+    notification = notified(mapping.subscription, payloads.item(text="My <b>parcel</b> is late"))
     assert "one: post" in page(admin, change_path(mapping))
     shown = press(admin, change_path(mapping), "_preview", preview_of=str(notification.pk), text_contains="refund")
     assert "My &lt;b&gt;parcel&lt;/b&gt; is late" in shown
@@ -126,9 +126,9 @@ def test_a_comparison_counts_and_shows_what_would_differ(admin: Client, mapping:
     mapping.conditions = {"networks": ["twitter", "facebook"]}
     mapping.settings |= {"tags": ["{{ author }}"]}
     mapping.save()
-    notified(feed, making.item("twitter:1", text="same"), making.item("twitter:2", text="same", author="Ann"))
-    notified(feed, making.item("facebook:3", author="Bob"))
-    notified(feed, making.item("instagram:4"))
+    notified(feed, payloads.item("twitter:1", text="same"), payloads.item("twitter:2", text="same", author="Ann"))
+    notified(feed, payloads.item("facebook:3", author="Bob"))
+    notified(feed, payloads.item("instagram:4"))
     broken = notified(feed)
     Notification.objects.filter(pk=broken.pk).update(body=b"{")
     test = notified(feed)
@@ -146,7 +146,7 @@ def test_a_comparison_counts_and_shows_what_would_differ(admin: Client, mapping:
 
 def test_a_comparison_reads_the_newest_and_no_more_than_asked(mapping: Mapping) -> None:
     for number in range(6):
-        notified(mapping.subscription, making.item(f"twitter:{number}"))
+        notified(mapping.subscription, payloads.item(f"twitter:{number}"))
     edited = Mapping.objects.get()
     edited.settings |= {"priority": "high"}
     found = compare_mappings(mapping, edited, 4)
@@ -156,7 +156,7 @@ def test_a_comparison_reads_the_newest_and_no_more_than_asked(mapping: Mapping) 
 
 def test_no_more_than_fifty_differences_are_shown(mapping: Mapping) -> None:
     for number in range(6):
-        notified(mapping.subscription, *(making.item(f"twitter:{number}0{n}") for n in range(10)))
+        notified(mapping.subscription, *(payloads.item(f"twitter:{number}0{n}") for n in range(10)))
     edited = Mapping.objects.get()
     edited.settings |= {"priority": "high"}
     found = compare_mappings(mapping, edited, 50)
@@ -172,13 +172,9 @@ def test_a_template_that_fails_on_one_side_is_a_difference_and_no_error(mapping:
     assert "could not be rendered" in found.shown[0].message
 
 
-def test_posts_are_only_for_those_who_may_see_the_log(
-    client: Client, mapping: Mapping, django_user_model: type[User]
-) -> None:
-    notification = notified(mapping.subscription, making.item(text="a secret of a customer"))
-    staff = django_user_model.objects.create_user("staff", password="a long password", is_staff=True)
-    staff.user_permissions.set(Permission.objects.filter(codename__in=["view_mapping", "change_mapping"]))
-    client.force_login(staff)
+def test_posts_are_only_for_those_who_may_see_the_log(client: Client, mapping: Mapping) -> None:
+    notification = notified(mapping.subscription, payloads.item(text="a secret of a customer"))
+    client.force_login(StaffFactory.create(may="^(view|change)_mapping$"))
     assert "_compare" not in page(client, change_path(mapping))
     shown = press(client, change_path(mapping), "_preview", preview_of=str(notification.pk))
     assert "a secret of a customer" not in shown
@@ -190,7 +186,7 @@ def test_posts_are_only_for_those_who_may_see_the_log(
 
 
 def test_a_test_ticket_is_made_once_after_a_second_press(admin: Client, mapping: Mapping, sandbox: StandIn) -> None:
-    notification = notified(mapping.subscription, making.item("twitter:7", text="Hello"))
+    notification = notified(mapping.subscription, payloads.item("twitter:7", text="Hello"))
     asked = press(admin, change_path(mapping), "_test", "0", preview_of=str(notification.pk), subject="{{ text }}")
     assert "Yes, create the test ticket" in asked
     assert sandbox.tickets() == []
@@ -257,7 +253,7 @@ def test_an_odd_request_creates_nothing_unexpected(
 
 
 def test_self_tests_are_not_offered(mapping: Mapping) -> None:
-    Probe.objects.create(subscription=mapping.subscription)
+    ProbeFactory.create(subscription=mapping.subscription)
     notified(mapping.subscription)
     Notification.objects.update(source="test")
     assert preview_choices(mapping.subscription) == [("example", "the example")]

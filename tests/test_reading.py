@@ -15,7 +15,7 @@ from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.envelope import open_envelope
 from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.values import read_labels
-from tests import making
+from tests import payloads
 
 FIXTURES = Path(__file__).parent / "fixtures/khoros"
 
@@ -24,7 +24,7 @@ NOTHING: list[Any] = [0, None, "", "soon", True, [], {}, 10**40, "Wed Apr 12 09:
 
 
 def post_of(**fields: Any) -> Any:
-    return parse(json.dumps(making.notification(making.item("twitter:1", **fields))).encode()).posts[0]
+    return parse(json.dumps(payloads.notification(payloads.item("twitter:1", **fields))).encode()).posts[0]
 
 
 def test_the_documented_label_notification_is_read_whole() -> None:
@@ -80,7 +80,7 @@ def test_labels_are_read_in_each_shape(raw: Any, read: tuple[str, ...]) -> None:
 
 
 def test_missing_and_null_keys_are_no_error() -> None:
-    content = making.notification({"entityId": "facebook:9", "text": None, "followerCount": None})
+    content = payloads.notification({"entityId": "facebook:9", "text": None, "followerCount": None})
     post = parse(json.dumps(content).encode()).posts[0]
     assert (post.post_id, post.text, post.followers, post.posted_at, post.link) == ("facebook:9", "", None, None, "")
 
@@ -92,9 +92,9 @@ def test_ids_may_be_numbers_and_followers_texts() -> None:
 
 
 def test_an_item_without_an_id_gets_one_that_stays_the_same() -> None:
-    item = making.item(text="no id")
+    item = payloads.item(text="no id")
     del item["entityId"]
-    first, second = (parse(json.dumps(making.notification(item)).encode()).posts[0].post_id for _ in range(2))
+    first, second = (parse(json.dumps(payloads.notification(item)).encode()).posts[0].post_id for _ in range(2))
     assert first == second
     assert first.startswith("unknown:")
 
@@ -115,7 +115,7 @@ def test_what_no_database_can_hold_is_replaced() -> None:
 
 
 def test_a_post_listed_twice_is_one_post() -> None:
-    content = making.notification(making.item("twitter:1"), making.item("twitter:1"), making.item("twitter:2"))
+    content = payloads.notification(payloads.item("twitter:1"), payloads.item("twitter:1"), payloads.item("twitter:2"))
     assert [post.post_id for post in parse(json.dumps(content).encode()).posts] == ["twitter:1", "twitter:2"]
 
 

@@ -17,14 +17,15 @@ from integrations.intake import receive
 from integrations.intake.receive import _cache
 from integrations.models import Notification, Subscription
 from portal.celery import app
-from tests import making
+from tests import payloads
+from tests.factories import BEARER_TOKEN, SubscriptionFactory
 from tests.limits import within
 
 State = Notification.State
 
 
 def test_a_notification_is_stored_as_received_and_queued(push: Any, queued: Any) -> None:
-    content = making.notification()
+    content = payloads.notification()
     answer = push(content)
     stored = Notification.objects.get()
     assert (answer.status_code, answer.json()) == (200, {"id": stored.pk, "repeat": False})
@@ -34,7 +35,7 @@ def test_a_notification_is_stored_as_received_and_queued(push: Any, queued: Any)
 
 
 def test_a_repeat_is_answered_like_the_first_and_counted(push: Any, queued: Any) -> None:
-    content = making.notification()
+    content = payloads.notification()
     first, second, third = push(content), push(content), push(content)
     assert first.json()["id"] == second.json()["id"] == third.json()["id"]
     assert second.status_code == 200
@@ -43,15 +44,15 @@ def test_a_repeat_is_answered_like_the_first_and_counted(push: Any, queued: Any)
 
 
 def test_the_same_event_of_two_subscriptions_is_stored_for_each(push: Any) -> None:
-    other = making.subscription(label="VIP")
-    content = making.notification()
+    other = SubscriptionFactory.create(label="VIP")
+    content = payloads.notification()
     push(content)
     push(content, address=str(other.uuid))
     assert Notification.objects.count() == 2
 
 
 def test_without_an_event_uuid_the_same_content_is_a_repeat_whatever_its_spacing(push: Any) -> None:
-    content = making.notification()
+    content = payloads.notification()
     del content["eventUuid"]
     push(content)
     push(json.dumps(content, indent=3).encode())
@@ -59,7 +60,7 @@ def test_without_an_event_uuid_the_same_content_is_a_repeat_whatever_its_spacing
     assert Notification.objects.count() == 2
 
 
-@pytest.mark.parametrize("token", ["wrong", "", making.BEARER_TOKEN + "x", making.BEARER_TOKEN[:-1], "ü"])
+@pytest.mark.parametrize("token", ["wrong", "", BEARER_TOKEN + "x", BEARER_TOKEN[:-1], "ü"])
 def test_a_wrong_token_is_refused_and_nothing_is_stored(push: Any, token: str) -> None:
     answer = push(token=token)
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
@@ -74,9 +75,9 @@ def test_an_unknown_address_is_refused_in_the_same_words_as_a_wrong_token(push: 
 
 
 def test_a_missing_or_other_scheme_is_refused(push: Any) -> None:
-    assert push(headers={"Authorization": making.BEARER_TOKEN}).status_code == 401
-    assert push(headers={"Authorization": f"Basic {making.BEARER_TOKEN}"}).status_code == 401
-    assert push(headers={"Authorization": f"bearer {making.BEARER_TOKEN}"}).status_code == 200
+    assert push(headers={"Authorization": BEARER_TOKEN}).status_code == 401
+    assert push(headers={"Authorization": f"Basic {BEARER_TOKEN}"}).status_code == 401
+    assert push(headers={"Authorization": f"bearer {BEARER_TOKEN}"}).status_code == 200
 
 
 def test_the_previous_token_is_accepted_until_its_overlap_ends(push: Any, subscription: Subscription) -> None:
@@ -116,7 +117,7 @@ def test_an_unreadable_body_is_kept_and_says_why(push: Any, queued: Any, body: b
 
 
 def test_any_content_type_and_character_set_that_parses_is_read(push: Any) -> None:
-    content = making.notification(making.item(text="Zürich"))
+    content = payloads.notification(payloads.item(text="Zürich"))
     for charset in ("utf-8", "utf-16", "utf-8-sig", "latin-1"):
         content["eventUuid"] = str(uuid.uuid4())
         body = json.dumps(content, ensure_ascii=False).encode(charset)
@@ -151,7 +152,7 @@ def test_a_character_set_that_is_none_is_named_in_the_reason(push: Any, charset:
 
 @pytest.mark.parametrize("charset", ["Shift-JIS", "EUC-JP", "gb18030", "big5", "UTF-16LE", "utf_32"])
 def test_the_usual_character_sets_are_read_however_they_are_written(push: Any, charset: str) -> None:
-    body = json.dumps(making.notification(making.item(text="日本")), ensure_ascii=False).encode(charset)
+    body = json.dumps(payloads.notification(payloads.item(text="日本")), ensure_ascii=False).encode(charset)
     push(body, content_type=f'application/json; charset="{charset}"')
     assert Notification.objects.get().state == State.RECEIVED
 
@@ -192,16 +193,16 @@ def test_a_dead_redis_changes_nothing_in_the_answer(push: Any, monkeypatch: pyte
 
 
 def test_nul_and_half_surrogates_do_not_keep_a_notification_out(push: Any) -> None:
-    body = json.dumps(making.notification(eventName="a\x00b")).encode()
+    body = json.dumps(payloads.notification(eventName="a\x00b")).encode()
     assert push(body).status_code == 200
-    half = json.dumps(making.notification(eventUuid="\ud800")).encode()
+    half = json.dumps(payloads.notification(eventUuid="\ud800")).encode()
     assert push(half).status_code == 200
     assert Notification.objects.count() == 2
 
 
 def test_credentials_inside_a_crm_error_are_masked_before_storing(push: Any) -> None:
     call = {"requestHeaders": {"Authorization": ["Bearer crm-secret"], "Cookie": ["a=crm-secret"], "X-Id": ["7"]}}
-    push(making.notification(eventName="error-custom-crm") | {"data": {"externalCall": call}})
+    push(payloads.notification(eventName="error-custom-crm") | {"data": {"externalCall": call}})
     body = bytes(Notification.objects.get().body)
     assert b"crm-secret" not in body
     assert b'"X-Id": ["7"]' in body
@@ -276,7 +277,7 @@ def test_only_so_many_feeds_are_remembered_and_the_oldest_go(push: Any, monkeypa
     monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
     monkeypatch.setattr(receive, "MOST_CACHED", 3)
     _cache.clear()
-    feeds = [making.subscription(label=f"Label {number}") for number in range(5)]
+    feeds = [SubscriptionFactory.create(label=f"Label {number}") for number in range(5)]
     for feed in feeds:
         assert push(address=str(feed.uuid)).status_code == 200
     assert list(_cache) == [feed.uuid for feed in feeds[2:]]

@@ -11,7 +11,7 @@ from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
 
-from integrations.delivery import record
+from integrations.delivery import store
 from integrations.delivery.batch import _begin_attempts, claim_batch
 from integrations.delivery.batch_results import record_results
 from integrations.delivery.claim import claim
@@ -24,7 +24,8 @@ from integrations.infra.http.client import HttpClient
 from integrations.models import Attempt, Batch, Connection, Delivery, FloodHold, Mapping
 from integrations.recovery.actions import retry_now
 from integrations.routing.route import route_notification
-from tests import making
+from tests import payloads
+from tests.factories import NotificationFactory
 from tests.stand_in import StandIn
 
 State = Delivery.State
@@ -83,8 +84,8 @@ def delivery(mapping: Mapping) -> Delivery:
 
 
 def labelled(mapping: Mapping, count: int = 1) -> list[Delivery]:
-    items = [making.item() for _ in range(count)]
-    notification = making.stored(mapping.subscription, making.notification(*items))
+    items = [payloads.item() for _ in range(count)]
+    notification = NotificationFactory.create(subscription=mapping.subscription, content=payloads.notification(*items))
     route_notification(notification.pk)
     return list(Delivery.objects.filter(notification=notification).order_by("next_attempt_at", "pk"))
 
@@ -294,7 +295,7 @@ def test_a_database_that_stays_away_leaves_the_ticket_to_be_looked_up_when_the_l
     refuse_to_store: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(record, "STORE_DELAYS", (0.01, 0.01))
+    monkeypatch.setattr(store, "STORE_DELAYS", (0.01, 0.01))
     refuse_to_store("57P01", times=1000)
     with pytest.raises(OperationalError):
         work()

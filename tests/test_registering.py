@@ -16,7 +16,7 @@ from integrations.sources.khoros.client import KhorosClient
 from integrations.sources.khoros.plan import DesiredState, Memory
 from integrations.subscriptions.registration import CheckResult, _claim, _record, check_subscription, checks_due
 from integrations.subscriptions.requests import change_bearer_token, request_check
-from tests import making
+from tests.factories import BEARER_TOKEN
 from tests.stand_in import StandIn
 
 Registration = Subscription.Registration
@@ -36,7 +36,7 @@ def test_a_feed_is_registered_with_its_address_query_and_token(
     registered = register(subscription)
     (listed,) = sandbox.subscriptions()
     assert listed["notificationUri"] == f"http://127.0.0.1:8000/webhooks/khoros/{subscription.uuid}"
-    assert (listed["query"], listed["bearerToken"]) == ("CreateCase", making.BEARER_TOKEN)
+    assert (listed["query"], listed["bearerToken"]) == ("CreateCase", BEARER_TOKEN)
     assert listed["externalId"] == f"casebridge-{portal.uuid}-{subscription.uuid}"
     assert (registered.registration, registered.khoros_uuid) == (Registration.REGISTERED, listed["uuid"])
     assert registered.checked_at is not None
@@ -177,7 +177,7 @@ def test_a_new_bearer_token_is_registered_and_the_old_one_accepted_for_a_while(
     change_bearer_token(subscription, "another-token")
     register(subscription)
     assert sandbox.subscriptions()[0]["bearerToken"] == "another-token"
-    assert subscription.previous_bearer_token.reveal() == making.BEARER_TOKEN
+    assert subscription.previous_bearer_token.reveal() == BEARER_TOKEN
     assert subscription.previous_token_accepted_until is None
     Subscription.objects.update(replaced_at=timezone.now() - timedelta(hours=2))
     register(subscription)

@@ -7,14 +7,15 @@ import pytest
 
 from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
 from integrations.routing.route import route_notification
-from tests import making
+from tests import payloads
+from tests.factories import MappingFactory, NotificationFactory, SubscriptionFactory
 from tests.limits import within
 
 State = Notification.State
 
 
 def route(subscription: Subscription, content: dict[str, Any] | None = None) -> Notification:
-    notification = making.stored(subscription, content)
+    notification = NotificationFactory.create(subscription=subscription, content=content or payloads.notification())
     route_notification(notification.pk)
     notification.refresh_from_db()
     return notification
@@ -23,8 +24,8 @@ def route(subscription: Subscription, content: dict[str, Any] | None = None) -> 
 def test_each_post_and_mapping_makes_one_delivery_with_its_request_rendered(
     subscription: Subscription, connection: Connection, mapping: Mapping
 ) -> None:
-    making.mapping(subscription, connection, name="Second")
-    routed = route(subscription, making.notification(making.item("twitter:1"), making.item("facebook:2")))
+    MappingFactory.create(subscription=subscription, connection=connection, name="Second")
+    routed = route(subscription, payloads.notification(payloads.item("twitter:1"), payloads.item("facebook:2")))
     assert routed.state == State.ROUTED
     made = set(Delivery.objects.values_list("post_id", "mapping__name", "network", "native_id"))
     assert made == {
@@ -37,15 +38,15 @@ def test_each_post_and_mapping_makes_one_delivery_with_its_request_rendered(
 
 
 def test_routing_twice_makes_nothing_twice(subscription: Subscription, mapping: Mapping) -> None:
-    notification = making.stored(subscription)
+    notification = NotificationFactory.create(subscription=subscription)
     assert sum(route_notification(notification.pk).values()) == 1
     assert not route_notification(notification.pk)
     assert Delivery.objects.count() == 1
 
 
 def test_a_post_labelled_again_is_counted_on_its_delivery(subscription: Subscription, mapping: Mapping) -> None:
-    first = route(subscription, making.notification(making.item("twitter:1")))
-    second = route(subscription, making.notification(making.item("twitter:1")))
+    first = route(subscription, payloads.notification(payloads.item("twitter:1")))
+    second = route(subscription, payloads.notification(payloads.item("twitter:1")))
     delivery = Delivery.objects.get()
     assert (first.state, second.state, delivery.labelled_again) == (State.ROUTED, State.ROUTED, 1)
     assert second.outcome[0]["delivery"] == delivery.pk
@@ -59,9 +60,11 @@ def test_without_a_mapping_it_is_unmatched_and_says_so(subscription: Subscriptio
 
 
 def test_unmatched_says_why_mapping_by_mapping(subscription: Subscription, connection: Connection) -> None:
-    making.mapping(subscription, connection, name="Off", is_active=False)
-    making.mapping(subscription, connection, name="Facebook", conditions={"networks": ["facebook"]})
-    unmatched = route(subscription, making.notification(making.item("twitter:1")))
+    MappingFactory.create(subscription=subscription, connection=connection, name="Off", is_active=False)
+    MappingFactory.create(
+        subscription=subscription, connection=connection, name="Facebook", conditions={"networks": ["facebook"]}
+    )
+    unmatched = route(subscription, payloads.notification(payloads.item("twitter:1")))
     assert unmatched.reason.splitlines() == [
         "Off, twitter:1: the mapping is switched off.",
         "Facebook, twitter:1: the network is “twitter”, wanted: facebook.",
@@ -76,26 +79,26 @@ def test_a_mapping_to_a_connection_that_is_off_makes_nothing(mapping: Mapping) -
 
 
 def test_an_unknown_event_is_unmatched_with_the_reason(mapping: Mapping) -> None:
-    unmatched = route(mapping.subscription, making.notification(eventName="never-heard-of"))
+    unmatched = route(mapping.subscription, payloads.notification(eventName="never-heard-of"))
     assert unmatched.state == State.UNMATCHED
     assert "“never-heard-of”" in unmatched.reason
 
 
 def test_an_event_that_the_subscription_is_for_is_read_whatever_its_name(connection: Connection) -> None:
-    subscription = making.subscription(event_name="made-up-event", match="everything", label="")
-    making.mapping(subscription, connection)
-    assert route(subscription, making.notification(eventName="made-up-event")).state == State.ROUTED
+    subscription = SubscriptionFactory.create(event_name="made-up-event", every_event=True)
+    MappingFactory.create(subscription=subscription, connection=connection)
+    assert route(subscription, payloads.notification(eventName="made-up-event")).state == State.ROUTED
 
 
 def test_a_notification_without_posts_is_unmatched(mapping: Mapping) -> None:
-    content = making.notification()
+    content = payloads.notification()
     content["data"] = {"labels": []}
     assert "contains no posts" in route(mapping.subscription, content).reason
 
 
 @pytest.mark.parametrize("data", [{"items": "x"}, {"items": [1]}, {"items": [None]}])
 def test_items_of_another_shape_are_unreadable_and_say_why(mapping: Mapping, data: Any) -> None:
-    content = making.notification()
+    content = payloads.notification()
     content["data"] = data
     unreadable = route(mapping.subscription, content)
     assert unreadable.state == State.UNREADABLE
@@ -105,7 +108,9 @@ def test_items_of_another_shape_are_unreadable_and_say_why(mapping: Mapping, dat
 def test_a_mapping_that_cannot_be_rendered_fails_alone(
     subscription: Subscription, connection: Connection, mapping: Mapping
 ) -> None:
-    making.mapping(subscription, connection, name="Broken", settings={"subject": "{{ nonsense }}"})
+    MappingFactory.create(
+        subscription=subscription, connection=connection, name="Broken", settings__subject="{{ nonsense }}"
+    )
     routed = route(subscription)
     broken, good = Delivery.objects.get(mapping__name="Broken"), Delivery.objects.get(mapping=mapping)
     assert (routed.state, good.state, broken.state) == (State.ROUTED, "pending", "failed")
@@ -114,15 +119,14 @@ def test_a_mapping_that_cannot_be_rendered_fails_alone(
 
 def test_the_summary_names_each_post(mapping: Mapping) -> None:
     text = "A text  with\nlines"
-    routed = route(mapping.subscription, making.notification(making.item("twitter:1", author="Ann", text=text)))
+    routed = route(mapping.subscription, payloads.notification(payloads.item("twitter:1", author="Ann", text=text)))
     assert routed.summary == "twitter:1 Ann (@author): A text with lines"
 
 
 def test_a_declared_character_set_is_used_again_when_routing(mapping: Mapping) -> None:
-    body = json.dumps(making.notification(making.item(text="日本語")), ensure_ascii=False).encode("shift_jis")
-    notification = Notification.objects.create(
+    body = json.dumps(payloads.notification(payloads.item(text="日本語")), ensure_ascii=False).encode("shift_jis")
+    notification = NotificationFactory.create(
         subscription=mapping.subscription,
-        event_key="k",
         body=body,
         headers={"Content-Type": "application/json; charset=shift_jis"},
     )
@@ -131,9 +135,8 @@ def test_a_declared_character_set_is_used_again_when_routing(mapping: Mapping) -
 
 
 def test_a_character_set_that_is_none_is_not_tried_when_routing(mapping: Mapping) -> None:
-    notification = Notification.objects.create(
+    notification = NotificationFactory.create(
         subscription=mapping.subscription,
-        event_key="k",
         body=b'{"eventName": "\xff", "text": "' + b"-a" * 100_000 + b'"}',
         headers={"Content-Type": "application/json; charset=punycode"},
     )
@@ -145,17 +148,17 @@ def test_a_character_set_that_is_none_is_not_tried_when_routing(mapping: Mapping
 
 
 def test_a_notification_that_cannot_be_stored_away_is_unreadable_and_not_met_for_ever(mapping: Mapping) -> None:
-    unreadable = route(mapping.subscription, making.notification(making.item("İ" * 60 + ":1")))
+    unreadable = route(mapping.subscription, payloads.notification(payloads.item("İ" * 60 + ":1")))
     assert unreadable.state in (State.ROUTED, State.UNREADABLE)
 
 
 def test_the_networks_spelling_makes_no_second_post(mapping: Mapping) -> None:
-    route(mapping.subscription, making.notification(making.item("Twitter:77")))
-    route(mapping.subscription, making.notification(making.item("twitter:77")))
+    route(mapping.subscription, payloads.notification(payloads.item("Twitter:77")))
+    route(mapping.subscription, payloads.notification(payloads.item("twitter:77")))
     assert Delivery.objects.get().post_id == "twitter:77"
 
 
 def test_many_posts_in_one_notification_are_routed_together(mapping: Mapping) -> None:
-    items = [making.item(f"twitter:{number}", text="x") for number in range(1200)]
-    assert route(mapping.subscription, making.notification(*items)).state == State.ROUTED
+    items = [payloads.item(f"twitter:{number}", text="x") for number in range(1200)]
+    assert route(mapping.subscription, payloads.notification(*items)).state == State.ROUTED
     assert Delivery.objects.count() == 1200

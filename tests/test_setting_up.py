@@ -16,7 +16,7 @@ from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.models import Company, Connection, Installation, Mapping, Subscription
 from integrations.operations.first_setup import make_first_setup
 from integrations.sign_in.secrets import read_secrets
-from tests import making
+from tests.factories import BEARER_TOKEN
 
 SEED = {
     "api_token": "khoros-token",
@@ -241,4 +241,4 @@ def test_company_and_subscription_texts_never_show_a_secret(admin: Client, subsc
         row = {"company": subscription.company, "subscription": subscription}[path]
         html = admin.get(f"/admin/integrations/{path}/{row.pk}/change/").content.decode()
         assert "sandbox-khoros-token" not in html
-        assert making.BEARER_TOKEN not in html
+        assert BEARER_TOKEN not in html

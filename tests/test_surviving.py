@@ -18,7 +18,7 @@ import pytest
 import urllib3
 
 from local.trial import Trial
-from tests import making
+from tests import payloads
 from tests.stand_in import StandIn
 
 PATIENCE_SECONDS = 45
@@ -62,7 +62,7 @@ def push(trial: Trial, zendesk: StandIn, entity_ids: list[str]) -> list[str]:
             answer = http_client.request(
                 "POST",
                 feed["notificationUri"],
-                body=json.dumps(making.notification(making.item(entity_id))).encode(),
+                body=json.dumps(payloads.notification(payloads.item(entity_id))).encode(),
                 headers={"Authorization": f"Bearer {feed['bearerToken']}", "Content-Type": "application/json"},
                 retries=False,
                 timeout=10,
@@ -159,7 +159,7 @@ def test_a_dead_postgres_is_told_as_503_and_comes_back(portal_process: Trial, ze
 def _status_of_one_push(zendesk: StandIn) -> int:
     (feed,) = zendesk.subscriptions()
     headers = {"Authorization": f"Bearer {feed['bearerToken']}"}
-    body = json.dumps(making.notification()).encode()
+    body = json.dumps(payloads.notification()).encode()
     return http_client.request("POST", feed["notificationUri"], body=body, headers=headers, retries=False).status
 
 
@@ -180,7 +180,7 @@ def raw_call(portal_process: Trial, zendesk: StandIn) -> Callable[..., Any]:
 
 
 def test_a_body_sent_in_chunks_is_read_whole(raw_call: Any, zendesk: StandIn) -> None:
-    content = json.dumps(making.notification(making.item("twitter:60601"))).encode()
+    content = json.dumps(payloads.notification(payloads.item("twitter:60601"))).encode()
     chunks = iter([content[:100], content[100:700], content[700:]])
     assert raw_call(chunks, **{"Transfer-Encoding": "chunked"})[0] == 200
     wait_until(lambda: tickets_by_post(zendesk)["twitter:60601"] == 1)

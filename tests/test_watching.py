@@ -16,7 +16,7 @@ from integrations.models import Alarm, Company, Delivery, HourlyVolume, Mapping,
 from integrations.operations.alarms import update_alarms
 from integrations.subscriptions.probe import request_probe, send_probe
 from integrations.subscriptions.volume import count_volume, daily_volume, expected_volume, hour_of_week, learn
-from tests import making
+from tests.factories import HourlyVolumeFactory, NotificationFactory
 from tests.stand_in import StandIn
 
 Registration = Subscription.Registration
@@ -43,7 +43,7 @@ def open_alarms() -> list[str]:
 
 def test_notifications_are_counted_by_the_hour_and_self_tests_are_not(feed: Subscription) -> None:
     for source, hours in (("pushed", 0), ("pushed", 0), ("caught_up", 0), ("test", 0), ("pushed", 30)):
-        stored = making.stored(feed, source=source)
+        stored = NotificationFactory.create(subscription=feed, source=source)
         Notification.objects.filter(pk=stored.pk).update(received_at=timezone.now() - timedelta(hours=hours))
     for _ in range(3):
         count_volume()
@@ -55,9 +55,9 @@ def test_notifications_are_counted_by_the_hour_and_self_tests_are_not(feed: Subs
 
 
 def test_what_comes_later_in_a_counted_hour_is_added(feed: Subscription) -> None:
-    making.stored(feed)
+    NotificationFactory.create(subscription=feed)
     count_volume()
-    making.stored(feed)
+    NotificationFactory.create(subscription=feed)
     count_volume()
     assert sum(row.pushed for row in HourlyVolume.objects.all()) == 2
 
@@ -65,12 +65,12 @@ def test_what_comes_later_in_a_counted_hour_is_added(feed: Subscription) -> None
 def test_the_usual_volume_is_learned_from_two_weeks_of_history(feed: Subscription) -> None:
     now = timezone.now().replace(minute=0, second=0, microsecond=0)
     for hours in range(1, 24 * 13):
-        HourlyVolume.objects.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
+        HourlyVolumeFactory.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
     learn(feed)
     feed.refresh_from_db()
     assert feed.usual_volume is None
     for hours in range(24 * 13, 24 * 15):
-        HourlyVolume.objects.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
+        HourlyVolumeFactory.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
     learn(feed)
     feed.refresh_from_db()
     assert feed.usual_volume == [2.0] * 168
@@ -138,7 +138,7 @@ def test_what_stands_wrong_at_khoros_raises_its_alarm(feed: Subscription) -> Non
 
 def test_pushes_that_do_not_arrive_are_noticed_by_what_only_fetching_brought(feed: Subscription) -> None:
     now = timezone.now()
-    caught_up = making.stored(feed, source="caught_up")
+    caught_up = NotificationFactory.create(subscription=feed, source="caught_up")
     Subscription.objects.update(last_caught_up_at=now, last_pushed_at=now - timedelta(hours=5))
     update_alarms()
     assert open_alarms() == []
