@@ -1,6 +1,5 @@
 """Shared fixtures: the real database and Redis of `make test`, the sandbox over sockets, and a set-up of each model."""
 
-import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from integrations.intake import receive
 from integrations.models import Connection, Delivery, Installation, Mapping, Notification, Subscription
 from integrations.routing.route import route_notification
 from sandbox.server import running_sandbox
-from tests import payloads
+from tests import payloads, queues
 from tests.factories import BEARER_TOKEN, ConnectionFactory, MappingFactory, SubscriptionFactory
 from tests.other_host import OtherHost, running_other_host
 from tests.stand_in import StandIn
@@ -104,17 +103,15 @@ def queued() -> Callable[[], list[tuple[str, Any]]]:
     """What lies in the real queues, no worker running here: (task, its argument)."""
 
     def messages() -> list[tuple[str, Any]]:
-        queue.publisher().waiting.join()
-        lists = [redis_client().lrange(name, 0, -1) for name in ("intake", "deliver", "control")]
-        return [_read(raw) for messages in lists for raw in reversed(messages)]
+        return [(message.task, message.arguments[0] if message.arguments else None) for message in queues.waiting()]
 
     return messages
 
 
-def _read(raw: str | bytes) -> tuple[str, Any]:
-    message = json.loads(raw)
-    arguments = json.loads(base64.b64decode(message["body"]))[0]
-    return message["headers"]["task"], arguments[0] if arguments else None
+@pytest.fixture
+def work_off_the_queues() -> Callable[[], None]:
+    """Runs the real tasks of the messages in the real queues, until these are empty."""
+    return queues.work_off
 
 
 @pytest.fixture
@@ -136,6 +133,12 @@ def admin(client: Client, portal: Installation, django_user_model: Any) -> Clien
     user = django_user_model.objects.create_superuser("operator", "operator@example.com", "a long password")
     client.force_login(user)
     return client
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-journeys", action="store_true", help="write what arrives into tests/journeys/*/request.json"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

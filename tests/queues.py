@@ -1,0 +1,59 @@
+"""The real queues in Redis, read and worked off in this process as a worker would."""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from integrations.infra import queue
+from integrations.infra.redis import redis_client
+from portal.celery import app
+
+QUEUES = ("intake", "deliver", "control")
+MOST_MESSAGES = 2000
+
+
+@dataclass(frozen=True)
+class Message:
+    task: str
+    arguments: list[Any]
+    eta: str | None
+
+    @property
+    def is_due(self) -> bool:
+        return self.eta is None or datetime.fromisoformat(self.eta) <= datetime.now(UTC)
+
+
+def waiting() -> list[Message]:
+    """What lies in the queues, oldest first."""
+    queue.publisher().waiting.join()
+    return [_read(raw) for name in QUEUES for raw in reversed(redis_client().lrange(name, 0, -1))]
+
+
+def work_off() -> None:
+    """Takes message by message and runs its task with its arguments until the queues are empty.
+
+    A message for later is taken and not run: a worker would hold it until then, and the sweep finds its row without it.
+    """
+    # As a worker does when it starts: a task that it would not find is not found here either.
+    app.loader.import_default_modules()
+    for _ in range(MOST_MESSAGES):
+        message = _take()
+        if message is None:
+            return
+        if message.is_due:
+            app.tasks[message.task](*message.arguments)
+    raise AssertionError(f"The queues are not empty after {MOST_MESSAGES} messages: {waiting()[:5]}")
+
+
+def _take() -> Message | None:
+    queue.publisher().waiting.join()
+    raw = next((raw for name in QUEUES if (raw := redis_client().rpop(name))), None)
+    return None if raw is None else _read(raw)
+
+
+def _read(raw: Any) -> Message:
+    message = json.loads(raw)
+    headers = message["headers"]
+    return Message(headers["task"], json.loads(base64.b64decode(message["body"]))[0], headers["eta"])
