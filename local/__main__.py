@@ -1,11 +1,11 @@
-"""`python -m local run|test|lint|bench`, as the Makefile calls it."""
+"""`python -m local run|test|lint|bench`, as the Makefile calls it; `services` is for local.pytest_services."""
 
 import sys
 
 from local.errors import Refusal
 from local.output import complain
 from local.run import PYTHON, run
-from local.test import INTERRUPTED, lint, run_on_workbench, test
+from local.test import INTERRUPTED, lend_services, lint, run_on_workbench, test
 
 
 def main(arguments: list[str]) -> int:
@@ -16,6 +16,8 @@ def main(arguments: list[str]) -> int:
             return test(rest)
         case ["lint"]:
             return lint()
+        case ["services", asker]:
+            return lend_services(int(asker))
         case ["bench", *rest]:
             return run_on_workbench("bench", [PYTHON, "-m", "bench", *rest])
         case _:

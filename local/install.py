@@ -73,12 +73,14 @@ def install() -> None:
     with only_one_installation() as lock:
         wanted = wanted_stamp()
         if venv_works() and read_stamp() == wanted:
+            put_checkout_on_path()
             return
         print("Installing into .venv; the first time takes about half a minute.", flush=True)
         STAMP.unlink(missing_ok=True)
         if not venv_works():
             create_venv(lock)
         install_requirements(lock)
+        put_checkout_on_path()
         write_stamp(wanted)
 
 
@@ -187,6 +189,13 @@ def run(command: list[str], lock: int) -> tuple[int, str]:
         process.wait()
         raise
     return process.returncode, output.decode("utf-8", "replace")
+
+
+def put_checkout_on_path() -> None:
+    """Programs in .venv/bin find the checkout's packages: pytest loads a plugin from it before it knows where it is."""
+    path_file = VENV / "lib" / f"python{running_version()}" / "site-packages" / "casebridge.pth"
+    if not path_file.exists():
+        path_file.write_text(f"{ROOT}\n", encoding="utf-8")
 
 
 def missing_package(output: str) -> str:
