@@ -196,7 +196,7 @@ def test_saving_a_connection_and_opening_a_mapping_ask_for_a_reading(
 def test_choices_show_names_and_store_numbers(admin: Client, mapping: Mapping, known: Connection) -> None:
     shown = page(admin, f"mapping/{mapping.pk}/change/")
     assert "Social care" in shown
-    assert "lists were read" in shown
+    assert "Lists from Zendesk last read" in shown
     answer = save(
         admin,
         f"mapping/{mapping.pk}/change/",
@@ -282,8 +282,8 @@ def test_fields_stored_without_their_type_load_into_their_inputs(
         ("field_360007", "much", "is not a number"),
         ("field_360008", "12", "does not match the field"),
         ("field_360001", "{{ nonsense }}", "There is no placeholder"),
-        ("field_360002", "gold", "no longer in Zendesk's lists"),
-        ("group_id", "999", "no longer in Zendesk's lists"),
+        ("field_360002", "gold", "is no longer in Zendesk"),
+        ("group_id", "999", "is no longer in Zendesk"),
         ("custom_fields", "360001 = x", "has its own input"),
     ],
 )
@@ -326,7 +326,7 @@ def test_a_field_that_vanished_while_the_page_was_open_is_kept_and_told(
     admin.post(f"/admin/integrations/mapping/{mapping.pk}/change/", opened)
     mapping.refresh_from_db()
     assert mapping.settings["custom_fields"] == [{"id": 360001, "value": "{{ author }}"}]
-    assert "is no longer in Zendesk's lists" in mapping.warnings[0]["message"]
+    assert "no longer exists in Zendesk" in mapping.warnings[0]["message"]
 
 
 def test_refreshing_reads_now_and_keeps_what_was_typed(
@@ -439,7 +439,7 @@ def test_after_every_reading_mappings_are_checked_shown_and_mailed(
     save(admin, f"mapping/{mapping.pk}/change/", group_id="102")
     sandbox.change_schema("groups", 102, deleted=True)
     read_account_lists(known.pk)
-    message = "The group 102 is not in Zendesk"
+    message = "The group 102 no longer exists in Zendesk"
     assert message in page(admin, f"mapping/{mapping.pk}/change/")
     assert "1 to fix" in page(admin, "mapping/")
     update_alarms()

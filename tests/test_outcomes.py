@@ -210,7 +210,7 @@ def test_a_signed_event_is_stored_answered_and_applied(
     apply_ticket_event(stored.pk)
     assert known(ticket) == ("solved", "agent 77", at(5))
     stored.refresh_from_db()
-    assert stored.message == "Ticket 501 of 1 delivery: solved."
+    assert stored.message == "Ticket 501: solved (1 delivery updated)."
     assert Connection.objects.get().webhook_called_at is not None
 
 
