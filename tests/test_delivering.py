@@ -673,7 +673,7 @@ def test_a_try_that_kills_its_process_is_given_up_in_the_end(delivery: Delivery,
     work()
     delivery.refresh_from_db()
     assert delivery.state == State.FAILED
-    assert "died" in delivery.last_error
+    assert "process stopped" in delivery.last_error
 
 
 def test_what_a_dead_process_holds_can_be_cancelled(delivery: Delivery) -> None:
@@ -694,7 +694,7 @@ def test_rebuild_does_not_move_an_uncertain_ticket_to_another_account(
     mapping.save()
     done = rebuild(Delivery.objects.all())
     assert done.changed == []
-    assert "may have made a ticket" in done.remarks[0]
+    assert "may have created a ticket" in done.remarks[0]
 
 
 def test_the_request_of_an_earlier_attempt_is_kept_when_it_is_rebuilt(

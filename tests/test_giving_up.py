@@ -79,7 +79,7 @@ def test_a_ticket_whose_answer_was_lost_is_found_before_the_delivery_is_given_up
     assert (delivery.is_uncertain, delivery.last_error, delivery.attempt_count) == (False, "", 2)
     attempt = Attempt.objects.get(number=2)
     assert attempt.outcome == "delivered"
-    assert f"Ticket {ticket['id']} by its external ID" in attempt.meaning
+    assert f"Found ticket {ticket['id']} by its external ID" in attempt.meaning
 
 
 def test_an_answer_that_is_lost_at_the_last_try_is_looked_up_within_it(
@@ -149,7 +149,7 @@ def test_where_nobody_could_look_the_page_says_that_a_ticket_may_exist(
     delivery.refresh_from_db()
     assert (delivery.state, delivery.is_uncertain, delivery.look_up_next) == (State.FAILED, True, True)
     told = [
-        "A ticket may exist in Zendesk although none is recorded here",
+        "A ticket may exist in Zendesk, although none is recorded here",
         f"the external id {delivery.external_id}",
         "Trying again will not create a second ticket",
     ]
@@ -309,7 +309,7 @@ def test_a_comment_that_nobody_could_look_for_names_the_ticket_it_may_be_on(
     reply.refresh_from_db()
     assert (reply.state, reply.is_uncertain, reply.look_up_next) == (State.FAILED, True, True)
     html = admin.get(f"/admin/integrations/delivery/{reply.pk}/change/").content.decode()
-    message = f"A comment may exist in Zendesk, on ticket {number}, although none is recorded here"
+    message = f"A comment may exist on ticket {number} in Zendesk, although none is recorded here"
     assert message in html
     assert message in reply.last_error
 
@@ -379,4 +379,4 @@ def test_a_destinations_defect_in_looking_leaves_the_outcome_unknown(
     try_until_it_ends(work)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.is_uncertain, delivery.look_up_next) == (State.FAILED, True, True)
-    assert "A ticket may exist in Trial although none is recorded here" in delivery.last_error
+    assert "A ticket may exist in Trial, although none is recorded here" in delivery.last_error

@@ -722,9 +722,7 @@ def test_who_may_only_look_sees_the_page_without_buttons(
     client: Client, portal: Installation, connection: Connection, zendesk: StandIn
 ) -> None:
     client.force_login(StaffFactory.create(may="^view_"))
-    assert (
-        "Status from Zendesk" in client.get(f"/admin/integrations/connection/{connection.pk}/change/").content.decode()
-    )
+    assert "Ticket status" in client.get(f"/admin/integrations/connection/{connection.pk}/change/").content.decode()
     html = page(client, connection)
     assert "How ticket status gets back to Casebridge" in html
     assert 'name="look"' not in html
@@ -758,11 +756,11 @@ def test_spans_are_told_in_two_units_at_most(seconds: int, message: str) -> None
 
 def test_the_clock_runs_from_the_post_to_the_first_solve(ticket: Delivery) -> None:
     ticket.posted_at, ticket.delivered_at, ticket.ticket_status = at(0), at(3), "open"
-    assert response_time_text(ticket, at(9)) == "ticket after 3 min, not solved yet"
+    assert response_time_text(ticket, at(9)) == "Ticket after 3 min, not solved yet"
     ticket.solved_at = at(310)
-    assert response_time_text(ticket, at(9)) == "ticket after 3 min, solved after 5 h 10 min"
+    assert response_time_text(ticket, at(9)) == "Ticket after 3 min, solved after 5 h 10 min"
     ticket.state, ticket.delivered_at = "failed", None
-    assert response_time_text(ticket, at(9)) == "no ticket yet, 9 min after the post"
+    assert response_time_text(ticket, at(9)) == "No ticket yet, 9 min after the post"
     ticket.posted_at = None
     assert "does not say when" in response_time_text(ticket, at(9))
 
@@ -774,7 +772,7 @@ def test_the_delivery_s_page_and_the_list_tell_what_became_of_it(admin: Client, 
     assert "open, agent 77" in admin.get(f"{log}?ticket=open").content.decode()
     assert "open, agent 77" not in admin.get(f"{log}?ticket=solved").content.decode()
     html = admin.get(f"{log}{ticket.pk}/change/").content.decode()
-    assert "ticket after 3 min, not solved yet" in html
+    assert "Ticket after 3 min, not solved yet" in html
     assert "2026-07-22 10:01:00 UTC" in html
 
 

@@ -149,7 +149,7 @@ def test_a_receipt_that_cannot_be_kept_asks_a_person_and_is_not_sent_again(
     delivery.refresh_from_db()
     assert len(destination.outgoing) == 1
     assert (delivery.state, delivery.is_uncertain, delivery.look_up_next) == (State.FAILED, True, True)
-    assert f"Something was made in Zendesk, but its answer could not be recorded: {problem}" in delivery.last_error
+    assert f"Something was created in Zendesk, but the response could not be recorded: {problem}" in delivery.last_error
     assert "Look for it in Zendesk" in delivery.remedy
     attempt = Attempt.objects.get()
     assert (attempt.outcome, attempt.finished_at is None) == ("given_up", False)
@@ -209,7 +209,7 @@ def test_an_incidents_ticket_that_cannot_be_recorded_holds_nothing_and_says_so(
 ) -> None:
     labelled(mapping, 3)
     trial(Receipt("7" * 77, ADDRESS, "created"))
-    with pytest.raises(NotHeld, match=r"Nothing is held: .* number has 77 characters") as why:
+    with pytest.raises(NotHeld, match=r"No posts are held: .* number has 77 characters") as why:
         hold_flood(mapping, "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f", "Outage", "One thing", "ann")
     assert why.value.may_exist
     assert not FloodHold.objects.exists()

@@ -67,7 +67,7 @@ def test_unmatched_says_why_mapping_by_mapping(subscription: Subscription, conne
     unmatched = route(subscription, payloads.notification(payloads.item("twitter:1")))
     assert unmatched.reason.splitlines() == [
         "Off, twitter:1: the mapping is switched off.",
-        "Facebook, twitter:1: the network is “twitter”, wanted: facebook.",
+        "Facebook, twitter:1: the network is “twitter”, expected facebook.",
     ]
 
 

@@ -165,7 +165,7 @@ def test_the_api_token_warns_from_sixty_days_before_its_end(feed: Subscription) 
     enter(680)
     assert open_alarms() == ["token"]
     enter(800)
-    assert "has ended" in Alarm.objects.get().message
+    assert "expired on" in Alarm.objects.get().message
     assert "days ago" in token_end_text(Company.objects.get())
     Company.objects.update(api_token=Secret.of("new"))
     enter(0)
@@ -265,7 +265,7 @@ def test_a_self_test_passes_the_public_address_and_makes_no_ticket(
 ) -> None:
     path = after_self_test(reachable, work)
     assert [colour for colour, _, _ in path["steps"]] == ["good"] * 4
-    assert "Answered 200" in words_of(path)
+    assert "Answered with status 200" in words_of(path)
     assert "would create a ticket" in words_of(path)
     assert not path["is_open"]
     assert Notification.objects.get().source == "test"
@@ -282,7 +282,7 @@ def test_a_self_test_makes_a_ticket_when_asked_to(reachable: Subscription, sandb
 
 def test_a_self_test_says_which_mapping_would_refuse_it(reachable: Subscription, work: Any) -> None:
     Mapping.objects.update(conditions={"networks": ["facebook"]})
-    assert "wanted: facebook" in words_of(after_self_test(reachable, work))
+    assert "expected facebook" in words_of(after_self_test(reachable, work))
 
 
 @pytest.mark.parametrize(
