@@ -1,9 +1,9 @@
 """A batch: while there is a backlog, up to 100 tickets with one call.
 
 The call has no idempotency key. So its deliveries are marked "look up first" in the same statement that claims them,
-before anything is sent, and the mark goes only with a result: a ticket's number, or the word that it was not made. A
-job that nobody knows the number of (the process died in the call, or its answer was lost) is waited for until the
-account has no job under way any more; then each of its deliveries is looked up by external id before it is sent anew.
+before anything is sent, and only a result removes the mark: a ticket's number, or that it was not created. If a job's
+number is lost (the process died during the call, or the reply was lost), the batch waits until the account has no job
+under way; then each of its deliveries is looked up by external id before it is sent again.
 """
 
 import structlog
@@ -22,18 +22,18 @@ from integrations.models import Attempt, Batch, Connection, Delivery
 
 log = structlog.get_logger(__name__)
 MOST_IN_ONE_CALL = 100
-# Fewer are sent one by one: a job answers late.
+# Fewer are sent one by one: a job takes a while.
 FEWEST_IN_ONE_CALL = 10
-# After a choice in vain.
-VAIN_TRY_SECONDS = 5.0
-# A call begun later after its claim than this share of the lease is not made: others may have taken over by its end.
+# After too few deliveries qualified.
+TOO_FEW_WAIT_SECONDS = 5.0
+# A call that would start later than this share of the lease is not made: others may have taken over by its end.
 SHARE_BEFORE_THE_CALL = 0.3
 # The account runs 30 at a time for all its integrations together.
 MOST_JOBS = 15
 
 
 def deliver_batch(connection: Connection) -> bool:
-    """During a surge: hands up to 100 deliveries over at once. False where they are to go one by one."""
+    """In backlog mode, sends up to 100 deliveries with one call. False where they are to go one by one."""
     if connection.backlog_since is None or connection.breaker_opened_at is not None:
         return False
     batch = claim_batch(connection)
@@ -52,9 +52,9 @@ def deliver_batch(connection: Connection) -> bool:
 
 # --- Claim -----------------------------------------------------------------------------------------------------------
 
-# Live ones whose request is final and of which no earlier try may have made a ticket. Marked for a look-up before
-# anything is sent: only a result takes the mark away. Chosen apart (materialized): as a subquery the choice might be
-# made more than once, and more be taken than the limit says.
+# Live ones whose request is final and for which no earlier try may have created a ticket. Marked for a look-up before
+# anything is sent: only a result removes the mark. Materialized: as a subquery the selection might run more than once,
+# and more be claimed than the limit.
 CLAIM_BATCH = """
 WITH chosen AS MATERIALIZED (
   SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 0
@@ -77,26 +77,26 @@ RETURNING delivery.id, delivery.next_attempt_at
 
 
 def claim_batch(connection: Connection) -> Batch | None:
-    """One job row and its deliveries; None where there are too few, or no room for a job."""
+    """A batch with its claimed deliveries; None where there are too few, or no room for a job."""
     with transaction.atomic():
         held = Connection.objects.select_for_update(of=("self",), no_key=True).get(pk=connection.pk)
         if not _has_room(held):
             return None
         batch = Batch.objects.create(connection=connection, next_poll_at=seconds_from_now(lease()))
-        batch.delivery_ids = _choose(batch)
+        batch.delivery_ids = _claim_deliveries(batch)
         is_enough = len(batch.delivery_ids) >= FEWEST_IN_ONE_CALL
         batch.save(update_fields=["delivery_ids"])
         transaction.set_rollback(not is_enough)
     if not is_enough:
-        # What waits is not for a call of many: not asked again before each single delivery.
-        Connection.objects.filter(pk=connection.pk).update(batch_wait_until=seconds_from_now(VAIN_TRY_SECONDS))
+        # What waits does not qualify: not tried again before each single delivery.
+        Connection.objects.filter(pk=connection.pk).update(batch_wait_until=seconds_from_now(TOO_FEW_WAIT_SECONDS))
         return None
-    log.info("many claimed at once", batch_id=batch.pk, count=len(batch.delivery_ids))
+    log.info("batch claimed", batch_id=batch.pk, count=len(batch.delivery_ids))
     return batch
 
 
-def _choose(batch: Batch) -> list[int]:
-    """Claims up to a hundred for the job; their ids in the order they waited in."""
+def _claim_deliveries(batch: Batch) -> list[int]:
+    """Claims up to a hundred for the batch; returns their ids in queue order."""
     values = {
         "batch": batch.pk,
         "claim": batch.claim,
@@ -123,7 +123,7 @@ def lease() -> int:
 
 
 def _begin_attempts(batch: Batch, deliveries: list[Delivery]) -> None:
-    """Written down before the call: if the process dies now, each delivery says so."""
+    """Recorded before the call: if the process dies now, each delivery says so."""
     Attempt.objects.bulk_create(
         Attempt(
             delivery=row,
@@ -136,7 +136,7 @@ def _begin_attempts(batch: Batch, deliveries: list[Delivery]) -> None:
 
 
 def _may_still_be_sent(batch: Batch) -> bool:
-    """The last thing before the call: whoever stalled for long must not make what others make by then."""
+    """Checked last before the call: a process that stalled must not create what others may be creating by now."""
     latest = seconds_from_now(-lease() * SHARE_BEFORE_THE_CALL)
     return Batch.objects.filter(pk=batch.pk, state=Batch.State.SENDING, started_at__gte=latest).exists()
 
@@ -159,5 +159,5 @@ def _send(connection: Connection, batch: Batch, requests: list[str]) -> str | Fa
         failure.detail = session.without_secrets(failure.detail)
         return failure
     except Exception as error:
-        log.exception("the destination failed")
+        log.exception("destination failed")
         return Failure(f"Sending failed because of an error in Casebridge ({type(error).__name__}).", is_uncertain=True)

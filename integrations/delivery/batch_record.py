@@ -1,4 +1,4 @@
-"""Writing down how the call of a batch ended, and giving deliveries back."""
+"""Recording how the call of a batch ended, and releasing its deliveries."""
 
 from typing import Any
 
@@ -21,23 +21,20 @@ State = Delivery.State
 FIRST_POLL_SECONDS = 1.0
 
 
-# --- Record ----------------------------------------------------------------------------------------------------------
-
-
 def record_accepted(batch: Batch, number: str) -> None:
-    """The job runs: from now on its number tells what becomes of each delivery."""
+    """The job runs: from now on its number leads to the result of each delivery."""
     accepted = Batch.objects.filter(pk=batch.pk, state=Batch.State.SENDING).update(
         state=Batch.State.RUNNING, number=number, next_poll_at=seconds_from_now(FIRST_POLL_SECONDS)
     )
     if not accepted:
         Batch.objects.filter(pk=batch.pk).update(number=number)
-        log.error("a job was accepted after it was given up", batch_id=batch.pk, number=number)
+        log.error("batch accepted after it was given up", batch_id=batch.pk, number=number)
     publish(FOLLOW_BATCH, batch.pk, countdown=FIRST_POLL_SECONDS)
-    log.info("job accepted", batch_id=batch.pk, number=number)
+    log.info("batch accepted", batch_id=batch.pk, number=number)
 
 
 def record_not_accepted(batch: Batch, connection: Connection, failure: Failure) -> None:
-    """Refused: nothing was queued, the deliveries go on singly. Unknown: the job's follow-up looks after them."""
+    """Refused: nothing was queued, the deliveries go one by one. Unknown: the batch's follow-up handles them."""
     record_failure(connection, failure)
     message = storable(f"{failure.full_message} {failure.detail}".strip())
     if failure.is_uncertain:
@@ -49,24 +46,22 @@ def record_not_accepted(batch: Batch, connection: Connection, failure: Failure) 
         if failure.is_queue_full or failure.permanent:
             Connection.objects.filter(pk=connection.pk).update(batch_wait_until=seconds_from_now(max(wait, 60.0)))
         end_batch(batch, Batch.State.REFUSED, message)
-        give_back(held_by(batch), message, Attempt.Outcome.WAITED, was_made=False)
+        release(held_by(batch), message, Attempt.Outcome.WAITED, was_made=False)
     wake_workers(connection.pk)
 
 
 def held_by(batch: Batch) -> DeliveryQuerySet:
-    """The job's deliveries that still wait for its word."""
+    """The batch's deliveries that have no result yet."""
     return Delivery.objects.filter(batch=batch, state=State.SENDING, claim=batch.claim)
 
 
-def give_back(
-    rows: DeliveryQuerySet, message: str, outcome: str, *, was_made: bool | None, alone: bool = False
-) -> None:
-    """Pending again at once. `was_made`: False where it is sure that no ticket was made; None where it is not."""
+def release(rows: DeliveryQuerySet, message: str, outcome: str, *, was_made: bool | None, alone: bool = False) -> None:
+    """Makes them pending again at once. `was_made`: False if certainly no ticket was created, None if unknown."""
     ids = list(rows.values_list("pk", flat=True))
     complete_attempts(ids, outcome, message)
     changes: dict[str, Any] = {"is_uncertain": False, "look_up_next": False} if was_made is False else {}
     if alone:
-        # A retry goes alone: what is refused among others would go round and round with them.
+        # A retry goes alone: in another batch it would be refused again and again.
         changes["priority"] = Delivery.Priority.RETRY
     rows.filter(pk__in=ids).schedule(key_used_at=None, **changes)
 

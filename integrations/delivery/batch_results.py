@@ -1,4 +1,4 @@
-"""Following a batch's job at the account, and recording what became of each of its deliveries."""
+"""Following a batch's job at the account, and recording the result of each of its deliveries."""
 
 import structlog
 from django.db import transaction
@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 
 from integrations.connections import Session, session_for
 from integrations.delivery.batch import lease
-from integrations.delivery.batch_record import FIRST_POLL_SECONDS, complete_attempts, end_batch, give_back, held_by
+from integrations.delivery.batch_record import FIRST_POLL_SECONDS, complete_attempts, end_batch, held_by, release
 from integrations.delivery.receipts import checked_receipt, unrecorded_failure
-from integrations.delivery.store import DATABASE_AWAY, store_ticket, store_unrecorded
+from integrations.delivery.store import DATABASE_DOWN, store_ticket, store_unrecorded
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import JobItem, JobNews, Receipt
 from integrations.flow import record_failure
@@ -19,12 +19,12 @@ from integrations.infra.queue import FOLLOW_BATCH, publish, wake_workers
 from integrations.models import Attempt, Batch, Connection, Delivery
 
 log = structlog.get_logger(__name__)
-# A job that tells nothing for so long is given up, and its deliveries are looked up.
-JOB_TOLD_WITHIN_SECONDS = 1200.0
+# A job without results for this long is given up, and its deliveries are looked up.
+LONGEST_JOB_SECONDS = 1200.0
 LONGEST_POLL_SECONDS = 15.0
 POLLING_SECONDS = 60.0
 CALL_SECONDS, PERMIT_SECONDS = 20.0, 10.0
-# How long a call's job may still begin, where the account does not tell which jobs are under way.
+# How long a call's job may still start, where the account does not say which jobs are under way.
 SETTLES_AFTER_SECONDS = 180.0
 SETTLED_AT_LAST_SECONDS = 1200.0
 JOB_DIED = "The batch ended without a result for this ticket, so Casebridge looks it up."
@@ -34,14 +34,14 @@ JOB_DIED = "The batch ended without a result for this ticket, so Casebridge look
 
 
 def batches_to_follow() -> QuerySet[Batch]:
-    """Jobs to be asked about now."""
+    """Batches whose job is due to be polled."""
     open_ids = Connection.objects.filter(Connection.open_now()).values("pk")
     due = Batch.objects.filter(state__in=["sending", "running"], next_poll_at__lte=Now(), connection__in=open_ids)
     return due.exclude(polling_until__gt=Now())
 
 
 def follow_batch(batch_id: int) -> None:
-    """Asks how far a job is and records each result. Safe to call at any time: one process at a time asks."""
+    """Polls a batch's job and records each result. Safe to call at any time: one process at a time polls."""
     claimed = (
         batches_to_follow()
         .filter(pk=batch_id)
@@ -56,16 +56,16 @@ def follow_batch(batch_id: int) -> None:
         else:
             _settle(batch)
     except NoPermit as later:
-        _ask_again(batch, later.seconds)
+        _poll_again(batch, later.seconds)
     except Failure as failure:
         record_failure(batch.connection, failure)
-        if (failure.permanent and not failure.pauses) or _age(batch) >= JOB_TOLD_WITHIN_SECONDS:
+        if (failure.permanent and not failure.pauses) or _age(batch) >= LONGEST_JOB_SECONDS:
             _give_up(batch, f"{failure.full_message} {failure.detail}".strip())
         else:
-            _ask_again(batch, max(failure.retry_after or 0.0, 10.0))
+            _poll_again(batch, max(failure.retry_after or 0.0, 10.0))
 
 
-def _ask_again(batch: Batch, seconds: float) -> None:
+def _poll_again(batch: Batch, seconds: float) -> None:
     Batch.objects.filter(pk=batch.pk).update(next_poll_at=seconds_from_now(seconds), polling_until=None)
     if seconds <= LONGEST_POLL_SECONDS:
         publish(FOLLOW_BATCH, batch.pk, countdown=seconds)
@@ -74,38 +74,38 @@ def _ask_again(batch: Batch, seconds: float) -> None:
 def _follow_number(batch: Batch) -> None:
     session = _session(batch.connection)
     news = session.ask(lambda credentials: session.destination.read_job(session.client, batch.number, credentials))
-    if not news.has_ended and _age(batch) >= JOB_TOLD_WITHIN_SECONDS:
+    if not news.has_ended and _age(batch) >= LONGEST_JOB_SECONDS:
         _give_up(batch, "The batch did not finish within twenty minutes.")
     elif not news.has_ended:
-        _ask_again(batch, min(FIRST_POLL_SECONDS * 1.5 ** min(batch.polls, 10), LONGEST_POLL_SECONDS))
+        _poll_again(batch, min(FIRST_POLL_SECONDS * 1.5 ** min(batch.polls, 10), LONGEST_POLL_SECONDS))
     else:
         record_results(batch, news)
 
 
 def record_results(batch: Batch, news: JobNews) -> None:
-    """A ticket for each item that has one; what was refused goes alone, to learn why; the rest is looked up."""
+    """Records a ticket for each item that has one; refused ones go alone, to find out why; the rest is looked up."""
     items = {item.index: item for item in news.items}
     rows = {row.pk: row for row in Delivery.objects.filter(pk__in=batch.delivery_ids)}
-    made, refused = 0, []
+    created, refused = 0, []
     for index, row_id in enumerate(batch.delivery_ids):
         item = items.get(index)
         if item is not None and item.number:
-            made += _record_ticket(batch, rows[row_id], item)
+            created += _record_ticket(batch, rows[row_id], item)
         elif item is not None:
             refused.append((row_id, item.problem))
     with transaction.atomic():
         for row_id, problem in refused:
             message = f"Not created in the batch: {problem} It is sent on its own."
-            give_back(held_by(batch).filter(pk=row_id), message, Attempt.Outcome.RETRY, was_made=False, alone=True)
-        give_back(held_by(batch), JOB_DIED, Attempt.Outcome.RETRY, was_made=None)
+            release(held_by(batch).filter(pk=row_id), message, Attempt.Outcome.RETRY, was_made=False, alone=True)
+        release(held_by(batch), JOB_DIED, Attempt.Outcome.RETRY, was_made=None)
         end_batch(batch, Batch.State.DONE, news.message)
-        Batch.objects.filter(pk=batch.pk).update(made=made, failed=len(refused))
+        Batch.objects.filter(pk=batch.pk).update(made=created, failed=len(refused))
     wake_workers(batch.connection_id)
-    log.info("job ended", batch_id=batch.pk, made=made, refused=len(refused))
+    log.info("batch finished", batch_id=batch.pk, created=created, refused=len(refused))
 
 
 def _record_ticket(batch: Batch, row: Delivery, item: JobItem) -> int:
-    """1 when it is recorded; what cannot be recorded asks a person, and holds up none of the others."""
+    """1 when it is recorded; one that cannot be recorded is left to a person and holds up none of the others."""
     connection, destination = batch.connection, DESTINATIONS[batch.connection.kind]
     receipt: Receipt | None = None
     try:
@@ -115,31 +115,31 @@ def _record_ticket(batch: Batch, row: Delivery, item: JobItem) -> int:
             message = f"Created ticket {receipt.number} in a batch."
             complete_attempts([row.pk], Attempt.Outcome.DELIVERED, message)
             store_ticket(row, receipt)
-    except DATABASE_AWAY:
+    except DATABASE_DOWN:
         raise
-    except Failure as not_kept:
-        _ask_a_person(batch, row, not_kept)
+    except Failure as not_recordable:
+        _leave_to_a_person(batch, row, not_recordable)
         return 0
     except Exception as error:
-        log.exception("a ticket of a job could not be recorded", delivery_id=row.pk, ticket=item.number)
-        _ask_a_person(batch, row, unrecorded_failure(receipt, destination.title, error))
+        log.exception("ticket of a batch not recorded", delivery_id=row.pk, ticket=item.number)
+        _leave_to_a_person(batch, row, unrecorded_failure(receipt, destination.title, error))
         return 0
     return 1
 
 
 def _settle(batch: Batch) -> None:
-    """A call whose answer nobody has: its job may be queued still. Looked up only when no job is under way any more."""
+    """A call whose reply was lost: its job may still be queued. Looked up only once no job is under way."""
     age = _age(batch)
     connection, session = batch.connection, _session(batch.connection)
-    # Those we know the numbers of are not the one that was lost.
+    # Jobs whose numbers we know are not the lost one.
     known = set(Batch.objects.filter(connection=connection).exclude(number="").values_list("number", flat=True))
-    jobs_run = session.ask(
+    is_under_way = session.ask(
         lambda credentials: session.destination.are_jobs_under_way(session.client, known, credentials)
     )
-    settled = age >= SETTLES_AFTER_SECONDS if jobs_run is None else not jobs_run
-    # The call itself may be on its way as long as the lease of whoever made it runs.
-    if (age < lease() or not settled) and age < SETTLED_AT_LAST_SECONDS:
-        _ask_again(batch, 5.0)
+    is_settled = age >= SETTLES_AFTER_SECONDS if is_under_way is None else not is_under_way
+    # The call itself may be under way as long as its process' lease runs.
+    if (age < lease() or not is_settled) and age < SETTLED_AT_LAST_SECONDS:
+        _poll_again(batch, 5.0)
         return
     _give_up(batch, batch.message)
 
@@ -153,16 +153,16 @@ def _age(batch: Batch) -> float:
 
 
 def _give_up(batch: Batch, why: str) -> None:
-    """What became of it cannot be learnt from the job: each of its deliveries is looked up before it is sent again."""
+    """The job's results are lost: each of its deliveries is looked up before it is sent again."""
     with transaction.atomic():
         message = "Some tickets may have been created, so each is looked up before it is sent again."
-        give_back(held_by(batch), message, Attempt.Outcome.RETRY, was_made=None)
+        release(held_by(batch), message, Attempt.Outcome.RETRY, was_made=None)
         end_batch(batch, Batch.State.UNKNOWN, f"{why} {message}".strip())
     wake_workers(batch.connection_id)
-    log.warning("job's outcome unknown", batch_id=batch.pk)
+    log.warning("batch outcome unknown", batch_id=batch.pk)
 
 
-def _ask_a_person(batch: Batch, row: Delivery, failure: Failure) -> None:
+def _leave_to_a_person(batch: Batch, row: Delivery, failure: Failure) -> None:
     with transaction.atomic():
         if store_unrecorded(held_by(batch).filter(pk=row.pk), failure):
             complete_attempts([row.pk], Attempt.Outcome.GIVEN_UP, failure.full_message)

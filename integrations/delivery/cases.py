@@ -1,7 +1,7 @@
-"""One case, one ticket: what belongs together, and whether a post is added to a ticket or makes one.
+"""One case, one ticket: which posts belong together, and whether a post becomes a ticket or a comment on one.
 
-A case is a conversation, or an author's posts within some hours, by the mapping's choice. Its key is put on the
-delivery when it is routed; what becomes of it is decided when it is sent, as the case's ticket may be solved by then.
+A case is a conversation, or an author's posts within some hours, by the mapping's choice. Its key is set on the
+delivery by routing; what the delivery becomes is decided when it is sent, as the case's ticket may be solved by then.
 """
 
 import random
@@ -32,14 +32,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A delivery of the same case that is not decided yet, and in how many seconds it may be."""
+    """An undecided earlier delivery of the same case, and the seconds until it may be decided."""
 
     post_id: str
     seconds: float
 
 
 def case_key(post: Post, mapping: Mapping, rules: Rules) -> str:
-    """What the posts of one case share; empty where the mapping makes each post a case of its own."""
+    """The key that the posts of one case share; empty where each post is a case of its own."""
     if rules.case == "conversation":
         return f"conversation:{_conversation(post, mapping)}"[:LONGEST_KEY]
     if rules.case == "author" and (author := post.author_id or post.author_handle.casefold()):
@@ -48,10 +48,10 @@ def case_key(post: Post, mapping: Mapping, rules: Rules) -> str:
 
 
 def _conversation(post: Post, mapping: Mapping) -> str:
-    """The root: named by the post, else that of the post it answers, where we know that one, else the post itself."""
-    named = [other for other in (post.parent_post, post.in_reply_to) if other]
+    """The root: of a known post that this one belongs to, else as the post names it, else the post itself."""
+    roots = [other for other in (post.parent_post, post.in_reply_to) if other]
     known = (
-        Delivery.objects.filter(mapping=mapping, post_id__in=named)
+        Delivery.objects.filter(mapping=mapping, post_id__in=roots)
         .filter(case_key__startswith="conversation:")
         .order_by("pk")
         .values_list("case_key", flat=True)
@@ -59,11 +59,11 @@ def _conversation(post: Post, mapping: Mapping) -> str:
     )
     if known:
         return known.removeprefix("conversation:")
-    return named[0] if named else post.post_id
+    return roots[0] if roots else post.post_id
 
 
 def join_case(delivery: Delivery) -> None:
-    """Replies that were routed before the post they answer took that post for their root: they move to its own."""
+    """Moves replies that were routed before the post they answer, and took it for the root, to its own root."""
     mistaken = f"conversation:{delivery.post_id}"[:LONGEST_KEY]
     if delivery.case_key.startswith("conversation:") and delivery.case_key != mistaken:
         Delivery.objects.filter(mapping=delivery.mapping_id, case_key=mistaken).update(case_key=delivery.case_key)
@@ -77,7 +77,7 @@ def _others_of_case(delivery: Delivery) -> QuerySet[Delivery]:
 
 
 def wake_next(delivery: Delivery) -> None:
-    """The case was decided for this one: the one that waited longest for it need not wait for its time."""
+    """This delivery is decided: makes the one that has waited longest for it due now."""
     if not delivery.case_key:
         return
     waiting = _others_of_case(delivery).filter(state=State.PENDING, attempt_count=0).order_by("pk")
@@ -89,10 +89,10 @@ def wake_next(delivery: Delivery) -> None:
 
 
 def earlier_under_way(delivery: Delivery) -> Earlier | None:
-    """The first delivery of the case that is still to be sent; it goes no later than the one that waits for it.
+    """The first delivery of the case that is still to be sent; gets at least the priority of the one that waits for it.
 
-    A later one that is being sent counts too: it may have been routed in a transaction that was quicker. Two that see
-    each other wait for times that differ by chance.
+    A later one that is being sent counts too: its routing transaction may have been quicker. Two that see each other
+    wait for randomly different times.
     """
     case = _others_of_case(delivery)
     before = Q(pk__lt=delivery.pk, state__in=[State.PENDING, State.SENDING])
@@ -105,7 +105,7 @@ def earlier_under_way(delivery: Delivery) -> Earlier | None:
     at = first.next_attempt_at
     ahead = earlier.filter(pk__lt=delivery.pk)[:MOST_AHEAD].count()
     seconds = (at - now()).total_seconds() if first.state == State.PENDING and at else SHORTEST_WAIT
-    # In a long line nobody looks up before it may be their turn; whoever is done wakes the next one.
+    # In a long queue nobody checks before all earlier ones may be done; each wakes the next when it is.
     seconds = max(seconds, SHORTEST_WAIT * ahead)
     return Earlier(first.post_id, min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT) * random.uniform(1.0, 2.0))
 
@@ -113,7 +113,7 @@ def earlier_under_way(delivery: Delivery) -> Earlier | None:
 def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str]) -> Decision:
     """A comment on the case's ticket while that is unsolved, a follow-up once it is closed, else a new ticket.
 
-    `status_of` asks the account; "" means that the ticket is gone.
+    `status_of` calls the account; "" means that the ticket is gone.
     """
     number = _ticket_of_case(delivery, rules)
     what = "conversation" if rules.case == "conversation" else "author"
@@ -131,7 +131,7 @@ def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str]) ->
 
 
 def _ticket_of_case(delivery: Delivery, rules: Rules) -> str:
-    """The newest ticket that the case has."""
+    """The case's newest ticket."""
     case = Delivery.objects.filter(
         mapping=delivery.mapping_id,
         connection=delivery.connection_id,

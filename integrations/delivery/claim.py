@@ -1,4 +1,4 @@
-"""Taking a due delivery, so that one process alone works on it, and giving it back."""
+"""Claiming a due delivery, so that a single process works on it, and releasing it."""
 
 import time
 import uuid
@@ -22,7 +22,7 @@ PUT_OFF_SECONDS = 1.0
 
 @dataclass
 class ClaimedDelivery:
-    """One claimed delivery on its way through the steps of `deliver`."""
+    """One claimed delivery on its way through the steps in `deliver`."""
 
     delivery: Delivery
     claim: uuid.UUID
@@ -43,23 +43,23 @@ class ClaimedDelivery:
 
     @property
     def status(self) -> int | None:
-        """The status of its last answer; that of the final look-up says nothing about the try."""
+        """The status of the last reply, without the final look-up, which says nothing about the try."""
         exchanges = self.session.client.exchanges[: self.calls]
         return exchanges[-1].get("status") if exchanges else None
 
     @property
     def row(self) -> DeliveryQuerySet:
-        """The row as long as nobody took over after our lease ran out."""
+        """The row, unless somebody took over after our lease ran out."""
         return Delivery.objects.filter(pk=self.delivery.pk, claim=self.claim)
 
 
-# One conditional UPDATE is lock, lease and crash recovery. Right of each "=" stands the row as it was before.
-# A lease that ran out means that its process died in the middle, or could not write its result down: the outcome of
-# that try is unknown, so a look-up has to come first, and it counts, as a try that kills its process would do so for
-# ever. A key older than we trust it gives way to the next version, and the row says that a look-up has to come first,
-# before any call is made: a death between the two changes nothing.
-# The row is chosen and locked in one go (SKIP LOCKED): two that choose at the same moment get two rows. What a batch
-# holds is not taken over before its job has come to an end: until then its ticket may still come to exist.
+# One conditional UPDATE is lock, lease and crash recovery. The right-hand sides see the row as it was before.
+# An expired lease means that its process died in the middle, or could not record the result: that try's outcome is
+# unknown, so a look-up has to come first; and it counts as a try, or one that kills its process would do so for ever. A
+# key older than we trust is replaced by the next version, and the row says "look up first" before any call is made, so
+# a crash in between changes nothing.
+# The row is selected and locked at once (SKIP LOCKED): two workers at the same moment get two rows. Deliveries of a
+# batch are not taken over before its job has ended: until then their tickets may still be created.
 CLAIM = """
 UPDATE integrations_delivery AS delivery SET
   state = 'sending',
@@ -97,7 +97,7 @@ RETURNING *
 
 
 def claim(connection: Connection) -> ClaimedDelivery | None:
-    """Takes the first in the queue, if the connection is open and anything is due that nobody holds; None otherwise."""
+    """Claims the first delivery in the queue; None if the connection is closed or nothing is due."""
     claim_id = uuid.uuid4()
     values = {
         "connection": connection.pk,
@@ -114,7 +114,7 @@ def claim(connection: Connection) -> ClaimedDelivery | None:
 
 
 def release_claim(claimed: ClaimedDelivery, seconds: float, reason: str = "") -> None:
-    """Gives the claim back unused: no attempt was made."""
+    """Releases the claim unused: no attempt was made."""
     claimed.row.schedule(
         seconds_from_now(min(seconds, LONGEST_WAKE_SECONDS)),
         attempt_count=Greatest(F("attempt_count") - 1, 0),

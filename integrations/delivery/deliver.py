@@ -1,10 +1,10 @@
 """A due delivery on its way to the account, step by step: the file to read first.
 
-`deliver_due` works for a slice of time, `_deliver_next` takes one delivery, `_carry_out` has its steps in order. Which
-delivery is sent is decided when its permit has come: of those due on a connection live ones go before retries, and
-retries before bulk replays, whatever lies in the queue. Exactly one ticket follows from four things together: one row
+`deliver_due` works for a slice of time, `deliver_next` takes one delivery, `_carry_out` has its steps in order. Which
+delivery is sent is decided once there is a permit: of those due on a connection, live ones go before retries, and
+retries before bulk replays, whatever is in the queue. Exactly one ticket follows from four things together: one row
 per mapping and post, a claim that only one process can hold, the same bytes and idempotency key at every automatic try,
-and a look-up by external id once the key no longer protects or its process died (Zendesk keeps keys for two hours; we
+and a look-up by external id once the key no longer protects or a process died (Zendesk keeps keys for two hours; we
 trust one for 110 minutes).
 """
 
@@ -33,17 +33,17 @@ from integrations.models import Connection, Delivery
 
 log = structlog.get_logger(__name__)
 
-# So long one message is worked on before others have their turn.
+# A message is worked on for this long before other connections get the thread.
 SLICE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkLeft:
-    """What a slice of work left: more that is due now, or the next permit in so many seconds."""
+    """What is left after a slice of work: more that is due now, or something in `seconds`."""
 
     is_more: bool = False
     seconds: float | None = None
-    came_at_once: bool = False
+    was_immediate: bool = False
 
 
 def deliver_due(connection_id: int) -> WorkLeft:
@@ -56,12 +56,12 @@ def deliver_due(connection_id: int) -> WorkLeft:
         except NoPermit as later:
             return WorkLeft(seconds=min(later.seconds, LONGEST_WAKE_SECONDS))
         if not deliver_next(connection_id):
-            return WorkLeft(seconds=_seconds_until_the_next(connection_id))
-    return WorkLeft(is_more=True, came_at_once=waited < 0.005)
+            return WorkLeft(seconds=_seconds_until_next(connection_id))
+    return WorkLeft(is_more=True, was_immediate=waited < 0.005)
 
 
 def deliver_next(connection_id: int) -> bool:
-    """Makes one try at what is first in the queue, the permit being there; False when nothing is due."""
+    """Makes one try at the first delivery in the queue; the permit is already taken. False when nothing is due."""
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection is not None and deliver_batch(connection):
         return True
@@ -78,7 +78,7 @@ def deliver_next(connection_id: int) -> bool:
 
 
 def _carry_out(claimed: ClaimedDelivery) -> None:
-    """The steps of one try. Until the attempt has begun, what is in the way gives the claim back unused."""
+    """The steps of one try. Before the attempt begins, anything in the way releases the claim unused."""
     delivery = claimed.delivery
     if wait := wait_for_the_case(delivery):
         _put_off(claimed, wait.seconds, wait.reason)
@@ -102,13 +102,13 @@ def _put_off(claimed: ClaimedDelivery, seconds: float, reason: str = "") -> None
     release_claim(claimed, seconds, reason)
 
 
-def _seconds_until_the_next(connection_id: int) -> float | None:
-    """When something is due again before a sweep would notice; None where nothing is due so soon."""
+def _seconds_until_next(connection_id: int) -> float | None:
+    """Seconds until something is due, if that is before the next sweep; None otherwise."""
     soon = seconds_from_now(settings.SWEEP_SECONDS)
     waiting = Delivery.objects.filter(connection=connection_id, state=Delivery.State.PENDING)
-    found: list[datetime | None] = []
+    first_of_each: list[datetime | None] = []
     for priority in Delivery.Priority.values:
         of_priority = waiting.filter(priority=priority, next_attempt_at__gt=Now(), next_attempt_at__lte=soon)
-        found += of_priority.order_by("next_attempt_at").values_list("next_attempt_at", flat=True)[:1]
-    times = [at for at in found if at is not None]
+        first_of_each += of_priority.order_by("next_attempt_at").values_list("next_attempt_at", flat=True)[:1]
+    times = [at for at in first_of_each if at is not None]
     return max((min(times) - database_clock.now()).total_seconds(), 0.1) if times else None

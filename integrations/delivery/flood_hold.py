@@ -1,7 +1,7 @@
-"""A flood on one label, held under one incident ticket once a person has said yes, and released without loss.
+"""A flood on one label, held under one ticket at a person's request, and released without loss.
 
-Holding keeps what waits, and what is routed meanwhile, as "held": nothing is sent of it. Releasing lets all of it go in
-the order it came in, behind what is live by then. Each post keeps its own delivery all the time.
+Holding sets waiting deliveries, and those routed meanwhile, to "held": none of them is sent. Releasing sends all of
+them in their original order, behind what is live by then. Each post keeps its own delivery throughout.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from integrations.models import Connection, Delivery, FloodHold, Mapping
 log = structlog.get_logger(__name__)
 
 State = Delivery.State
-# So many waiting on one mapping are a flood, where the limit does not say what can be cleared.
+# This many waiting on one mapping are a flood, where no limit says what can be cleared.
 FLOOD_POSTS = 500
 FEWEST_POSTS = 50
 FLOOD_MINUTES = 5
@@ -32,7 +32,7 @@ CALL_SECONDS = 15.0
 
 
 class NotHeld(Exception):
-    """Nothing was held; the text says why. `may_exist`: the incident's ticket may have been made all the same."""
+    """Nothing was held; the text says why. `may_exist`: the flood's ticket may have been created all the same."""
 
     def __init__(self, message: str, *, may_exist: bool = False) -> None:
         super().__init__(message)
@@ -60,8 +60,8 @@ def waiting_on(mapping_id: int) -> int:
 
 
 def find_floods() -> list[Flood]:
-    """Mappings on which more waits than the limit clears in five minutes, and no incident is open."""
-    found = []
+    """Mappings on which more waits than the limit clears in five minutes, and that have no open hold."""
+    floods = []
     mappings = Mapping.objects.filter(is_active=True, connection__is_active=True).select_related(
         "subscription", "connection"
     )
@@ -69,33 +69,33 @@ def find_floods() -> list[Flood]:
         rate = usual_rate(mapping.connection)
         threshold = max(FEWEST_POSTS, rate * FLOOD_MINUTES) if rate else FLOOD_POSTS
         if open_hold_of(mapping) is None and (waiting := waiting_on(mapping.pk)) > threshold:
-            found.append(Flood(mapping, waiting))
-    return found
+            floods.append(Flood(mapping, waiting))
+    return floods
 
 
 # --- Holding ---------------------------------------------------------------------------------------------------------
 
 
 def with_open_hold(mappings: QuerySet[Mapping]) -> QuerySet[Mapping]:
-    """The mappings in their order, each knowing its open incident (see `open_incident_of`)."""
+    """The mappings in order, each annotated with its open hold (see `open_hold_of`)."""
     open_one = FloodHold.objects.filter(mapping=OuterRef("pk"), ended_at__isnull=True).values("pk")[:1]
     return mappings.annotate(open_hold_id=Subquery(open_one)).order_by("pk")
 
 
 def open_hold_of(mapping: Mapping) -> int | None:
-    found: int | None = getattr(mapping, "open_hold_id", None)
-    return found
+    hold_id: int | None = getattr(mapping, "open_hold_id", None)
+    return hold_id
 
 
 def hold_new(delivery: Delivery, mapping: Mapping) -> None:
-    """An unsaved delivery of a mapping whose flood is held waits with the others."""
+    """Holds an unsaved delivery of a mapping whose flood is held."""
     flood_hold_id = open_hold_of(mapping)
     if flood_hold_id is not None:
         delivery.state, delivery.flood_hold_id, delivery.next_attempt_at = State.HELD, flood_hold_id, None
 
 
 def hold_flood(mapping: Mapping, uuid: str, title: str, text: str, by: str) -> FloodHold:
-    """Makes the incident's ticket and holds what waits. Pressing twice makes one ticket. Raises NotHeld."""
+    """Creates the flood's ticket and holds what waits. Pressing twice creates one ticket. Raises NotHeld."""
     if FloodHold.objects.filter(mapping=mapping, ended_at__isnull=True).exists():
         raise NotHeld("This mapping already has a flood hold.")
     number, url = _make_ticket(mapping, uuid, title, text)
@@ -112,7 +112,7 @@ def hold_flood(mapping: Mapping, uuid: str, title: str, text: str, by: str) -> F
 
 
 def _hold_waiting(flood_hold: FloodHold) -> int:
-    """What no try may have made a ticket of yet. What is being sent goes on."""
+    """Holds what cannot have become a ticket yet. What is being sent continues."""
     waiting = Delivery.objects.filter(
         mapping=flood_hold.mapping_id, state=State.PENDING, is_uncertain=False, look_up_next=False, action="create"
     )
@@ -149,7 +149,7 @@ def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[st
 
 
 def release_flood(flood_hold: FloodHold, by: str) -> int:
-    """A ticket for each post after all, in the order they came in, behind what is live. Returns how many."""
+    """Ends the hold: a ticket for each post after all, in order, behind what is live. Returns how many."""
     with transaction.atomic():
         ended = FloodHold.objects.filter(pk=flood_hold.pk, ended_at__isnull=True)
         ended.update(ended_at=Now(), ended_by=by, ending="released")
@@ -160,7 +160,7 @@ def release_flood(flood_hold: FloodHold, by: str) -> int:
 
 
 def release_leftovers() -> int:
-    """What is held under an incident that is over goes on; also what was routed at the very moment of its end."""
+    """Schedules what is held under an ended hold, including what was routed at the very moment it ended."""
     held: dict[str, Any] = {"state": State.HELD, "flood_hold__ended_at__isnull": False}
     ids = Delivery.objects.filter(**held).values("pk")
     return Delivery.objects.filter(pk__in=ids, state=State.HELD).schedule(priority=Delivery.Priority.BULK)

@@ -1,4 +1,4 @@
-"""The source context as an internal note: a delivery of its own that follows the ticket's, with tries of its own."""
+"""The source context as an internal note: a delivery of its own, with its own tries, that follows the ticket's."""
 
 import structlog
 from django.db import OperationalError, transaction
@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 def add_note(delivery: Delivery, receipt: Receipt) -> None:
-    """Makes the note's delivery, where the mapping asks for one. In the transaction that records the ticket."""
+    """Adds the note's delivery where the mapping asks for one. In the transaction that records the ticket."""
     if not delivery.adds_note or delivery.is_note:
         return
     whole = Delivery.objects.select_related("notification__subscription__company", "mapping__connection").get(
@@ -27,7 +27,7 @@ def add_note(delivery: Delivery, receipt: Receipt) -> None:
         raise
     except Exception as error:
         # Whatever is wrong with the note must not cost us the ticket's receipt.
-        log.exception("no internal note", delivery_id=delivery.pk)
+        log.exception("internal note failed", delivery_id=delivery.pk)
         message = storable(f"The internal note with the source context could not be created: {error}")
         Delivery.objects.filter(pk=delivery.pk).update(remarks=f"{delivery.remarks}\n{message}".strip())
 
@@ -63,7 +63,7 @@ def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str
         decision=f"Internal note with the source context on ticket {receipt.number}.",
         request=request,
         external_id=external_id,
-        # Behind the tickets that are still to be made.
+        # Behind tickets that are still to be created.
         priority=max(delivery.priority, Delivery.Priority.RETRY),
         next_attempt_at=Now(),
     )

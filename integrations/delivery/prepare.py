@@ -1,8 +1,8 @@
-"""Making a delivery final before it is first sent: which ticket its case belongs to, and in whose name it is made.
+"""Making a delivery's request final before it is first sent: the ticket of its case, and the requester.
 
-What was decided, and why, is written on the delivery together with the request that will be sent; from then on the
-bytes stay as they are. `other_way` answers the two refusals that another request can: a ticket that was closed in the
-meantime, and a requester who is suspended.
+What was decided, and why, is stored on the delivery together with the request; from then on the bytes do not change.
+`other_way` resolves the two refusals that another request can: a ticket that was closed in the meantime, and a
+suspended requester.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ Action = Delivery.Action
 
 @dataclass
 class Wait:
-    """How long a delivery waits for an earlier one of its case, and why in words."""
+    """How long a delivery waits for an earlier one of its case, and why."""
 
     seconds: float
     reason: str
@@ -33,7 +33,7 @@ class Wait:
 
 @dataclass
 class Final:
-    """A request as it will be sent, and what was decided on the way."""
+    """A request as it will be sent, and what was decided for it."""
 
     request: str
     action: str = Action.CREATE
@@ -47,21 +47,21 @@ def rules_of(delivery: Delivery) -> Rules:
 
 
 def is_needed(delivery: Delivery) -> bool:
-    """Not for what was made final before, nor where neither a case nor an author has to be asked about."""
+    """Not if it is final already, nor if there is neither a case nor an author to resolve."""
     if delivery.is_prepared:
         return False
     return bool(delivery.case_key) or rules_of(delivery).requester == "author"
 
 
 def needs_a_new_user(delivery: Delivery) -> bool:
-    """Whether the account will be asked for the author's user, and may be waited for."""
+    """Whether the author's user may have to be created, for which there is a limit to wait for."""
     if delivery.is_prepared or rules_of(delivery).requester != "author":
         return False
     return is_new_author(delivery)
 
 
 def wait_for_the_case(delivery: Delivery) -> Wait | None:
-    """An earlier post of the case that is not decided yet decides what becomes of this one."""
+    """The wait for an undecided earlier post of the case, on which this one depends."""
     if delivery.is_prepared or not delivery.case_key:
         return None
     earlier = earlier_under_way(delivery)
@@ -71,11 +71,11 @@ def wait_for_the_case(delivery: Delivery) -> Wait | None:
 
 
 def prepare(delivery: Delivery, session: Session, credentials: Credentials, row: DeliveryQuerySet) -> None:
-    """Decides and stores. Raises Failure, NoPermit; then nothing is stored, and the next try decides anew."""
+    """Decides and stores. If it raises Failure or NoPermit, nothing is stored and the next try decides again."""
     rules = rules_of(delivery)
-    final = _decided(delivery, session, credentials, rules)
+    final = _decide(delivery, session, credentials, rules)
     if rules.requester == "author" and final.action != Action.APPEND:
-        _put_in_a_name(final, delivery, session, credentials, rules)
+        _set_requester(final, delivery, session, credentials, rules)
     delivery.request, delivery.action, delivery.target_number = final.request, final.action, final.target
     delivery.decision, delivery.remarks = final.decision, "\n".join(final.remarks)
     delivery.is_prepared = True
@@ -89,7 +89,7 @@ def prepare(delivery: Delivery, session: Session, credentials: Credentials, row:
     )
 
 
-def _decided(delivery: Delivery, session: Session, credentials: Credentials, rules: Rules) -> Final:
+def _decide(delivery: Delivery, session: Session, credentials: Credentials, rules: Rules) -> Final:
     remarks = [delivery.remarks] if delivery.remarks else []
     if not delivery.case_key:
         return Final(delivery.request, remarks=remarks)
@@ -113,31 +113,31 @@ def _decided(delivery: Delivery, session: Session, credentials: Credentials, rul
 
 
 def _is_there(delivery: Delivery, session: Session, credentials: Credentials) -> bool:
-    """Whether an earlier try, whose outcome is unknown, made the ticket: then there is nothing left to decide."""
+    """Whether an earlier try of unknown outcome created the ticket: then there is nothing left to decide."""
     release_database()
     return session.destination.find(session.client, delivery.external_id, credentials) is not None
 
 
-def _put_in_a_name(final: Final, delivery: Delivery, session: Session, credentials: Credentials, rules: Rules) -> None:
-    found = requester_for(delivery, session, credentials)
-    final.request = session.destination.with_requester(final.request, found.user_id or rules.intake_user)
-    if found.user_id:
-        final.remarks.append(f"Requester: {found.name or 'the author'} (user {found.user_id}).")
+def _set_requester(final: Final, delivery: Delivery, session: Session, credentials: Credentials, rules: Rules) -> None:
+    person = requester_for(delivery, session, credentials)
+    final.request = session.destination.with_requester(final.request, person.user_id or rules.intake_user)
+    if person.user_id:
+        final.remarks.append(f"Requester: {person.name or 'the author'} (user {person.user_id}).")
     else:
-        final.remarks.append(f"Requester: {substitute_text(rules)}, because {found.problem}.")
+        final.remarks.append(f"Requester: {substitute_text(rules)}, because {person.problem}.")
 
 
 def other_way(delivery: Delivery, destination: Destination, failure: Failure) -> dict[str, Any]:
-    """What to change in the delivery so that the next try answers the refusal; {} where nothing does."""
+    """What to change in the delivery so that the next try avoids the refusal; {} where nothing helps."""
     if failure.is_closed and delivery.action == Action.APPEND and not delivery.occasion.startswith("note"):
-        return _decide_anew(delivery)
+        return _decide_again(delivery)
     if failure.is_about_requester and rules_of(delivery).requester == "author":
         return _without_the_author(delivery, destination)
     return {}
 
 
-def _decide_anew(delivery: Delivery) -> dict[str, Any]:
-    """The request of a new ticket is rendered again, and the case asked again: its ticket takes no more comments."""
+def _decide_again(delivery: Delivery) -> dict[str, Any]:
+    """Renders the request of a new ticket and decides the case again: its ticket takes no more comments."""
     fresh = Delivery.objects.select_related("notification__subscription__company", "mapping__connection").get(
         pk=delivery.pk
     )

@@ -1,6 +1,6 @@
-"""What a destination returned, checked where it comes in: only what the columns can hold is taken for a receipt.
+"""What a destination returned, checked at the boundary: only what the columns can hold is a receipt.
 
-What cannot be kept must not be sent again: something was made, and only a person can tell what.
+Anything else must not be sent again: something was created, and only a person can find out what.
 """
 
 from integrations.destinations.base import Receipt
@@ -15,9 +15,9 @@ LONGEST_QUOTED = 200
 
 
 def checked_receipt(returned: object, title: str) -> Receipt:
-    """The receipt as it can be stored; `title` names the destination. Raises Failure, which asks a person. Pure."""
+    """The receipt as it can be stored; `title` names the destination. Raises Failure that needs a person. Pure."""
     if not isinstance(returned, Receipt):
-        raise _not_kept(title, f"it is not a receipt ({type(returned).__name__})")
+        raise _not_recordable(title, f"it is not a receipt ({type(returned).__name__})")
     problem = (
         _problem("number", returned.number, LONGEST_NUMBER)
         or _problem("address", returned.url, LONGEST_ADDRESS)
@@ -25,7 +25,7 @@ def checked_receipt(returned: object, title: str) -> Receipt:
         or ("" if returned.number.strip() else "it has no number")
     )
     if problem:
-        raise _not_kept(title, problem, _quoted(returned))
+        raise _not_recordable(title, problem, _quoted(returned))
     return Receipt(returned.number, returned.url, returned.how, _clean(returned.warning))
 
 
@@ -49,19 +49,19 @@ def _clean(warning: object) -> str:
 
 
 def _quoted(receipt: Receipt) -> str:
-    """What there is of number and address, so that a person can look for it."""
-    told = {"Number": receipt.number, "Address": receipt.url}
-    lines = [f"{name}: {storable(value[:LONGEST_QUOTED])}" for name, value in told.items() if isinstance(value, str)]
+    """Whatever there is of number and address, so that a person can look for it."""
+    parts = {"Number": receipt.number, "Address": receipt.url}
+    lines = [f"{name}: {storable(value[:LONGEST_QUOTED])}" for name, value in parts.items() if isinstance(value, str)]
     return "\n".join(lines)
 
 
-def _not_kept(title: str, problem: str, detail: str = "") -> Failure:
+def _not_recordable(title: str, problem: str, detail: str = "") -> Failure:
     message = f"Something was created in {title}, but the response could not be recorded: {problem}."
     return _for_a_person(title, message, detail, f"The response could not be recorded: {problem}")
 
 
 def unrecorded_failure(result: object, title: str, error: Exception) -> Failure:
-    """Recording itself failed: what is told of the result is our own words and a number that was checked."""
+    """Recording itself failed: says so in our own words, with nothing of the result but a checked number."""
     why = f"The result of this attempt could not be stored ({type(error).__name__})."
     if isinstance(result, Receipt):
         why = f"{title} reported success (ticket {result.number}), but the result could not be stored "

@@ -1,4 +1,4 @@
-"""Writing down how a try ended, and when the next one is."""
+"""Recording how a try ended, and when the next one is due."""
 
 import time
 from typing import Any
@@ -15,7 +15,7 @@ from integrations.delivery.claim import ClaimedDelivery
 from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import unrecorded_failure
 from integrations.delivery.retry import NextStep, next_step
-from integrations.delivery.store import DATABASE_AWAY, LONGEST_CAUSE, store_surely, store_ticket, store_unrecorded
+from integrations.delivery.store import DATABASE_DOWN, LONGEST_CAUSE, store_ticket, store_unrecorded, store_with_retries
 from integrations.destinations.base import Receipt
 from integrations.flow import record_failure
 from integrations.infra.database_clock import seconds_from_now
@@ -35,7 +35,7 @@ HOW = {
 
 
 def begin_attempt(claimed: ClaimedDelivery) -> None:
-    """Writes the attempt down before the call: if the process dies now, the row says so."""
+    """Records the attempt before the call: if the process dies now, the row says so."""
     claimed.attempt = Attempt.objects.create(
         delivery=claimed.delivery,
         number=claimed.delivery.attempt_count,
@@ -44,16 +44,16 @@ def begin_attempt(claimed: ClaimedDelivery) -> None:
 
 
 def record_result(claimed: ClaimedDelivery, result: Receipt | Failure | NoPermit) -> None:
-    """Writes down what came of the call. Where that fails a person is asked: nothing is sent again because of it."""
+    """Records the result of the call. If that fails, a person is needed: it is never sent again because of that."""
     try:
-        store_surely(lambda: _record(claimed, result))
-    except DATABASE_AWAY:
-        # The lease runs out, and whoever takes the delivery over looks up first.
+        store_with_retries(lambda: _record(claimed, result))
+    except DATABASE_DOWN:
+        # The lease expires, and whoever takes over looks up first.
         raise
     except Exception as error:
-        log.exception("the result of a try could not be recorded")
+        log.exception("result not recorded")
         failure = unrecorded_failure(result, claimed.destination.title, error)
-        store_surely(lambda: _record_for_a_person(claimed, failure))
+        store_with_retries(lambda: _leave_to_a_person(claimed, failure))
 
 
 def _record(claimed: ClaimedDelivery, result: Receipt | Failure | NoPermit) -> None:
@@ -65,8 +65,8 @@ def _record(claimed: ClaimedDelivery, result: Receipt | Failure | NoPermit) -> N
         _record_failure(claimed, result)
 
 
-def _record_for_a_person(claimed: ClaimedDelivery, failure: Failure) -> None:
-    """In our own words alone: anything that came from outside may be what could not be stored."""
+def _leave_to_a_person(claimed: ClaimedDelivery, failure: Failure) -> None:
+    """With our own words only: anything from outside may be what could not be stored."""
     with transaction.atomic():
         if store_unrecorded(claimed.row, failure):
             Attempt.objects.filter(pk=claimed.attempt.pk).update(
@@ -109,7 +109,7 @@ def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
 
 
 def _record_failure(claimed: ClaimedDelivery, failure: Failure) -> None:
-    """The failure, what it means for this delivery, and for its connection."""
+    """Records the failure, and what it means for the delivery and for its connection."""
     client, connection = claimed.session.client, claimed.delivery.connection
     failure.message, failure.detail = storable(failure.message), client.without_secrets(failure.detail)
     if changes := other_way(claimed.delivery, claimed.destination, failure):
@@ -123,9 +123,9 @@ def _record_failure(claimed: ClaimedDelivery, failure: Failure) -> None:
         _store_failure(claimed, failure, step)
     record_failure(connection, failure)
     if failure.remedy_at == "mapping" and failure.status == 422:
-        # Something at the account is not as it was read: the mapping's page should say so before tonight.
+        # The account no longer matches its lists: the mapping's page should say so before tonight's reading.
         request_lists_if_old(connection.pk, 60)
-    log.warning("not delivered", outcome=outcome, status=failure.status, reason=failure.message)
+    log.warning("try failed", outcome=outcome, status=failure.status, reason=failure.message)
 
 
 def _store_failure(claimed: ClaimedDelivery, failure: Failure, step: NextStep) -> None:
@@ -147,7 +147,7 @@ def _store_failure(claimed: ClaimedDelivery, failure: Failure, step: NextStep) -
 
 
 def _record_another_way(claimed: ClaimedDelivery, failure: Failure, changes: dict[str, object]) -> None:
-    """A definite refusal that another request answers: it is sent at once, under the next version of the key."""
+    """A definite refusal that another request avoids: that is sent at once, under the next version of the key."""
     with transaction.atomic():
         meaning = f"{failure.message} {changes.pop('meaning')}"
         _complete_attempt(claimed, Attempt.Outcome.RETRY, meaning, failure.detail, failure.status)
@@ -156,7 +156,7 @@ def _record_another_way(claimed: ClaimedDelivery, failure: Failure, changes: dic
 
 
 def _record_no_permit(claimed: ClaimedDelivery, later: NoPermit) -> None:
-    """The look-up was made, but the create's permit is too far off: no try was used, it is looked up again first."""
+    """The look-up was made, but the create's permit is too far off: uses up no try; the look-up is repeated first."""
     with transaction.atomic():
         message = f"Waiting for the rate limit. Next request in {later.seconds:.0f} s."
         _complete_attempt(claimed, Attempt.Outcome.WAITED, message)
@@ -164,14 +164,14 @@ def _record_no_permit(claimed: ClaimedDelivery, later: NoPermit) -> None:
 
 
 def _uncertainty(failure: Failure) -> bool | F:
-    """A failure that tells nothing new leaves what earlier tries left open."""
+    """A failure that settles nothing keeps what earlier tries left open."""
     if failure.is_not_there:
         return False
     return True if failure.is_uncertain else F("is_uncertain")
 
 
 def _priority_of_next_try(uses_a_try: bool) -> Case | F:
-    """A live delivery that failed goes on as a retry; a try that counts for nothing changes nothing."""
+    """A live delivery that failed becomes a retry; a try that does not count changes nothing."""
     if not uses_a_try:
         return F("priority")
     is_live = When(priority=Delivery.Priority.LIVE, then=Value(Delivery.Priority.RETRY.value))

@@ -1,7 +1,7 @@
-"""In whose name a ticket is made, where a mapping wants a user for each social author.
+"""The requester of a ticket, where a mapping wants a user for each social author.
 
-A user is looked up or made once and remembered. Where the author cannot be one (no name, suspended, ambiguous, no room
-within the account's limits on users for some minutes) the intake user stands in, and the delivery says so.
+A user is looked up or created once and remembered. Where there can be none (no name, suspended, ambiguous, no room
+within the account's limits on users for some minutes) the intake user is used, and the delivery says so.
 """
 
 from integrations.connections import Session, session_for
@@ -16,15 +16,15 @@ from integrations.mapping import author_of, post_of
 from integrations.models import Delivery, Mapping, Requester
 
 REMEMBERED_SECONDS = 30 * 86400.0
-# A suspended author may be let in again, an ambiguous one sorted out.
+# A suspended author may be reinstated, an ambiguous one sorted out.
 PROBLEM_REMEMBERED_SECONDS = 86400.0
-# Five users a minute are allowed: a flood of new authors does not hold its tickets up for longer than this.
+# Five users a minute are allowed: a flood of new authors holds up tickets no longer than this.
 WAITED_FOR_SECONDS = 300.0
 CHECK_SECONDS = 6.0
 
 
 def requester_for(delivery: Delivery, session: Session, credentials: Credentials) -> Person:
-    """The author's user. Raises Failure (the account is in trouble) and NoPermit (no room yet)."""
+    """The author's user. Raises Failure (the account has a problem) and NoPermit (no room yet)."""
     author = author_of_delivery(delivery)
     if author is None:
         return Person("", problem="the post has no author")
@@ -32,7 +32,7 @@ def requester_for(delivery: Delivery, session: Session, credentials: Credentials
         return remembered
     release_database()
     try:
-        found = session.destination.find_person(session.client, author, credentials)
+        person = session.destination.find_person(session.client, author, credentials)
     except NoPermit as later:
         if later.budget == "users" and _has_waited_enough(delivery):
             limit = f"{session.destination.title}'s limit on new users"
@@ -42,12 +42,12 @@ def requester_for(delivery: Delivery, session: Session, credentials: Credentials
         if failure.permanent and not failure.pauses:
             return Person("", problem=failure.message.rstrip("."))
         raise
-    _remember(delivery, author, found)
-    return found
+    _remember(delivery, author, person)
+    return person
 
 
 def is_new_author(delivery: Delivery) -> bool:
-    """Whether the author is not known yet; no longer asked once the delivery has waited long enough for room."""
+    """Whether the author is unknown yet; False once the delivery has waited long enough for room."""
     author = author_of_delivery(delivery)
     if author is None or _remembered(delivery, author) is not None:
         return False
@@ -55,10 +55,7 @@ def is_new_author(delivery: Delivery) -> bool:
 
 
 def intake_user_text(mapping: Mapping) -> tuple[bool, str] | None:
-    """Who stands in for authors, or is the requester of all, asked of the account: (whether all is well, a sentence).
-
-    None where nobody does.
-    """
+    """The intake user as the account knows it: (whether all is well, a sentence); None where none is needed."""
     rules = DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
     number = rules.intake_user
     if rules.requester == "account":
@@ -91,21 +88,21 @@ def _remembered(delivery: Delivery, author: Author) -> Person | None:
     return Person(row.user_id, row.name, row.problem) if row else None
 
 
-def _remember(delivery: Delivery, author: Author, found: Person) -> None:
+def _remember(delivery: Delivery, author: Author, person: Person) -> None:
     Requester.objects.update_or_create(
         connection_id=delivery.connection_id,
         external_id=author.external_id,
         defaults={
-            "user_id": found.user_id,
-            "name": storable(found.name)[:255],
-            "problem": storable(found.problem),
+            "user_id": person.user_id,
+            "name": storable(person.name)[:255],
+            "problem": storable(person.problem),
             "resolved_at": seconds_from_now(0),
         },
     )
 
 
 def forget_requester(delivery: Delivery, problem: str) -> None:
-    """Zendesk refused the author's user: remembered with the problem instead."""
+    """The account refused the author's user: remembers the problem instead."""
     author = author_of_delivery(delivery)
     if author is not None:
         _remember(delivery, author, Person("", author.name, problem))

@@ -1,4 +1,4 @@
-"""What happens after a failed try: pure, from the failure, the tries used and the schedule to the next step."""
+"""What happens after a failed try. Pure: from the failure, the tries used and the schedule to the next step."""
 
 import random
 from dataclasses import dataclass

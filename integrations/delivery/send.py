@@ -1,4 +1,4 @@
-"""The calls of one try: permits, sign-in, the request made final and sent."""
+"""The calls of one try: permits, sign-in, finalising and sending the request."""
 
 import structlog
 from django.conf import settings
@@ -14,7 +14,7 @@ from integrations.models import Delivery
 
 log = structlog.get_logger(__name__)
 
-# Of the lease, for the permit of a further call within one try.
+# The share of the lease that a further call of the try may wait for its permit.
 SHARE_FOR_A_PERMIT = 0.25
 # Updates have limits of their own, also for a single ticket: the thread is free for others meanwhile.
 LONGEST_WAIT_FOR_AN_UPDATE = 1.0
@@ -23,7 +23,7 @@ LONGEST_WAIT_FOR_AN_UPDATE = 1.0
 def hold_permits(claimed: ClaimedDelivery) -> None:
     """The account's permit was taken before the claim; a look-up or an update needs one more. Raises NoPermit."""
     is_append = claimed.delivery.action == Delivery.Action.APPEND
-    permits = permits_of_a_try(claimed, held=["account"])
+    permits = permits_for_try(claimed, held=["account"])
     if claimed.look_up_first and not is_append:
         permits.hold("look-up")
     if is_append:
@@ -33,7 +33,7 @@ def hold_permits(claimed: ClaimedDelivery) -> None:
     claimed.session.use(permits)
 
 
-def permits_of_a_try(claimed: ClaimedDelivery, held: list[str]) -> Permits:
+def permits_for_try(claimed: ClaimedDelivery, held: list[str]) -> Permits:
     longest = settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_A_PERMIT
     return Permits(claimed.delivery.connection_id, longest, held=held)
 
@@ -46,8 +46,8 @@ def send(claimed: ClaimedDelivery) -> Receipt | Failure | NoPermit:
     except (Failure, NoPermit) as known:
         return known
     except Exception as error:
-        # The one boundary around providers: whatever else they raise is recorded and counted, so nothing is for ever.
-        log.exception("the destination failed")
+        # The one boundary around providers: whatever else they raise is recorded and counts as a try.
+        log.exception("destination failed")
         return Failure(
             f"Sending failed because of an error in Casebridge ({type(error).__name__}).",
             is_uncertain=True,

@@ -1,4 +1,4 @@
-"""What became of a delivery, put into its row: shared by single tries and batches."""
+"""Storing a delivery's result in its row: shared by single tries and batches."""
 
 import time
 from collections.abc import Callable
@@ -20,32 +20,32 @@ from integrations.models.deliveries import DeliveryQuerySet
 
 log = structlog.get_logger(__name__)
 
-DATABASE_AWAY = (OperationalError, InterfaceError)
-# Between tries to store a result while the database is away; after so many seconds the lease is left to run out.
+DATABASE_DOWN = (OperationalError, InterfaceError)
+# Between tries to store a result during a database outage; after LONGEST_STORE_SECONDS the lease is left to expire.
 STORE_DELAYS = (0.2, 1.0, 3.0)
 LONGEST_STORE_SECONDS = 6.0
-# When the ticket's status is asked for the first time, should no webhook tell of it.
+# When the ticket's status is first polled, should no webhook report it.
 FIRST_POLL_SECONDS = 15 * 60
 LONGEST_CAUSE = 250
 
 
-def store_surely(store: Callable[[], None]) -> None:
-    """Stores again when the database is away for a moment: what came of a call exists nowhere else."""
+def store_with_retries(store: Callable[[], None]) -> None:
+    """Retries during a database outage of a moment: there is no other copy of a call's result."""
     began = time.monotonic()
     for delay in STORE_DELAYS:
         try:
             return store()
-        except DATABASE_AWAY as error:
+        except DATABASE_DOWN as error:
             if time.monotonic() - began + delay > LONGEST_STORE_SECONDS:
                 raise
-            log.warning("the result of a call is not stored yet", error=type(error).__name__)
+            log.warning("result not stored, retrying", error=type(error).__name__)
             release_database()
             time.sleep(delay)
     return store()
 
 
 def store_ticket(delivery: Delivery, receipt: Receipt, warning: str = "") -> None:
-    """The delivery's own row, the note that follows it, and what was dropped noted on the mapping. In a transaction."""
+    """Stores the ticket, adds the note, and records on the mapping what the account dropped. In a transaction."""
     dropped = _dropped_text(delivery, warning)
     delivered = Delivery.objects.filter(pk=delivery.pk).deliver(
         number=receipt.number,
@@ -68,7 +68,7 @@ def _dropped_text(delivery: Delivery, warning: str) -> str:
 
 
 def store_unrecorded(rows: DeliveryQuerySet, failure: Failure) -> int:
-    """Ends a delivery of which something may have been made that could not be recorded: a person has to look."""
+    """Fails deliveries of which something may have been created that cannot be recorded: a person has to look."""
     return rows.fail(
         last_error=storable(f"{failure.full_message}\n{failure.detail}".strip()),
         cause=storable(failure.cause)[:LONGEST_CAUSE],

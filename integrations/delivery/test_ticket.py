@@ -1,6 +1,6 @@
-"""A test ticket: one real ticket of a mapping that staff look at, made at once, marked, and apart from the log.
+"""A test ticket: one real ticket of a mapping, created while staff wait, marked as a test, and not in the log.
 
-It bears an external id and an idempotency key of its own, both of one uuid: asking twice with it makes one ticket.
+Its external id and idempotency key are derived from one uuid: asking twice with the same uuid creates one ticket.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ HOW = {
 
 @dataclass(frozen=True, slots=True)
 class TestTicket:
-    """What became of it: the ticket, or why there is none, with the account's own words."""
+    """The ticket, or why there is none, with the account's own words."""
 
     is_good: bool
     message: str
@@ -36,7 +36,7 @@ class TestTicket:
 
 
 def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestTicket:
-    """Creates the ticket once for each uuid, waiting for the answer. Raises nothing that the account can cause."""
+    """Creates the ticket once per uuid and waits for the reply. Problems of the account are in the result."""
     if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
         return TestTicket(False, f"The connection “{connection}” is paused or off. Resume it first.")
     session = session_for(connection, seconds=CALL_SECONDS, permit_wait=PERMIT_SECONDS)
@@ -45,14 +45,14 @@ def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestT
     except NoPermit:
         return TestTicket(False, "The account's rate limit is reached. Try again in a minute.")
     except Failure as failure:
-        log.warning("no test ticket", connection_id=connection.pk, reason=failure.message)
+        log.warning("test ticket failed", connection_id=connection.pk, reason=failure.message)
         again = (
             " The ticket may exist anyway. Pressing the button again will not create a second one."
             if failure.is_uncertain
             else ""
         )
         return TestTicket(False, f"{failure.full_message}{again}", session.without_secrets(failure.detail))
-    log.info("test ticket", connection_id=connection.pk, ticket=receipt.number)
+    log.info("test ticket created", connection_id=connection.pk, ticket=receipt.number)
     message = HOW[receipt.how].format(receipt.number)
     return TestTicket(True, message, session.without_secrets(receipt.warning), receipt.number, receipt.url)
 
