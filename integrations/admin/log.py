@@ -232,10 +232,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
     # --- Failures by cause ---
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.causes_page)
+        view = self.admin_site.admin_view(self.failure_groups_page)
         return [path("causes/", view, name="integrations_delivery_causes"), *super().get_urls()]
 
-    def causes_page(self, request: HttpRequest) -> HttpResponse:
+    def failure_groups_page(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST":
@@ -248,7 +248,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             "title": "Failures by cause",
             "page_title": "Failures by cause",
             "opts": self.opts,
-            "groups": [_group(cause) for cause in failure_groups()],
+            "groups": [_group_row(group) for group in failure_groups()],
             "may_operate": self.has_operate_permission(request),
         }
         return TemplateResponse(request, "admin/integrations/causes.html", context)
@@ -449,18 +449,18 @@ class AttemptAdmin(ReadOnlyAdmin):
         return format_html_join("", '<pre class="cb-raw">{}</pre>', ((call(e),) for e in attempt.exchanges)) or "–"
 
 
-def _group(cause: FailureGroup) -> dict[str, Any]:
-    """A group of failures as its page shows it, with where to mend it and where to see it."""
-    place = remedy_place(cause.remedy_at, cause.mapping)
-    address, message, is_outside = place or ("", "", False)
+def _group_row(group: FailureGroup) -> dict[str, Any]:
+    """A group of failures for its page, with links to the remedy and to the deliveries."""
+    place = remedy_place(group.remedy_at, group.mapping)
+    address, link_text, is_outside = place or ("", "", False)
     if place and not is_outside:
-        row_id = cause.mapping.pk if address == "mapping" else cause.mapping.connection_id
+        row_id = group.mapping.pk if address == "mapping" else group.mapping.connection_id
         address = reverse(f"admin:integrations_{address}_change", args=[row_id])
-    query = urlencode({"state__exact": "failed", "mapping__id__exact": cause.mapping.pk, "cause": cause.message})
+    query = urlencode({"state__exact": "failed", "mapping__id__exact": group.mapping.pk, "cause": group.cause})
     return {
-        "cause": cause,
+        "cause": group,
         "address": address,
-        "where": message,
+        "where": link_text,
         "is_outside": is_outside,
         "list": f"{reverse('admin:integrations_delivery_changelist')}?{query}",
     }

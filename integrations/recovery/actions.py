@@ -1,7 +1,7 @@
-"""What staff do about a delivery or a notification: try again, rebuild, cancel, route again.
+"""What staff do about deliveries: retry, rebuild, cancel.
 
-Each function works on the rows it is given, says in words what it did and what it left alone and why, and is safe
-beside working workers: a row changes only from the state that the action expects.
+Each function works on the rows it is given, reports what it did and what it left alone and why, and is safe beside
+running workers: a row changes only from the state that the action expects.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ from integrations.models.configuration import without_lists
 from integrations.models.deliveries import NO_PROBLEM, DeliveryQuerySet
 
 State = Delivery.State
-# What rendering anew puts into a delivery.
+# The columns that rendering sets.
 RENDERED = ("request", "external_id", "remarks", "cause", "remedy", "remedy_at", "priority")
-# More than this in one request would keep the page waiting; the rest is said to be left.
+# More than this in one request would keep the page waiting; a remark says that there is a rest.
 MOST_AT_ONCE = 10_000
 MOST_REBUILT_AT_ONCE = 500
 # Up to so many are retries, which go before bulk replays.
@@ -34,21 +34,21 @@ MOST_AS_RETRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """`changed` are the ids that were changed; `remarks` are sentences for the person, each with its count."""
+    """`changed` are the ids of changed rows; `remarks` are sentences for the person, with counts."""
 
     changed: list[int]
     remarks: list[str]
 
 
 def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
-    """Tries again at once, with a fresh schedule and the same bytes.
+    """Retries at once, with a new schedule and the same bytes.
 
     After a definite refusal nothing was created, so the next version of the key is used: under the old one Zendesk
-    may only repeat its answer. Where a try's outcome is unknown, a look-up comes first, as the page promises.
+    may only repeat its reply. Where a try's outcome is unknown, a look-up comes first, as the page promises.
     """
     chosen = deliveries.changeable().exclude(request="")
     _free_abandoned(deliveries)
-    remarks = [*_left_alone(deliveries), *_not_rendered(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
+    remarks = [*_left_alone(deliveries), *_without_request(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
     ids = oldest(chosen, remarks)
     connection_ids = _connections_of(ids)
     again = Delivery.objects.filter(pk__in=ids).changeable()
@@ -61,7 +61,7 @@ def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
     waits_live = When(state=State.PENDING, priority=Delivery.Priority.LIVE, then=Value(Delivery.Priority.LIVE.value))
     priority = Case(waits_live, default=Value(int(_priority_for(ids))), output_field=PositiveSmallIntegerField())
     again.schedule(tries=0, priority=priority)
-    remarks += _called(connection_ids, ids)
+    remarks += _wake(connection_ids, ids)
     return ActionResult(ids, remarks)
 
 
@@ -71,12 +71,11 @@ def _priority_for(ids: list[int]) -> int:
 
 
 def _connections_of(ids: list[int]) -> list[int]:
-    found = Delivery.objects.filter(pk__in=ids).order_by().values_list("connection", flat=True).distinct()
-    return list(found)
+    return list(Delivery.objects.filter(pk__in=ids).order_by().values_list("connection", flat=True).distinct())
 
 
-def _called(connection_ids: list[int], ids: list[int]) -> Iterator[str]:
-    """Calls workers, and for many tells honestly when they will be done."""
+def _wake(connection_ids: list[int], ids: list[int]) -> Iterator[str]:
+    """Wakes workers; for many deliveries, yields when they will be done."""
     for connection_id in connection_ids:
         wake_workers(connection_id, count=min(len(ids), MOST_WAKES))
     if len(ids) > MOST_AS_RETRIES:
@@ -85,7 +84,7 @@ def _called(connection_ids: list[int], ids: list[int]) -> Iterator[str]:
 
 
 def _free_abandoned(deliveries: DeliveryQuerySet) -> None:
-    """What a dead process still holds becomes pending again, its outcome unknown: a look-up comes first."""
+    """Makes what a dead process still claims pending again, with a look-up first as its outcome is unknown."""
     ids = list(deliveries.abandoned().values_list("pk", flat=True)[:MOST_AT_ONCE])
     Delivery.objects.filter(pk__in=ids).abandoned().schedule(is_uncertain=True, look_up_next=True)
 
@@ -99,7 +98,7 @@ def _left_alone(deliveries: DeliveryQuerySet) -> Iterator[str]:
         yield f"Skipped because they are being sent right now: {sending}."
 
 
-def _not_rendered(deliveries: DeliveryQuerySet) -> Iterator[str]:
+def _without_request(deliveries: DeliveryQuerySet) -> Iterator[str]:
     if count := deliveries.filter(request="").exclude(state=State.DELIVERED).count():
         yield f"Skipped because there is no ticket to send yet: {count}. Fix the mapping, then press “Rebuild”."
 
@@ -119,7 +118,7 @@ def _behind_a_pause(deliveries: DeliveryQuerySet) -> Iterator[str]:
 
 
 def cancel(deliveries: DeliveryQuerySet) -> ActionResult:
-    """Sends it no more. What is being sent or was delivered stays as it is."""
+    """Not to be sent. What is being sent or was delivered stays unchanged."""
     _free_abandoned(deliveries)
     remarks = list(_left_alone(deliveries))
     chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.HELD])
@@ -133,7 +132,7 @@ def cancel(deliveries: DeliveryQuerySet) -> ActionResult:
 
 
 def rebuild(deliveries: DeliveryQuerySet) -> ActionResult:
-    """Renders anew with today's mapping, under the next version of the key, and sends."""
+    """Renders again with today's mapping, under the next version of the key, and sends."""
     _free_abandoned(deliveries)
     remarks = list(_left_alone(deliveries))
     changeable = deliveries.changeable()
@@ -146,7 +145,7 @@ def rebuild(deliveries: DeliveryQuerySet) -> ActionResult:
     remarks += _behind_a_pause(changeable)
     priority = _priority_for([delivery.pk for delivery in chosen])
     changed = [delivery.pk for delivery in chosen if _rebuild_one(delivery, priority, remarks)]
-    remarks += _called(_connections_of(changed), changed)
+    remarks += _wake(_connections_of(changed), changed)
     return ActionResult(changed, remarks)
 
 
@@ -171,7 +170,7 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
     except Unreadable as unreadable:
         remarks.append(f"{delivery.post_id} was skipped: {unreadable}")
         return False
-    _keep_request_with_its_attempts(delivery)
+    _keep_request_with_attempts(delivery)
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     delivery.priority = priority
     return _store_rebuilt(delivery, post, remarks)
@@ -202,7 +201,7 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
 
 
 def _rebuild_note(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
-    """The internal note of a ticket stays with its ticket; only its text is made anew."""
+    """An internal note stays with its ticket; only its text is rendered again."""
     destination = DESTINATIONS[delivery.connection.kind]
     try:
         event, post = post_of(delivery)
@@ -216,13 +215,13 @@ def _rebuild_note(delivery: Delivery, priority: int, remarks: list[str]) -> bool
             f"{delivery.post_id}: the mapping no longer adds a note. Cancel this delivery if you do not need it."
         )
         return False
-    _keep_request_with_its_attempts(delivery)
+    _keep_request_with_attempts(delivery)
     waiting = Delivery.objects.filter(pk=delivery.pk).changeable()
     return bool(waiting.schedule(request=request, tries=0, priority=priority, **NO_PROBLEM))
 
 
-def _keep_request_with_its_attempts(delivery: Delivery) -> None:
-    """The attempts made so far sent the text that is about to be replaced: the log keeps it beside them."""
+def _keep_request_with_attempts(delivery: Delivery) -> None:
+    """Earlier attempts sent the request that is about to be replaced: the log keeps it with them."""
     delivery.attempts.filter(request="").update(request=delivery.request)
 
 

@@ -1,4 +1,4 @@
-"""Failures by cause: what failed for one reason is shown, retried and rebuilt together."""
+"""Failures by cause: what failed for the same reason is shown, retried and rebuilt together."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,15 +10,15 @@ from integrations.models import Delivery, Mapping
 from integrations.models.deliveries import DeliveryQuerySet
 
 MOST_SHOWN = 100
-# Failures of before causes were told are one group of each mapping.
-UNTOLD = "Unknown cause"
+# Failures without a recorded cause are one group per mapping.
+NO_CAUSE = "Unknown cause"
 
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Deliveries of one mapping that failed for one reason."""
+    """Deliveries of one mapping that failed for the same reason."""
 
-    message: str
+    cause: str
     mapping: Mapping
     count: int
     oldest: datetime
@@ -28,11 +28,11 @@ class FailureGroup:
 
     @property
     def key(self) -> str:
-        return self.message
+        return self.cause
 
     @property
     def shown(self) -> str:
-        return self.message or UNTOLD
+        return self.cause or NO_CAUSE
 
 
 def failed() -> DeliveryQuerySet:
@@ -52,7 +52,7 @@ def failure_groups() -> list[FailureGroup]:
     examples = Delivery.objects.only("remedy", "remedy_at").in_bulk({row["one"] for row in rows})
     return [
         FailureGroup(
-            message=row["cause"],
+            cause=row["cause"],
             mapping=mappings[row["mapping"]],
             count=row["count"],
             oldest=row["oldest"],
@@ -64,12 +64,12 @@ def failure_groups() -> list[FailureGroup]:
     ]
 
 
-def deliveries_in_group(message: str, mapping_id: int) -> DeliveryQuerySet:
-    return failed().filter(cause=message, mapping=mapping_id)
+def deliveries_in_group(cause: str, mapping_id: int) -> DeliveryQuerySet:
+    return failed().filter(cause=cause, mapping=mapping_id)
 
 
 def remedy_place(remedy_at: str, mapping: Mapping) -> tuple[str, str, bool] | None:
-    """Where the remedy is done: (kind of page or address, its words, whether it is outside); None where nowhere."""
+    """Where to apply the remedy: (model or address, link text, whether it is external); None where nowhere."""
     if remedy_at == "mapping":
         return "mapping", f"Open the mapping “{mapping.name}”", False
     if remedy_at == "connection":

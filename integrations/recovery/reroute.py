@@ -1,4 +1,4 @@
-"""Routing notifications again: something was mended, or they were missed."""
+"""Routing notifications again: something was fixed, or they were missed."""
 
 from django.db.models import QuerySet
 
@@ -6,12 +6,12 @@ from integrations.infra.queue import ROUTE, publish
 from integrations.models import Notification, Subscription
 from integrations.recovery.actions import ActionResult, oldest
 
-# The sweep finds the rest of a large choice; publishing each one here would only slow the page.
+# The sweep finds the rest of a large selection; publishing all of it here would only slow the page.
 MOST_PUBLISHED = 500
 
 
 def route_again(notifications: QuerySet[Notification]) -> ActionResult:
-    """Reads and routes anew what was unmatched or unreadable (something was mended), or missed."""
+    """Routes what was unmatched or unreadable (something was fixed) or missed again."""
     again = [Notification.State.UNMATCHED, Notification.State.UNREADABLE, Notification.State.MISSED]
     remarks: list[str] = []
     ids = oldest(notifications.filter(state__in=again), remarks)
@@ -20,15 +20,11 @@ def route_again(notifications: QuerySet[Notification]) -> ActionResult:
     Notification.objects.filter(pk__in=ids, state__in=again).update(
         state=Notification.State.RECEIVED, queued_until=None
     )
-    _publish_all(ROUTE, ids)
+    for notification_id in ids[:MOST_PUBLISHED]:
+        publish(ROUTE, notification_id)
     return ActionResult(ids, remarks)
 
 
 def fetch_missing(subscription: Subscription) -> ActionResult:
-    """Routes what a comparison found missing in a feed."""
+    """Routes what a comparison found missing for a subscription."""
     return route_again(Notification.objects.filter(subscription=subscription, state=Notification.State.MISSED))
-
-
-def _publish_all(task: str, ids: list[int]) -> None:
-    for row_id in ids[:MOST_PUBLISHED]:
-        publish(task, row_id)
