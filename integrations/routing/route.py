@@ -1,8 +1,8 @@
 """From a stored notification to deliveries: each post times each active mapping whose conditions hold.
 
 One delivery per (mapping, post), with its request rendered and stored. Everything happens in one transaction with the
-notification's own row locked, so a routing that dies leaves nothing half done and may run again. What came of each
-post and mapping is noted on the notification; where nothing was made, it says why.
+notification's own row locked, so a routing that dies leaves nothing half done and may run again. The outcome for each
+post and mapping is stored on the notification; where no ticket comes of it, it says why.
 """
 
 from collections import Counter
@@ -53,9 +53,9 @@ class Outcome:
 
 
 def route_notification(notification_id: int) -> dict[int, int]:
-    """Makes the deliveries of a notification still to be routed; returns how many new ones each connection has.
+    """Creates the deliveries of a notification that is to be routed; returns the number of new ones by connection.
 
-    Safe to repeat: a notification that was routed already, or is being routed elsewhere, gives an empty answer.
+    Safe to repeat: empty for a notification that was routed already, or is being routed elsewhere.
     """
     with transaction.atomic():
         notification = (
@@ -82,8 +82,8 @@ def _route_locked(notification: Notification) -> list[Outcome]:
     except OperationalError:
         raise
     except Exception as error:
-        # A defect of ours must not be met again at every sweep: a person sees it and can route again later.
-        log.exception("the notification could not be routed")
+        # A defect of ours must not recur at every sweep: staff see it and can route again later.
+        log.exception("routing failed")
         notification.summary, notification.outcome = "", []
         message = (
             f"Processing failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever "
@@ -96,13 +96,13 @@ def _route_locked(notification: Notification) -> list[Outcome]:
 def _read_and_route(notification: Notification) -> list[Outcome]:
     event = read_event(notification)
     notification.summary = summary_of(event.posts)
-    if reason := _why_no_mapping_is_asked(notification.subscription, event):
+    if reason := _why_unroutable(notification.subscription, event):
         _finish(notification, Notification.State.UNMATCHED, reason)
         return []
     mappings = with_open_hold(notification.subscription.mappings.select_related("connection"))
-    decide = _outcomes if _makes_tickets(notification) else _what_would_be
+    decide = _outcomes if _makes_tickets(notification) else _dry_run
     outcomes = [outcome for mapping in mappings for outcome in decide(notification, event, mapping)]
-    _finish_with(notification, outcomes)
+    _finish_routed(notification, outcomes)
     return outcomes
 
 
@@ -111,7 +111,7 @@ def summary_of(posts: tuple[Post, ...]) -> str:
     return "\n".join(lines)[:LONGEST_SUMMARY]
 
 
-def _why_no_mapping_is_asked(subscription: Subscription, event: Event) -> str:
+def _why_unroutable(subscription: Subscription, event: Event) -> str:
     if not subscription.is_active:
         return SUBSCRIPTION_IS_OFF
     if event.name != subscription.event_name:
@@ -129,11 +129,11 @@ def _outcomes(notification: Notification, event: Event, mapping: Mapping) -> lis
     reasons = {post.post_id: unmet_condition(mapping.conditions, post) for post in event.posts}
     taken = [post for post in event.posts if not reasons[post.post_id]]
     refused = [Outcome(post_id, mapping, reason=reason) for post_id, reason in reasons.items() if reason]
-    return refused + _make_once(notification, event, taken, mapping)
+    return refused + _create_once(notification, event, taken, mapping)
 
 
 def _makes_tickets(notification: Notification) -> bool:
-    """Everything does, except for a self-test that was not asked to."""
+    """Everything does, except for a probe that was not asked to."""
     if notification.source != Notification.Source.TEST:
         return True
     uuid = notification.event_key.removeprefix(f"uuid:{PROBE_MARK}")
@@ -143,17 +143,17 @@ def _makes_tickets(notification: Notification) -> bool:
         return False
 
 
-def _what_would_be(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
-    """The same decisions without anything made: for self-tests."""
+def _dry_run(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
+    """The same decisions without creating anything: for probes."""
     off = _why_mapping_makes_nothing(mapping)
-    found = []
+    outcomes = []
     for post in event.posts:
         reason = off or unmet_condition(mapping.conditions, post)
         if not reason:
             problem = _new_delivery(notification, event, post, mapping).last_error
             reason = problem or "it would create a ticket, but this test notification creates none"
-        found.append(Outcome(post.post_id, mapping, reason=reason))
-    return found
+        outcomes.append(Outcome(post.post_id, mapping, reason=reason))
+    return outcomes
 
 
 def _why_mapping_makes_nothing(mapping: Mapping) -> str:
@@ -162,27 +162,27 @@ def _why_mapping_makes_nothing(mapping: Mapping) -> str:
     return "" if mapping.connection.is_active else f"the connection “{mapping.connection}” is off"
 
 
-def _make_once(notification: Notification, event: Event, posts: list[Post], mapping: Mapping) -> list[Outcome]:
-    """One delivery for each post; a second label on the same post is counted on the delivery that is there.
+def _create_once(notification: Notification, event: Event, posts: list[Post], mapping: Mapping) -> list[Outcome]:
+    """One delivery per post; a second label on the same post is counted on the existing delivery.
 
-    In the order of the posts' ids, so that two notifications with the same posts do not wait for each other in a ring.
+    In the order of post ids, so that two notifications with the same posts do not deadlock.
     """
     posts = sorted(posts, key=lambda post: post.post_id)
-    wished = {post.post_id: _new_delivery(notification, event, post, mapping) for post in posts}
-    Delivery.objects.bulk_create(wished.values(), ignore_conflicts=True, batch_size=500)
-    occasions = {delivery.occasion for delivery in wished.values()}
-    there = Delivery.objects.filter(mapping=mapping, post_id__in=wished, occasion__in=occasions)
-    there = there.only("pk", "uuid", "post_id")
-    found = {delivery.post_id: delivery for delivery in there}
-    again = [found[post_id].pk for post_id, delivery in wished.items() if found[post_id].uuid != delivery.uuid]
-    for post_id, delivery in wished.items():
-        if found[post_id].uuid == delivery.uuid:
+    new = {post.post_id: _new_delivery(notification, event, post, mapping) for post in posts}
+    Delivery.objects.bulk_create(new.values(), ignore_conflicts=True, batch_size=500)
+    occasions = {delivery.occasion for delivery in new.values()}
+    rows = Delivery.objects.filter(mapping=mapping, post_id__in=new, occasion__in=occasions)
+    rows = rows.only("pk", "uuid", "post_id")
+    existing = {delivery.post_id: delivery for delivery in rows}
+    again = [existing[post_id].pk for post_id, delivery in new.items() if existing[post_id].uuid != delivery.uuid]
+    for post_id, delivery in new.items():
+        if existing[post_id].uuid == delivery.uuid:
             join_case(delivery)
     Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
     return [
-        Outcome(post_id, mapping, found[post_id].pk, is_new, "" if is_new else "labelled again")
-        for post_id, delivery in wished.items()
-        for is_new in [found[post_id].uuid == delivery.uuid]
+        Outcome(post_id, mapping, existing[post_id].pk, is_new, "" if is_new else "labelled again")
+        for post_id, delivery in new.items()
+        for is_new in [existing[post_id].uuid == delivery.uuid]
     ]
 
 
@@ -214,14 +214,14 @@ def _new_delivery(notification: Notification, event: Event, post: Post, mapping:
 
 
 def priority_of(notification: Notification) -> int:
-    """What happened a while ago (fetched late, routed again) does not go before what happens now."""
+    """What happened a while ago (fetched late, routed again) does not go before what is live."""
     is_fetched = notification.source == Notification.Source.CAUGHT_UP
     when = (notification.happened_at if is_fetched else None) or notification.received_at
     is_old = when < now() - timedelta(seconds=LIVE_SECONDS)
     return Delivery.Priority.BULK if is_old else Delivery.Priority.LIVE
 
 
-def _finish_with(notification: Notification, outcomes: list[Outcome]) -> None:
+def _finish_routed(notification: Notification, outcomes: list[Outcome]) -> None:
     notification.outcome = [outcome.as_json() for outcome in outcomes]
     if any(outcome.delivery_id for outcome in outcomes):
         _finish(notification, Notification.State.ROUTED, "")
