@@ -34,7 +34,7 @@ from integrations.models import (
 )
 from integrations.operations.alarms import update_alarms
 from integrations.outcomes.events import apply_event, forget_old_events
-from integrations.outcomes.polling import _take, accounts_to_poll, begin_polling
+from integrations.outcomes.polling import _claim, accounts_to_poll, backfill_polling
 from integrations.outcomes.response_times import target_rows
 from integrations.outcomes.status import record_news
 from integrations.outcomes.webhook import AccountWebhook
@@ -536,8 +536,8 @@ def test_a_refused_access_token_is_renewed_and_the_look_repeated(made: Delivery,
 
 
 def test_two_workers_do_not_take_the_same_tickets(made: Delivery) -> None:
-    assert len(_take(made.connection_id)) == 1
-    assert _take(made.connection_id) == {}
+    assert len(_claim(made.connection_id)) == 1
+    assert _claim(made.connection_id) == {}
 
 
 def test_without_a_turn_soon_the_look_is_put_off_quietly(made: Delivery, sandbox: StandIn) -> None:
@@ -559,10 +559,10 @@ def test_older_tickets_are_taken_up_once(mapping: Mapping) -> None:
         "known": delivered(mapping, "3", ticket_status="open"),
         "waiting": delivered(mapping, "", state="failed", last_error="x", delivered_at=None),
     }
-    begin_polling()
+    backfill_polling()
     assert set(Delivery.objects.exclude(next_poll_at=None)) == {rows["young"]}
     Delivery.objects.update(next_poll_at=None)
-    begin_polling()
+    backfill_polling()
     assert not Delivery.objects.exclude(next_poll_at=None).exists()
 
 

@@ -1,8 +1,8 @@
 """Calls of an account's webhook about its tickets: verify, store once, answer; apply later.
 
-Promised: nothing is stored for a stranger, and which part was wrong is not told; what is answered with an id is in the
-database; a repeat is only counted; news are applied once, and none are lost because our own record of the ticket was
-slower than the call about it.
+Promised: nothing is stored for a stranger, who does not learn which part was wrong; what is answered with an id is in
+the database; a repeat is only counted; news are applied once, and none are lost because our own record of the ticket
+was slower than the call about it.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ from integrations.outcomes.status import news_text, record_news
 log = structlog.get_logger(__name__)
 
 LONGEST_KEY = 120
-HEARD_AT_MOST_EVERY = 60
+CALL_RECORDED_EVERY_SECONDS = 60
 # An event this young is still on its way from its call to the queue.
 APPLIED_WITHIN_SECONDS = 2
-# So long may our own record of a ticket be behind the webhook's call about it.
+# How long our own record of a ticket may lag behind the webhook's call about it.
 RECORDED_WITHIN_SECONDS = 600
-# A time so far in the future cannot be true; believed, it would keep out everything that comes after.
+# A time further in the future cannot be true, and would outrank every later event.
 AHEAD_AT_MOST = timedelta(minutes=10)
 MOST_AT_ONCE = 500
 KEPT_SECONDS = 30 * 86400
@@ -44,7 +44,7 @@ MOST_BATCHES = 20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The connection whose account called, with what reads its calls."""
+    """The connection whose account called, and the destination that reads its calls."""
 
     connection_id: int
     destination: TellsStatus
@@ -56,7 +56,7 @@ class Source:
 def authenticate(address: str, headers: Mapping[str, str], body: bytes) -> Source | None:
     """The connection whose signing secret the call was signed with, else None.
 
-    "Now" is the account's: the database's clock and how far the account's is known to be ahead of it. Raises
+    "Now" is the account's: the database's clock plus how far the account's is known to be ahead. Raises
     UnreadableSecret when the stored secret cannot be read with the present key.
     """
     connection = _connection_at(address)
@@ -66,22 +66,22 @@ def authenticate(address: str, headers: Mapping[str, str], body: bytes) -> Sourc
     now = connection.now + timedelta(seconds=connection.clock_skew_seconds)
     why_not = destination.verify_webhook(connection.webhook_secret.reveal(), headers, body, now)
     if why_not:
-        log.warning("a call about tickets was refused", connection_id=connection.pk, reason=why_not)
+        log.warning("ticket event refused", connection_id=connection.pk, reason=why_not)
         return None
     return Source(connection.pk, destination)
 
 
 def _connection_at(address: str) -> Connection | None:
     try:
-        wanted = uuid.UUID(address)
+        connection_uuid = uuid.UUID(address)
     except ValueError:
         return None
-    rows = Connection.objects.filter(uuid=wanted).order_by().annotate(now=Now())
+    rows = Connection.objects.filter(uuid=connection_uuid).order_by().annotate(now=Now())
     return rows.only("kind", "webhook_secret", "clock_skew_seconds").first()
 
 
-# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. It is sent in autocommit, so the
-# row is durable when it returns.
+# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. Runs in autocommit, so the row is
+# durable when it returns.
 STORE = """
 INSERT INTO integrations_ticketevent (connection_id, event_id, kind, ticket_number, body, repeats, message)
 VALUES (%s, %s, %s, %s, %s, 0, '')
@@ -99,7 +99,7 @@ def receive(source: Source, headers: Mapping[str, str], body: bytes) -> Stored:
     with database.cursor() as cursor:
         cursor.execute(STORE, values)
         stored = Stored(*cursor.fetchone())
-    _note_that_it_was_heard(source.connection_id)
+    _record_call(source.connection_id)
     if not stored.is_repeat:
         transaction.on_commit(lambda: publish(APPLY_TICKET_EVENT, stored.id), robust=True)
     return stored
@@ -110,9 +110,11 @@ def _short(key: str) -> str:
     return key if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def _note_that_it_was_heard(connection_id: int) -> None:
-    """Once a minute is enough to know that it is alive."""
-    not_lately = Q(webhook_called_at__isnull=True) | Q(webhook_called_at__lte=seconds_from_now(-HEARD_AT_MOST_EVERY))
+def _record_call(connection_id: int) -> None:
+    """Records that the webhook is alive, at most once a minute."""
+    not_lately = Q(webhook_called_at__isnull=True) | Q(
+        webhook_called_at__lte=seconds_from_now(-CALL_RECORDED_EVERY_SECONDS)
+    )
     Connection.objects.filter(not_lately, pk=connection_id).update(webhook_called_at=Now())
 
 
@@ -120,7 +122,7 @@ def _note_that_it_was_heard(connection_id: int) -> None:
 
 
 def apply_event(event_id: int) -> None:
-    """Puts the event's news where they belong. Safe to repeat, and in any order."""
+    """Applies the event's news to its deliveries. Safe to repeat, and in any order."""
     young = Q(received_at__gt=seconds_from_now(-RECORDED_WITHIN_SECONDS))
     rows = TicketEvent.objects.filter(pk=event_id, applied_at__isnull=True).select_related("connection")
     event = rows.annotate(is_young=young).first()
@@ -132,7 +134,7 @@ def apply_event(event_id: int) -> None:
 
 
 def _apply(event: TicketEvent) -> str:
-    """What was done about it, in words; empty when it has to wait for our own record of the ticket."""
+    """A sentence on what was done; empty when it has to wait for our own record of the ticket."""
     destination = DESTINATIONS.get(event.connection.kind)
     if not isinstance(destination, TellsStatus):
         return "Ignored: the connection is now of a different kind."
@@ -157,7 +159,7 @@ def _believable(event: TicketEvent, news: TicketNews) -> TicketNews:
 
 
 def events_to_apply(room: int) -> list[int]:
-    """Events whose message was lost, or that wait for our own record."""
+    """Events whose queue message was lost, or that wait for our own record."""
     waiting = TicketEvent.objects.filter(applied_at__isnull=True)
     waiting = waiting.filter(received_at__lte=seconds_from_now(-APPLIED_WITHIN_SECONDS)).order_by("received_at")
     return list(waiting.values_list("pk", flat=True)[: min(room, MOST_AT_ONCE)])

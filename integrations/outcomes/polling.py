@@ -1,9 +1,4 @@
-"""What became of tickets: news of them are put beside the deliveries they came of; a slow look is the safety net.
-
-News come in any order and more than once. Status and assignee follow the newest change by the account's own clock;
-the first solve is the earliest that was ever told. A webhook brings news at once; looking finds what it missed, and
-all of it where no webhook is set up.
-"""
+"""Polling the status of tickets: the safety net behind the webhook, and all there is where none is set up."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -39,22 +34,22 @@ MOST_NUMBERS = 100
 MOST_CALLS = 10
 SECONDS_FOR_CALLS = 60.0
 PERMIT_SECONDS = 5.0
-# What one worker took is left alone for so long; what a refusal met, for longer.
-TAKEN_SECONDS = 600
+# Claimed tickets are not polled by others for this long; refused ones wait longer.
+CLAIMED_SECONDS = 600
 REFUSED_SECONDS = 4 * HOUR
-PUT_OFF_SECONDS = 60
+POSTPONED_SECONDS = 60
 
-BEGIN_BATCH = 1000
-BEGIN_BATCHES = 5
-BEGUN_DOWN_TO = "casebridge:looks-begun-down-to"
+BACKFILL_BATCH = 1000
+BACKFILL_BATCHES = 5
+BACKFILL_POSITION = "casebridge:looks-begun-down-to"
 POLLING_FAILED = "Checking tickets failed: "
 
 
-# --- Looking ---------------------------------------------------------------------------------------------------------
+# --- Polling ---------------------------------------------------------------------------------------------------------
 
 
 def accounts_to_poll() -> list[int]:
-    """Open connections with tickets that are due for a look."""
+    """Open connections with tickets that are due to be polled."""
     due = Delivery.objects.filter(connection=OuterRef("pk"), next_poll_at__lte=Now())
     rows = Connection.objects.filter(Connection.open_now(), Exists(due), kind__in=_kinds())
     return list(rows.values_list("pk", flat=True))
@@ -65,13 +60,13 @@ def _kinds() -> list[str]:
 
 
 def poll_tickets(connection_id: int) -> None:
-    """Asks for the tickets that are due, in ten calls at most and behind all deliveries. Safe to run anywhere."""
+    """Polls the tickets that are due, in ten calls at most and only when no live post waits. Safe to run anywhere."""
     connection = Connection.objects.filter(Connection.open_now(), pk=connection_id).first()
     destination = DESTINATIONS.get(connection.kind) if connection else None
     if connection is None or destination is None or not isinstance(destination, TellsStatus):
         return
     if live_backlog(connection.pk):
-        # New posts first: their tickets are looked at when there is room again.
+        # New posts first: tickets are polled when there is room again.
         return
     _Poll(connection, destination).run()
 
@@ -85,27 +80,27 @@ class _Poll:
         self.calls = 0
 
     def run(self) -> None:
-        taken: dict[int, str] = {}
+        claimed: dict[int, str] = {}
         try:
-            while self.calls < MOST_CALLS and (taken := _take(self.connection.pk)):
-                self._look_at(taken)
-            _note_problem(self.connection.pk, "")
+            while self.calls < MOST_CALLS and (claimed := _claim(self.connection.pk)):
+                self._poll(claimed)
+            _store_problem(self.connection.pk, "")
         except NoPermit as later:
-            _put_off(taken, max(later.seconds, PUT_OFF_SECONDS))
+            _postpone(claimed, max(later.seconds, POSTPONED_SECONDS))
         except Failure as failure:
-            self._failed(taken, failure)
+            self._record_failure(claimed, failure)
 
-    def _look_at(self, taken: dict[int, str]) -> None:
-        numbers = list(dict.fromkeys(taken.values()))
-        found = {news.number: news for news in self._read_many(numbers)}
-        missing = [number for number in numbers if number not in found]
-        # What is not shown among many is asked for alone; for what these calls do not reach, the next run does.
+    def _poll(self, claimed: dict[int, str]) -> None:
+        numbers = list(dict.fromkeys(claimed.values()))
+        news_by_number = {news.number: news for news in self._read_many(numbers)}
+        missing = [number for number in numbers if number not in news_by_number]
+        # What is missing from the list is read alone; what these calls do not reach is left to the next run.
         reached = missing[: MOST_CALLS - self.calls]
-        found |= {number: self._read_one(number) for number in reached}
-        for news in found.values():
+        news_by_number |= {number: self._read_one(number) for number in reached}
+        for news in news_by_number.values():
             record_news(self.connection.pk, news)
-        _put_off({pk: number for pk, number in taken.items() if number not in found}, 0)
-        _set_next_poll([pk for pk, number in taken.items() if number in found], self.connection)
+        _postpone({pk: number for pk, number in claimed.items() if number not in news_by_number}, 0)
+        _set_next_poll([pk for pk, number in claimed.items() if number in news_by_number], self.connection)
 
     def _read_many(self, numbers: list[str]) -> list[TicketNews]:
         self.calls += 1
@@ -115,29 +110,29 @@ class _Poll:
         self.calls += 1
         return self.session.ask(lambda credentials: self.reader.read_ticket(self.session.client, number, credentials))
 
-    def _failed(self, taken: dict[int, str], failure: Failure) -> None:
-        """What was taken stays put off; a limit or a refused sign-in concerns the whole connection."""
-        _note_problem(self.connection.pk, failure.message)
+    def _record_failure(self, claimed: dict[int, str], failure: Failure) -> None:
+        """What was claimed stays postponed; a limit or a refused sign-in concerns the whole connection."""
+        _store_problem(self.connection.pk, failure.message)
         if failure.permanent:
-            _put_off(taken, REFUSED_SECONDS)
+            _postpone(claimed, REFUSED_SECONDS)
         record_failure(self.connection, failure, may_pause=failure.limited or failure.status == 401)
-        log.warning("tickets not looked at", connection_id=self.connection.pk, reason=failure.message)
+        log.warning("polling failed", connection_id=self.connection.pk, reason=failure.message)
 
 
-def _take(connection_id: int) -> dict[int, str]:
-    """Delivery -> ticket number of what is due, put off at once so that no other worker takes it, too."""
+def _claim(connection_id: int) -> dict[int, str]:
+    """Delivery id -> ticket number of what is due, postponed at once so that no other worker polls it too."""
     due = Delivery.objects.filter(connection=connection_id, next_poll_at__lte=Now()).order_by("next_poll_at")
     with transaction.atomic():
         locked = due.select_for_update(skip_locked=True, of=("self",))
-        taken = dict(locked.values_list("pk", "ticket_number")[:MOST_NUMBERS])
-        _put_off(taken, TAKEN_SECONDS)
-    without_a_ticket = [pk for pk, number in taken.items() if not number]
+        claimed = dict(locked.values_list("pk", "ticket_number")[:MOST_NUMBERS])
+        _postpone(claimed, CLAIMED_SECONDS)
+    without_a_ticket = [pk for pk, number in claimed.items() if not number]
     Delivery.objects.filter(pk__in=without_a_ticket).update(next_poll_at=None)
-    return {pk: number for pk, number in taken.items() if number}
+    return {pk: number for pk, number in claimed.items() if number}
 
 
-def _put_off(taken: Mapping[int, str], seconds: float) -> None:
-    Delivery.objects.filter(pk__in=list(taken)).update(next_poll_at=seconds_from_now(seconds))
+def _postpone(claimed: Mapping[int, str], seconds: float) -> None:
+    Delivery.objects.filter(pk__in=list(claimed)).update(next_poll_at=seconds_from_now(seconds))
 
 
 def _set_next_poll(ids: list[int], connection: Connection) -> None:
@@ -146,7 +141,7 @@ def _set_next_poll(ids: list[int], connection: Connection) -> None:
 
 
 def _next_poll(has_webhook: bool) -> Case:
-    """Often while it is young, then ever more seldom, then never."""
+    """Often while a ticket is young, then less and less often, then never."""
 
     def younger(seconds: float) -> Q:
         return Q(delivered_at__gt=seconds_from_now(-seconds))
@@ -159,59 +154,59 @@ def _next_poll(has_webhook: bool) -> Case:
     return Case(never, *steps, default=Value(None), output_field=DateTimeField())
 
 
-def _note_problem(connection_id: int, trouble: str) -> None:
-    """For the connection's page. What a set-up left there is not touched by a look that went well."""
+def _store_problem(connection_id: int, problem: str) -> None:
+    """For the connection's page. Successful polling does not clear a problem of the webhook's set-up."""
     rows = Connection.objects.filter(pk=connection_id)
-    if trouble:
-        rows.update(webhook_problem=f"{POLLING_FAILED}{trouble}")
+    if problem:
+        rows.update(webhook_problem=f"{POLLING_FAILED}{problem}")
     else:
         rows.filter(webhook_problem__startswith=POLLING_FAILED).update(webhook_problem="")
 
 
-# --- Asked for, and begun --------------------------------------------------------------------------------------------
+# --- On request, and backfilling -------------------------------------------------------------------------------------
 
 
 def request_poll(connection: Connection) -> int:
-    """Makes the newest tickets of the connection due for a look; how many they are."""
-    newest = connection.deliveries.order_by("-created_at", "-id").values("pk")[:BEGIN_BATCH]
+    """Makes the newest tickets of the connection due to be polled; returns how many."""
+    newest = connection.deliveries.order_by("-created_at", "-id").values("pk")[:BACKFILL_BATCH]
     rows = Delivery.objects.filter(pk__in=newest, state=Delivery.State.DELIVERED).exclude(ticket_number="")
     return rows.exclude(ticket_status__in=FINAL).update(next_poll_at=Now())
 
 
 def keep_up() -> None:
-    """Every minute: older tickets begin to be polled, old events are forgotten."""
-    begin_polling()
+    """Every minute: older tickets become due to be polled, old events are deleted."""
+    backfill_polling()
     forget_old_events()
 
 
-def begin_polling() -> None:
-    """Tickets of the last 60 days that were made before Casebridge looked at any are looked at, too.
+def backfill_polling() -> None:
+    """Makes tickets of the last 60 days that were created before there was any polling due as well.
 
-    Walks down the log once, by number, so no table is scanned; where it stands is kept in Redis. If that is lost it
-    walks again, which changes nothing: it takes only rows of which nothing is known and that wait for no look.
+    Walks down the log once, by id, so no table is scanned; its position is kept in Redis. If that is lost it walks
+    again, which changes nothing: it takes only rows of unknown status that are not due to be polled.
     """
     try:
-        for _ in range(BEGIN_BATCHES):
-            stands = redis_client().get(BEGUN_DOWN_TO)
-            below = None if stands is None else int(stands)
-            if below == 0:
+        for _ in range(BACKFILL_BATCHES):
+            position = redis_client().get(BACKFILL_POSITION)
+            last_id = None if position is None else int(position)
+            if last_id == 0:
                 return
-            redis_client().set(BEGUN_DOWN_TO, _begin_below(below))
+            redis_client().set(BACKFILL_POSITION, _backfill_below(last_id))
     except redis.RedisError as error:
-        log.warning("not looked for older tickets: Redis is away", error=str(error))
+        log.warning("older tickets not queued for polling: redis unavailable", error=str(error))
 
 
-def _begin_below(number: int | None) -> int:
-    """Takes one batch; the number below which the next begins, 0 when there is none."""
-    rows = Delivery.objects.all() if number is None else Delivery.objects.filter(pk__lt=number)
-    batch: list[tuple[int, datetime]] = list(rows.order_by("-pk").values_list("pk", "created_at")[:BEGIN_BATCH])
+def _backfill_below(below: int | None) -> int:
+    """Handles one batch; returns the id below which the next one starts, 0 when there is none."""
+    rows = Delivery.objects.all() if below is None else Delivery.objects.filter(pk__lt=below)
+    batch: list[tuple[int, datetime]] = list(rows.order_by("-pk").values_list("pk", "created_at")[:BACKFILL_BATCH])
     if not batch:
         return 0
     ids = [pk for pk, _ in batch]
     young = Delivery.objects.filter(pk__in=ids, delivered_at__gt=seconds_from_now(-POLLED_FOR_SECONDS))
     unknown = young.filter(state=Delivery.State.DELIVERED, ticket_status="", next_poll_at__isnull=True)
-    there = Connection.objects.filter(kind__in=_kinds())
-    unknown.filter(connection__in=there).exclude(ticket_number="").update(next_poll_at=Now())
-    # Twice as long: what was made that long ago can hardly have been delivered within the time that counts.
+    pollable = Connection.objects.filter(kind__in=_kinds())
+    unknown.filter(connection__in=pollable).exclude(ticket_number="").update(next_poll_at=Now())
+    # Twice as long: what was created that long ago can hardly have been delivered within the time that counts.
     is_older = Delivery.objects.filter(pk=ids[-1], created_at__lt=seconds_from_now(-2 * POLLED_FOR_SECONDS)).exists()
     return 0 if is_older else ids[-1]

@@ -1,7 +1,6 @@
-"""The response clock: from the customer's post to the ticket, and to its first solve. Words and sums.
+"""Response times: from the customer's post to the ticket, and to its first solve.
 
-Sums are bounded: each looks through the first rows of an index and stops, so they cost the same over a million
-deliveries.
+Counts are bounded: each scans the first rows of an index and stops, so they cost the same with a million deliveries.
 """
 
 from collections.abc import Iterable
@@ -20,10 +19,10 @@ WITHOUT_A_TICKET = ("pending", "sending", "failed", "held")
 
 MOST_COUNTED = 1_000
 MOST_SHOWN = 20
-# Unsolved tickets of which no status is known are passed over; so many at most.
-MOST_LOOKED_THROUGH = 20_000
+# Unsolved tickets of unknown status are skipped; at most this many rows are scanned.
+MOST_SCANNED = 20_000
 WITHIN = timedelta(days=1)
-# Older tickets are not looked at any more, so it is not known whether they are solved.
+# Older tickets are not polled any more, so it is unknown whether they are solved.
 KNOWN_WITHIN = timedelta(days=60)
 
 
@@ -31,12 +30,12 @@ def capped(count: int) -> str:
     return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else f"{count:,}"
 
 
-# --- Sums ------------------------------------------------------------------------------------------------------------
+# --- Counts ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """How many wait longer than the target now (1,001 means more than 1,000), and since when the oldest does."""
+    """How many wait longer than the target now (1,001 means more than 1,000), and since when the oldest has."""
 
     count: int
     oldest: datetime | None
@@ -51,28 +50,28 @@ class Late:
 
 
 def oldest_without_a_ticket() -> Delivery | None:
-    """The delivery of the oldest post that is no ticket yet."""
+    """The delivery of the oldest post without a ticket."""
     rows = Delivery.objects.filter(state__in=WITHOUT_A_TICKET, posted_at__isnull=False)
     return rows.order_by("posted_at").only("pk", "posted_at", "state").first()
 
 
 def waiting_for_a_ticket(mappings: Iterable[int], before: datetime) -> Overdue:
-    """Posts older than `before` that are no ticket yet."""
+    """Posts older than `before` without a ticket."""
     rows = Delivery.objects.filter(state__in=WITHOUT_A_TICKET, posted_at__lt=before, mapping__in=list(mappings))
     return _overdue(rows.order_by("posted_at"))
 
 
 def waiting_to_be_solved(mappings: Iterable[int], before: datetime, now: datetime) -> Overdue:
-    """Tickets of posts older than `before` that are known not to be solved yet."""
-    found = [_not_solved(mapping_id, before, now) for mapping_id in mappings]
-    since = [overdue.oldest for overdue in found if overdue.oldest]
-    return Overdue(min(sum(overdue.count for overdue in found), MOST_COUNTED + 1), min(since, default=None))
+    """Tickets of posts older than `before` that are known to be unsolved."""
+    by_mapping = [_not_solved(mapping_id, before, now) for mapping_id in mappings]
+    since = [overdue.oldest for overdue in by_mapping if overdue.oldest]
+    return Overdue(min(sum(overdue.count for overdue in by_mapping), MOST_COUNTED + 1), min(since, default=None))
 
 
 def _not_solved(mapping_id: int, before: datetime, now: datetime) -> Overdue:
-    """Mapping by mapping: like this, the index gives them in order.
+    """One mapping at a time, so that the index yields them in order.
 
-    Counted from the newest, as most of which nothing is known is old; the oldest is looked for from the other end.
+    Counted from the newest, as most tickets of unknown status are old; the oldest is searched from the other end.
     """
     rows = Delivery.objects.filter(mapping=mapping_id, state="delivered", solved_at__isnull=True)
     rows = rows.filter(posted_at__lt=before, posted_at__gt=now - KNOWN_WITHIN)
@@ -83,9 +82,9 @@ def _not_solved(mapping_id: int, before: datetime, now: datetime) -> Overdue:
 
 def _known(rows: QuerySet[Delivery]) -> Overdue:
     is_known = ~Q(ticket_status__in=["", "deleted"])
-    some = rows.only("pk", "posted_at", "ticket_status")[:MOST_LOOKED_THROUGH]
-    found = some.aggregate(count=Count("pk", filter=is_known), oldest=Min("posted_at", filter=is_known))
-    return Overdue(**found)
+    some = rows.only("pk", "posted_at", "ticket_status")[:MOST_SCANNED]
+    figures = some.aggregate(count=Count("pk", filter=is_known), oldest=Min("posted_at", filter=is_known))
+    return Overdue(**figures)
 
 
 def _overdue(rows: QuerySet[Delivery]) -> Overdue:
@@ -109,7 +108,7 @@ def late_solves(mappings: Iterable[int], target: timedelta, now: datetime) -> La
 
 
 def _target_ended_lately(mappings: Iterable[int], target: timedelta, now: datetime) -> QuerySet[Delivery]:
-    """By the time of arrival, which has an index; it is hardly later than the post's, by which lateness is told."""
+    """By the time of arrival, which is indexed and hardly later than the post's, which lateness is measured from."""
     rows = Delivery.objects.filter(mapping__in=list(mappings), posted_at__isnull=False)
     rows = rows.filter(created_at__gt=now - target - WITHIN, created_at__lte=now - target)
     return Delivery.objects.filter(pk__in=rows.order_by("-created_at", "-id").values("pk")[:MOST_COUNTED])
@@ -136,7 +135,7 @@ def with_targets() -> QuerySet[Subscription]:
 
 
 def target_rows(subscription: Subscription, now: datetime) -> list[dict[str, Any]]:
-    """What the overview tells of a subscription's targets, one row for each."""
+    """A subscription's targets for the overview, one row each."""
     mappings = list(subscription.mappings.values_list("pk", flat=True))
     rows = []
     if subscription.ticket_target_minutes is not None:
@@ -162,13 +161,13 @@ def _row(subscription: Subscription, what: str, target: timedelta, overdue: Over
 
 
 def target_text(subscription: Subscription) -> str:
-    """Why the subscription's targets are worth an alarm, and what to do; empty when they are met."""
+    """Which targets are missed, and what to do; empty when they are met."""
     if subscription.ticket_target_minutes is None and subscription.solve_target_minutes is None:
         return ""
     now = database_clock.now()
     mappings = list(subscription.mappings.values_list("pk", flat=True))
-    found = [_ticket_alarm(subscription, mappings, now), _solve_alarm(subscription, mappings, now)]
-    return " ".join(sentence for sentence in found if sentence)
+    sentences = [_ticket_alarm(subscription, mappings, now), _solve_alarm(subscription, mappings, now)]
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _ticket_alarm(subscription: Subscription, mappings: list[int], now: datetime) -> str:

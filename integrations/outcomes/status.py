@@ -1,4 +1,7 @@
-"""What is known of a ticket, put beside the deliveries that became it. News come in any order and more than once."""
+"""What is known about tickets, stored on their deliveries. News arrive in any order and more than once.
+
+Status and assignee follow the newest change by the account's clock; the first solve is the earliest ever reported.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +18,7 @@ SOLVED = ("solved", "closed")
 FINAL = ("closed", DELETED)
 
 HOUR, DAY = 3600, 86400
-# How long after the last look a ticket is looked at again, while it is so young.
+# (age, interval): how often a ticket is polled while it is younger than that.
 POLL_INTERVALS = ((DAY, HOUR // 4), (7 * DAY, 4 * HOUR), (60 * DAY, DAY))
 POLLED_FOR_SECONDS = POLL_INTERVALS[-1][0]
 POLLED_BESIDE_A_WEBHOOK = 6 * HOUR
@@ -25,9 +28,9 @@ POLLED_BESIDE_A_WEBHOOK = 6 * HOUR
 
 
 def record_news(connection_id: int, news: TicketNews) -> int:
-    """Updates what is known of the ticket, and returns how many deliveries are of it: 0 when it is not ours.
+    """Updates what is known about the ticket, and returns how many deliveries became it: 0 when it is not ours.
 
-    Repeatable and in any order. News without a status or a time cannot be put in order: the ticket is looked at soon.
+    Repeatable and in any order. News without a status or a time cannot be ordered: the ticket is polled soon.
     """
     rows = Delivery.objects.filter(connection=connection_id, ticket_number=news.number)
     if news.is_deleted:
@@ -38,31 +41,31 @@ def record_news(connection_id: int, news: TicketNews) -> int:
 
 
 def _record(rows: QuerySet[Delivery], status: str, news: TicketNews, connection_id: int) -> int:
-    at: Any = _moment(news, connection_id)
-    is_newest = Q(ticket_changed_at__isnull=True) | Q(ticket_changed_at__lte=at)
+    changed_at: Any = _changed_at(news, connection_id)
+    is_newest = Q(ticket_changed_at__isnull=True) | Q(ticket_changed_at__lte=changed_at)
     changes: dict[str, Any] = {
         "ticket_status": Case(When(is_newest, then=Value(status)), default=F("ticket_status")),
-        "ticket_changed_at": Case(When(is_newest, then=at), default=F("ticket_changed_at")),
-        "next_poll_at": _next_look_after_news(is_newest, status),
+        "ticket_changed_at": Case(When(is_newest, then=changed_at), default=F("ticket_changed_at")),
+        "next_poll_at": _next_poll_after_news(is_newest, status),
     }
     assignee = _assignee(news, connection_id)
     if assignee is not None:
         changes["ticket_assignee"] = Case(When(is_newest, then=Value(assignee)), default=F("ticket_assignee"))
     if status in SOLVED:
-        changes["solved_at"] = Least(F("solved_at"), at)  # of an empty one and a time, the time
+        changes["solved_at"] = Least(F("solved_at"), changed_at)  # of an empty one and a time, the time
     return rows.update(**changes)
 
 
-def _moment(news: TicketNews, connection_id: int) -> Any:
-    """When it changed; for a deletion whose time is not told, now by the account's clock."""
+def _changed_at(news: TicketNews, connection_id: int) -> Any:
+    """When it changed; for a deletion without a time, now by the account's clock."""
     if news.changed_at is not None:
         return Value(news.changed_at, output_field=DateTimeField())
     ahead = Connection.objects.filter(pk=connection_id).values_list("clock_skew_seconds", flat=True).first()
     return seconds_from_now(ahead or 0)
 
 
-def _next_look_after_news(is_newest: Q, status: str) -> Case:
-    """A ticket that ended is not looked at any more; one that came back to life is looked at again."""
+def _next_poll_after_news(is_newest: Q, status: str) -> Case:
+    """A final ticket is not polled any more; one that was restored is polled again."""
     if status in FINAL:
         return Case(When(is_newest, then=Value(None)), default=F("next_poll_at"), output_field=DateTimeField())
     came_back = is_newest & Q(next_poll_at__isnull=True, delivered_at__gt=seconds_from_now(-POLLED_FOR_SECONDS))
@@ -71,13 +74,13 @@ def _next_look_after_news(is_newest: Q, status: str) -> Case:
 
 
 def _assignee(news: TicketNews, connection_id: int) -> str | None:
-    """Whose it is, by name where the account's list of agents has it; None where nothing is told of it."""
+    """The assignee, by name where the account's list of agents has it; None where unknown."""
     if news.assignee_id is None:
         return news.assignee_name[:200] or None
     if not news.assignee_id:
         return ""
-    named = agent_names(connection_id).get(news.assignee_id)
-    return (named or news.assignee_name or f"agent {news.assignee_id}")[:200]
+    name = agent_names(connection_id).get(news.assignee_id)
+    return (name or news.assignee_name or f"agent {news.assignee_id}")[:200]
 
 
 def agent_names(connection_id: int) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Setting up, by one click or by hand, that an account tells us what becomes of its tickets; and undoing it."""
+"""The account's webhook that reports ticket events to us: set up by one click or by hand, and removed."""
 
 import structlog
 
@@ -19,11 +19,11 @@ ALIVE_WITHIN_SECONDS = 86400
 
 
 class NotSetUp(Exception):
-    """Nothing was changed here; the text says why, and what the other side said."""
+    """Nothing was changed here; the text says why, with the account's own words."""
 
 
 class AccountWebhook:
-    """The webhook of one connection's account: what it is for us here, and what is done about it there."""
+    """The webhook of one connection's account."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -36,7 +36,7 @@ class AccountWebhook:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is set up and called us within a day: then asking for tickets is only the safety net."""
+        """Whether it is set up and called us within a day: then polling is only the safety net."""
         lately = self._rows.filter(webhook_called_at__gt=seconds_from_now(-ALIVE_WITHIN_SECONDS))
         return lately.exclude(webhook_secret="").exists()
 
@@ -57,7 +57,7 @@ class AccountWebhook:
         return self._reader().why_unfit_secret(secret)
 
     def set_up(self) -> None:
-        """Makes the webhook or takes over the one that is there, and stores its signing secret. Raises NotSetUp."""
+        """Creates the webhook or takes over the existing one, and stores its signing secret. Raises NotSetUp."""
         address, why_not = self.endpoint()
         if not address:
             raise NotSetUp(why_not)
@@ -72,7 +72,7 @@ class AccountWebhook:
         log.info("webhook set up", connection_id=self.connection.pk, webhook_id=webhook.id)
 
     def remove(self) -> None:
-        """Removes the webhook at the account and forgets its secret. Raises NotSetUp; then both are kept."""
+        """Removes the webhook at the account and forgets its secret. If it raises NotSetUp, both are kept."""
         reader, session = self._reader(), self._session()
         webhook_id = self.connection.webhook_id
         try:
@@ -87,7 +87,7 @@ class AccountWebhook:
         log.info("webhook forgotten", connection_id=self.connection.pk)
 
     def store_secret(self, secret: str) -> None:
-        """Stores the signing secret of a webhook that was made by hand."""
+        """Stores the signing secret of a webhook that was created by hand."""
         self._rows.update(webhook_secret=Secret.of(secret), webhook_problem="")
         log.info("signing secret entered", connection_id=self.connection.pk)
 
