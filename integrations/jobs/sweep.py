@@ -1,9 +1,9 @@
 """Finding what is due: retries, lost queue messages, notifications whose routing died, subscriptions to check.
 
-Due work is a column; the queue only makes it fast. Notifications queued here are marked, so a backlog is not queued
-again at every sweep, and the queue is kept short: rows wait in the database. Marks count only while the queue holds
-anything: an empty queue with rows still due means that their messages were lost with it. Of deliveries a few messages
-for each connection are enough (infra.queue.wake_workers). Paused connections are left alone.
+Due work is in columns; the queue only makes it fast. Notifications queued here are marked, so that a backlog is not
+queued again at every sweep, and the queue is kept short: rows wait in the database. Marks count only while the queue
+holds anything: an empty queue with rows still due means that their messages were lost. For deliveries a few messages
+per connection are enough (infra.queue.wake_workers). Paused connections are left alone.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from integrations.models import Connection, Delivery, Notification
 log = structlog.get_logger(__name__)
 
 LONGEST_QUEUE = 2000
-MOST_BATCHES_ASKED = 30
+MOST_BATCHES_POLLED = 30
 MOST_CALLS_TO_ACCOUNTS = 4
 MARKED_SECONDS = 120
 # A notification this young is still on its way from intake to the queue.
@@ -31,7 +31,7 @@ ROUTED_WITHIN_SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class DueWork:
-    """(connection, how many of its deliveries), and for each task the ids of the rows it is due for."""
+    """(connection id, number of its due deliveries), and for each task the ids of the rows it is due for."""
 
     deliveries: list[tuple[int, int]]
     rows: dict[str, list[int]]
@@ -42,7 +42,7 @@ def find_due_work() -> DueWork:
     connections.pause_unreadable()
     rows = {
         queue.ROUTE: _mark(_to_route(), _room("intake")),
-        queue.FOLLOW_BATCH: list(delivery.batches_to_follow().values_list("pk", flat=True)[:MOST_BATCHES_ASKED]),
+        queue.FOLLOW_BATCH: list(delivery.batches_to_follow().values_list("pk", flat=True)[:MOST_BATCHES_POLLED]),
         queue.CHECK_SUBSCRIPTION: subscriptions.to_check(),
         queue.CATCH_UP: subscriptions.to_catch_up(),
         queue.SEND_PROBE: subscriptions.probes_to_send(),
@@ -60,20 +60,20 @@ def _to_route() -> QuerySet[Notification]:
 
 
 def _due_deliveries() -> list[tuple[int, int]]:
-    """Connections that are open and have deliveries due, with how many (up to what is worth a message of its own).
+    """Open connections with due deliveries, and how many (as far as they are worth messages of their own).
 
-    Waiting and abandoned ones are asked for apart: each has an index of its own, and one OR of both would use neither.
+    Waiting and abandoned ones are separate queries: each has an index, and one OR of both would use neither.
     """
     open_ids = list(Connection.objects.filter(Connection.open_now()).values_list("pk", flat=True))
     if _room("deliver")[1]:
         queue.forget_wakes(open_ids)
-    found = []
+    due = []
     for connection_id in open_ids:
-        there = Delivery.objects.filter(connection=connection_id)
+        deliveries = Delivery.objects.filter(connection=connection_id)
         most = queue.MOST_WAKES
-        if count := there.waiting()[:most].count() or there.abandoned()[:most].count():
-            found.append((connection_id, count))
-    return found
+        if count := deliveries.waiting()[:most].count() or deliveries.abandoned()[:most].count():
+            due.append((connection_id, count))
+    return due
 
 
 def _room(queue_name: str) -> tuple[int, bool]:
@@ -81,7 +81,7 @@ def _room(queue_name: str) -> tuple[int, bool]:
     try:
         length = int(redis_client().llen(queue_name))
     except redis.RedisError as error:
-        log.warning("nothing queued: Redis is away", error=str(error))
+        log.warning("nothing queued: redis unavailable", error=str(error))
         return 0, False
     return max(LONGEST_QUEUE - length, 0), length == 0
 

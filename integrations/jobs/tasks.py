@@ -22,8 +22,8 @@ def deliver(connection_id: int) -> None:
     with bound_contextvars(connection_id=connection_id):
         left = delivery.deliver_due(connection_id)
     if left.is_more:
-        # Far below the limit there is work for more hands; near it each hand that waits is enough.
-        queue.wake_workers(connection_id, count=2 if left.came_at_once else 1)
+        # Far below the limit more workers help; near it one that waits is enough.
+        queue.wake_workers(connection_id, count=2 if left.was_immediate else 1)
     elif left.seconds is not None:
         queue.wake_later(connection_id, left.seconds)
 
@@ -70,7 +70,7 @@ def poll_tickets(connection_id: int) -> None:
 
 @shared_task(name=queue.WATCH, store_errors_even_if_ignored=False)
 def watch() -> None:
-    """Every minute: what is kept up to date, what is tidied away, and the alarms."""
+    """Every minute: regular upkeep, and the alarms."""
     subscriptions.keep_up()
     delivery.release_leftovers()
     outcomes.keep_up()

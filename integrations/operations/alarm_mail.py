@@ -1,4 +1,4 @@
-"""Mails about alarms, at both ends. One that cannot be sent is tried again every minute for a day."""
+"""Mails about alarms, raised and ended. One that cannot be sent is retried every minute for a day."""
 
 from datetime import timedelta
 
@@ -19,9 +19,6 @@ log = structlog.get_logger(__name__)
 MAILED_WITHIN = timedelta(days=1)
 
 
-# --- Mail ------------------------------------------------------------------------------------------------------------
-
-
 def can_mail() -> bool:
     return bool(settings.ALERT_EMAILS)
 
@@ -38,7 +35,7 @@ def send_mails() -> None:
 
 
 def _mail(alarm: Alarm, subject: str, column: str) -> None:
-    """Claims the row first, so that two workers do not both send; gives it back when sending fails."""
+    """Claims the row first, so that two workers do not both send; releases it when sending fails."""
     if not Alarm.objects.filter(Q(**{f"{column}__isnull": True}), pk=alarm.pk).update(**{column: Now()}):
         return
     release_database()
@@ -46,8 +43,8 @@ def _mail(alarm: Alarm, subject: str, column: str) -> None:
         message = EmailMessage(subject, _body(alarm), settings.ALERT_FROM, settings.ALERT_EMAILS)
         message.send(fail_silently=False)
     except Exception as error:
-        # Whatever the mail server does: the alarm stays visible in the portal, and the mail is tried again.
-        log.warning("alert mail not sent", error=str(error))
+        # Whatever the mail server does: the alarm stays visible in the portal, and the mail is retried.
+        log.warning("alarm mail not sent", error=str(error))
         Alarm.objects.filter(pk=alarm.pk).update(**{column: None}, mail_problem=storable(str(error))[:500])
     else:
         Alarm.objects.filter(pk=alarm.pk).update(mail_problem="")

@@ -1,4 +1,4 @@
-"""When an alarm is due. Each rule looks at stored rows only and says what is wrong, or nothing."""
+"""When an alarm is due. Each rule reads stored rows only and returns what is wrong, or nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from integrations.outcomes import target_text
 from integrations.sign_in import end_alarm
 from integrations.subscriptions import expected_volume
 
-# With so many expected and none come, chance is no explanation: e^-7 is about one in a thousand.
+# If this many are expected and none arrive, that is hardly chance: e^-7 is about one in a thousand.
 EXPECTED_BEFORE_ALARM = 7.0
 FAILED_CATCH_UPS = 3
 FAILED_CHECKS = 3
@@ -23,7 +23,7 @@ PUSHES_MAY_BE_SLOW = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a rule found: one open alarm for each kind and feed (or company, connection, mapping)."""
+    """What a rule found: at most one open alarm for each kind and subscription (or company, connection, mapping)."""
 
     kind: Alarm.Kind
     message: str
@@ -70,11 +70,11 @@ def _of_floods() -> Iterator[Problem]:
 
 
 def _of_mappings() -> Iterator[Problem]:
-    """What no longer fits the account, as last read; mappings that make nothing are left out."""
+    """Mappings that no longer fit the account, as last read; inactive ones are left out."""
     used = Mapping.objects.filter(is_active=True, connection__is_active=True, subscription__is_active=True)
     for mapping in used.exclude(warnings=[]).select_related("connection"):
-        found = " ".join(str(entry.get("message")) for entry in mapping.warnings)
-        message = f"{mapping.name} no longer matches “{mapping.connection}” and needs fixing. {found}"
+        misfits = " ".join(str(entry.get("message")) for entry in mapping.warnings)
+        message = f"{mapping.name} no longer matches “{mapping.connection}” and needs fixing. {misfits}"
         yield Problem(Alarm.Kind.MAPPING, message, mapping_id=mapping.pk)
 
 
@@ -103,7 +103,7 @@ def _of_connection(connection: Connection) -> Iterator[Problem]:
 
 
 def _waits_for_a_person(connection: Connection) -> str:
-    """Why an answer paused the connection without an end; limits have one, and who paused it by hand knows."""
+    """Why a reply paused the connection indefinitely; limits end, and whoever paused it by hand knows."""
     if connection.paused_at is None or connection.paused_until is not None or connection.paused_by:
         return ""
     return f"paused, so deliveries wait. {connection.pause_reason}"
@@ -122,8 +122,8 @@ def _registration(subscription: Subscription) -> str:
 def _drift(subscription: Subscription) -> str:
     if subscription.registration != Subscription.Registration.DRIFTED:
         return ""
-    found = " ".join(str(entry.get("message")) for entry in subscription.drift)
-    return f"Out of sync at Khoros. To fix it, press “Repair at Khoros”. {found}"
+    differences = " ".join(str(entry.get("message")) for entry in subscription.drift)
+    return f"Out of sync at Khoros. To fix it, press “Repair at Khoros”. {differences}"
 
 
 def _catch_up(subscription: Subscription) -> str:
@@ -134,7 +134,7 @@ def _catch_up(subscription: Subscription) -> str:
 
 
 def _pushes_lost(subscription: Subscription) -> str:
-    """Events that only fetching brought, a while ago, with no push since: one that was merely slow is no alarm."""
+    """Events that only fetching brought, with no push for a while since: a push that is merely slow is no alarm."""
     if subscription.receives_by != Subscription.Receives.PUSH_AND_CATCH_UP or subscription.last_caught_up_at is None:
         return ""
     now, last_push = database_clock.now(), subscription.last_pushed_at
@@ -157,7 +157,7 @@ def _pushes_lost(subscription: Subscription) -> str:
 
 
 def silence(subscription: Subscription) -> str:
-    """Why the feed's silence is worth an alarm; empty when it is not."""
+    """Why the subscription's silence is worth an alarm; empty when it is not."""
     now, last = database_clock.now(), last_received(subscription)
     if subscription.registration != Subscription.Registration.REGISTERED:
         return ""
@@ -176,19 +176,19 @@ def silence(subscription: Subscription) -> str:
 
 
 def last_received(subscription: Subscription) -> datetime:
-    """The last notification; before the first one, when the feed was set up."""
-    heard = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at is not None]
-    return max(heard) if heard else subscription.created_at
+    """When the last notification arrived; before the first one, when the subscription was created."""
+    received = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at is not None]
+    return max(received) if received else subscription.created_at
 
 
 def _switched_on(subscription: Subscription) -> datetime | None:
-    """When it last began to receive: before that, silence is no wonder."""
+    """When it last started to receive: silence before that is no surprise."""
     begins = subscription.changes.filter(action__in=[Change.Action.POST, Change.Action.ACTIVATE], is_done=True)
     return begins.values_list("started_at", flat=True).first()
 
 
 def silence_text(subscription: Subscription) -> str:
-    """How the silence alarm is set, in words."""
+    """How the silence alarm is set, as a sentence."""
     if subscription.silence_alarm == Subscription.Silence.OFF:
         return "Off: no alarm is raised."
     hours = subscription.silence_hours

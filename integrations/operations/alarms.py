@@ -1,7 +1,6 @@
-"""Alarms: raised when something needs a person, ended when it is over, shown in the portal and mailed at both ends.
+"""Alarms: raised when something needs a person, ended when it is over, shown in the portal and mailed both times.
 
-Each rule looks at stored rows only and says what is wrong, or nothing; `watch` compares that with the open alarms. It
-runs every minute. A mail that cannot be sent is tried again at every turn, for a day.
+`update_alarms` runs every minute and compares what the rules find with the open alarms.
 """
 
 import structlog
@@ -20,43 +19,43 @@ log = structlog.get_logger(__name__)
 
 def update_alarms() -> None:
     """Raises what is new, ends what is over, mails both."""
-    troubles = {trouble.key: trouble for trouble in find_problems()}
+    problems = {problem.key: problem for problem in find_problems()}
     for alarm in Alarm.objects.filter(ended_at__isnull=True).select_related("subscription"):
-        trouble = troubles.pop(key_of(alarm), None)
-        if trouble is None and not _is_being_checked(alarm):
+        problem = problems.pop(key_of(alarm), None)
+        if problem is None and not _is_being_checked(alarm):
             _end(alarm)
-        elif trouble is None:
+        elif problem is None:
             continue
-        elif trouble.message != alarm.message:
-            Alarm.objects.filter(pk=alarm.pk).update(message=trouble.message)
-    for trouble in troubles.values():
-        _raise(trouble)
+        elif problem.message != alarm.message:
+            Alarm.objects.filter(pk=alarm.pk).update(message=problem.message)
+    for problem in problems.values():
+        _raise(problem)
     send_mails()
 
 
 def _is_being_checked(alarm: Alarm) -> bool:
-    """Somebody saved the feed: whether the trouble is over is known after the next check."""
-    feed = alarm.subscription
-    if feed is None or alarm.kind not in (Alarm.Kind.REGISTRATION, Alarm.Kind.DRIFT):
+    """Somebody saved the subscription: whether the problem is over is known after the next check."""
+    subscription = alarm.subscription
+    if subscription is None or alarm.kind not in (Alarm.Kind.REGISTRATION, Alarm.Kind.DRIFT):
         return False
-    return feed.is_active and feed.registration == Subscription.Registration.WAITING
+    return subscription.is_active and subscription.registration == Subscription.Registration.WAITING
 
 
-def _raise(trouble: Problem) -> None:
+def _raise(problem: Problem) -> None:
     try:
         with transaction.atomic():
             Alarm.objects.create(
-                kind=trouble.kind,
-                message=storable(trouble.message),
-                subscription_id=trouble.subscription_id,
-                company_id=trouble.company_id,
-                connection_id=trouble.connection_id,
-                mapping_id=trouble.mapping_id,
+                kind=problem.kind,
+                message=storable(problem.message),
+                subscription_id=problem.subscription_id,
+                company_id=problem.company_id,
+                connection_id=problem.connection_id,
+                mapping_id=problem.mapping_id,
             )
     except IntegrityError:
-        # Another worker watches at the same moment and was quicker; or the feed is gone.
+        # Another worker was quicker, or the subscription is gone.
         return
-    log.warning("alarm raised", kind=trouble.kind, reason=trouble.message)
+    log.warning("alarm raised", kind=problem.kind, reason=problem.message)
 
 
 def _end(alarm: Alarm) -> None:

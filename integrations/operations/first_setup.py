@@ -1,7 +1,7 @@
 """The first set-up from the environment, for people who come from the 2017 example.
 
-With its variables set, company, subscription, connection and mapping are made once and never again: what staff change
-stays, and what they delete is not made anew. Where the environment later holds another secret than the portal, the
+If its variables are set, company, subscription, connection and mapping are created once and never again: what staff
+change stays, and what they delete is not recreated. If the environment later holds another secret than the portal, the
 object's page says so, and a person may take it over.
 """
 
@@ -36,7 +36,7 @@ SEED_TAG = "khoros"
 
 
 def make_first_setup() -> str:
-    """Makes the first set-up if it was never made, and returns a sentence on what was done."""
+    """Creates the first set-up unless that was done before, and returns a sentence on what was done."""
     with transaction.atomic():
         installation = Installation.objects.select_for_update().get()
         if installation.seeded_at is not None:
@@ -49,9 +49,9 @@ def make_first_setup() -> str:
             address = checked_origin(settings.SEED["zendesk_url"])
         except AddressRefused as refused:
             return f"No set-up was made from the environment: ZENDESK_API_URL cannot be used. {refused}"
-        mapping = _make(address)
+        mapping = _create(address)
         Installation.objects.update(seeded_at=Now())
-    log.info("first set-up made from the environment", mapping_id=mapping.pk)
+    log.info("first set-up created", mapping_id=mapping.pk)
     return f"Created the set-up “{mapping}” from the environment."
 
 
@@ -69,7 +69,7 @@ def _has_oauth_client() -> bool:
     return bool(settings.SEED["zendesk_client_id"] and settings.SEED["zendesk_client_secret"])
 
 
-def _make(zendesk_address: str) -> Mapping:
+def _create(zendesk_address: str) -> Mapping:
     seed = settings.SEED
     company, _ = Company.objects.get_or_create(
         company_id=seed["company_id"],
@@ -121,11 +121,11 @@ def _zendesk_secrets() -> dict[str, str]:
     return {"api_token": settings.SEED["zendesk_token"]}
 
 
-# --- The environment's other secret ----------------------------------------------------------------------------------
+# --- A different secret in the environment ---------------------------------------------------------------------------
 
 
 def environment_differs(configured: Company | Subscription | Connection) -> bool:
-    """Whether the environment now holds another secret than this object, which was once made of it."""
+    """Whether the environment now holds another secret than this object, which was once created from it."""
     if not configured.from_environment:
         return False
     try:
@@ -139,18 +139,18 @@ def _differs(configured: Company | Subscription | Connection) -> bool:
         return settings.SEED["api_token"] not in ("", configured.api_token.reveal())
     if isinstance(configured, Subscription):
         return settings.SEED["bearer_token"] not in ("", configured.bearer_token.reveal())
-    wanted: dict[str, Any] = _zendesk_secrets() | _sign_in()
-    if not all(wanted.values()) or not _goes_where_the_environment_says(configured):
+    expected: dict[str, Any] = _zendesk_secrets() | _sign_in()
+    if not all(expected.values()) or not _points_to_environment_address(configured):
         return False
     if _sign_in()["sign_in"] == "api_token" and configured.settings.get("sign_in") != "api_token":
-        # Somebody moved on to OAuth here: the environment's API token is the past, and nothing to go back to.
+        # Somebody moved to OAuth here: the environment's API token is obsolete.
         return False
     stored = configured.settings | read_secrets(configured)
-    return any(stored.get(name) != value for name, value in wanted.items())
+    return any(stored.get(name) != value for name, value in expected.items())
 
 
-def _goes_where_the_environment_says(connection: Connection) -> bool:
-    """The environment's secret is meant for the environment's address, and sent to no other."""
+def _points_to_environment_address(connection: Connection) -> bool:
+    """The environment's secret is for the environment's address, and sent to no other."""
     try:
         address = checked_origin(settings.SEED["zendesk_url"])
     except AddressRefused:
@@ -159,7 +159,7 @@ def _goes_where_the_environment_says(connection: Connection) -> bool:
 
 
 def take_from_environment(configured: Company | Subscription | Connection) -> None:
-    """Puts the environment's secret in place of the stored one, and saves."""
+    """Replaces the stored secret by the environment's, and saves."""
     if isinstance(configured, Company):
         configured.api_token = Secret.of(settings.SEED["api_token"])
         configured.token_entered_at = timezone.now()
