@@ -1,0 +1,132 @@
+"""The rooms of integrations/: the contracts hold, fail when broken, and a room is entered through its door."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local import ROOT
+
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+ORDER, APART, PROTECTED, INDEPENDENT = [contract["name"] for contract in CONTRACTS]
+# Of the folders in integrations/, those that Django looks for by their names.
+OF_DJANGO = {"management", "migrations", "templatetags"}
+MOST_ROOMS = 20
+# Rooms of the journey say in their package what they offer. The others are imported by module.
+JOURNEY = (
+    "companies", "connections", "delivery", "flow", "installation", "intake", "mapping", "operations", "outcomes",
+    "recovery", "routing", "sign_in", "subscriptions",
+)  # fmt: skip
+
+
+# --- The contracts ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The packages and their configuration, to be spoilt."""
+    for package in ("integrations", "portal"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def lint_imports(folder: Path) -> tuple[int, str]:
+    """(exit code, what it said on one line)."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def test_every_contract_is_kept(copied: Path) -> None:
+    code, said = lint_imports(copied)
+    assert code == 0, said
+    assert [f"{contract['name']} KEPT" in said for contract in CONTRACTS] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("contract", "module", "offence"),
+    [
+        (ORDER, "mapping/conditions.py", "import integrations.routing"),
+        (APART, "sources/khoros/values.py", "import integrations.infra.redis"),
+        (PROTECTED, "delivery/deliver.py", "import integrations.destinations.zendesk"),
+        (INDEPENDENT, "sources/khoros/values.py", "import integrations.destinations.zendesk"),
+    ],
+)
+def test_an_import_against_a_contract_is_told_by_its_name(
+    copied: Path, contract: str, module: str, offence: str
+) -> None:
+    with (copied / "integrations" / module).open("a") as file:
+        file.write(f"\n{offence}\n")
+    code, said = lint_imports(copied)
+    assert code == 1
+    assert f"{contract} BROKEN" in said
+
+
+# --- The rooms -------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_few_enough_rooms_to_know_them_all() -> None:
+    packages = {path.parent.name for path in (ROOT / "integrations").glob("*/__init__.py")}
+    assert len(packages - OF_DJANGO) <= MOST_ROOMS
+    assert set(JOURNEY) <= packages
+
+
+def offered(room: str) -> set[str]:
+    """What the room's package lists in __all__."""
+    tree = ast.parse((ROOT / "integrations" / room / "__init__.py").read_text())
+    lists = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
+    ]
+    return {name for found in lists for name in ast.literal_eval(found)}
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Each import of ours as (package or module, name): ("integrations.delivery", "deliver_due")."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((name.name, "") for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.module, name.name) for name in node.names)
+
+
+def through_the_wall(room: str, path: Path) -> list[str]:
+    """The imports in a file that reach for something inside a room."""
+    door, offers = f"integrations.{room}", offered(room)
+    found = []
+    for module, name in imported(ast.parse(path.read_text())):
+        is_inside = module.startswith(f"{door}.")
+        if is_inside or (module == door and name and name not in offers):
+            found.append(f"{path.relative_to(ROOT)}: {module} {name}".strip())
+    return found
+
+
+@pytest.mark.parametrize("room", JOURNEY)
+def test_a_room_of_the_journey_is_entered_through_its_package(room: str) -> None:
+    files = [path for package in ("integrations", "portal") for path in (ROOT / package).rglob("*.py")]
+    outside = [path for path in files if ROOT / "integrations" / room not in path.parents]
+    assert [offence for path in outside for offence in through_the_wall(room, path)] == []
+
+
+@pytest.mark.parametrize("room", JOURNEY)
+def test_a_room_offers_what_it_has(room: str) -> None:
+    tree = ast.parse((ROOT / "integrations" / room / "__init__.py").read_text())
+    there = {name for _, name in imported(tree)} | {
+        node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    assert offered(room) <= there
+    assert ast.get_docstring(tree)
