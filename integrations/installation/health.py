@@ -77,6 +77,6 @@ def _worker() -> str:
     except DatabaseError:
         return "unknown without the database"
     if last_seen is None:
-        return "not heard yet"
+        return "not seen yet"
     silent = database_clock.now() - last_seen
-    return OK if silent < WORKER_SILENT_AFTER else f"not heard for {silent.total_seconds():.0f} seconds"
+    return OK if silent < WORKER_SILENT_AFTER else f"last seen {silent.total_seconds():.0f} seconds ago"

@@ -40,15 +40,15 @@ def make_first_setup() -> str:
     with transaction.atomic():
         installation = Installation.objects.select_for_update().get()
         if installation.seeded_at is not None:
-            return "The set-up from the environment was already made. Nothing changed."
+            return "The set-up from the environment already exists. Nothing changed."
         if not any(settings.SEED.values()):
             return "The environment requests no set-up."
         if missing := _missing():
-            return f"No set-up was made from the environment, because these are not set: {', '.join(missing)}."
+            return f"No set-up was created from the environment, because these are not set: {', '.join(missing)}."
         try:
             address = checked_origin(settings.SEED["zendesk_url"])
         except AddressRefused as refused:
-            return f"No set-up was made from the environment: ZENDESK_API_URL cannot be used. {refused}"
+            return f"No set-up was created from the environment: ZENDESK_API_URL cannot be used. {refused}"
         mapping = _create(address)
         Installation.objects.update(seeded_at=Now())
     log.info("first set-up created", mapping_id=mapping.pk)
