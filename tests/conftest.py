@@ -9,12 +9,11 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import Client
 
-from integrations.delivery.deliver import deliver_next
 from integrations.infra import queue
 from integrations.infra.redis import redis_client as redis_client
 from integrations.intake import receive
-from integrations.models import Connection, Delivery, Installation, Mapping, Notification, Subscription
-from integrations.routing.route import route_notification
+from integrations.jobs import sweep
+from integrations.models import Connection, Installation, Mapping, Subscription
 from sandbox.server import running_sandbox
 from tests import payloads, queues
 from tests.factories import BEARER_TOKEN, ConnectionFactory, MappingFactory, SubscriptionFactory
@@ -109,21 +108,23 @@ def queued() -> Callable[[], list[tuple[str, Any]]]:
 
 
 @pytest.fixture
-def work_off_the_queues() -> Callable[[], None]:
+def work_off_the_queues() -> Callable[..., None]:
     """Runs the real tasks of the messages in the real queues, until these are empty."""
     return queues.work_off
 
 
 @pytest.fixture
-def work() -> Callable[[], None]:
-    """Does what the workers would do with everything that is due now."""
+def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Does what the workers would do with everything that is due now: the queues' messages, and what a sweep finds.
+
+    The sweep finds notifications that a test stored itself, however young they are. The lists of an account are not
+    read: those calls would stand between the ones that a test counts.
+    """
+    monkeypatch.setattr(sweep, "ROUTED_WITHIN_SECONDS", 0)
 
     def until_nothing_is_due() -> None:
-        for notification in Notification.objects.filter(state=Notification.State.RECEIVED):
-            route_notification(notification.pk)
-        for connection_id in Connection.objects.values_list("pk", flat=True):
-            for _ in range((Delivery.objects.waiting() | Delivery.objects.abandoned()).count()):
-                deliver_next(connection_id)
+        queue.publish(queue.SWEEP)
+        queues.work_off(without=queue.READ_LISTS)
 
     return until_nothing_is_due
 
