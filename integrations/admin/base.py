@@ -1,4 +1,4 @@
-"""What all our admin pages share: notices, buttons that are list actions, a capped count, a trail of who did what."""
+"""What our admin pages share: notices, list actions as buttons, a capped count, an audit trail."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -66,7 +66,7 @@ def as_rows(values: dict[str, Any]) -> str:
 
 
 class CappedPaginator(Paginator):
-    """Counts no further than people page: counting a million rows would take longer than showing any of them."""
+    """Counts no further than people page: counting a million rows would take longer than showing a page of them."""
 
     MOST = 10_000
 
@@ -88,7 +88,7 @@ class PortalAdmin(ModelAdmin):
     change_form_outer_after_template: str | None = "admin/integrations/buttons.html"
 
     def notices(self, request: HttpRequest, obj: Any) -> Sequence[tuple[str, ...]]:
-        """("warning" or "info" or "error", sentence) to show on the page of an object; a third names its button."""
+        """("warning", "info" or "error", sentence) for an object's page; a third item names an action as its button."""
         return []
 
     def buttons(self, request: HttpRequest, obj: Any) -> list[str]:
@@ -96,7 +96,7 @@ class PortalAdmin(ModelAdmin):
         return list(self.page_buttons)
 
     def links(self, request: HttpRequest, obj: Any) -> list[tuple[str, str]]:
-        """(address, words) of further pages about this object, shown beside the buttons."""
+        """(address, link text) of further pages about this object, shown beside the buttons."""
         return []
 
     def story(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class PortalAdmin(ModelAdmin):
         return {}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """No row holds a NUL, and the database takes none in a question either. Rows are chosen by their numbers."""
+        """Drops queries with NUL characters, which the database refuses, and selections that are no ids."""
         chosen = request.POST.getlist("_selected_action")
         if not all(number.isascii() and number.isdigit() and len(number) < LONGEST_NUMBER for number in chosen):
             return HttpResponseRedirect(request.get_full_path())
@@ -134,10 +134,10 @@ class PortalAdmin(ModelAdmin):
             }
         return super().changeform_view(request, object_id, form_url, context)
 
-    def told(
+    def report(
         self, request: HttpRequest, done: ActionResult, sentence: str, rows: QuerySet[Any], action: str
     ) -> HttpResponse | None:
-        """Says what an action did, notes who did it, and goes back to the page whose button was pressed."""
+        """Reports what an action did, logs who did it, and returns to the page whose button was pressed."""
         if done.changed:
             self.message_user(request, sentence.format(len(done.changed)), messages.SUCCESS)
         for remark in done.remarks:
@@ -148,7 +148,7 @@ class PortalAdmin(ModelAdmin):
         return self.back(request)
 
     def back(self, request: HttpRequest) -> HttpResponse | None:
-        """To the object's page when its button was pressed; None, that is the list, otherwise."""
+        """A redirect to the object's page if its button was pressed; None (stay on the list) otherwise."""
         selected = request.POST.getlist("_selected_action")
         if "_from_page" not in request.POST or len(selected) != 1:
             return None
@@ -156,7 +156,7 @@ class PortalAdmin(ModelAdmin):
         return HttpResponseRedirect(reverse(name, args=[selected[0]]))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Choices of related rows without buttons to add or change them in a pop-up."""
+        """Related-row choices without buttons to add or change them in a pop-up."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         for name in ("can_add_related", "can_change_related", "can_delete_related", "can_view_related"):
             if field is not None and hasattr(field.widget, name):
@@ -165,7 +165,7 @@ class PortalAdmin(ModelAdmin):
 
 
 def _with_button(notice: tuple[str, ...], allowed: dict[str, Any]) -> tuple[str, str, tuple[str, str] | None]:
-    """The notice with its action as (name, words), where there is one that this person may use."""
+    """The notice with its action as (name, label), where there is one that this person may use."""
     level, sentence, *action = notice
     return level, sentence, next(((name, allowed[name][2]) for name in action if name in allowed), None)
 
@@ -184,11 +184,11 @@ def themed(form_class: type[forms.BaseForm]) -> None:
 
 
 def note_action(request: HttpRequest, model: type[Model], ids: list[int], action: str) -> None:
-    """One line in each object's history: who did what, and when."""
+    """Adds an entry to each object's history: who did what, and when."""
     if ids:
         large = [field.name for field in model._meta.concrete_fields if field.name in LARGE_COLUMNS]
         rows = model._default_manager.filter(pk__in=ids).defer(*large)
-        # Names of actions are put as people read them; sentences stay as they are.
+        # Action names are made readable; sentences stay as they are.
         message = action if " " in action else action.replace("_", " ").capitalize()
         LogEntry.objects.log_actions(str(request.user.pk), rows, CHANGE, change_message=message)
 
@@ -229,11 +229,11 @@ class ConfigurationAdmin(PortalAdmin):
         obj.save(update_fields=self.owned if change and self.owned else None)
 
     def uses(self, obj: Any) -> str:
-        """What keeps the object from being deleted, in words; empty when nothing does."""
+        """What prevents deleting the object, as text; empty when nothing does."""
         raise NotImplementedError
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Deleting is done on the object's own page, which can say what stands against it."""
+        """No bulk delete: the object's own page can say what prevents it."""
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
@@ -272,7 +272,7 @@ class ConfigurationAdmin(PortalAdmin):
         return self.back(request)
 
     def after_switching(self, ids: list[int]) -> None:
-        """What has to follow, outside the request."""
+        """Hook: runs after rows were switched or got another secret."""
 
     @admin.action(description="Use the secret from the environment", permissions=["change_action"])
     def take_secret_from_environment(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -303,7 +303,7 @@ class ConfigurationAdmin(PortalAdmin):
         return ["take_secret_from_environment"] if environment_differs(obj) else []
 
     def own_page(self, request: HttpRequest, template: str, obj: Any, title: str, **context: Any) -> HttpResponse:
-        """A page of ours about an object, with everything that the admin's frame needs."""
+        """A page of ours about an object, within the admin's frame."""
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
         frame = {
             **self.admin_site.each_context(request),
@@ -315,8 +315,8 @@ class ConfigurationAdmin(PortalAdmin):
         }
         return TemplateResponse(request, template, frame | context)
 
-    def found(self, request: HttpRequest, object_id: int, *, to_change: bool = False) -> Any:
-        """The object, where this person may see (or change) it. Raises Http404, PermissionDenied."""
+    def permitted_object(self, request: HttpRequest, object_id: int, *, to_change: bool = False) -> Any:
+        """The object, if this person may see (or change) it. Raises Http404, PermissionDenied."""
         obj = self.get_object(request, str(object_id))
         if obj is None:
             raise Http404

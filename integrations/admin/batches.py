@@ -33,9 +33,9 @@ class BatchAdmin(ReadOnlyAdmin):
         description="State",
         label={"done": "success", "unknown": "warning", "refused": "danger", "running": "info", "sending": "info"},
     )
-    def state_label(self, job: Batch) -> tuple[str, str]:
-        return job.state, job.get_state_display()
+    def state_label(self, batch: Batch) -> tuple[str, str]:
+        return batch.state, batch.get_state_display()
 
     @admin.display(description="Tickets requested")
-    def size(self, job: Batch) -> int:
-        return len(job.delivery_ids)
+    def size(self, batch: Batch) -> int:
+        return len(batch.delivery_ids)

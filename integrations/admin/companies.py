@@ -1,4 +1,4 @@
-"""Khoros companies: whose the token is, what it sees, what stands at Khoros, which labels there are."""
+"""Khoros companies: the token's owner and reach, what is registered at Khoros, the labels."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ V1_NOTICE = (
 
 
 def check_soon(subscription_ids: list[int], by: str = "") -> None:
-    """Asks for a check of these feeds, and queues it once the change is committed."""
+    """Requests a check of these subscriptions, and queues it once the change is committed."""
     request_check(subscription_ids, by)
 
     def queue() -> None:
@@ -137,10 +137,10 @@ class CompanyAdmin(ConfigurationAdmin):
 
     def story(self, request: HttpRequest, obj: Company) -> dict[str, Any]:
         prefix = own_prefix()
-        feeds = Subscription.objects.filter(company=obj).exclude(
+        subscriptions = Subscription.objects.filter(company=obj).exclude(
             deleted_at__isnull=False, registration=Subscription.Registration.RETIRED
         )
-        known = {f"{prefix}{row.uuid}": row for row in feeds}
+        known = {f"{prefix}{row.uuid}": row for row in subscriptions}
         may_change = self.has_change_permission(request, obj)
         rows = [_listed(row, prefix, known, obj) for row in obj.listed]
         for row in rows:
@@ -171,7 +171,7 @@ class CompanyAdmin(ConfigurationAdmin):
             self.message_user(request, message, messages.ERROR if company.labels_problem else messages.SUCCESS)
         return self.back(request)
 
-    # --- What stands at Khoros ---
+    # --- Registered at Khoros ---
 
     def get_urls(self) -> list[Any]:
         own = [
@@ -185,15 +185,17 @@ class CompanyAdmin(ConfigurationAdmin):
 
     def change_at_khoros(self, request: HttpRequest, company_id: int, khoros_uuid: str, change: str) -> HttpResponse:
         """Pausing a foreign subscription, or retiring a forgotten one of ours: asked for, then confirmed."""
-        company = self.found(request, company_id, to_change=True)
+        company = self.permitted_object(request, company_id, to_change=True)
         row = next((row for row in company.listed if row["uuid"] == khoros_uuid), None)
         if row is not None and (change == "retire") != is_forgotten(row["externalId"]):
             row = None
-        back = request.GET.get("feed", "")
-        is_number = back.isdecimal() and len(back) < 18
-        feed = Subscription.objects.filter(company=company, pk=int(back)).first() if is_number else None
+        subscription_id = request.GET.get("feed", "")
+        is_number = subscription_id.isdecimal() and len(subscription_id) < 18
+        subscription = (
+            Subscription.objects.filter(company=company, pk=int(subscription_id)).first() if is_number else None
+        )
         if request.method == "POST":
-            return self._carry_out(request, company, khoros_uuid, change, feed)
+            return self._carry_out(request, company, khoros_uuid, change, subscription)
         return self.own_page(
             request,
             "admin/integrations/change_at_khoros.html",
@@ -205,38 +207,38 @@ class CompanyAdmin(ConfigurationAdmin):
         )
 
     def _carry_out(
-        self, request: HttpRequest, company: Company, khoros_uuid: str, change: str, feed: Subscription | None
+        self, request: HttpRequest, company: Company, khoros_uuid: str, change: str, subscription: Subscription | None
     ) -> HttpResponse:
         by = request.user.get_username()
         try:
             if change == "pause":
-                message = pause_other(company, khoros_uuid, by, feed)
+                message = pause_other(company, khoros_uuid, by, subscription)
             else:
                 message = retire_forgotten(company, khoros_uuid, by)
             self.message_user(request, message, messages.SUCCESS)
         except (Failure, NoToken, LookupError) as error:
             self.message_user(request, f"Nothing changed. {error}", messages.ERROR)
         note_action(request, Company, [company.pk], f"{change} {khoros_uuid} at Khoros")
-        if feed is not None:
-            check_soon([feed.pk])
-            return HttpResponseRedirect(reverse("admin:integrations_subscription_change", args=[feed.pk]))
+        if subscription is not None:
+            check_soon([subscription.pk])
+            return HttpResponseRedirect(reverse("admin:integrations_subscription_change", args=[subscription.pk]))
         return HttpResponseRedirect(reverse("admin:integrations_company_change", args=[company.pk]))
 
 
 def _listed(row: dict[str, str], prefix: str, known: dict[str, Subscription], company: Company) -> dict[str, Any]:
-    """A subscription at Khoros as the company's page shows it: whose it is, and what may be done about it."""
+    """A row for the company's page: whose the subscription at Khoros is, and what may be done about it."""
     whose = plan.whose(row["externalId"], prefix)
-    feed = known.get(row["externalId"])
-    forgotten = whose == "ours" and feed is None
+    subscription = known.get(row["externalId"])
+    forgotten = whose == "ours" and subscription is None
     change = "retire" if forgotten else "pause" if whose != "ours" and row["status"] == "ACTIVE" else ""
     address = (
         reverse("admin:integrations_company_change_at_khoros", args=[company.pk, row["uuid"], change])
         if change and row["uuid"]
         else ""
     )
-    message = {"retire": "Delete …", "pause": "Pause …"}.get(change, "")
+    label = {"retire": "Delete …", "pause": "Pause …"}.get(change, "")
     return row | {
         "whose": "Created by Casebridge, no longer used" if forgotten else OWNERS[whose],
-        "feed": feed,
-        "button": (address, message) if address else None,
+        "feed": subscription,
+        "button": (address, label) if address else None,
     }

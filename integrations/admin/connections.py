@@ -29,7 +29,7 @@ from integrations.infra.text import shortened, timestamp
 from integrations.models import Connection
 from integrations.sign_in import TOKEN_COLUMNS
 
-RATE_TEXT = ["limit_text", "line_text", "breaker_text"]
+RATE_TEXT = ["limit_text", "queue_text", "breaker_text"]
 
 
 @admin.register(Connection)
@@ -58,7 +58,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     ordering = ("name",)
     readonly_fields = (
         "health_text",
-        "line_text",
+        "queue_text",
         "limit_text",
         "breaker_text",
         "settings_text",
@@ -116,7 +116,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         return DESTINATIONS[connection.kind].origin(connection.settings)
 
     @admin.display(description="Queue")
-    def line_text(self, connection: Connection) -> str:
+    def queue_text(self, connection: Connection) -> str:
         held = " There is a backlog: new posts are sent in batches of up to 100." if connection.backlog_since else ""
         return f"{backlog_text(connection)}{held}"
 

@@ -46,7 +46,7 @@ class StartedFilter(TimeFilter):
 
 
 class NetworkFilter(admin.SimpleListFilter):
-    """The networks there are, found by stepping from one to the next in the index: a DISTINCT would read every row."""
+    """The existing networks, found by stepping through the index: a DISTINCT would read every row."""
 
     title = "network"
     parameter_name = "network"

@@ -17,7 +17,7 @@ from integrations.models import FloodHold, Mapping
 
 
 class HoldingAdmin(ConfigurationAdmin):
-    """The part of a mapping's admin that holds a flood under one ticket, after a person's yes."""
+    """The part of a mapping's admin that holds a flood under one ticket, on confirmation."""
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.hold_page)
@@ -32,7 +32,7 @@ class HoldingAdmin(ConfigurationAdmin):
         return [(reverse("admin:integrations_mapping_hold", args=[obj.pk]), "Hold this flood under one ticket")]
 
     def hold_page(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        mapping = self.found(request, object_id, to_change=True)
+        mapping = self.permitted_object(request, object_id, to_change=True)
         waiting = waiting_on(mapping.pk)
         context: dict[str, Any] = {
             "waiting": waiting,
@@ -49,7 +49,7 @@ class HoldingAdmin(ConfigurationAdmin):
             except NotHeld as why:
                 context["problem"] = str(why)
                 if not why.may_exist:
-                    # A refused ticket's key is used up: with other words another one is needed.
+                    # A refused ticket's key is used up: another text needs another one.
                     context["uuid"] = str(uuid.uuid4())
             else:
                 note_action(request, Mapping, [mapping.pk], "hold")

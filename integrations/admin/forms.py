@@ -1,7 +1,7 @@
 """What staff fill in for each kind of configuration. Wrong input is refused here, beside its field.
 
-A form for a connection or a mapping is put together from the part that every kind shares and the destination's own.
-Nothing here calls outside or queues: the admin does that after the transaction.
+A form for a connection or a mapping combines the part that every kind shares with the destination's own. Nothing here
+calls out or queues: the admin does that after the transaction.
 """
 
 import copy
@@ -139,7 +139,7 @@ class SubscriptionForm(forms.ModelForm):
 
     @property
     def remark(self) -> str:
-        """What to say of what was accepted, but may not be what was meant."""
+        """A warning about input that was accepted, but may not be what was meant."""
         if self.cleaned_data.get("match") == Subscription.Match.LABEL:
             return self._unknown_label()
         if self.cleaned_data.get("match") != Subscription.Match.EXPRESSION:
@@ -227,7 +227,7 @@ class ConnectionForm(forms.ModelForm):
         not_entered = {name for name in self.destination.connection_form.SECRETS if not self.cleaned_data.get(name)}
         cleaned = self.destination.connection_form.clean(self) or {}
         if self.goes_elsewhere:
-            self._ask_anew(not_entered & self._readable_secrets())
+            self._ask_again(not_entered & self._readable_secrets())
         return cleaned
 
     def _leaves_its_origin(self) -> bool:
@@ -241,8 +241,8 @@ class ConnectionForm(forms.ModelForm):
         own = self.destination.connection_form
         return {name: self.cleaned_data[name] for name in own.base_fields if name not in own.SECRETS}
 
-    def _ask_anew(self, names: set[str]) -> None:
-        """The destination found out what is missing; that it is stored, but not for this address, is said here."""
+    def _ask_again(self, names: set[str]) -> None:
+        """Replaces the destination's error for secrets that are stored, but for another address."""
         for name in names & self.errors.keys():
             del self.errors[name]
             self.add_error(name, ADDRESS_CHANGED)
@@ -401,8 +401,8 @@ def mapping_form_for(
     form.base_fields = form.declared_fields | {
         name: field for name, field in form.base_fields.items() if name not in form.declared_fields
     }
-    made: type[MappingForm] = form
-    return made
+    form_class: type[MappingForm] = form
+    return form_class
 
 
 DEFAULT_KIND = next(iter(DESTINATIONS))

@@ -1,4 +1,4 @@
-"""The log: notifications, deliveries, attempts. Read-only, delete included; what staff do about it are actions."""
+"""The log: notifications, deliveries, attempts. Read-only; what staff can do are actions."""
 
 from datetime import datetime
 from typing import Any
@@ -94,7 +94,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     change_form_outer_after_template = "admin/integrations/delivery_story.html"
     fieldsets = (
         (None, {"fields": ("state_text", "ticket", "next_step", "remedy_text")}),
-        ("Decision", {"fields": ("action_text", "lane_text", "remarks_text")}),
+        ("Decision", {"fields": ("action_text", "priority_text", "remarks_text")}),
         ("Ticket", {"fields": ("ticket_status_text", "assignee_text", "solved_text", "clock_text")}),
         ("Origin", {"fields": ("notification_link", "mapping_link", "connection_link", "labelled")}),
     )
@@ -104,7 +104,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "next_step",
         "remedy_text",
         "action_text",
-        "lane_text",
+        "priority_text",
         "remarks_text",
         "ticket_status_text",
         "assignee_text",
@@ -122,7 +122,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
     ) -> tuple[QuerySet[Delivery], bool]:
-        """Ids and numbers exactly; author and text anywhere, through the trigram index on one short column."""
+        """Ids and numbers exactly; author and text anywhere, by the trigram index on one short column."""
         term = search_term.strip().removeprefix("#")
         if not term:
             return queryset, False
@@ -208,7 +208,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Where to fix it")
     def remedy_text(self, delivery: Delivery) -> str:
-        """The place where the cause is mended: ours, or a page of the account's own."""
+        """A link to where the cause can be fixed: a page of ours, or of the account."""
         place = remedy_place(delivery.remedy_at, delivery.mapping) if delivery.last_error else None
         if place is None:
             return "–"
@@ -222,7 +222,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return decided(delivery)
 
     @admin.display(description="Priority")
-    def lane_text(self, delivery: Delivery) -> str:
+    def priority_text(self, delivery: Delivery) -> str:
         return priority_text(delivery)
 
     @admin.display(description="Notes")
@@ -260,7 +260,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return
         act, sentence = acts[request.POST["do"]]
         chosen = deliveries_in_group(storable(request.POST.get("cause", "")), int(mapping))
-        self.told(request, act(chosen), sentence, Delivery.objects.all(), request.POST["do"])
+        self.report(request, act(chosen), sentence, Delivery.objects.all(), request.POST["do"])
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup == "cause" or super().lookup_allowed(lookup, value, request)
@@ -291,20 +291,20 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Retry now", permissions=["operate"])
     def retry_now(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
-        return self.told(request, retry_now(queryset), RETRIED, queryset, "retry_now")
+        return self.report(request, retry_now(queryset), RETRIED, queryset, "retry_now")
 
     @admin.action(description="Rebuild with the current mapping and send", permissions=["operate"])
     def rebuild(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
-        return self.told(request, rebuild(queryset), REBUILT, queryset, "rebuild")
+        return self.report(request, rebuild(queryset), REBUILT, queryset, "rebuild")
 
     @admin.action(description="Cancel (do not send)", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
-        return self.told(request, cancel(queryset), "{} cancelled.", queryset, "cancel")
+        return self.report(request, cancel(queryset), "{} cancelled.", queryset, "cancel")
 
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
-    list_display = ("at", "state_label", "posts", "feed", "event_name", "came", "why")
+    list_display = ("at", "state_label", "posts", "listens_to", "event_name", "came", "why")
     list_display_links = ("at", "posts")
     list_filter = ("state", "subscription", ReceivedFilter)
     list_select_related = ("subscription",)
@@ -318,11 +318,21 @@ class NotificationAdmin(ReadOnlyAdmin):
     fieldsets = (
         (
             None,
-            {"fields": ("received_at", "happened_at", "source", "state_text", "feed_link", "event_name", "repeated")},
+            {
+                "fields": (
+                    "received_at",
+                    "happened_at",
+                    "source",
+                    "state_text",
+                    "subscription_link",
+                    "event_name",
+                    "repeated",
+                )
+            },
         ),
         ("Duplicate detection", {"fields": ("event_key",)}),
     )
-    readonly_fields = ("state_text", "feed_link", "repeated")
+    readonly_fields = ("state_text", "subscription_link", "repeated")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notification]:
         return super().get_queryset(request).defer("body", "headers")
@@ -354,7 +364,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         return format_html_join(mark_safe("<br>"), "{}", shown) if shown else f"Notification {notification.pk}"
 
     @admin.display(description="Subscription")
-    def feed(self, notification: Notification) -> str:
+    def listens_to(self, notification: Notification) -> str:
         return notification.subscription.listens_to
 
     @admin.display(description="Source")
@@ -371,7 +381,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         return notification_state(notification)
 
     @admin.display(description="Subscription")
-    def feed_link(self, notification: Notification) -> str:
+    def subscription_link(self, notification: Notification) -> str:
         return _link("subscription", notification.subscription_id, notification.subscription.listens_to)
 
     @admin.display(description="Repeats")
@@ -391,7 +401,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     @admin.action(description="Process again", permissions=["operate"])
     def route_again(self, request: HttpRequest, queryset: QuerySet[Notification]) -> HttpResponse | None:
         done = route_again(queryset)
-        return self.told(request, done, "{} queued to be processed again.", queryset, "route_again")
+        return self.report(request, done, "{} queued to be processed again.", queryset, "route_again")
 
 
 @admin.register(Attempt)

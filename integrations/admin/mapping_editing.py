@@ -1,7 +1,7 @@
 """A mapping while it is edited: choices from the account's lists, preview, comparison, test ticket. Nothing is saved.
 
-The buttons submit the mapping's own form. What was typed travels on in hidden inputs, so that it can be saved from
-there, or edited further.
+The buttons submit the mapping's own form. What was typed is carried along in hidden inputs, so that it can be saved
+from there, or edited further.
 """
 
 import uuid
@@ -33,7 +33,7 @@ from integrations.models import AccountSchema, Connection, Mapping, Subscription
 
 REFRESH_SECONDS = 25.0
 USUALLY_COMPARED = 50
-# Names of our own buttons and inputs beside those of the form.
+# Names of our own buttons and inputs besides those of the form.
 PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW = "_preview", "_compare", "_edit", "_refresh", "_test", "_test_now"
 Row = TypeVar("Row", bound=Model)
 PRESSED = (PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW)
@@ -85,7 +85,7 @@ class MappingEditing(HoldingAdmin):
             raise PermissionDenied
 
     def _answer(self, request: HttpRequest, obj: Mapping | None, pressed: str) -> HttpResponse | None:
-        """The page for a button of ours; None for the ordinary form, with what was typed and its errors."""
+        """The page for a button of ours; None for the ordinary form with the input and its errors."""
         if pressed == REFRESH:
             self._refresh(request, obj)
         if pressed in (EDIT, REFRESH):
@@ -105,7 +105,7 @@ class MappingEditing(HoldingAdmin):
         return answers[pressed](request, edited)
 
     def _edit_on(self, request: HttpRequest) -> None:
-        """The form comes back as it was filled in: shown like a page that was asked for, bound to what was posted."""
+        """Shows the form again as it was filled in: like a GET, but bound to what was posted."""
         request.method = "GET"
         request.typed = request.POST  # type: ignore[attr-defined]
         if EDIT in request.POST:
@@ -113,7 +113,7 @@ class MappingEditing(HoldingAdmin):
 
     @staticmethod
     def bound_to_what_was_typed(form: Any, request: HttpRequest) -> Any:
-        """The form class as it is, or one that shows what was typed and not saved."""
+        """The form class as it is, or one bound to what was typed but not saved."""
         typed = getattr(request, "typed", None)
         if typed is None:
             return form
@@ -137,7 +137,7 @@ class MappingEditing(HoldingAdmin):
         return ids[0] if len(ids) == 1 else None
 
     def lists(self, request: HttpRequest, obj: Mapping | None) -> dict[str, Any]:
-        """Read once for a request: the form, its sections and its page all ask."""
+        """Read once per request: the form, its sections and its page all need them."""
         cached = getattr(request, "account_lists", None)
         if cached is None:
             cached = AccountSchema.lists_of(self.connection_id(request, obj))
@@ -177,12 +177,12 @@ class MappingEditing(HoldingAdmin):
     # --- Preview, comparison, test ticket ---
 
     def _controls(self, request: HttpRequest, obj: Mapping | None, edited: Mapping | None = None) -> dict[str, Any]:
-        """What can be previewed and compared, and what is chosen now."""
+        """What can be previewed and compared, and the current choice."""
         shown = edited or obj
-        feed = shown.subscription if shown else self._named_feed(request)
+        subscription = shown.subscription if shown else self._named_subscription(request)
         sees_posts = request.user.has_perm("integrations.view_notification")
         return {
-            "choices": preview_choices(feed if sees_posts else None),
+            "choices": preview_choices(subscription if sees_posts else None),
             "chosen": request.POST.get("preview_of", ""),
             "most": self._most(request),
             "highest": MOST_COMPARED,
@@ -191,7 +191,7 @@ class MappingEditing(HoldingAdmin):
         }
 
     @staticmethod
-    def _named_feed(request: HttpRequest) -> Subscription | None:
+    def _named_subscription(request: HttpRequest) -> Subscription | None:
         named = number_in(request.POST.get("subscription", "") or request.GET.get("subscription", ""))
         return _row(Subscription, named)
 
@@ -217,15 +217,15 @@ class MappingEditing(HoldingAdmin):
     def _preview_page(self, request: HttpRequest, edited: Mapping, result: TestTicket | None = None) -> HttpResponse:
         context: dict[str, Any] = {"result": result, "account_lists": AccountSchema.lists_of(edited.connection_id)}
         try:
-            made = preview_posts(edited, self._chosen(request))
+            previews = preview_posts(edited, self._chosen(request))
         except Unreadable as unreadable:
-            made, context["unreadable"] = [], str(unreadable)
-        context["previews"] = made
+            previews, context["unreadable"] = [], str(unreadable)
+        context["previews"] = previews
         context["misfits"] = DESTINATIONS[edited.connection.kind].misfits(
             edited.settings, AccountSchema.lists_of(edited.connection_id)
         )
         asked = number_in(request.POST.get(TEST, ""))
-        if asked is not None and asked < len(made) and result is None:
+        if asked is not None and asked < len(previews) and result is None:
             context["asked"] = asked
         return self._page(request, edited, f"Preview: {edited.name}", **context)
 
@@ -239,27 +239,27 @@ class MappingEditing(HoldingAdmin):
             raise PermissionDenied
         rows = Mapping.objects.select_related("connection", "subscription__company")
         saved = rows.filter(pk=edited.pk).first() if edited.pk else None
-        found = compare_mappings(saved, edited, self._most(request))
+        comparison = compare_mappings(saved, edited, self._most(request))
         is_off = not edited.is_active or (saved is not None and not saved.is_active)
         title = f"Comparison: {edited.name}"
-        return self._page(request, edited, title, comparison=found, saved=saved, is_off=is_off)
+        return self._page(request, edited, title, comparison=comparison, saved=saved, is_off=is_off)
 
     def _test_page(self, request: HttpRequest, edited: Mapping) -> HttpResponse:
-        """Creates the ticket for the chosen post; the uuid in the page makes sure that it is one."""
+        """Creates the ticket for the chosen post; the uuid in the page ensures that it is created once."""
         try:
             reference = str(uuid.UUID(request.POST.get("test_uuid", "")))
-            made = preview_posts(edited, self._chosen(request))[number_in(request.POST.get(TEST_NOW, "")) or 0]
+            preview = preview_posts(edited, self._chosen(request))[number_in(request.POST.get(TEST_NOW, "")) or 0]
         except (ValueError, IndexError, Unreadable):
             return self._preview_page(request, edited)
-        if not made.request:
-            return self._preview_page(request, edited, TestTicket(False, made.problem))
-        result = create_test_ticket(edited.connection, made.request, reference)
+        if not preview.request:
+            return self._preview_page(request, edited, TestTicket(False, preview.problem))
+        result = create_test_ticket(edited.connection, preview.request, reference)
         self._note_test(request, edited, result)
         return self._preview_page(request, edited, result)
 
     @staticmethod
     def _note_test(request: HttpRequest, edited: Mapping, result: TestTicket) -> None:
-        """In the mapping's history; in the connection's where the mapping is not saved yet."""
+        """Logs it in the mapping's history, or in the connection's where the mapping is not saved yet."""
         mappings, connections = Mapping.objects.filter(pk=edited.pk), Connection.objects.filter(pk=edited.connection_id)
         LogEntry.objects.log_actions(
             str(request.user.pk),
@@ -269,20 +269,20 @@ class MappingEditing(HoldingAdmin):
         )
 
 
-def schema_description(message: dict[str, Any]) -> SafeString:
+def schema_description(schema: dict[str, Any]) -> SafeString:
     """One line above the ticket's fields."""
-    if not message["connection"] and not message["others"]:
+    if not schema["connection"] and not schema["others"]:
         return SafeString("")
-    if not message["connection"]:
+    if not schema["connection"]:
         links = format_html_join(
             ", ",
             '<a class="cb-link" href="?connection={}">{}</a>',
-            ((each.pk, each.name) for each in message["others"]),
+            ((connection.pk, connection.name) for connection in schema["others"]),
         )
         return format_html("To pick from the account's own lists, choose a connection first: {}.", links)
-    title = message["title"]
-    if not message["read_at"]:
+    title = schema["title"]
+    if not schema["read_at"]:
         unread = "The lists from {} have not been read yet. Enter ids, or press “Refresh lists from {}” below."
         return format_html(unread, title, title)
-    read = format_html("Lists from {} last read {}.", title, message["read_at"])
-    return format_html("{} {}", read, " ".join(message["problems"])) if message["problems"] else read
+    read = format_html("Lists from {} last read {}.", title, schema["read_at"])
+    return format_html("{} {}", read, " ".join(schema["problems"])) if schema["problems"] else read

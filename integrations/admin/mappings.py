@@ -25,7 +25,7 @@ from integrations.sources.khoros.events import kind_of
 @admin.register(Mapping)
 class MappingAdmin(MappingEditing):
     list_display = ("name", "subscription", "connection", "active", "fits", "conditions_text", "changed_at")
-    # Workers write beside it what the account dropped; a reading of the account's lists writes the warnings.
+    # Workers write the other columns: what the account dropped, and warnings when its lists are read.
     owned = (
         "name",
         "subscription",
@@ -63,12 +63,12 @@ class MappingAdmin(MappingEditing):
 
     @staticmethod
     def _event(request: HttpRequest, obj: Mapping | None) -> str:
-        """Of the mapping's feed; when adding, of the feed that the address names."""
+        """The event of the mapping's subscription; when adding, of the one named in the address."""
         if obj is not None:
             return obj.subscription.event_name
         named = number_in(request.GET.get("subscription", ""))
-        feed = Subscription.objects.filter(pk=named).first() if named is not None else None
-        return feed.event_name if feed else ""
+        subscription = Subscription.objects.filter(pk=named).first() if named is not None else None
+        return subscription.event_name if subscription else ""
 
     @staticmethod
     def _kind(request: HttpRequest, obj: Mapping | None) -> str:
@@ -132,10 +132,10 @@ class MappingAdmin(MappingEditing):
     def save_model(self, request: HttpRequest, obj: Mapping, form: Any, change: bool) -> None:
         check_mapping(obj)
         super().save_model(request, obj, form, change)
-        transaction.on_commit(lambda: self._tell_who_stands_in(request, obj), robust=True)
+        transaction.on_commit(lambda: self._report_intake_user(request, obj), robust=True)
 
-    def _tell_who_stands_in(self, request: HttpRequest, mapping: Mapping) -> None:
-        """Whether the intake user is there, before a ticket is refused for it."""
+    def _report_intake_user(self, request: HttpRequest, mapping: Mapping) -> None:
+        """Reports whether the intake user exists, before a ticket is refused because of it."""
         if found := intake_user_text(mapping):
             is_well, message = found
             self.message_user(request, message, messages.INFO if is_well else messages.WARNING)

@@ -1,4 +1,4 @@
-"""The overview: what needs a person, and how each subscription does."""
+"""The overview: what needs a person, and how each subscription is doing."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ MOST_COUNTED = 1_000
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Adds what the overview shows to the frame of the admin's first page."""
+    """Adds what the overview shows to the context of the admin's first page."""
     if not request.user.has_perm("integrations.view_subscription"):
         return context
     subscriptions = Subscription.objects.filter(deleted_at__isnull=True).select_related("company")

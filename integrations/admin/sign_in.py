@@ -33,7 +33,7 @@ IN_SESSION = "consent"
 
 
 class SignInAdmin(ConfigurationAdmin):
-    """Base of the connection's admin; it adds its own to what the others offer."""
+    """The part of the connection's admin about signing in."""
 
     change_form_outer_after_template = "admin/integrations/connection_story.html"
 
@@ -105,7 +105,7 @@ class SignInAdmin(ConfigurationAdmin):
         return self.back(request)
 
     def test_after_commit(self, request: HttpRequest, connection_id: int) -> None:
-        """What was saved is saved, whatever the test finds; it ends within a page's time."""
+        """Tests after the save is committed, whatever the result; the test has a deadline that a page can wait for."""
 
         def test() -> None:
             connection = Connection.objects.get(pk=connection_id)
@@ -116,14 +116,14 @@ class SignInAdmin(ConfigurationAdmin):
 
     def _test(self, request: HttpRequest, connection: Connection) -> None:
         checks, is_resumed = check_and_resume(connection)
-        self._tell(request, checks)
+        self._report_checks(request, checks)
         if is_resumed:
             note_action(request, Connection, [connection.pk], "Resumed, as its test passed")
             message = "The test passed and the connection was resumed: waiting deliveries are sent now."
             self.message_user(request, message, messages.SUCCESS)
 
-    def _tell(self, request: HttpRequest, checks: list[Check]) -> None:
-        """What is well in one message, what is not in one each."""
+    def _report_checks(self, request: HttpRequest, checks: list[Check]) -> None:
+        """All that is well in one message, each problem in its own."""
         if well := " ".join(check.message for check in checks if check.ok):
             self.message_user(request, f"Test passed: {well}", messages.SUCCESS)
         for check in checks:
@@ -146,7 +146,7 @@ class SignInAdmin(ConfigurationAdmin):
 
     def consent(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """To Zendesk's page where a person allows it. A link and not a form: the policy lets forms post to us only."""
-        connection = self.found(request, object_id, to_change=True)
+        connection = self.permitted_object(request, object_id, to_change=True)
         if not DESTINATIONS[connection.kind].asks_consent(connection.settings):
             self.message_user(request, "This connection does not need anyone's consent to sign in.", messages.WARNING)
             return self._to_page(connection.pk)
@@ -167,7 +167,7 @@ class SignInAdmin(ConfigurationAdmin):
         return HttpResponseRedirect(address)
 
     def consented(self, request: HttpRequest) -> HttpResponse:
-        """Where Zendesk sends the person back to. Its address bears a code, so nothing leads on with that address."""
+        """Where Zendesk sends the person back to. Its address contains a code, so it is never passed on."""
         if not self.admin_site.has_permission(request):
             return redirect_to_login(reverse("admin:integrations_connection_changelist"), reverse("admin:login"))
         kept = request.session.pop(IN_SESSION, None)
@@ -178,7 +178,7 @@ class SignInAdmin(ConfigurationAdmin):
             message = "This sign-in was not started here within the last ten minutes. Connect again."
             self.message_user(request, message, messages.ERROR)
             return self._to_list()
-        connection = self.found(request, consent.connection_id, to_change=True)
+        connection = self.permitted_object(request, consent.connection_id, to_change=True)
         if consent.is_still_at(connection):
             self._accept(request, connection)
         else:
@@ -210,7 +210,7 @@ class SignInAdmin(ConfigurationAdmin):
 
     def move(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """From an API token to an OAuth client, step by step; tested before anything is changed."""
-        connection = self.found(request, object_id, to_change=True)
+        connection = self.permitted_object(request, object_id, to_change=True)
         if not DESTINATIONS[connection.kind].sign_in_ends(connection.settings):
             self.message_user(request, "This connection does not use an API token, so there is nothing to move.")
             return self._to_page(connection.pk)

@@ -1,4 +1,4 @@
-"""Subscriptions: one page that answers whether the feed is healthy, and the pages around it."""
+"""Subscriptions: one page that shows whether a subscription is healthy, and the pages around it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -59,7 +59,7 @@ PROBE_TITLE = "Test notification"
 
 
 class KeptFilter(admin.SimpleListFilter):
-    """Deleted feeds keep their history; they are shown only when asked for."""
+    """Deleted subscriptions keep their history; they are listed only on request."""
 
     title = "deleted"
     parameter_name = "deleted"
@@ -108,7 +108,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
         return (*self.fieldsets[:-1], ("Mappings and bearer token", {"fields": ("mappings_text", "token_state")}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The company is fixed: under another one's token the feed at Khoros could no longer be changed."""
+        """The company is fixed: with another one's token the subscription at Khoros could not be changed any more."""
         return (*self.readonly_fields, "company") if obj else self.readonly_fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
@@ -150,8 +150,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
 
     @admin.display(description="Last notification")
     def last_received(self, subscription: Subscription) -> str:
-        heard = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at]
-        return timestamp(max(heard)) if heard else "–"
+        received = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at]
+        return timestamp(max(received)) if received else "–"
 
     @admin.display(description="Same label elsewhere")
     def others(self, subscription: Subscription) -> str:
@@ -233,7 +233,9 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def after_switching(self, ids: list[int]) -> None:
         check_soon(ids)
 
-    def _asked(self, request: HttpRequest, queryset: QuerySet[Subscription], action: str, by: str) -> list[int]:
+    def _request_checks(
+        self, request: HttpRequest, queryset: QuerySet[Subscription], action: str, by: str
+    ) -> list[int]:
         ids = list(queryset.values_list("pk", flat=True))
         check_soon(ids, by)
         note_action(request, Subscription, ids, action)
@@ -241,13 +243,13 @@ class SubscriptionAdmin(ConfigurationAdmin):
 
     @admin.action(description="Check at Khoros", permissions=["change_action"])
     def check_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
-        self._asked(request, queryset, "check_now", "")
+        self._request_checks(request, queryset, "check_now", "")
         self.message_user(request, "Checking at Khoros. Reload this page in a few seconds.", messages.SUCCESS)
         return self.back(request)
 
     @admin.action(description="Repair at Khoros", permissions=["change_action"])
     def repair_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
-        self._asked(request, queryset, "repair_now", request.user.get_username())
+        self._request_checks(request, queryset, "repair_now", request.user.get_username())
         message = "Repairing at Khoros. Reload this page in a few seconds."
         self.message_user(request, message, messages.SUCCESS)
         return self.back(request)
@@ -255,12 +257,12 @@ class SubscriptionAdmin(ConfigurationAdmin):
     @admin.action(description="Fetch now", permissions=["change_action"])
     def fetch_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> HttpResponse | None:
         for subscription in queryset:
-            self._ask_for_reading(request, subscription, CatchUp.Mode.WHOLE)
+            self._request_reading(request, subscription, CatchUp.Mode.WHOLE)
         self.message_user(request, "Fetching events from Khoros. Reload this page to see the progress.")
         return self.back(request)
 
     @staticmethod
-    def _ask_for_reading(request: HttpRequest, subscription: Subscription, mode: CatchUp.Mode) -> None:
+    def _request_reading(request: HttpRequest, subscription: Subscription, mode: CatchUp.Mode) -> None:
         request_catch_up(subscription, mode, request.user.get_username())
         note_action(
             request, Subscription, [subscription.pk], f"Started a catch-up ({CatchUp.Mode(mode).label.lower()})"
@@ -302,7 +304,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Retires the feed at Khoros and keeps what the log points at."""
+        """Retires the subscription at Khoros and keeps what the log refers to."""
         subscription = self.get_object(request, object_id)
         if subscription is None or not self.has_delete_permission(request, subscription):
             return super().delete_view(request, object_id, extra_context)
@@ -344,8 +346,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
         return own + super().get_urls()
 
     def reconciliation(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """What came in a period, what became of it, what is missing; and the button that fetches it."""
-        subscription = self.found(request, object_id, to_change=request.method == "POST")
+        """What was received in a period, what became of it, what is missing; and the button that fetches it."""
+        subscription = self.permitted_object(request, object_id, to_change=request.method == "POST")
         if request.method == "POST":
             self._reconcile(request, subscription, fetch="fetch" in request.POST)
             return HttpResponseRedirect(request.get_full_path())
@@ -373,30 +375,30 @@ class SubscriptionAdmin(ConfigurationAdmin):
 
     def _reconcile(self, request: HttpRequest, subscription: Subscription, *, fetch: bool) -> None:
         if not fetch:
-            self._ask_for_reading(request, subscription, CatchUp.Mode.COMPARE)
+            self._request_reading(request, subscription, CatchUp.Mode.COMPARE)
             self.message_user(request, "Comparing Khoros' events with the ones received.")
             return
         done = fetch_missing(subscription)
-        self._ask_for_reading(request, subscription, CatchUp.Mode.WHOLE)
+        self._request_reading(request, subscription, CatchUp.Mode.WHOLE)
         for remark in done.remarks:
             self.message_user(request, remark, messages.WARNING)
         found = f"Processing {len(done.changed)} missing notifications now. " if done.changed else ""
         self.message_user(request, f"{found}Fetching all events from Khoros.")
 
     def probe(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """Sends a marked notification through the public address and shows how far it came."""
-        subscription = self.found(request, object_id, to_change=request.method == "POST")
+        """Sends a marked notification to the public address and shows how far it got."""
+        subscription = self.permitted_object(request, object_id, to_change=request.method == "POST")
         if request.method == "POST":
             self._send_probe(request, subscription)
             return HttpResponseRedirect(request.path)
-        paths = [probe_steps(test) for test in subscription.probes.all()[:5]]
+        paths = [probe_steps(probe) for probe in subscription.probes.all()[:5]]
         return self.own_page(
             request,
             "admin/integrations/self_test.html",
             subscription,
             f"Test notification: {subscription}",
             paths=paths,
-            is_open=any(found["is_open"] and _is_young(found["test"].requested_at) for found in paths),
+            is_open=any(path["is_open"] and _is_young(path["test"].requested_at) for path in paths),
             may_change=self.has_change_permission(request, subscription),
         )
 
@@ -416,8 +418,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
         transaction.on_commit(lambda: publish(SEND_PROBE, test.pk), robust=True)
 
     def query_preview(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """Would Khoros send a post with this label? For the feed's own query, or another one before it is saved."""
-        subscription = self.found(request, object_id)
+        """Would Khoros send a post with this label? For the subscription's query, or another one before it is saved."""
+        subscription = self.permitted_object(request, object_id)
         initial = {"match": subscription.match, "label": subscription.label, "tried": ""}
         form = LabelTesterForm(request.GET) if "tried" in request.GET else LabelTesterForm(initial=initial)
         form.fields["tried"].widget = SuggestingInput("known-labels", _known_labels())

@@ -1,4 +1,4 @@
-"""The page “Status from Zendesk” of a connection: whether tickets' status comes back, how to set it up, to undo it."""
+"""The page of a connection about ticket status: whether it comes back, setting up the webhook, removing it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ class StatusPageMixin(Base):
     """Adds the page to a connection's admin."""
 
     def status_links(self, obj: Connection) -> list[tuple[str, str]]:
-        """The link to the page; none where the kind of connection cannot tell."""
+        """The link to the page; none where the destination does not report status."""
         if not AccountWebhook(obj).is_offered:
             return []
         return [(reverse("admin:integrations_connection_status", args=[obj.pk]), "Ticket status")]
@@ -64,8 +64,8 @@ class StatusPageMixin(Base):
         return [own, *super().get_urls()]
 
     def status_page(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """Whether the status comes back, and the buttons around it."""
-        connection = self.found(request, object_id, to_change=request.method == "POST")
+        """Whether the status comes back, with the buttons to change that."""
+        connection = self.permitted_object(request, object_id, to_change=request.method == "POST")
         webhook = AccountWebhook(connection)
         if not webhook.is_offered:
             raise Http404
@@ -74,7 +74,7 @@ class StatusPageMixin(Base):
             form = SigningSecretForm(webhook, request.POST)
             if form.is_valid():
                 webhook.store_secret(form.cleaned_data["signing_secret"])
-                self._told(
+                self._report(
                     request,
                     connection,
                     "Entered the webhook's signing secret",
@@ -82,7 +82,7 @@ class StatusPageMixin(Base):
                 )
                 return HttpResponseRedirect(request.path)
         elif request.method == "POST":
-            self._press(request, connection)
+            self._run_pressed(request, connection)
             return HttpResponseRedirect(request.path)
         return self._status_page(request, connection, form)
 
@@ -107,12 +107,12 @@ class StatusPageMixin(Base):
             may_change=self.has_change_permission(request, connection),
         )
 
-    def _press(self, request: HttpRequest, connection: Connection) -> None:
+    def _run_pressed(self, request: HttpRequest, connection: Connection) -> None:
         buttons = {
             "set_up": self._set_up,
             "remove": self._remove,
             "forget": self._forget,
-            "look": self._look,
+            "look": self._poll,
         }
         for name, press in buttons.items():
             if name in request.POST:
@@ -128,7 +128,7 @@ class StatusPageMixin(Base):
             return
         title = DESTINATIONS[connection.kind].title
         message = f"Webhook set up: {title} calls this portal when the status or assignee of a ticket changes."
-        self._told(request, connection, f"Set up the webhook in {title}", message)
+        self._report(request, connection, f"Set up the webhook in {title}", message)
 
     def _remove(self, request: HttpRequest, connection: Connection) -> None:
         try:
@@ -141,22 +141,24 @@ class StatusPageMixin(Base):
             self.message_user(request, message, messages.ERROR)
             return
         title = DESTINATIONS[connection.kind].title
-        self._told(
+        self._report(
             request, connection, f"Removed the webhook in {title}", f"Webhook removed from {title} and Casebridge."
         )
 
     def _forget(self, request: HttpRequest, connection: Connection) -> None:
         AccountWebhook(connection).forget()
         message = "Webhook removed from Casebridge: its calls are now refused. Tickets are still checked regularly."
-        self._told(request, connection, "Removed the webhook from Casebridge", message)
+        self._report(request, connection, "Removed the webhook from Casebridge", message)
 
-    def _look(self, request: HttpRequest, connection: Connection) -> None:
+    def _poll(self, request: HttpRequest, connection: Connection) -> None:
         count = request_poll(connection)
         transaction.on_commit(lambda: publish(POLL_TICKETS, connection.pk), robust=True)
         tickets, verb = ("1 ticket", "is") if count == 1 else (f"{count:,} tickets", "are")
         message = f"Checking {tickets} that {verb} not closed. Reload the log in a few seconds."
-        self._told(request, connection, "Checked tickets", message if count else "There are no open tickets to check.")
+        self._report(
+            request, connection, "Checked tickets", message if count else "There are no open tickets to check."
+        )
 
-    def _told(self, request: HttpRequest, connection: Connection, action: str, message: str) -> None:
+    def _report(self, request: HttpRequest, connection: Connection, action: str, message: str) -> None:
         note_action(request, Connection, [connection.pk], action)
         self.message_user(request, message, messages.SUCCESS)

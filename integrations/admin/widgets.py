@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 class SuggestingInput(UnfoldAdminTextInputWidget):
     """A text input that offers values to choose from; anything else may be typed as well.
 
-    `suggestions` are (value, words beside it).
+    `suggestions` are (value, label).
     """
 
     def __init__(self, list_id: str, suggestions: Iterable[tuple[str, str]], attrs: dict[str, Any] | None = None):

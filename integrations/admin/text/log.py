@@ -1,4 +1,4 @@
-"""The log in words: what became of a post, what each try meant, what happens next. Reads rows, changes nothing."""
+"""The log as text: what became of a post, what each try meant, what happens next. Reads rows, changes nothing."""
 
 import json
 from datetime import datetime
@@ -73,7 +73,7 @@ def next_try(delivery: Delivery) -> str:
 
 
 def waits_for_its_time(delivery: Delivery) -> bool:
-    """Whether nothing but the time of its next try keeps it waiting."""
+    """Whether it waits only for the time of its next try."""
     at = delivery.next_attempt_at
     is_later = delivery.state == State.PENDING and at is not None and at > database_clock.now()
     return is_later and not why_connection_is_shut(delivery)
@@ -238,7 +238,7 @@ def outcome(attempt: Attempt) -> str:
 
 
 def call(exchange: dict[str, Any]) -> str:
-    """One call as text: the request line, its headers, the answer. Secrets were removed before it was stored."""
+    """One call as text: request line, headers, reply. Secrets were removed before it was stored."""
     lines = [f"{exchange.get('method')} {exchange.get('url')}"]
     lines += [f"{name}: {value}" for name, value in (exchange.get("headers") or {}).items()]
     if exchange.get("body_bytes"):
@@ -285,7 +285,7 @@ def _outcome(entry: dict[str, Any], delivery: Delivery | None) -> dict[str, Any]
 
 
 def readable_body(body: bytes) -> str:
-    """Indented where it is JSON, as received otherwise; cut for the page."""
+    """Indented if it is JSON, else as received; truncated for the page."""
     try:
         text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):

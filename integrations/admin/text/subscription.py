@@ -1,4 +1,4 @@
-"""A feed in words: is it healthy, what is wanted and what stands, what came and when. Reads rows, changes nothing."""
+"""A subscription as text: its health, desired and actual state, what arrived and when. Reads rows, changes nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,11 +59,11 @@ class Bar:
 
 
 def subscription_text(subscription: Subscription) -> dict[str, Any]:
-    """Everything that the subscription's page tells above its form."""
-    troubles = list(_troubles(subscription))
+    """Everything that the subscription's page shows above its form."""
+    problems = list(_problems(subscription))
     return {
-        "verdict": _verdict(subscription, troubles),
-        "troubles": troubles,
+        "verdict": _verdict(subscription, problems),
+        "troubles": problems,
         "rows": list(_rows(subscription)),
         "drift": subscription.drift,
         **_chart(subscription),
@@ -74,19 +74,19 @@ def subscription_text(subscription: Subscription) -> dict[str, Any]:
     }
 
 
-def _verdict(subscription: Subscription, troubles: list[str]) -> tuple[str, str]:
-    """(colour, words)"""
+def _verdict(subscription: Subscription, problems: list[str]) -> tuple[str, str]:
+    """(colour, text)"""
     if subscription.deleted_at:
         return "info", "Deleted"
     if not subscription.is_active:
         return "info", "Off"
-    return ("warning", "Needs attention") if troubles else ("success", "Healthy")
+    return ("warning", "Needs attention") if problems else ("success", "Healthy")
 
 
-def _troubles(subscription: Subscription) -> Iterator[str]:
+def _problems(subscription: Subscription) -> Iterator[str]:
     if subscription.deleted_at or not subscription.is_active:
         return
-    # Told from the feed's own state below, which is newer than any alarm.
+    # Derived from the subscription itself below, which is newer than any alarm.
     shown = (Alarm.Kind.REGISTRATION, Alarm.Kind.DRIFT)
     yield from (alarm.message for alarm in subscription.alarms.filter(ended_at__isnull=True).exclude(kind__in=shown))
     if subscription.registration != Registration.REGISTERED:
@@ -109,7 +109,7 @@ def _troubles(subscription: Subscription) -> Iterator[str]:
 
 
 def _rows(subscription: Subscription) -> Iterator[tuple[str, str]]:
-    yield "Expected", wanted_text(subscription)
+    yield "Expected", desired_text(subscription)
     yield "At Khoros", actual_text(subscription)
     yield "Webhook URL", _address_text(subscription)
     yield "Query", _query_text(subscription)
@@ -127,7 +127,7 @@ def _rows(subscription: Subscription) -> Iterator[tuple[str, str]]:
 
 
 def _last(subscription: Subscription, source: str) -> datetime | None:
-    """From the hourly count, and from the log for what came since."""
+    """From the hourly count, and from the log for what arrived since."""
     counted = subscription.last_pushed_at if source == "pushed" else subscription.last_caught_up_at
     since = database_clock.now() - timedelta(hours=1)
     recent = Notification.objects.filter(subscription=subscription, source=source, received_at__gte=since)
@@ -148,7 +148,7 @@ def _span(span: timedelta) -> str:
     return f"{seconds} second{'' if seconds == 1 else 's'}"
 
 
-def wanted_text(subscription: Subscription) -> str:
+def desired_text(subscription: Subscription) -> str:
     if subscription.deleted_at:
         return f"Deleted in Casebridge at {timestamp(subscription.deleted_at)}."
     if not subscription.is_active:
@@ -164,7 +164,7 @@ def actual_text(subscription: Subscription) -> str:
     checked = f"Last checked {ago(subscription.checked_at)}." if subscription.checked_at else "Not checked yet."
     status = f" Status at Khoros: {subscription.khoros_status}." if subscription.khoros_status else ""
     known = f" ID at Khoros: {subscription.khoros_uuid}." if subscription.khoros_uuid else ""
-    # What is wrong stands above, in red.
+    # Problems are shown above, in red.
     is_well = not subscription.is_active or subscription.registration == Registration.REGISTERED
     message = f" {subscription.khoros_message}" if subscription.khoros_message and is_well else ""
     return f"{subscription.get_registration_display()}.{status}{known} {checked}{message}"
@@ -267,20 +267,20 @@ def _bars(days: list[tuple[datetime, int, int]], scale: float) -> list[Bar]:
 
 
 def reconciliation(subscription: Subscription, begins: datetime, ends: datetime) -> dict[str, Any]:
-    """What came in a period, what became of it, and what Khoros has beyond it."""
+    """What was received in a period, what became of it, and what else Khoros has."""
     received = _received_counts(subscription, begins, ends)
     missing = Notification.objects.filter(subscription=subscription, state=Notification.State.MISSED)
     in_period = missing.filter(Q(happened_at__gte=begins, happened_at__lt=ends) | Q(happened_at__isnull=True))
     return {
-        "came": _lines(received, ("pushed", "pushed"), ("caught_up", "fetched"), ("repeats", "repeats")),
-        "became": _lines(
+        "came": _counts(received, ("pushed", "pushed"), ("caught_up", "fetched"), ("repeats", "repeats")),
+        "became": _counts(
             received,
             ("routed", "matched a mapping"),
             ("unmatched", "matched no mapping"),
             ("unreadable", "unreadable"),
             ("waiting", "waiting to be processed"),
         ),
-        "posts": _lines(
+        "posts": _counts(
             _delivery_counts(subscription, begins, ends),
             ("ticketed", "became tickets"),
             ("failed", "failed"),
@@ -319,7 +319,7 @@ def _delivery_counts(subscription: Subscription, begins: datetime, ends: datetim
     )
 
 
-def _lines(counts: dict[str, Any], *names: tuple[str, str]) -> list[tuple[str, str, int]]:
+def _counts(counts: dict[str, Any], *names: tuple[str, str]) -> list[tuple[str, str, int]]:
     return [(name, message, counts[name] or 0) for name, message in names]
 
 
@@ -332,26 +332,26 @@ def last_comparison(subscription: Subscription) -> CatchUp | None:
 # --- Test notification -----------------------------------------------------------------------------------------------
 
 
-def probe_steps(test: Probe) -> dict[str, Any]:
-    """The path of a test notification, step by step, as far as it came: (colour, step, message)."""
+def probe_steps(probe: Probe) -> dict[str, Any]:
+    """The path of a probe, step by step, as far as it got: (colour, step, message)."""
     steps: list[tuple[str, str, str]] = [
-        ("good", "Requested", f"{timestamp(test.requested_at)} by {test.requested_by}")
+        ("good", "Requested", f"{timestamp(probe.requested_at)} by {probe.requested_by}")
     ]
-    notification = probe_notification(test)
-    if test.sent_at is None:
+    notification = probe_notification(probe)
+    if probe.sent_at is None:
         steps.append(("open", "Sent", "Waiting for a worker."))
-    elif test.problem:
-        steps.append(("bad", f"Sent to {test.address}", test.problem))
-    elif test.finished_at is None:
-        steps.append(("open", f"Sent to {test.address}", "No answer yet."))
+    elif probe.problem:
+        steps.append(("bad", f"Sent to {probe.address}", probe.problem))
+    elif probe.finished_at is None:
+        steps.append(("open", f"Sent to {probe.address}", "No answer yet."))
     else:
-        message = f"Answered with status {test.status} after {test.duration_ms} ms."
-        steps.append(("good", f"Sent to {test.address}", message))
+        message = f"Answered with status {probe.status} after {probe.duration_ms} ms."
+        steps.append(("good", f"Sent to {probe.address}", message))
     if notification is not None:
         steps.append(("good", "Stored", f"{timestamp(notification.received_at)}, notification {notification.pk}."))
         steps += _routing_steps(notification)
-    is_over = bool(test.problem) or bool(notification is not None and notification.state != "received")
-    return {"steps": steps, "is_open": not is_over, "notification": notification, "test": test}
+    is_over = bool(probe.problem) or bool(notification is not None and notification.state != "received")
+    return {"steps": steps, "is_open": not is_over, "notification": notification, "test": probe}
 
 
 def _routing_steps(notification: Notification) -> Iterator[tuple[str, str, str]]:

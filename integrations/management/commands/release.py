@@ -42,11 +42,11 @@ def one_at_a_time() -> Iterator[None]:
 
 def make_administrator() -> str:
     """Makes the administrator that DJANGO_SUPERUSER_* name; an existing user of that name stays as it is."""
-    wanted = settings.ADMINISTRATOR
+    administrator = settings.ADMINISTRATOR
     users = get_user_model().objects
-    if users.filter(username=wanted["username"]).exists():
-        return f"The administrator “{wanted['username']}” exists."
-    if not wanted["password"]:
+    if users.filter(username=administrator["username"]).exists():
+        return f"The administrator “{administrator['username']}” exists."
+    if not administrator["password"]:
         return "No administrator was made, because DJANGO_SUPERUSER_PASSWORD is not set."
-    users.create_superuser(wanted["username"], wanted["email"], wanted["password"])
-    return f"Made the administrator “{wanted['username']}”."
+    users.create_superuser(administrator["username"], administrator["email"], administrator["password"])
+    return f"Made the administrator “{administrator['username']}”."
