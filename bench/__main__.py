@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
 
 
 def measured(names: list[str], *, quick: bool) -> list[Section]:
-    """Each measurement on a portal of its own; one that breaks is told and does not keep the others from running."""
+    """Each measurement on a portal of its own; one that fails is reported and does not stop the others."""
     sections = []
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=os.environ.get("DATA_DIR")) as folder,
@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    """The first request to stop ends everything in order; what comes while that is done is not heard."""
+    """The first request to stop ends everything in order; further ones are ignored meanwhile."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -52,10 +52,10 @@ def _floors(portal: Portal) -> Iterator[dict[str, Target]]:
         portal.ground.processes.end(started)
 
 
-Found = dict[tuple[str, str], Outcome]
+Outcomes = dict[tuple[str, str], Outcome]
 
 
-def _alternating(portal: Portal, targets: dict[str, Target], rounds: int, seconds: float) -> Found:
+def _alternating(portal: Portal, targets: dict[str, Target], rounds: int, seconds: float) -> Outcomes:
     loads = {f"c={connections}": Load(connections, seconds) for connections in CLOSED_P99_GOALS_MS}
     loads["200/s"] = Load(64, seconds + 2, OPEN_RATE, warm_up=1.0)
     found: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
@@ -69,7 +69,7 @@ def _alternating(portal: Portal, targets: dict[str, Target], rounds: int, second
     return {key: load.median(outcomes) for key, outcomes in found.items()}
 
 
-def _rows(found: Found) -> list[Row]:
+def _rows(found: Outcomes) -> list[Row]:
     rows = []
     for connections, p99_goal in CLOSED_P99_GOALS_MS.items():
         shape = f"c={connections}"

@@ -104,10 +104,10 @@ def _redis_scenes(ground: Ground, portal: Portal, worker: Started, ending: conte
     return scenes
 
 
-Found = dict[tuple[str, str], Outcome]
+Outcomes = dict[tuple[str, str], Outcome]
 
 
-def _rounds(ground: Ground, scenes: list[Scene], rounds: int, seconds: float) -> Found:
+def _rounds(ground: Ground, scenes: list[Scene], rounds: int, seconds: float) -> Outcomes:
     loads = {"closed": Load(CONNECTIONS, seconds), "open": Load(64, seconds + 1, OPEN_RATE)}
     found: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for number in range(rounds):
@@ -123,7 +123,7 @@ def _rounds(ground: Ground, scenes: list[Scene], rounds: int, seconds: float) ->
     return {key: load.median(outcomes) for key, outcomes in found.items()}
 
 
-def _rows(scenes: list[Scene], found: Found) -> list[Row]:
+def _rows(scenes: list[Scene], found: Outcomes) -> list[Row]:
     rows = []
     still = scenes[0].name
     for scene in scenes:

@@ -1,4 +1,4 @@
-"""What a measurement stands on: databases of its own beside the given one, the portal's processes, the stand-in."""
+"""The ground of a measurement: databases of its own, the portal's processes, the stand-in."""
 
 import contextlib
 import json
@@ -168,8 +168,8 @@ class Portal:
         return worker
 
     def wait_for_worker(self, worker: Started) -> None:
-        heard = "SELECT count(worker_seen_at) FROM integrations_installation"
-        wait_until(lambda: self.number(heard) == 1, START_SECONDS, "the worker", worker)
+        is_seen = "SELECT count(worker_seen_at) FROM integrations_installation"
+        wait_until(lambda: self.number(is_seen) == 1, START_SECONDS, "the worker", worker)
 
     def end(self) -> None:
         self.ground.processes.end(*self.started)

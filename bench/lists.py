@@ -175,7 +175,7 @@ def fill(portal: Portal, count: int) -> None:
         connection.execute(TEXTS.encode(), {"count": count})
         _at_once(portal, [[FILL_NOTIFICATIONS], [FILL_DELIVERIES, FILL_ATTEMPTS]])
         connection.execute("DROP TABLE bench_texts, bench_words")
-        # The two trigram indexes take the longest: one begins each of the two lines.
+        # The two trigram indexes take the longest: each of the two scripts starts with one.
         indexes.sort(key=lambda definition: "gin_trgm_ops" not in definition)
         _at_once(portal, [indexes[0::2], indexes[1::2]])
         connection.execute("VACUUM (ANALYZE)")
@@ -186,16 +186,16 @@ def _bulk_connection(portal: Portal) -> psycopg.Connection:
     return psycopg.connect(portal.environment["DATABASE_URL"], autocommit=True, options=options)
 
 
-def _at_once(portal: Portal, lines: list[list[str]]) -> None:
-    """Each line of statements in order, the lines beside one another."""
+def _at_once(portal: Portal, scripts: list[list[str]]) -> None:
+    """Runs the statements of each script in order, the scripts in parallel."""
 
     def work(statements: list[str]) -> None:
         with _bulk_connection(portal) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 
-    with ThreadPoolExecutor(len(lines)) as threads:
-        list(threads.map(work, lines))
+    with ThreadPoolExecutor(len(scripts)) as threads:
+        list(threads.map(work, scripts))
 
 
 def _without_indexes(connection: psycopg.Connection) -> list[str]:

@@ -79,7 +79,7 @@ def median(outcomes: list[Outcome]) -> Outcome:
 
 
 class Client(asyncio.Protocol):
-    """One connection: sends a request, reads its answer to the end, tells `answered` the status (0: none came)."""
+    """One connection: sends a request, reads the whole response and calls `answered` with its status."""
 
     def __init__(self, answered: Callable[["Client", int], None], lost: Callable[["Client"], None]) -> None:
         self.answered = answered
@@ -122,7 +122,7 @@ def _content_length(head: bytes) -> int:
 
 @dataclass
 class Run:
-    """A load while it goes on."""
+    """A load in progress."""
 
     target: Target
     load: Load
@@ -155,8 +155,8 @@ class Run:
         if self.load.rate:
             await self._keep_the_rate()
         else:
-            for line in list(self.idle):
-                self._next(line)
+            for client in list(self.idle):
+                self._next(client)
             await self._until(lambda: self._is_done() and not self.open_requests, self.load.seconds + ANSWER_SECONDS)
         self.is_over = True
         self.errors += self.open_requests
@@ -184,56 +184,56 @@ class Run:
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            _, line = await loop.create_connection(
+            _, client = await loop.create_connection(
                 lambda: Client(self._answered, self._lost), "127.0.0.1", self.target.port
             )
         except OSError:
             self.errors += 1
             self._connect_later()
             return
-        self._next(line) if self.began and not self.load.rate else self._take_due(line)
+        self._next(client) if self.began and not self.load.rate else self._take_due(client)
 
     def _connect_later(self) -> None:
         if not self.is_over and not (self.began and self._is_done()):
             loop = asyncio.get_running_loop()
             loop.call_later(PAUSE_AFTER_LOSS_SECONDS, lambda: loop.create_task(self._connect()))
 
-    def _next(self, line: Client) -> None:
+    def _next(self, client: Client) -> None:
         if not self._is_done():
-            self._send(line, time.perf_counter())
+            self._send(client, time.perf_counter())
 
-    def _take_due(self, line: Client) -> None:
+    def _take_due(self, client: Client) -> None:
         if self.due:
-            self._send(line, self.due.popleft())
+            self._send(client, self.due.popleft())
         else:
-            self.idle.append(line)
+            self.idle.append(client)
 
-    def _send(self, line: Client, began: float) -> None:
+    def _send(self, client: Client, began: float) -> None:
         number = self.sent
         self.sent += 1
         self.open_requests += 1
-        line.send(self._head + notification.body(self.run_number, number), began, number)
+        client.send(self._head + notification.body(self.run_number, number), began, number)
 
-    def _answered(self, line: Client, status: int) -> None:
+    def _answered(self, client: Client, status: int) -> None:
         moment = time.perf_counter()
         self.open_requests -= 1
-        number, line.number = line.number, -1
+        number, client.number = client.number, -1
         if status != 200:
             self.errors += 1
         else:
             self.acknowledged.append(number)
-            if line.began >= self.counted_from:
-                self.latencies.append(moment - line.began)
+            if client.began >= self.counted_from:
+                self.latencies.append(moment - client.began)
                 self.last_answer = moment
         if self.load.rate:
-            self._take_due(line)
+            self._take_due(client)
         else:
-            self._next(line)
+            self._next(client)
 
-    def _lost(self, line: Client) -> None:
-        if line in self.idle:
-            self.idle.remove(line)
-        if line.number >= 0 and not self.is_over:
+    def _lost(self, client: Client) -> None:
+        if client in self.idle:
+            self.idle.remove(client)
+        if client.number >= 0 and not self.is_over:
             self.open_requests -= 1
             self.errors += 1
         self._connect_later()

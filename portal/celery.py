@@ -15,19 +15,19 @@ from kombu.entity import Exchange, Queue
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 app = Celery("casebridge")
-# For every thread: `celery.current_app` is otherwise known to the one that made it.
+# For every thread: `celery.current_app` is otherwise set only in the one that created it.
 app.set_default()
 
 
 @setup_logging.connect
-def use_the_portals_logging(**_kwargs: Any) -> None:
+def use_portal_logging(**_kwargs: Any) -> None:
     from django.conf import settings
 
     logging.config.dictConfig(settings.LOGGING)
 
 
 @celeryd_init.connect
-def do_not_warn_of_root_on_a_trial_machine(**_kwargs: Any) -> None:
+def allow_root_for_make_run(**_kwargs: Any) -> None:
     """`make run` works as root too; elsewhere the warning is right."""
     from django.conf import settings
 
@@ -37,7 +37,7 @@ def do_not_warn_of_root_on_a_trial_machine(**_kwargs: Any) -> None:
 
 @beat_embedded_init.connect
 def end_beat_with_its_worker(**_kwargs: Any) -> None:
-    """Beat inside a worker is a process of its own, and would go on by itself after a kill -9 of the worker."""
+    """Beat inside a worker is a process of its own, and would survive a kill -9 of the worker."""
     worker = os.getppid()
 
     def watch() -> None:
@@ -49,13 +49,13 @@ def end_beat_with_its_worker(**_kwargs: Any) -> None:
 
 
 @celeryd_init.connect
-def give_the_web_server_the_right_of_way(**_kwargs: Any) -> None:
-    """On a machine that both share, an acknowledgement goes before a ticket. The threads begun later inherit it."""
+def lower_priority(**_kwargs: Any) -> None:
+    """On a shared machine an acknowledgement goes before a ticket. Threads started later inherit the priority."""
     os.nice(5)
 
 
 @celeryd_init.connect
-def let_workers_wait_for_a_database_connection(**_kwargs: Any) -> None:
+def wait_for_database_connections(**_kwargs: Any) -> None:
     """More threads than connections is normal in a worker; only a web request has to be answered within seconds."""
     from django.conf import settings
 
@@ -63,8 +63,8 @@ def let_workers_wait_for_a_database_connection(**_kwargs: Any) -> None:
 
 
 @worker_ready.connect
-def begin(**_kwargs: Any) -> None:
-    """What became due while no worker ran does not wait for beat; and whoever delivers says that it is alive."""
+def start(**_kwargs: Any) -> None:
+    """What became due without a worker does not wait for beat; workers that deliver send heartbeats."""
     app.send_task("integrations.jobs.sweep", queue="control")
     if "deliver" in app.amqp.queues.consume_from:
         from integrations.installation import send_heartbeats

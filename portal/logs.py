@@ -1,7 +1,7 @@
 """How log lines look: one JSON object per line in production, readable lines in development, never a secret.
 
 Every library's records pass the same chain as our own, so that `notification_id` and `delivery_id`, bound by
-`structlog.contextvars` where a journey's step begins, stand on each line of that step, whoever wrote it.
+`structlog.contextvars` where a step of the journey begins, are on each line of that step, whoever wrote it.
 """
 
 import re
@@ -16,7 +16,7 @@ MASK = "[removed]"
 
 
 def mask_text(text: str) -> str:
-    """Credentials that stand in running text: Authorization values and passwords inside addresses."""
+    """Removes credentials from running text: Authorization values, and passwords in addresses."""
     return SECRET_TEXT.sub(lambda found: f"//{MASK}@" if found[0].startswith("//") else f"{found[1]} {MASK}", text)
 
 

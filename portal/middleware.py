@@ -54,7 +54,7 @@ class ContentSecurityPolicyMiddleware:
 
 
 class PagesCommonMiddleware(CommonMiddleware):
-    """Django's own, for pages only: notifications are heard by any host name, as their bearer token proves them.
+    """Django's own, for pages only: webhooks are accepted at any host name, as their credentials prove them.
 
     When the public address changes, Khoros still calls the old one for a while.
     """

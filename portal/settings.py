@@ -180,8 +180,8 @@ DATABASES = {"default": env.db_url_config(required("DATABASE_URL", "set it to a 
 if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: it must begin with postgres://.")
 # A bounded pool per process keeps within small databases' connection limits (the sums are in docs/operations.md). A
-# request waits 3 s at most for a connection: a dead database must be told as 503, not as silence. Each connection is
-# checked when taken, so a restarted database costs nobody an error.
+# request waits 3 s at most for a connection: a dead database must be answered with 503, not with silence. Connections
+# are checked when taken, so a restarted database costs nobody an error.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"] |= {
@@ -237,7 +237,7 @@ CELERY = {
         "integrations.jobs.deliver": {"queue": "deliver"},
         "integrations.jobs.*": {"queue": "control"},
     },
-    # Apart, so that a long line of deliveries holds up neither new notifications nor the sweep. The process of beat
+    # Separate, so that a long queue of deliveries holds up neither new notifications nor the sweep. The process of beat
     # works on the first and the last of them too (see Procfile), and so do they when every delivery hangs.
     "task_queues_names": ["intake", "deliver", "control"],
     "beat_schedule_filename": str(DATA_DIR / "celerybeat-schedule"),
@@ -255,9 +255,9 @@ INTAKE_MAX_BYTES = number("INTAKE_MAX_BYTES", 1024 * 1024, least=1024)
 
 # --- Khoros ----------------------------------------------------------------------------------------------------------
 
-# How long two subscriptions of one feed stand side by side before the older is retired.
+# How long a subscription and its replacement exist side by side before the older is retired.
 KHOROS_OVERLAP_SECONDS = number("KHOROS_OVERLAP_SECONDS", 60)
-# How often events are fetched: for feeds that are pushed too, and for those that are only fetched.
+# How often events are fetched: for subscriptions that are pushed too, and for those that are only fetched.
 CATCH_UP_SECONDS = number("CATCH_UP_SECONDS", 300, least=5)
 PULL_SECONDS = number("PULL_SECONDS", 60, least=5)
 
@@ -272,7 +272,7 @@ if ALERT_EMAILS and not env.str("EMAIL_URL", ""):
     )
 vars().update(env.email_url_config(env.str("EMAIL_URL", "") or "dummymail://"))
 EMAIL_TIMEOUT = 10
-# How often feeds are counted and alarms looked for.
+# How often notifications are counted and alarms updated.
 WATCH_SECONDS = number("WATCH_SECONDS", 60, least=1)
 
 # --- The 2017 example's variables (see integrations.operations.first_setup) ----------------------------------------
@@ -299,7 +299,7 @@ ADMINISTRATOR = {
 # Cookies, HSTS and the redirect to https follow the public address; unknown counts as https, except under `make run`.
 HTTPS = PUBLIC_URL.startswith("https://") or (not PUBLIC_URL and not LOCAL_URL)
 SECURE_SSL_REDIRECT = HTTPS
-# A redirected POST is a lost one: behind a proxy that does not say "https", Khoros is still heard.
+# A redirected POST is a lost one: behind a proxy that does not say "https", Khoros' calls are still accepted.
 SECURE_REDIRECT_EXEMPT = [r"^webhooks/"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
