@@ -127,17 +127,17 @@ def _rows(scenes: list[Scene], found: Outcomes) -> list[Row]:
     rows = []
     still = scenes[0].name
     for scene in scenes:
-        for shape, message in (("closed", "c=16"), ("open", "200/s")):
+        for shape, label in (("closed", "c=16"), ("open", "200/s")):
             outcome = found[scene.name, shape]
             figure = f"{outcome.per_second:.0f}/s, p99 {outcome.p99_ms:.1f} ms, {outcome.errors} errors"
             baselines = [] if scene.name == still else list(dict.fromkeys(filter(None, [scene.baseline, still])))
             if not baselines:
-                rows.append(Row(f"{scene.name}, {message}", figure))
+                rows.append(Row(f"{scene.name}, {label}", figure))
             for baseline in baselines:
                 is_goal = baseline == scene.baseline
                 beside = found[baseline, shape]
                 is_decided = shape == "closed" or beside.per_second >= OPEN_RATE * KEPT_SHARE
-                what = f"{scene.name}, {message}"
+                what = f"{scene.name}, {label}"
                 rows.append(_compared(what, figure, outcome, baseline, beside, is_goal=is_goal, is_decided=is_decided))
     return rows
 

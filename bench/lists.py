@@ -163,7 +163,7 @@ class Browser:
 
 
 def fill(portal: Portal, count: int) -> None:
-    """Indexes and foreign keys are made anew after the rows, which takes a fraction of the time."""
+    """Indexes are recreated after the rows, which takes a fraction of the time."""
     portal.rows("second-mapping")
     with _bulk_connection(portal) as connection:
         indexes = _without_indexes(connection)

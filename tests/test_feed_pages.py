@@ -117,7 +117,7 @@ def test_what_stands_at_khoros_is_shown_and_a_foreign_one_paused_after_a_questio
     check(feed)
     html = page(admin, f"company/{feed.company_id}/change/")
     assert "send-to-zendesk" in html
-    question = f"company/{feed.company_id}/at-khoros/{uuid}/pause/?feed={feed.pk}"
+    question = f"company/{feed.company_id}/at-khoros/{uuid}/pause/?subscription={feed.pk}"
     assert escape(question.partition("company/")[2]) in page(admin, f"subscription/{feed.pk}/change/")
     assert "Casebridge did not create this subscription" in page(admin, question)
     assert {row["status"] for row in sandbox.subscriptions()} == {"ACTIVE"}

@@ -189,7 +189,7 @@ class CompanyAdmin(ConfigurationAdmin):
         row = next((row for row in company.listed if row["uuid"] == khoros_uuid), None)
         if row is not None and (change == "retire") != is_forgotten(row["externalId"]):
             row = None
-        subscription_id = request.GET.get("feed", "")
+        subscription_id = request.GET.get("subscription", "")
         is_number = subscription_id.isdecimal() and len(subscription_id) < 18
         subscription = (
             Subscription.objects.filter(company=company, pk=int(subscription_id)).first() if is_number else None

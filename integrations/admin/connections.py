@@ -101,11 +101,11 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         )
 
     def uses(self, obj: Connection) -> str:
-        found = [
+        uses = [
             (obj.deliveries.exists(), "deliveries in the log refer to it"),
             (obj.mappings.exists(), "mappings use it"),
         ]
-        return "; ".join(message for holds, message in found if holds)
+        return "; ".join(use for holds, use in uses if holds)
 
     @admin.display(description="Kind")
     def kind_title(self, connection: Connection) -> str:

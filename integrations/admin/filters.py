@@ -27,7 +27,7 @@ class TimeFilter(admin.SimpleListFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [*((name, message) for name, (message, _) in self.SPANS.items()), ("older", "Older than 30 days")]
+        return [*((name, title) for name, (title, _) in self.SPANS.items()), ("older", "Older than 30 days")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now = database_clock.now()

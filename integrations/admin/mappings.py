@@ -81,10 +81,12 @@ class MappingAdmin(MappingEditing):
         destination = destination_of_kind(self._kind(request, obj))
         own_part = destination.mapping_form_for(self.lists(request, obj), obj.settings if obj else {})
         folded = [
-            (title, {"fields": names, "classes": ["collapse"], "description": message})
-            for title, message, names in own_part.FOLDED
+            (title, {"fields": names, "classes": ["collapse"], "description": description})
+            for title, description, names in own_part.FOLDED
         ]
-        sections = [(title, {"fields": names, "description": message}) for title, message, names in own_part.sections()]
+        sections = [
+            (title, {"fields": names, "description": description}) for title, description, names in own_part.sections()
+        ]
         inside = {name for _, _, names in (*own_part.FOLDED, *own_part.sections()) for name in names}
         own = [name for name in own_part.base_fields if name not in inside]
         read = schema_description(self.schema_text(request, obj))

@@ -188,7 +188,9 @@ class SubscriptionAdmin(ConfigurationAdmin):
             is_own = plan.whose(other.get("externalId", ""), prefix) == "ours"
             other["whose"] = "Casebridge (another subscription)" if is_own else "Someone else"
             if may_change and not is_own and other.get("uuid") and other.get("status") in ("ACTIVE", ""):
-                other["pause_url"] = f"{reverse(name, args=[obj.company_id, other['uuid'], 'pause'])}?feed={obj.pk}"
+                other["pause_url"] = (
+                    f"{reverse(name, args=[obj.company_id, other['uuid'], 'pause'])}?subscription={obj.pk}"
+                )
         return found
 
     def buttons(self, request: HttpRequest, obj: Subscription) -> list[str]:
@@ -208,11 +210,11 @@ class SubscriptionAdmin(ConfigurationAdmin):
         pages = [("reconciliation", "Reconciliation"), ("probe", PROBE_TITLE), ("query_preview", "Try a label")]
         if not obj.is_pushed:
             pages.remove(("probe", PROBE_TITLE))
-        found = [(self._address(name, obj), message) for name, message in pages]
+        links = [(self._address(name, obj), title) for name, title in pages]
         log = f"{reverse('admin:integrations_notification_changelist')}?subscription__id__exact={obj.pk}"
         mapping = f"{reverse('admin:integrations_mapping_add')}?subscription={obj.pk}"
         may_add = not obj.deleted_at and request.user.has_perm("integrations.add_mapping")
-        return [*found, (log, "Notifications"), *([(mapping, "Add a mapping")] if may_add else [])]
+        return [*links, (log, "Notifications"), *([(mapping, "Add a mapping")] if may_add else [])]
 
     @staticmethod
     def _address(name: str, obj: Subscription) -> str:

@@ -170,6 +170,6 @@ def _without_the_author(delivery: Delivery, destination: Destination) -> dict[st
         "request": request,
         "remarks": message,
         "is_prepared": True,
-        # The next try bears a new key, which protects from nothing that an earlier one may have made.
+        # The next try has a new key, which does not protect against what an earlier one may have created.
         "look_up_next": delivery.look_up_next or delivery.is_uncertain,
     }

@@ -38,7 +38,7 @@ class Context:
 class Rules:
     """What a mapping's settings ask of the journey, besides the request itself.
 
-    `case`: "post" (a case of its own), "conversation", "author" (within `case_hours`) or "always" (each label anew).
+    `case`: "post" (a case of its own), "conversation", "author" (within `case_hours`) or "always" (one per label).
     `requester`: "account" (whoever the connection signs in as), "intake" (the user `intake_user`) or "author" (a user
     for each author; else `intake_user`). `adds_note`: the source context follows as an internal note.
     """

@@ -178,9 +178,7 @@ def _note_rows(mapping: Mapping, event: Event, post: Post, notification: Notific
         return []
     context = _context(mapping, event, notification)
     request = destination.build_note(post, context, mapping.settings, "(reference of the delivery)")
-    return [
-        ("Then, as an internal note", message) for name, message in destination.describe(request) if name == "Comment"
-    ]
+    return [("Then, as an internal note", value) for name, value in destination.describe(request) if name == "Comment"]
 
 
 # --- Comparison ------------------------------------------------------------------------------------------------------

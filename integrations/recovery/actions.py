@@ -28,7 +28,7 @@ RENDERED = ("request", "external_id", "remarks", "cause", "remedy", "remedy_at",
 # More than this in one request would keep the page waiting; a remark says that there is a rest.
 MOST_AT_ONCE = 10_000
 MOST_REBUILT_AT_ONCE = 500
-# Up to so many are retries, which go before bulk replays.
+# Up to this many count as retries, which go before bulk replays.
 MOST_AS_RETRIES = 20
 
 

@@ -319,8 +319,8 @@ def _delivery_counts(subscription: Subscription, begins: datetime, ends: datetim
     )
 
 
-def _counts(counts: dict[str, Any], *names: tuple[str, str]) -> list[tuple[str, str, int]]:
-    return [(name, message, counts[name] or 0) for name, message in names]
+def _counts(counts: dict[str, Any], *rows: tuple[str, str]) -> list[tuple[str, str, int]]:
+    return [(name, title, counts[name] or 0) for name, title in rows]
 
 
 def last_comparison(subscription: Subscription) -> CatchUp | None:
