@@ -291,7 +291,7 @@ class ConfigurationAdmin(PortalAdmin):
         self.after_switching(taken)
         return self.back(request)
 
-    def secret_text(self, secret: Secret, obj: Any) -> str:
+    def secret_text(self, secret: Secret) -> str:
         if not secret:
             return "Not set"
         return "Stored (encrypted, never shown)" if secret.is_readable else UnreadableSecret.message.capitalize()

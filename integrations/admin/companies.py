@@ -88,7 +88,7 @@ class CompanyAdmin(ConfigurationAdmin):
 
     @admin.display(description="Stored API token")
     def token_state(self, company: Company) -> str:
-        return self.secret_text(company.api_token, company)
+        return self.secret_text(company.api_token)
 
     @display(description="API token", label={"good": "success", "warning": "warning", "open": "info"})
     def token_label(self, company: Company) -> tuple[str, str]:

@@ -187,7 +187,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
 
     @admin.display(description="Stored secrets")
     def secrets_text(self, connection: Connection) -> str:
-        return self.secret_text(connection.secrets, connection)
+        return self.secret_text(connection.secrets)
 
     def notices(self, request: HttpRequest, obj: Connection) -> list[tuple[str, ...]]:
         found: list[tuple[str, ...]] = [*self.environment_notices(obj)]

@@ -167,7 +167,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
 
     @admin.display(description="Stored bearer token")
     def token_state(self, subscription: Subscription) -> str:
-        return self.secret_text(subscription.bearer_token, subscription)
+        return self.secret_text(subscription.bearer_token)
 
     def notices(self, request: HttpRequest, obj: Subscription) -> list[tuple[str, str]]:
         found = self.environment_notices(obj)

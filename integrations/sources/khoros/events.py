@@ -32,7 +32,6 @@ class EventKind:
     placeholders: tuple[str, ...]
     conditions: tuple[str, ...]
     example: str
-    filters_by: str = "what Khoros compares is not documented"
 
 
 _CREDENTIAL = (
@@ -58,11 +57,11 @@ def _vault(title: str) -> EventKind:
 
 EVENTS: dict[str, EventKind] = {
     "stream-item-label-applied": EventKind(
-        "A label was applied to a post in the inbox", OF_POSTS, POST_CONDITIONS, "posts", "the label"
+        "A label was applied to a post in the inbox", OF_POSTS, POST_CONDITIONS, "posts"
     ),
     "rule-applied": EventKind(
         "A rule was applied to a post in the inbox", (*OF_POSTS, "rule_name", "rule_id"),
-        (*POST_CONDITIONS, "rules"), "rule", "probably the rule's name",
+        (*POST_CONDITIONS, "rules"), "rule",
     ),
     "message-published": _message("A message was published"),
     "message-sent-to-network": _message("A message was handed to the network, to be published there later"),
