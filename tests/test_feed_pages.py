@@ -162,9 +162,11 @@ def test_one_page_answers_whether_the_feed_is_healthy(admin: Client, feed: Subsc
     assert "Generate a new bearer token" in html
 
 
-def test_the_page_tells_how_the_last_fetching_ended(admin: Client, feed: Subscription) -> None:
+def test_the_page_says_how_the_last_catch_up_ended(admin: Client, feed: Subscription) -> None:
     CatchUp.objects.create(subscription=feed, mode="recent", state="done", read=7, known=7, finished_at=timezone.now())
-    assert "7 read, 7 known" in page(admin, f"subscription/{feed.pk}/change/").partition("Last fetching")[2][:200]
+    assert (
+        "7 read, 7 already known" in page(admin, f"subscription/{feed.pk}/change/").partition("Last catch-up")[2][:200]
+    )
 
 
 def test_drift_is_shown_with_what_will_be_done_and_repaired_by_a_click(
