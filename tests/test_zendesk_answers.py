@@ -145,7 +145,7 @@ def test_every_problem_of_a_422_is_shown_with_its_field() -> None:
     for text in ("base: Subject: too long", "base: Second", "group: Group: is invalid", "odd: text"):
         assert text in failure.detail
     assert "the group" in failure.message
-    assert "rebuild" in failure.full_message
+    assert "Rebuild" in failure.full_message
 
 
 def test_the_four_shapes_of_error_bodies_are_read() -> None:
