@@ -242,7 +242,7 @@ def test_a_key_conflict_is_looked_up_and_never_repeated(
     work()
     delivery.refresh_from_db()
     assert (delivery.state, len(creates(sandbox)), len(look_ups(sandbox))) == (State.FAILED, 1, 1)
-    assert "Rebuild" in delivery.last_error.lower()
+    assert "rebuild" in delivery.last_error.lower()
 
 
 def test_an_oversized_or_dripping_answer_ends_within_the_deadline(
