@@ -150,7 +150,7 @@ def test_where_nobody_could_look_the_page_says_that_a_ticket_may_exist(
     assert (delivery.state, delivery.is_uncertain, delivery.look_up_next) == (State.FAILED, True, True)
     told = [
         "A ticket may exist in Zendesk, although none is recorded here",
-        f"the external id {delivery.external_id}",
+        f"the external ID {delivery.external_id}",
         "Trying again will not create a second ticket",
     ]
     html = admin.get(f"/admin/integrations/delivery/{delivery.pk}/change/").content.decode()
