@@ -32,9 +32,10 @@ def waiting() -> list[Message]:
 
 
 def work_off(without: str = "") -> None:
-    """Takes message by message and runs its task with its arguments until the queues are empty, but for one task.
+    """Takes message by message and runs its task with its arguments until the queues are empty.
 
     A message for later is taken and not run: a worker would hold it until then, and the sweep finds its row without it.
+    Nor is the task run that is named as `without`.
     """
     # As a worker does when it starts: a task that it would not find is not found here either.
     app.loader.import_default_modules()

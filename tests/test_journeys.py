@@ -11,13 +11,7 @@ from django.test import Client
 
 from integrations.infra.http.transport import USER_AGENT
 from integrations.models import Connection, Delivery, Mapping, Requester, Subscription
-from tests.factories import (
-    BEARER_TOKEN,
-    ConnectionFactory,
-    MappingFactory,
-    OAuthConnectionFactory,
-    SubscriptionFactory,
-)
+from tests.factories import BEARER_TOKEN, ConnectionFactory, MappingFactory, OAuthConnectionFactory, SubscriptionFactory
 from tests.stand_in import StandIn
 
 JOURNEYS = Path(__file__).parent / "journeys"
