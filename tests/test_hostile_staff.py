@@ -135,7 +135,7 @@ def test_pages_of_their_own_take_any_answer(admin: Client, world: dict[str, Any]
         "delivery/": [{"action": "cancel", "_selected_action": hostile}, {"action": hostile, "_selected_action": "1"}],
         "mapping/": [{"action": "switch_off", "_selected_action": hostile, "_from_page": "1"}],
         f"company/{world['company']}/at-khoros/x/pause/": [{"sure": hostile}],
-        f"subscription/{world['subscription']}/self-test/": [{"makes_tickets": hostile}],
+        f"subscription/{world['subscription']}/probe/": [{"makes_tickets": hostile}],
         f"subscription/{world['subscription']}/reconciliation/": [{hostile: hostile}],
     }
     for path, posts in own.items():
@@ -151,8 +151,8 @@ ASKED = {
     "alarm/": ("open", "kind__exact", "raised_at__lte"),
     "change/": ("action__exact", "company__id__exact", "started_at__lte"),
     "catchup/": ("state__exact", "mode__exact", "subscription__id__exact"),
-    "incident/": ("opened_at__lte", "q"),
-    "bulkjob/": ("state__exact", "connection__id__exact"),
+    "floodhold/": ("opened_at__lte", "q"),
+    "batch/": ("state__exact", "connection__id__exact"),
     "company/": ("q", "p", "id__exact"),
     "subscription/": ("registration__exact", "company__id__exact", "is_active__exact", "deleted"),
     "connection/": ("is_active__exact", "e"),
@@ -163,7 +163,7 @@ ASKED = {
     "connection/consent/": ("state", "code", "error", "error_description"),
     "company/{company}/at-khoros/x/pause/": ("feed",),
     "subscription/{subscription}/reconciliation/": ("begins", "ends"),
-    "subscription/{subscription}/label-tester/": ("match", "label", "tried"),
+    "subscription/{subscription}/query-preview/": ("match", "label", "tried"),
     "mapping/{mapping}/change/": ("_changelist_filters", "connection", "_to_field"),
     "../search/": ("s",),
     "../login/": ("next",),
@@ -176,6 +176,7 @@ ASKED = {
 @pytest.mark.parametrize("path", ASKED)
 def test_no_page_falls_over_whatever_is_asked_of_it(admin: Client, world: dict[str, Any], path: str) -> None:
     address = f"{BASE}/{path.format(**world)}".replace("/integrations/../", "/")
+    assert admin.get(address).status_code != 404
     for hostile in (HOSTILE[kind] for kind in FOR_QUESTIONS):
         for name in ASKED[path]:
             answer = admin.get(f"{address}?{urlencode({name: hostile})}")
@@ -186,10 +187,10 @@ TRIED = [("expression", "label"), ("expression", "tried"), ("label", "tried")]
 
 
 @pytest.mark.parametrize(("match", "name"), TRIED)
-def test_the_label_tester_takes_anything(admin: Client, world: dict[str, Any], match: str, name: str) -> None:
+def test_the_query_preview_takes_anything(admin: Client, world: dict[str, Any], match: str, name: str) -> None:
     for hostile in HOSTILE.values():
         query = urlencode({"match": match, "label": "a", "tried": "a"} | {name: hostile})
-        address = f"{BASE}/subscription/{world['subscription']}/label-tester/?{query}"
+        address = f"{BASE}/subscription/{world['subscription']}/query-preview/?{query}"
         assert refused(admin.get(address)) <= {name}
 
 
@@ -199,7 +200,7 @@ def test_an_address_that_names_nothing_is_not_found(admin: Client, world: dict[s
     for model in ("company", "subscription", "connection", "mapping", "delivery", "notification", "attempt", "alarm"):
         for page in ("change", "history", "delete"):
             assert admin.get(f"{BASE}/{model}/{odd}/{page}/").status_code < 500
-    own = {"subscription": ("reconciliation", "self-test", "label-tester"), "mapping": ("hold",)}
+    own = {"subscription": ("reconciliation", "probe", "query-preview"), "mapping": ("hold",)}
     own["connection"] = ("status", "move", "consent")
     for path in (f"{BASE}/{model}/{odd}/{page}/" for model, pages in own.items() for page in pages):
         assert admin.get(path).status_code in (301, 302, 404)
