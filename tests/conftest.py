@@ -52,7 +52,7 @@ def an_empty_redis() -> None:
 
 
 @pytest.fixture(autouse=True)
-def feeds_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def subscriptions_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests change a subscription and call at once; what remembering means has a test of its own."""
     monkeypatch.setattr(receive, "CACHED_SECONDS", 0.0)
 
@@ -143,7 +143,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Each process of a parallel run takes its own Redis database, so that queues and paces stay apart.
+    """Each process of a parallel run takes its own Redis database, so that queues and rate limits stay apart.
 
     Pages are tested without collecting static files first.
     """

@@ -213,7 +213,7 @@ def test_a_time_zone_that_is_none_is_no_time(raw: str) -> None:
 
 
 @pytest.fixture
-def feeds(subscription: Subscription, connection: Connection) -> list[Mapping]:
+def mappings(subscription: Subscription, connection: Connection) -> list[Mapping]:
     """A mapping with every condition, and one with none, whose templates insert everything."""
     every = {
         "networks": ["twitter"], "content_types": ["post"], "followers_at_least": 1, "followers_at_most": 10**18,
@@ -245,11 +245,11 @@ def odd_bodies() -> Iterator[bytes]:
         yield as_body(content)
 
 
-def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_text(feeds: list[Mapping], admin: Client) -> None:
+def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_text(mappings: list[Mapping], admin: Client) -> None:
     for number, body in enumerate(odd_bodies()):
         envelope = open_envelope(body)
         notification = NotificationFactory.create(
-            subscription=feeds[0].subscription,
+            subscription=mappings[0].subscription,
             event_key=f"{number}",
             event_name=envelope.event_name,
             body=envelope.body,
@@ -268,9 +268,9 @@ def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_text(feeds: list[
 
 
 @pytest.mark.parametrize("odd", [["Message"], {"a": 1}, [], 7, None])
-def test_an_entity_type_that_is_no_text_is_read_as_a_post(feeds: list[Mapping], odd: Any) -> None:
+def test_an_entity_type_that_is_no_text_is_read_as_a_post(mappings: list[Mapping], odd: Any) -> None:
     notification = NotificationFactory.create(
-        subscription=feeds[0].subscription,
+        subscription=mappings[0].subscription,
         content=payloads.notification(payloads.item("twitter:1", sfEntityType=odd), sfEntityType=odd),
     )
     route_notification(notification.pk)
@@ -278,7 +278,7 @@ def test_an_entity_type_that_is_no_text_is_read_as_a_post(feeds: list[Mapping], 
     assert notification.state == Notification.State.ROUTED
 
 
-def test_what_all_posts_share_does_not_grow_with_their_number(feeds: list[Mapping]) -> None:
+def test_what_all_posts_share_does_not_grow_with_their_number(mappings: list[Mapping]) -> None:
     content = payloads.notification(*({"entityId": f"twitter:{number}"} for number in range(20_000)))
     content["data"]["labels"] = [f"label {number}" for number in range(20_000)]
     content["data"]["ruleMatched"] = {"ruleName": "r" * 200_000}
@@ -300,10 +300,10 @@ def test_a_count_is_a_whole_number_that_a_column_holds() -> None:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=mutated())
-def test_any_payload_at_all_ends_in_text(feeds: list[Mapping], body: bytes) -> None:
+def test_any_payload_at_all_ends_in_text(mappings: list[Mapping], body: bytes) -> None:
     envelope = open_envelope(body)
     key = f"{Notification.objects.count()}"
-    notification = NotificationFactory.create(subscription=feeds[0].subscription, event_key=key, body=envelope.body)
+    notification = NotificationFactory.create(subscription=mappings[0].subscription, event_key=key, body=envelope.body)
     route_notification(notification.pk)
     notification.refresh_from_db()
     assert notification.state in ("routed", "unmatched", "unreadable")

@@ -14,7 +14,7 @@ from integrations.delivery.deliver import deliver_next
 from integrations.delivery.record import begin_attempt
 from integrations.delivery.requesters import intake_user_text
 from integrations.delivery.send import send
-from integrations.infra.redis import redis_client as redis_client
+from integrations.infra.redis import redis_client
 from integrations.models import Attempt, Connection, Delivery, Mapping, Requester
 from integrations.recovery.actions import rebuild
 from integrations.routing.route import route_notification
@@ -125,7 +125,7 @@ def test_a_reply_waits_for_the_post_it_answers_and_says_so(by_conversation: Mapp
     assert reply.next_attempt_at > timezone.now() + timedelta(seconds=20)
 
 
-def test_a_live_reply_pulls_the_post_it_waits_for_out_of_the_bulk_lane(by_conversation: Mapping) -> None:
+def test_a_live_reply_pulls_the_post_it_waits_for_out_of_the_bulk(by_conversation: Mapping) -> None:
     first = labelled(by_conversation, "twitter:1")
     Delivery.objects.filter(pk=first.pk).update(priority=Delivery.Priority.BULK)
     reply = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
@@ -418,3 +418,13 @@ def test_agents_notes_leave_only_where_the_mapping_allows_it(sandbox: StandIn, m
     labelled(mapping, "twitter:2", notes=[{"id": 1, "text": "internal words"}])
     work()
     assert "Notes: internal words" in sandbox.tickets()[1]["comment"]["body"]
+
+
+def test_a_defect_in_the_note_costs_no_receipt(sandbox: StandIn, mapping: Mapping, work: Work) -> None:
+    choose(mapping, context="note")
+    row = labelled(mapping)
+    choose(mapping, context_text=5)
+    work()
+    row.refresh_from_db()
+    assert row.state == State.DELIVERED
+    assert "The internal note with the source context could not be created" in row.remarks

@@ -28,8 +28,8 @@ Mode, State, Source = CatchUp.Mode, CatchUp.State, Notification.Source
 
 
 @pytest.fixture
-def feed(sandbox: StandIn, mapping: Mapping, settings: Any) -> Subscription:
-    """A registered feed that Khoros cannot reach: everything has to be fetched."""
+def registered(sandbox: StandIn, mapping: Mapping, settings: Any) -> Subscription:
+    """A registered subscription that Khoros cannot reach: everything has to be fetched."""
     settings.PUBLIC_URL = "http://127.0.0.1:9"
     request_check([mapping.subscription.pk])
     check_subscription(mapping.subscription.pk)
@@ -42,9 +42,9 @@ def happen(sandbox: StandIn, count: int) -> None:
     sandbox.control("POST", "events/bulk", {"count": count, "label": "CreateCase"})
 
 
-def run(feed: Subscription) -> CatchUp:
+def run(subscription: Subscription) -> CatchUp:
     Subscription.objects.update(next_catch_up_at=timezone.now())
-    run_catch_up(feed.pk)
+    run_catch_up(subscription.pk)
     last = CatchUp.objects.order_by("-pk").first()
     assert last is not None
     return last
@@ -60,16 +60,16 @@ SHAPES = ["data", "bare", "data_items", "data_events", "events", "strings"]
 @pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_and_order_is_read_whole_and_kept_once(
-    sandbox: StandIn, feed: Subscription, shape: str, order: str
+    sandbox: StandIn, registered: Subscription, shape: str, order: str
 ) -> None:
     sandbox.change_settings(pull_shape=shape, pull_order=order)
     happen(sandbox, 250)
-    first = run(feed)
+    first = run(registered)
     if order == "shuffled":
-        run(feed)
+        run(registered)
     assert first.state == State.DONE
     assert Notification.objects.filter(source=Source.CAUGHT_UP, state="received").count() == 250
-    again = run(feed)
+    again = run(registered)
     assert (again.new, again.unreadable) == (0, 0)
 
 
@@ -84,59 +84,61 @@ def test_every_shape_and_order_is_read_whole_and_kept_once(
         {"pull_consumes": True, "pull_largest_page": 30, "pull_order": "shuffled"},
     ],
 )
-def test_odd_habits_of_the_list_lose_nothing(sandbox: StandIn, feed: Subscription, habit: dict[str, Any]) -> None:
+def test_odd_habits_of_the_list_lose_nothing(sandbox: StandIn, registered: Subscription, habit: dict[str, Any]) -> None:
     sandbox.change_settings(**habit)
     happen(sandbox, 230)
     for _ in range(3):
-        run(feed)
+        run(registered)
     assert Notification.objects.count() == 230
     happen(sandbox, 5)
     for _ in range(2):
-        run(feed)
+        run(registered)
     assert Notification.objects.count() == 235
 
 
-def test_only_the_data_without_an_envelope_are_read_as_the_feeds_event(sandbox: StandIn, feed: Subscription) -> None:
+def test_only_the_data_without_an_envelope_are_read_as_the_subscriptions_event(
+    sandbox: StandIn, registered: Subscription
+) -> None:
     sandbox.change_settings(pull_shape="inner")
     happen(sandbox, 3)
-    assert counts(run(feed)) == (3, 0, 3, 0)
+    assert counts(run(registered)) == (3, 0, 3, 0)
     assert set(Notification.objects.values_list("event_name", flat=True)) == {"stream-item-label-applied"}
 
 
-def test_what_was_pushed_is_known(sandbox: StandIn, feed: Subscription, push: Any, work: Any) -> None:
+def test_what_was_pushed_is_known(sandbox: StandIn, registered: Subscription, push: Any, work: Any) -> None:
     happen(sandbox, 3)
-    run(feed)
+    run(registered)
     stored = Notification.objects.first()
     assert stored is not None
     content = json.loads(bytes(stored.body))
     assert push(content).json()["repeat"] is True
     Notification.objects.all().delete()
     push(content)
-    assert counts(run(feed)) == (3, 1, 2, 0)
+    assert counts(run(registered)) == (3, 1, 2, 0)
     work()
     assert len(sandbox.tickets()) == 3
 
 
-def test_fetched_events_become_tickets_and_are_marked(sandbox: StandIn, feed: Subscription, work: Any) -> None:
+def test_fetched_events_become_tickets_and_are_marked(sandbox: StandIn, registered: Subscription, work: Any) -> None:
     happen(sandbox, 2)
-    run(feed)
+    run(registered)
     work()
     assert len(sandbox.tickets()) == 2
     assert set(Notification.objects.values_list("source", "state")) == {("caught_up", "routed")}
 
 
-def test_once_the_order_is_known_only_the_new_end_is_read(sandbox: StandIn, feed: Subscription) -> None:
+def test_once_the_order_is_known_only_the_new_end_is_read(sandbox: StandIn, registered: Subscription) -> None:
     for order in ("newest", "oldest"):
         sandbox.change_settings(pull_order=order)
         Subscription.objects.update(read_whole_at=None)
         for _ in range(4):
             spread_in_time(sandbox, 200)
-        assert run(feed).mode == Mode.WHOLE
-        feed.refresh_from_db()
-        assert feed.catch_up_order == order
+        assert run(registered).mode == Mode.WHOLE
+        registered.refresh_from_db()
+        assert registered.catch_up_order == order
         spread_in_time(sandbox, 4)
         sandbox.control("DELETE", "requests")
-        recent = run(feed)
+        recent = run(registered)
         assert (recent.mode, recent.new) == (Mode.RECENT, 4)
         assert len([call for call in sandbox.calls("khoros") if "/data/" in call.path]) <= 5
 
@@ -157,32 +159,34 @@ def spread_in_time(sandbox: StandIn, count: int) -> None:
             sandbox.control("POST", "events", event | {"text": "CreateCase"})
 
 
-def test_a_list_that_became_shorter_is_read_whole(sandbox: StandIn, feed: Subscription) -> None:
+def test_a_list_that_became_shorter_is_read_whole(sandbox: StandIn, registered: Subscription) -> None:
     Subscription.objects.update(catch_up_order="oldest", catch_up_end=5000, read_whole_at=timezone.now())
-    CatchUpFactory.create(subscription=feed, is_done=True)
+    CatchUpFactory.create(subscription=registered, is_done=True)
     sandbox.change_settings(pull_order="oldest")
     happen(sandbox, 20)
-    assert run(feed).new == 20
+    assert run(registered).new == 20
 
 
-def test_ten_thousand_events_take_one_statement_for_each_page(sandbox: StandIn, feed: Subscription) -> None:
+def test_ten_thousand_events_take_one_statement_for_each_page(sandbox: StandIn, registered: Subscription) -> None:
     happen(sandbox, 2_000)
     with CaptureQueriesContext(database) as queries:
-        done = run(feed)
+        done = run(registered)
     assert counts(done) == (2000, 0, 2000, 0)
     batches = [query for query in queries if "WITH batch" in query["sql"]]
     assert len(batches) == 20
     assert len(queries) < 20 + 25
 
 
-def test_what_is_no_event_is_kept_as_unreadable_and_known_the_next_time(sandbox: StandIn, feed: Subscription) -> None:
+def test_what_is_no_event_is_kept_as_unreadable_and_known_the_next_time(
+    sandbox: StandIn, registered: Subscription
+) -> None:
     body = {"data": [17, "not json", None, payloads.notification()]}
     path = "/v2/events/data/"
     sandbox.add_fault("answer", api="khoros", status=200, body=body, path=path, times=1)
-    assert counts(run(feed)) == (4, 0, 1, 3)
+    assert counts(run(registered)) == (4, 0, 1, 3)
     assert Notification.objects.filter(state="unreadable").count() == 3
     sandbox.add_fault("answer", api="khoros", status=200, body=body, path=path, times=1)
-    assert counts(run(feed)) == (4, 4, 0, 0)
+    assert counts(run(registered)) == (4, 4, 0, 0)
 
 
 @pytest.mark.parametrize("row", [None, 1, "", "[]", [], {}, {"event": 7}, {"payload": "{"}, {"data": None}, True])
@@ -202,110 +206,110 @@ def test_a_wrapped_event_has_the_key_of_the_bare_one(wrapper: str) -> None:
     ("kind", "message"), [("500", "Trouble"), ("html_200", "web page"), ("404", "does not know"), ("586", "586")]
 )
 def test_a_failing_list_is_told_and_read_again_later(
-    sandbox: StandIn, feed: Subscription, kind: str, message: str
+    sandbox: StandIn, registered: Subscription, kind: str, message: str
 ) -> None:
     happen(sandbox, 2)
     fault = {"status": 404, "body": {}} if kind == "404" else {}
     sandbox.add_fault("answer" if kind == "404" else kind, api="khoros", path="/v2/events/data/", **fault)
-    failed = run(feed)
+    failed = run(registered)
     assert failed.state == State.FAILED
     assert message in failed.message
-    feed.refresh_from_db()
-    assert feed.failed_catch_ups == 1
-    assert feed.next_catch_up_at is not None
+    registered.refresh_from_db()
+    assert registered.failed_catch_ups == 1
+    assert registered.next_catch_up_at is not None
     sandbox.clear_faults()
-    assert run(feed).new == 2
+    assert run(registered).new == 2
 
 
-def test_a_run_that_died_is_taken_up_again_and_what_it_kept_stays(sandbox: StandIn, feed: Subscription) -> None:
+def test_a_run_that_died_is_taken_up_again_and_what_it_kept_stays(sandbox: StandIn, registered: Subscription) -> None:
     happen(sandbox, 350)
     sandbox.add_fault("hang_up_after", api="khoros", path="/v2/events/data/", times=1)
-    assert run(feed).state == State.FAILED
-    CatchUpFactory.create(subscription=feed, state=State.RUNNING)
+    assert run(registered).state == State.FAILED
+    CatchUpFactory.create(subscription=registered, state=State.RUNNING)
     Subscription.objects.update(catching_up_until=timezone.now() - timedelta(seconds=1))
-    assert run(feed).state == State.DONE
+    assert run(registered).state == State.DONE
     assert "Interrupted: the process stopped" in CatchUp.objects.filter(state=State.FAILED).order_by("-pk")[0].message
     assert Notification.objects.count() == 350
 
 
-def test_two_workers_do_not_read_the_same_list_at_once(sandbox: StandIn, feed: Subscription) -> None:
+def test_two_workers_do_not_read_the_same_list_at_once(sandbox: StandIn, registered: Subscription) -> None:
     Subscription.objects.update(next_catch_up_at=timezone.now())
-    assert _claim(feed.pk) is not None
-    run_catch_up(feed.pk)
+    assert _claim(registered.pk) is not None
+    run_catch_up(registered.pk)
     assert not CatchUp.objects.exists()
 
 
 def test_a_comparison_keeps_what_is_missing_until_somebody_fetches_it(
-    sandbox: StandIn, feed: Subscription, work: Any, push: Any
+    sandbox: StandIn, registered: Subscription, work: Any, push: Any
 ) -> None:
     sandbox.change_settings(pull_consumes=True)
     Subscription.objects.update(receives_by=Subscription.Receives.PUSH)
     happen(sandbox, 3)
-    request_catch_up(feed, Mode.COMPARE, "olga")
-    compared = run(feed)
+    request_catch_up(registered, Mode.COMPARE, "olga")
+    compared = run(registered)
     assert (compared.requested_by, compared.read, compared.missing, compared.new) == ("olga", 3, 3, 0)
     work()
     assert not sandbox.tickets()
     late = json.loads(bytes(Notification.objects.filter(state="missed")[0].body))
     push(late)
-    fetch_missing(feed)
+    fetch_missing(registered)
     work()
     assert len(sandbox.tickets()) == 3
-    feed.refresh_from_db()
-    assert feed.next_catch_up_at is None
+    registered.refresh_from_db()
+    assert registered.next_catch_up_at is None
 
 
 def test_events_of_the_one_being_replaced_are_read_before_it_is_retired(
-    sandbox: StandIn, feed: Subscription, work: Any
+    sandbox: StandIn, registered: Subscription, work: Any
 ) -> None:
     sandbox.change_settings(resubscribe="second")
     Subscription.objects.update(label="CreateCas")
-    request_check([feed.pk], "olga")
-    check_subscription(feed.pk)
+    request_check([registered.pk], "olga")
+    check_subscription(registered.pk)
     assert len(sandbox.subscriptions()) == 2
-    old = feed.khoros_uuid
+    old = registered.khoros_uuid
     new = Subscription.objects.get().khoros_uuid
     sandbox.control("POST", f"subscriptions/{new}", {"query": "CreateCas", "status": "PAUSED"})
     happen(sandbox, 3)
     sandbox.control("POST", f"subscriptions/{new}", {"status": "ACTIVE"})
     Subscription.objects.update(replaced_at=timezone.now() - timedelta(minutes=5))
     for _ in range(2):
-        request_check([feed.pk])
-        check_subscription(feed.pk)
+        request_check([registered.pk])
+        check_subscription(registered.pk)
     assert len(sandbox.subscriptions()) == 2
-    run(feed)
-    check_subscription(feed.pk)
+    run(registered)
+    check_subscription(registered.pk)
     assert [row["uuid"] for row in sandbox.subscriptions()] == [new] != [old]
     work()
     assert len(sandbox.tickets()) == 3
 
 
 def test_where_events_cannot_be_read_the_older_one_is_retired_all_the_same_after_an_hour(
-    sandbox: StandIn, feed: Subscription
+    sandbox: StandIn, registered: Subscription
 ) -> None:
-    run(feed)
+    run(registered)
     CatchUp.objects.update(started_at=timezone.now() - timedelta(days=1))
     sandbox.change_settings(resubscribe="second", pull=False)
     Subscription.objects.update(label="Create")
     for hours in (0.0, 0.5, 2.0):
-        assert run(feed).state == State.FAILED
+        assert run(registered).state == State.FAILED
         Subscription.objects.filter(replaced_at__isnull=False).update(
             replaced_at=timezone.now() - timedelta(hours=hours)
         )
-        request_check([feed.pk], "olga")
-        check_subscription(feed.pk)
+        request_check([registered.pk], "olga")
+        check_subscription(registered.pk)
         assert len(sandbox.subscriptions()) == (1 if hours > 1 else 2)
 
 
-def test_after_a_downtime_everything_is_read(sandbox: StandIn, feed: Subscription) -> None:
-    run(feed)
+def test_after_a_downtime_everything_is_read(sandbox: StandIn, registered: Subscription) -> None:
+    run(registered)
     Subscription.objects.update(catch_up_order="newest", read_whole_at=timezone.now())
-    assert run(feed).mode == Mode.RECENT
+    assert run(registered).mode == Mode.RECENT
     CatchUp.objects.update(progressed_at=timezone.now() - timedelta(hours=2))
-    assert run(feed).mode == Mode.WHOLE
+    assert run(registered).mode == Mode.WHOLE
 
 
-def test_a_feed_that_is_off_or_only_pushed_is_not_fetched(sandbox: StandIn, feed: Subscription) -> None:
+def test_a_subscription_that_is_off_or_only_pushed_is_not_fetched(sandbox: StandIn, registered: Subscription) -> None:
     due = Subscription.objects.filter(catch_ups_due())
     assert due.exists()
     Subscription.objects.update(receives_by=Subscription.Receives.PUSH)
@@ -315,10 +319,10 @@ def test_a_feed_that_is_off_or_only_pushed_is_not_fetched(sandbox: StandIn, feed
 
 
 def test_the_same_post_pushed_and_fetched_under_other_ids_makes_one_ticket(
-    sandbox: StandIn, feed: Subscription, push: Any, work: Any
+    sandbox: StandIn, registered: Subscription, push: Any, work: Any
 ) -> None:
     happen(sandbox, 1)
-    run(feed)
+    run(registered)
     content = json.loads(bytes(Notification.objects.get().body))
     push(content | {"eventUuid": "another"})
     work()
@@ -327,12 +331,12 @@ def test_the_same_post_pushed_and_fetched_under_other_ids_makes_one_ticket(
 
 
 def test_where_events_are_fetched_anyway_a_comparison_keeps_nothing_waiting(
-    sandbox: StandIn, feed: Subscription, work: Any
+    sandbox: StandIn, registered: Subscription, work: Any
 ) -> None:
     happen(sandbox, 2)
-    request_catch_up(feed, Mode.COMPARE, "olga")
-    assert run(feed).missing == 2
-    run(feed)
+    request_catch_up(registered, Mode.COMPARE, "olga")
+    assert run(registered).missing == 2
+    run(registered)
     work()
     assert len(sandbox.tickets()) == 2
 
@@ -355,36 +359,38 @@ def test_an_event_inside_something_else_is_recognised_as_the_pushed_one(row: Any
     assert parse(pulled(row(event), "x").body).posts
 
 
-def test_a_bare_post_is_read_as_the_feeds_event() -> None:
+def test_a_bare_post_is_read_as_the_subscriptions_event() -> None:
     found = pulled(payloads.item("twitter:5"), "stream-item-label-applied")
     assert [post.post_id for post in parse(found.body).posts] == ["twitter:5"]
 
 
-def test_a_list_of_lines_is_read_and_one_that_is_no_json_is_a_failure(sandbox: StandIn, feed: Subscription) -> None:
+def test_a_list_of_lines_is_read_and_one_that_is_no_json_is_a_failure(
+    sandbox: StandIn, registered: Subscription
+) -> None:
     lines = "\n".join(json.dumps(payloads.notification()) for _ in range(3))
     path = "/v2/events/data/"
     sandbox.add_fault("answer", api="khoros", status=200, body=lines, path=path, times=1)
-    assert run(feed).new == 3
+    assert run(registered).new == 3
     sandbox.add_fault("answer", api="khoros", status=200, body="Coming Soon", path=path, times=1)
-    failed = run(feed)
+    failed = run(registered)
     assert failed.state == State.FAILED
     assert "could not be read" in failed.message
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"data": []}', '{"data": null, "total": 0}'])
-def test_an_empty_list_is_no_failure(sandbox: StandIn, feed: Subscription, body: str) -> None:
+def test_an_empty_list_is_no_failure(sandbox: StandIn, registered: Subscription, body: str) -> None:
     sandbox.add_fault("answer", api="khoros", status=200, body=body, path="/v2/events/data/")
-    assert counts(run(feed)) == (0, 0, 0, 0)
+    assert counts(run(registered)) == (0, 0, 0, 0)
 
 
-def test_a_list_under_a_name_nobody_has_heard_of_is_read(sandbox: StandIn, feed: Subscription) -> None:
+def test_a_list_under_a_name_nobody_has_heard_of_is_read(sandbox: StandIn, registered: Subscription) -> None:
     body = {"total": 1, "records": [payloads.notification()]}
     sandbox.add_fault("answer", api="khoros", status=200, body=body, path="/v2/events/data/", times=1)
-    assert run(feed).new == 1
+    assert run(registered).new == 1
 
 
 def test_a_page_in_hand_survives_a_database_that_breaks_off_while_storing_it(
-    sandbox: StandIn, feed: Subscription, monkeypatch: Any
+    sandbox: StandIn, registered: Subscription, monkeypatch: Any
 ) -> None:
     """What was read is gone at Khoros; the statement that stores it waits for a lock, and its connection is ended."""
     sandbox.change_settings(pull_consumes=True)
@@ -394,7 +400,7 @@ def test_a_page_in_hand_survives_a_database_that_breaks_off_while_storing_it(
     with transaction_elsewhere() as elsewhere:
         elsewhere.execute("LOCK TABLE integrations_notification IN EXCLUSIVE MODE")
         breaker.start()
-        reader = threading.Thread(target=run_apart, args=(feed,))
+        reader = threading.Thread(target=run_apart, args=(registered,))
         reader.start()
         breaker.join(timeout=20)
     reader.join(timeout=20)
@@ -402,9 +408,9 @@ def test_a_page_in_hand_survives_a_database_that_breaks_off_while_storing_it(
     assert Notification.objects.count() == 150
 
 
-def run_apart(feed: Subscription) -> None:
+def run_apart(subscription: Subscription) -> None:
     """In a thread, whose database connection is its own."""
-    run(feed)
+    run(subscription)
     database.close()
 
 
@@ -433,15 +439,15 @@ def end_the_connection_that_waits() -> None:
         assert ended
 
 
-def test_where_khoros_offers_no_list_of_events_nothing_waits_for_it(sandbox: StandIn, feed: Subscription) -> None:
+def test_where_khoros_offers_no_list_of_events_nothing_waits_for_it(sandbox: StandIn, registered: Subscription) -> None:
     sandbox.change_settings(resubscribe="second", pull=False)
     Subscription.objects.update(label="Create")
-    request_check([feed.pk], "olga")
-    check_subscription(feed.pk)
+    request_check([registered.pk], "olga")
+    check_subscription(registered.pk)
     Subscription.objects.update(replaced_at=timezone.now() - timedelta(minutes=5))
-    request_check([feed.pk])
-    check_subscription(feed.pk)
+    request_check([registered.pk])
+    check_subscription(registered.pk)
     assert len(sandbox.subscriptions()) == 2
-    run_catch_up(feed.pk)
-    check_subscription(feed.pk)
+    run_catch_up(registered.pk)
+    check_subscription(registered.pk)
     assert len(sandbox.subscriptions()) == 1

@@ -1,4 +1,4 @@
-"""The pure decisions: conditions, what comes after a failure, the pace."""
+"""The pure decisions: conditions, what comes after a failure, the rate limit."""
 
 import time
 from typing import Any
@@ -106,7 +106,7 @@ def test_limits_without_a_length_grow_up_to_a_quarter_of_an_hour() -> None:
     assert limit_pause_seconds(Failure("x", pauses=True), 0) is None
 
 
-def test_the_pace_spreads_turns_over_the_limit_and_over_what_is_left() -> None:
+def test_the_rate_limit_spreads_permits_over_the_limit_and_over_what_is_left() -> None:
     assert interval_ms([Budget(600, None, None)]) == 101
     assert interval_ms([Budget(600, 10, 60)]) == pytest.approx(6186, abs=2)
     assert interval_ms([Budget(None, 29, 60)]) is None
@@ -115,7 +115,7 @@ def test_the_pace_spreads_turns_over_the_limit_and_over_what_is_left() -> None:
     assert hold_ms([Budget(600, 1, 30)]) is None
 
 
-def test_turns_are_shared_and_come_one_after_another() -> None:
+def test_permits_are_shared_and_come_one_after_another() -> None:
     take_permit(1, "account", 0.0)
     learn_limits(1, "account", [Budget(6000, None, None)])
     began = time.monotonic()
@@ -125,7 +125,7 @@ def test_turns_are_shared_and_come_one_after_another() -> None:
     take_permit(2, "account", 0.0)
 
 
-def test_a_turn_too_far_off_is_not_taken() -> None:
+def test_a_permit_too_far_off_is_not_taken() -> None:
     learn_limits(1, "account", [Budget(700, 0, 40)])
     for _ in range(2):
         with pytest.raises(NoPermit) as caught:

@@ -1,4 +1,4 @@
-"""Feeds that somebody changed at Khoros, or here: shown, put right, recorded; nothing falls between old and new."""
+"""Subscriptions changed at Khoros, or here: shown, put right, recorded; nothing falls between old and new."""
 
 import os
 import signal
@@ -86,7 +86,7 @@ def test_drift_is_put_right_by_itself_and_recorded(
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
-def test_a_feed_that_does_not_repair_itself_shows_its_drift_and_waits_for_a_click(
+def test_a_subscription_that_does_not_repair_itself_shows_its_drift_and_waits_for_a_click(
     sandbox: StandIn, subscription: Subscription, drift: str
 ) -> None:
     uuid = check(subscription).khoros_uuid
@@ -120,7 +120,7 @@ def test_a_change_here_is_registered_anew_with_an_overlap(
     elif what == "address":
         settings.PUBLIC_URL = "http://127.0.0.1:9000"
     else:
-        change_bearer_token(subscription, "the-new-token-of-this-feed")
+        change_bearer_token(subscription, "the-new-token-of-this-subscription")
     check(subscription)
     standing = {row["uuid"] for row in sandbox.subscriptions()}
     assert standing == ({first} if mode == "update" else {first, subscription.khoros_uuid})
@@ -143,11 +143,11 @@ def test_during_the_overlap_old_and_new_token_are_accepted_and_no_post_is_double
     subscription = mapping.subscription
     sandbox.change_settings(resubscribe="second")
     check(subscription)
-    change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-subscription")
     change_bearer_token(subscription, "and-yet-another-new-token")
     check(subscription)
     item = payloads.item("twitter:1")
-    for token in (BEARER_TOKEN, "the-new-token-of-this-feed", "and-yet-another-new-token"):
+    for token in (BEARER_TOKEN, "the-new-token-of-this-subscription", "and-yet-another-new-token"):
         assert push(payloads.notification(item), token=token).status_code == 200
     work()
     assert Notification.objects.count() == 3
@@ -160,7 +160,7 @@ def test_earlier_tokens_end_a_day_after_khoros_was_seen_to_use_the_new_one(
 ) -> None:
     check(subscription)
     sandbox.add_fault("500", api="khoros")
-    change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-subscription")
     assert check(subscription).registration == Registration.UNREACHABLE
     assert subscription.previous_token_accepted_until is None
     sandbox.clear_faults()
@@ -176,7 +176,7 @@ def test_earlier_tokens_end_a_day_after_khoros_was_seen_to_use_the_new_one(
 
 @pytest.mark.parametrize("mode", ["update", "second"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_process_killed_during_a_call_leaves_one_feed_with_the_new_token(
+def test_a_process_killed_during_a_call_leaves_one_subscription_with_the_new_token(
     sandbox: StandIn, subscription: Subscription, settings: Any, method: str, mode: str
 ) -> None:
     """The stand-in goes on with the call that the dead process made: what was asked for happens at Khoros."""
@@ -205,7 +205,7 @@ def test_a_process_killed_while_it_retires_the_older_one_leaves_the_new_one(
 
 
 def kill_during(sandbox: StandIn, subscription: Subscription, method: str, public_url: str) -> None:
-    """Checks the feed in a process of its own, and kills it with -9 in the middle of its first such call."""
+    """Checks the subscription in a process of its own, and kills it with -9 in the middle of its first such call."""
     sandbox.control("DELETE", "requests")
     sandbox.add_fault("delay", api="khoros", seconds=1.5, times=1, method=method, path="/v2/events/subscription")
     request_check([subscription.pk])
@@ -336,12 +336,12 @@ def test_version_1_registers_once_and_says_what_it_cannot_do(sandbox: StandIn, s
     posts = [call for call in sandbox.calls("khoros") if call.method == "POST"]
     assert [call.path for call in posts] == ["/v1/events/company/42/subscription"]
     assert '"companyId": 42' in posts[0].body
-    change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-subscription")
     check(subscription)
     assert len([call for call in sandbox.calls("khoros") if call.method == "POST"]) == 2
 
 
-def test_a_feed_that_is_only_fetched_needs_no_public_address(
+def test_a_subscription_that_is_only_fetched_needs_no_public_address(
     sandbox: StandIn, subscription: Subscription, settings: Any
 ) -> None:
     settings.PUBLIC_URL = settings.LOCAL_URL = ""
@@ -358,7 +358,7 @@ def test_a_post_whose_answer_says_nothing_is_not_made_again_where_the_list_tells
 ) -> None:
     sandbox.change_settings(resubscribe="second", list_shows_token=False)
     check(subscription)
-    change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-subscription")
     sandbox.add_fault(fault, api="khoros", method="POST", times=1)
     for _ in range(3):
         check(subscription)
@@ -375,7 +375,7 @@ def test_a_post_that_may_have_updated_in_place_is_made_once_more(sandbox: StandI
     """Without tokens in the list nothing else tells whether it was made."""
     sandbox.change_settings(resubscribe="update", list_shows_token=False)
     check(subscription)
-    change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-subscription")
     sandbox.add_fault("hang_up_after", api="khoros", method="POST", times=1)
     for _ in range(3):
         check(subscription)
@@ -423,12 +423,12 @@ def test_khoros_own_way_of_writing_is_no_drift(
     assert subscription.drift == []
 
 
-def test_switching_off_during_an_overlap_does_not_make_the_older_one_the_feed(
+def test_switching_off_during_an_overlap_does_not_make_the_older_one_the_present_one(
     sandbox: StandIn, subscription: Subscription
 ) -> None:
     sandbox.change_settings(resubscribe="second", list_shows_token=False)
     first = check(subscription).khoros_uuid
-    change_bearer_token(subscription, "the-new-token-of-this-feed")
+    change_bearer_token(subscription, "the-new-token-of-this-subscription")
     second = check(subscription).khoros_uuid
     for is_active in (False, True):
         Subscription.objects.update(is_active=is_active)
@@ -459,8 +459,8 @@ def test_a_new_token_is_accepted_at_once_by_a_process_that_remembers_the_old_one
 ) -> None:
     monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
     assert push().status_code == 200
-    change_bearer_token(subscription, "the-new-token-of-this-feed")
-    assert push(token="the-new-token-of-this-feed").status_code == 200
+    change_bearer_token(subscription, "the-new-token-of-this-subscription")
+    assert push(token="the-new-token-of-this-subscription").status_code == 200
     assert push(token="a-wrong-token").status_code == 401
 
 

@@ -207,7 +207,7 @@ def test_odd_data_never_break_the_reading(name: str, data: Any) -> None:
         assert post.post_id
 
 
-def test_the_inner_object_alone_is_read_as_the_feeds_event(connection: Connection) -> None:
+def test_the_inner_object_alone_is_read_as_the_subscriptions_event(connection: Connection) -> None:
     subscription = SubscriptionFactory.create(event_name="credential-deauth", every_event=True)
     MappingFactory.create(subscription=subscription, connection=connection)
     inner = {"service": "instagram", "serviceId": "1", "name": "brand", "when": 1520987518000, "message": "success"}

@@ -22,9 +22,7 @@ from integrations.infra.http.client import HttpClient
 from integrations.models import Attempt, Batch, Connection, Delivery, Mapping
 from integrations.recovery.actions import retry_now
 from integrations.recovery.failure_groups import failure_groups
-from integrations.routing.route import route_notification
-from tests import payloads
-from tests.factories import NotificationFactory
+from tests.deliveries import labelled
 from tests.stand_in import StandIn
 
 State = Delivery.State
@@ -40,13 +38,6 @@ def delivery(mapping: Mapping) -> Delivery:
 @pytest.fixture(autouse=True)
 def two_tries(settings: Any) -> None:
     settings.DELIVERY_RETRY_DELAYS = (1.0,)
-
-
-def labelled(mapping: Mapping, count: int = 1, **fields: Any) -> list[Delivery]:
-    items = [payloads.item(**fields) for _ in range(count)]
-    notification = NotificationFactory.create(subscription=mapping.subscription, content=payloads.notification(*items))
-    route_notification(notification.pk)
-    return list(Delivery.objects.filter(notification=notification).order_by("next_attempt_at", "pk"))
 
 
 def try_until_it_ends(work: Work) -> None:
@@ -168,7 +159,7 @@ def test_where_nobody_could_look_the_page_says_that_a_ticket_may_exist(
     assert (delivery.state, delivery.result, len(sandbox.tickets())) == (State.DELIVERED, "found", 1)
 
 
-def test_a_last_look_waits_for_its_turn_as_any_other(sandbox: StandIn, delivery: Delivery, work: Work) -> None:
+def test_a_last_look_waits_for_its_permit_as_any_other(sandbox: StandIn, delivery: Delivery, work: Work) -> None:
     lose_the_first_answer(sandbox)
     learn_limits(delivery.connection_id, "look-up", [Budget(None, 0, 600.0)])
     try_until_it_ends(work)

@@ -19,7 +19,7 @@ from integrations.destinations.base import TicketNews
 from integrations.destinations.zendesk import ticket_news
 from integrations.infra import queue
 from integrations.infra.encryption import Secret
-from integrations.infra.redis import redis_client as redis_client
+from integrations.infra.redis import redis_client
 from integrations.infra.text import span_text
 from integrations.jobs.sweep import find_due_work
 from integrations.jobs.tasks import apply_ticket_event, poll_tickets, watch
@@ -535,7 +535,7 @@ def test_two_workers_do_not_take_the_same_tickets(made: Delivery) -> None:
     assert _claim(made.connection_id) == {}
 
 
-def test_without_a_turn_soon_the_look_is_put_off_quietly(made: Delivery, sandbox: StandIn) -> None:
+def test_without_a_permit_soon_the_look_is_put_off_quietly(made: Delivery, sandbox: StandIn) -> None:
     now = int(redis_client().time()[0])
     redis_client().hset(f"casebridge:rate:{made.connection_id}:account", "hold", str((now + 120) * 1000))
     before = len(sandbox.calls())

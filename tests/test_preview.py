@@ -122,16 +122,18 @@ def test_a_mapping_that_is_not_saved_yet_can_be_previewed_compared_and_saved(
 
 
 def test_a_comparison_counts_and_shows_what_would_differ(admin: Client, mapping: Mapping) -> None:
-    feed = mapping.subscription
+    subscription = mapping.subscription
     mapping.conditions = {"networks": ["twitter", "facebook"]}
     mapping.settings |= {"tags": ["{{ author }}"]}
     mapping.save()
-    notified(feed, payloads.item("twitter:1", text="same"), payloads.item("twitter:2", text="same", author="Ann"))
-    notified(feed, payloads.item("facebook:3", author="Bob"))
-    notified(feed, payloads.item("instagram:4"))
-    broken = notified(feed)
+    notified(
+        subscription, payloads.item("twitter:1", text="same"), payloads.item("twitter:2", text="same", author="Ann")
+    )
+    notified(subscription, payloads.item("facebook:3", author="Bob"))
+    notified(subscription, payloads.item("instagram:4"))
+    broken = notified(subscription)
     Notification.objects.filter(pk=broken.pk).update(body=b"{")
-    test = notified(feed)
+    test = notified(subscription)
     Notification.objects.filter(pk=test.pk).update(source="test")
     shown = press(admin, change_path(mapping), "_compare", networks="twitter, instagram", priority="high")
     assert "Of 4 tickets: 2 changed, 1 no longer created, 1 new, 0 unchanged." in shown
@@ -252,7 +254,7 @@ def test_an_odd_request_creates_nothing_unexpected(
     assert len(sandbox.tickets()) == (1 if "preview_of" in odd else 0)
 
 
-def test_self_tests_are_not_offered(mapping: Mapping) -> None:
+def test_probes_are_not_offered(mapping: Mapping) -> None:
     ProbeFactory.create(subscription=mapping.subscription)
     notified(mapping.subscription)
     Notification.objects.update(source="test")

@@ -229,7 +229,9 @@ def test_an_unreadable_previous_token_does_not_keep_the_current_one_out(push: An
     assert push().status_code == 200
 
 
-def test_a_feed_is_remembered_for_a_moment_and_never_a_stranger(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_subscription_is_remembered_for_a_moment_and_never_a_stranger(
+    push: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
     assert push().status_code == 200
     Subscription.objects.update(is_active=False)
@@ -241,7 +243,7 @@ def test_a_feed_is_remembered_for_a_moment_and_never_a_stranger(push: Any, monke
     assert Notification.objects.filter(state=State.UNMATCHED).count() == 1
 
 
-def test_however_an_address_is_written_its_feed_is_remembered_once(
+def test_however_an_address_is_written_its_subscription_is_remembered_once(
     push: Any, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
@@ -252,11 +254,13 @@ def test_however_an_address_is_written_its_feed_is_remembered_once(
     assert len(_cache) == 1
 
 
-def test_only_so_many_feeds_are_remembered_and_the_oldest_go(push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_subscriptions_are_remembered_and_the_oldest_go(
+    push: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
     monkeypatch.setattr(receive, "MOST_CACHED", 3)
     _cache.clear()
-    feeds = [SubscriptionFactory.create(label=f"Label {number}") for number in range(5)]
-    for feed in feeds:
-        assert push(address=str(feed.uuid)).status_code == 200
-    assert list(_cache) == [feed.uuid for feed in feeds[2:]]
+    subscriptions = [SubscriptionFactory.create(label=f"Label {number}") for number in range(5)]
+    for subscription in subscriptions:
+        assert push(address=str(subscription.uuid)).status_code == 200
+    assert list(_cache) == [subscription.uuid for subscription in subscriptions[2:]]

@@ -23,9 +23,7 @@ from integrations.destinations.zendesk import Zendesk
 from integrations.infra.http.client import HttpClient
 from integrations.models import Attempt, Batch, Connection, Delivery, FloodHold, Mapping
 from integrations.recovery.actions import retry_now
-from integrations.routing.route import route_notification
-from tests import payloads
-from tests.factories import NotificationFactory
+from tests.deliveries import labelled
 from tests.stand_in import StandIn
 
 State = Delivery.State
@@ -81,13 +79,6 @@ def trial(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Trial]:
 @pytest.fixture
 def delivery(mapping: Mapping) -> Delivery:
     return labelled(mapping)[0]
-
-
-def labelled(mapping: Mapping, count: int = 1) -> list[Delivery]:
-    items = [payloads.item() for _ in range(count)]
-    notification = NotificationFactory.create(subscription=mapping.subscription, content=payloads.notification(*items))
-    route_notification(notification.pk)
-    return list(Delivery.objects.filter(notification=notification).order_by("next_attempt_at", "pk"))
 
 
 def job_of(rows: list[Delivery]) -> Batch:
@@ -204,7 +195,7 @@ def test_a_jobs_number_that_cannot_be_kept_asks_a_person_and_holds_up_no_other(
     assert not sandbox.tickets()
 
 
-def test_an_incidents_ticket_that_cannot_be_recorded_holds_nothing_and_says_so(
+def test_a_flood_holds_ticket_that_cannot_be_recorded_holds_nothing_and_says_so(
     sandbox: StandIn, mapping: Mapping, trial: Callable[[Any], Trial]
 ) -> None:
     labelled(mapping, 3)

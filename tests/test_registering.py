@@ -1,4 +1,4 @@
-"""Feeds at Khoros: what is wanted is made so, and nothing that is not ours is touched."""
+"""Subscriptions at Khoros: what is wanted is made so, and nothing that is not ours is touched."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def register(subscription: Subscription) -> Subscription:
     return subscription
 
 
-def test_a_feed_is_registered_with_its_address_query_and_token(
+def test_a_subscription_is_registered_with_its_address_query_and_token(
     sandbox: StandIn, subscription: Subscription, portal: Installation, settings: Any
 ) -> None:
     settings.PUBLIC_URL = "http://127.0.0.1:8000"
@@ -51,7 +51,7 @@ def test_registering_again_changes_nothing(sandbox: StandIn, subscription: Subsc
 
 
 @pytest.mark.parametrize("mode", ["update", "second"])
-def test_a_changed_label_ends_as_one_feed_whether_khoros_updates_or_makes_a_second(
+def test_a_changed_label_ends_as_one_subscription_whether_khoros_updates_or_makes_a_second(
     sandbox: StandIn, subscription: Subscription, mode: str
 ) -> None:
     sandbox.change_settings(resubscribe=mode)
@@ -65,14 +65,14 @@ def test_a_changed_label_ends_as_one_feed_whether_khoros_updates_or_makes_a_seco
     assert (listed["query"], listed["status"]) == (r"Complaint \(urgent\)", "ACTIVE")
 
 
-def test_a_lost_feed_is_made_again(sandbox: StandIn, subscription: Subscription) -> None:
+def test_a_lost_subscription_is_made_again(sandbox: StandIn, subscription: Subscription) -> None:
     first = register(subscription).khoros_uuid
     sandbox.khoros("DELETE", f"events/subscription/{first}")
     assert register(subscription).khoros_uuid != first
     assert len(sandbox.subscriptions()) == 1
 
 
-def test_a_paused_feed_is_activated_and_one_switched_off_here_is_paused(
+def test_a_paused_subscription_is_activated_and_one_switched_off_here_is_paused(
     sandbox: StandIn, subscription: Subscription
 ) -> None:
     uuid = register(subscription).khoros_uuid
@@ -83,7 +83,9 @@ def test_a_paused_feed_is_activated_and_one_switched_off_here_is_paused(
     assert register(subscription).khoros_status == "PAUSED"
 
 
-def test_other_feeds_for_the_same_label_are_shown_and_left_alone(sandbox: StandIn, subscription: Subscription) -> None:
+def test_other_subscriptions_for_the_same_label_are_shown_and_left_alone(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
     old = {
         "externalId": "send-to-zendesk",
         "eventName": "stream-item-label-applied",
@@ -200,7 +202,7 @@ def test_two_runs_at_once_register_once(sandbox: StandIn, subscription: Subscrip
     assert not sandbox.subscriptions()
 
 
-def test_a_feed_saved_during_a_run_is_checked_again(sandbox: StandIn, subscription: Subscription) -> None:
+def test_a_subscription_saved_during_a_run_is_checked_again(sandbox: StandIn, subscription: Subscription) -> None:
     request_check([subscription.pk])
     claimed = _claim(subscription.pk)
     assert claimed is not None
@@ -304,7 +306,7 @@ def test_each_kind_of_drift_has_its_name() -> None:
     assert kinds(row("1"), memory=known) == []
 
 
-def test_a_feed_that_is_only_fetched_names_no_address() -> None:
+def test_a_subscription_that_is_only_fetched_names_no_address() -> None:
     fetched = replace(WANTED, address="")
     assert fetched.body().keys() == {"externalId", "eventName", "query"}
     there = {"uuid": "1", "status": "ACTIVE", **fetched.body()}
@@ -340,7 +342,7 @@ def test_pages_numbered_from_one_and_short_are_walked_to_the_end(sandbox: StandI
     assert len(KhorosClient(OddLine(), "token").subscriptions()) == 9  # type: ignore[arg-type]
 
 
-def test_a_feed_in_no_list_is_not_posted_again_while_khoros_knows_it(
+def test_a_subscription_in_no_list_is_not_posted_again_while_khoros_knows_it(
     sandbox: StandIn, subscription: Subscription
 ) -> None:
     register(subscription)
@@ -353,7 +355,7 @@ def test_a_feed_in_no_list_is_not_posted_again_while_khoros_knows_it(
     assert [call.method for call in sandbox.calls("khoros")].count("POST") == 1
 
 
-def test_changing_the_event_retires_the_feed_of_the_old_one() -> None:
+def test_changing_the_event_retires_the_subscription_of_the_old_one() -> None:
     old = row("1", eventName="rule-applied")
     assert steps(old) == [("post", "")]
     assert steps(old, row("2"), just_posted=True) == [("retire", "1")]

@@ -55,15 +55,15 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def push(trial: Trial, zendesk: StandIn, entity_ids: list[str]) -> list[str]:
     """Calls the webhook once for each post, as Khoros does; returns those whose call was acknowledged."""
-    (feed,) = zendesk.subscriptions()
+    (subscription,) = zendesk.subscriptions()
     acknowledged = []
     for entity_id in entity_ids:
         try:
             answer = http_client.request(
                 "POST",
-                feed["notificationUri"],
+                subscription["notificationUri"],
                 body=json.dumps(payloads.notification(payloads.item(entity_id))).encode(),
-                headers={"Authorization": f"Bearer {feed['bearerToken']}", "Content-Type": "application/json"},
+                headers={"Authorization": f"Bearer {subscription['bearerToken']}", "Content-Type": "application/json"},
                 retries=False,
                 timeout=10,
             )
@@ -157,20 +157,22 @@ def test_a_dead_postgres_is_told_as_503_and_comes_back(portal_process: Trial, ze
 
 
 def _status_of_one_push(zendesk: StandIn) -> int:
-    (feed,) = zendesk.subscriptions()
-    headers = {"Authorization": f"Bearer {feed['bearerToken']}"}
+    (subscription,) = zendesk.subscriptions()
+    headers = {"Authorization": f"Bearer {subscription['bearerToken']}"}
     body = json.dumps(payloads.notification()).encode()
-    return http_client.request("POST", feed["notificationUri"], body=body, headers=headers, retries=False).status
+    return http_client.request(
+        "POST", subscription["notificationUri"], body=body, headers=headers, retries=False
+    ).status
 
 
 @pytest.fixture
 def raw_call(portal_process: Trial, zendesk: StandIn) -> Callable[..., Any]:
-    """One request with the feed's token over a plain socket: (status, answer)."""
-    (feed,) = zendesk.subscriptions()
-    path = feed["notificationUri"].removeprefix(portal_process.url)
+    """One request with the subscription's token over a plain socket: (status, answer)."""
+    (subscription,) = zendesk.subscriptions()
+    path = subscription["notificationUri"].removeprefix(portal_process.url)
 
     def call(body: Any, **headers: str) -> tuple[int, Any]:
-        sent = {"Authorization": f"Bearer {feed['bearerToken']}"} | headers
+        sent = {"Authorization": f"Bearer {subscription['bearerToken']}"} | headers
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", portal_process.port, timeout=20)) as connection:
             connection.request("POST", path, body=body, headers=sent, encode_chunked="Transfer-Encoding" in headers)
             answer = connection.getresponse()
@@ -195,10 +197,10 @@ def test_a_body_over_the_limit_gets_its_answer_and_not_a_reset(raw_call: Any, me
 
 
 def test_half_a_body_stores_nothing(portal_process: Trial, zendesk: StandIn) -> None:
-    (feed,) = zendesk.subscriptions()
-    path = feed["notificationUri"].removeprefix(portal_process.url)
+    (subscription,) = zendesk.subscriptions()
+    path = subscription["notificationUri"].removeprefix(portal_process.url)
     with socket.create_connection(("127.0.0.1", portal_process.port)) as sock:
-        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {feed['bearerToken']}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {subscription['bearerToken']}\r\n"
         sock.sendall(f"{head}Content-Length: 500\r\n\r\n{{".encode())
     wait_until(lambda: http_client.request("GET", f"{portal_process.url}/healthz").status == 200)
     assert b"Traceback" not in portal_process.log.read_bytes()[-2000:]

@@ -1,4 +1,4 @@
-"""Silence, alarms and their mails, volume by the hour, and the self-test through the public address."""
+"""Silence, alarms and their mails, volume by the hour, and the probe through the public address."""
 
 import socketserver
 import threading
@@ -23,15 +23,15 @@ Registration = Subscription.Registration
 
 
 @pytest.fixture
-def feed(subscription: Subscription) -> Subscription:
+def registered(subscription: Subscription) -> Subscription:
     now = timezone.now()
     Subscription.objects.update(registration=Registration.REGISTERED, last_pushed_at=now, created_at=now)
     subscription.refresh_from_db()
     return subscription
 
 
-def silent_for(feed: Subscription, **span: float) -> None:
-    Subscription.objects.filter(pk=feed.pk).update(last_pushed_at=timezone.now() - timedelta(**span))
+def silent_for(subscription: Subscription, **span: float) -> None:
+    Subscription.objects.filter(pk=subscription.pk).update(last_pushed_at=timezone.now() - timedelta(**span))
 
 
 def open_alarms() -> list[str]:
@@ -41,66 +41,66 @@ def open_alarms() -> list[str]:
 # --- Volume ----------------------------------------------------------------------------------------------------------
 
 
-def test_notifications_are_counted_by_the_hour_and_self_tests_are_not(feed: Subscription) -> None:
+def test_notifications_are_counted_by_the_hour_and_probes_are_not(registered: Subscription) -> None:
     for source, hours in (("pushed", 0), ("pushed", 0), ("caught_up", 0), ("test", 0), ("pushed", 30)):
-        stored = NotificationFactory.create(subscription=feed, source=source)
+        stored = NotificationFactory.create(subscription=registered, source=source)
         Notification.objects.filter(pk=stored.pk).update(received_at=timezone.now() - timedelta(hours=hours))
     for _ in range(3):
         count_volume()
     assert sorted(HourlyVolume.objects.values_list("pushed", "caught_up")) == [(1, 0), (2, 1)]
-    feed.refresh_from_db()
-    assert feed.last_caught_up_at is not None
-    assert [pushed + caught_up for _, pushed, caught_up in daily_volume(feed)][-1] >= 3
-    assert len(daily_volume(feed)) == 14
+    registered.refresh_from_db()
+    assert registered.last_caught_up_at is not None
+    assert [pushed + caught_up for _, pushed, caught_up in daily_volume(registered)][-1] >= 3
+    assert len(daily_volume(registered)) == 14
 
 
-def test_what_comes_later_in_a_counted_hour_is_added(feed: Subscription) -> None:
-    NotificationFactory.create(subscription=feed)
+def test_what_comes_later_in_a_counted_hour_is_added(registered: Subscription) -> None:
+    NotificationFactory.create(subscription=registered)
     count_volume()
-    NotificationFactory.create(subscription=feed)
+    NotificationFactory.create(subscription=registered)
     count_volume()
     assert sum(row.pushed for row in HourlyVolume.objects.all()) == 2
 
 
-def test_the_usual_volume_is_learned_from_two_weeks_of_history(feed: Subscription) -> None:
+def test_the_usual_volume_is_learned_from_two_weeks_of_history(registered: Subscription) -> None:
     now = timezone.now().replace(minute=0, second=0, microsecond=0)
     for hours in range(1, 24 * 13):
-        HourlyVolumeFactory.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
-    learn(feed)
-    feed.refresh_from_db()
-    assert feed.usual_volume is None
+        HourlyVolumeFactory.create(subscription=registered, hour=now - timedelta(hours=hours), pushed=2)
+    learn(registered)
+    registered.refresh_from_db()
+    assert registered.usual_volume is None
     for hours in range(24 * 13, 24 * 15):
-        HourlyVolumeFactory.create(subscription=feed, hour=now - timedelta(hours=hours), pushed=2)
-    learn(feed)
-    feed.refresh_from_db()
-    assert feed.usual_volume == [2.0] * 168
+        HourlyVolumeFactory.create(subscription=registered, hour=now - timedelta(hours=hours), pushed=2)
+    learn(registered)
+    registered.refresh_from_db()
+    assert registered.usual_volume == [2.0] * 168
     assert expected_volume([2.0] * 168, now, now + timedelta(hours=2, minutes=30)) == pytest.approx(5.0)
 
 
 # --- Alarms ----------------------------------------------------------------------------------------------------------
 
 
-def test_silence_by_hours_raises_one_alarm_that_ends_when_something_comes(feed: Subscription) -> None:
+def test_silence_by_hours_raises_one_alarm_that_ends_when_something_comes(registered: Subscription) -> None:
     Subscription.objects.update(silence_alarm="hours", silence_hours=4)
-    silent_for(feed, hours=3)
+    silent_for(registered, hours=3)
     update_alarms()
     assert open_alarms() == []
-    silent_for(feed, hours=5)
+    silent_for(registered, hours=5)
     update_alarms()
     update_alarms()
     assert open_alarms() == ["silence"]
     assert "Silent for 5 hours" in Alarm.objects.get().message
-    silent_for(feed, minutes=1)
+    silent_for(registered, minutes=1)
     update_alarms()
     assert open_alarms() == []
     assert Alarm.objects.get().ended_at is not None
 
 
-def test_learned_silence_knows_the_quiet_hours(feed: Subscription) -> None:
+def test_learned_silence_knows_the_quiet_hours(registered: Subscription) -> None:
     now = timezone.now()
     busy = [0.0] * 168
     Subscription.objects.update(silence_alarm="learned", usual_volume=busy)
-    silent_for(feed, hours=30)
+    silent_for(registered, hours=30)
     update_alarms()
     assert open_alarms() == []
     for hours in range(3):
@@ -108,21 +108,21 @@ def test_learned_silence_knows_the_quiet_hours(feed: Subscription) -> None:
     Subscription.objects.update(usual_volume=busy)
     update_alarms()
     assert open_alarms() == ["silence"]
-    silent_for(feed, minutes=30)
+    silent_for(registered, minutes=30)
     update_alarms()
     assert open_alarms() == []
 
 
-def test_a_feed_that_is_off_or_has_no_alarm_is_never_silent(feed: Subscription) -> None:
+def test_a_subscription_that_is_off_or_has_no_alarm_is_never_silent(registered: Subscription) -> None:
     Subscription.objects.update(silence_alarm="off", silence_hours=1)
-    silent_for(feed, days=9)
+    silent_for(registered, days=9)
     update_alarms()
     Subscription.objects.update(silence_alarm="hours", is_active=False)
     update_alarms()
     assert not Alarm.objects.exists()
 
 
-def test_what_stands_wrong_at_khoros_raises_its_alarm(feed: Subscription) -> None:
+def test_what_stands_wrong_at_khoros_raises_its_alarm(registered: Subscription) -> None:
     for state, kind in (("refused", "registration"), ("drifted", "drift")):
         Subscription.objects.update(registration=state, khoros_message="Because.", failed_checks=1)
         update_alarms()
@@ -136,9 +136,9 @@ def test_what_stands_wrong_at_khoros_raises_its_alarm(feed: Subscription) -> Non
     assert open_alarms() == ["catch_up"]
 
 
-def test_pushes_that_do_not_arrive_are_noticed_by_what_only_fetching_brought(feed: Subscription) -> None:
+def test_pushes_that_do_not_arrive_are_noticed_by_what_only_fetching_brought(registered: Subscription) -> None:
     now = timezone.now()
-    caught_up = NotificationFactory.create(subscription=feed, source="caught_up")
+    caught_up = NotificationFactory.create(subscription=registered, source="caught_up")
     Subscription.objects.update(last_caught_up_at=now, last_pushed_at=now - timedelta(hours=5))
     update_alarms()
     assert open_alarms() == []
@@ -155,7 +155,7 @@ def test_pushes_that_do_not_arrive_are_noticed_by_what_only_fetching_brought(fee
     assert open_alarms() == []
 
 
-def test_the_api_token_warns_from_sixty_days_before_its_end(feed: Subscription) -> None:
+def test_the_api_token_warns_from_sixty_days_before_its_end(registered: Subscription) -> None:
     def enter(days_ago: int) -> None:
         Company.objects.update(token_entered_at=timezone.now() - timedelta(days=days_ago))
         update_alarms()
@@ -211,26 +211,28 @@ def mail_server(settings: Any) -> Iterator[Any]:
         server.shutdown()
 
 
-def test_an_alarm_is_mailed_when_it_is_raised_and_when_it_is_over(feed: Subscription, mail_server: Any) -> None:
+def test_an_alarm_is_mailed_when_it_is_raised_and_when_it_is_over(registered: Subscription, mail_server: Any) -> None:
     Subscription.objects.update(silence_alarm="hours", silence_hours=1)
-    silent_for(feed, hours=2)
+    silent_for(registered, hours=2)
     for _ in range(3):
         update_alarms()
     (raised,) = mail_server.mails
     assert "Subject: Casebridge: Silence" in raised
     assert "Silent for 2 hours" in raised
-    assert f"/admin/integrations/subscription/{feed.pk}/change/" in raised
-    silent_for(feed, minutes=1)
+    assert f"/admin/integrations/subscription/{registered.pk}/change/" in raised
+    silent_for(registered, minutes=1)
     for _ in range(2):
         update_alarms()
     assert len(mail_server.mails) == 2
     assert "Subject: Casebridge: resolved: Silence" in mail_server.mails[1]
 
 
-def test_a_mail_that_is_refused_is_sent_later_and_the_alarm_stays_visible(feed: Subscription, mail_server: Any) -> None:
+def test_a_mail_that_is_refused_is_sent_later_and_the_alarm_stays_visible(
+    registered: Subscription, mail_server: Any
+) -> None:
     mail_server.refuses = True
     Subscription.objects.update(silence_alarm="hours", silence_hours=1)
-    silent_for(feed, hours=2)
+    silent_for(registered, hours=2)
     update_alarms()
     assert "refused" in Alarm.objects.get().mail_problem
     mail_server.refuses = False
@@ -239,7 +241,7 @@ def test_a_mail_that_is_refused_is_sent_later_and_the_alarm_stays_visible(feed: 
     assert Alarm.objects.get().mail_problem == ""
 
 
-# --- Self-test -------------------------------------------------------------------------------------------------------
+# --- Probe -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -248,8 +250,8 @@ def reachable(live_server: Any, settings: Any, mapping: Mapping) -> Subscription
     return mapping.subscription
 
 
-def after_self_test(feed: Subscription, work: Callable[[], None], *, makes_tickets: bool = False) -> dict[str, Any]:
-    test = request_probe(feed, makes_tickets=makes_tickets, by="olga")
+def after_probe(subscription: Subscription, work: Callable[[], None], *, makes_tickets: bool = False) -> dict[str, Any]:
+    test = request_probe(subscription, makes_tickets=makes_tickets, by="olga")
     send_probe(test.pk)
     send_probe(test.pk)
     work()
@@ -260,10 +262,10 @@ def words_of(path: dict[str, Any]) -> str:
     return "\n".join(f"{step}: {message}" for _, step, message in path["steps"])
 
 
-def test_a_self_test_passes_the_public_address_and_makes_no_ticket(
+def test_a_probe_passes_the_public_address_and_makes_no_ticket(
     reachable: Subscription, sandbox: StandIn, work: Any
 ) -> None:
-    path = after_self_test(reachable, work)
+    path = after_probe(reachable, work)
     assert [colour for colour, _, _ in path["steps"]] == ["good"] * 4
     assert "Answered with status 200" in words_of(path)
     assert "would create a ticket" in words_of(path)
@@ -273,27 +275,27 @@ def test_a_self_test_passes_the_public_address_and_makes_no_ticket(
     assert not sandbox.tickets()
 
 
-def test_a_self_test_makes_a_ticket_when_asked_to(reachable: Subscription, sandbox: StandIn, work: Any) -> None:
-    path = after_self_test(reachable, work, makes_tickets=True)
+def test_a_probe_makes_a_ticket_when_asked_to(reachable: Subscription, sandbox: StandIn, work: Any) -> None:
+    path = after_probe(reachable, work, makes_tickets=True)
     (ticket,) = sandbox.tickets()
     assert f"Ticket {ticket['id']}" in words_of(path)
     assert "Casebridge test notification" in ticket["comment"]["body"]
 
 
-def test_a_self_test_says_which_mapping_would_refuse_it(reachable: Subscription, work: Any) -> None:
+def test_a_probe_says_which_mapping_would_refuse_it(reachable: Subscription, work: Any) -> None:
     Mapping.objects.update(conditions={"networks": ["facebook"]})
-    assert "expected facebook" in words_of(after_self_test(reachable, work))
+    assert "expected facebook" in words_of(after_probe(reachable, work))
 
 
 @pytest.mark.parametrize(
     ("address", "message"),
     [("http://127.0.0.1:9", "cannot be reached"), ("sandbox", "404 from something in front of the portal")],
 )
-def test_a_self_test_says_where_it_ended(
+def test_a_probe_says_where_it_ended(
     mapping: Mapping, sandbox: StandIn, settings: Any, work: Any, address: str, message: str
 ) -> None:
     settings.PUBLIC_URL = sandbox.url if address == "sandbox" else address
-    path = after_self_test(mapping.subscription, work)
+    path = after_probe(mapping.subscription, work)
     assert message in words_of(path)
     assert not path["is_open"]
     assert not Notification.objects.exists()

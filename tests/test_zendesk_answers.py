@@ -39,7 +39,7 @@ def test_the_documented_replay_says_that_it_was_there_already(exchange: Any) -> 
     assert answers.read_created(recorded(exchange("idempotent_replay_201_headers")), URL).how == "already_there"
 
 
-def test_the_recorded_limits_set_the_pace(exchange: Any) -> None:
+def test_the_recorded_limits_set_the_rate_limit(exchange: Any) -> None:
     (budget,) = answers.read_budgets("account", recorded(exchange("ticket_created_201")))
     assert (budget.per_minute, budget.remaining, budget.reset_seconds) == (700, 670, 2)
 
