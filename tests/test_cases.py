@@ -120,7 +120,7 @@ def test_a_reply_waits_for_the_post_it_answers_and_says_so(by_conversation: Mapp
     assert deliver_next(reply.connection_id)
     reply = fresh(reply)
     assert (reply.state, reply.attempt_count, sandbox.tickets()) == (State.PENDING, 0, [])
-    assert "Waits for the earlier post twitter:1" in reply.decision
+    assert "Waiting for the earlier post twitter:1" in reply.decision
     assert reply.next_attempt_at is not None
     assert reply.next_attempt_at > timezone.now() + timedelta(seconds=20)
 
@@ -147,7 +147,7 @@ def test_a_closed_ticket_gets_a_follow_up(sandbox: StandIn, by_conversation: Map
     )
     assert reply.ticket_number != fresh(first).ticket_number
     assert json.loads(reply.request)["ticket"]["via_followup_source_id"] == int(fresh(first).ticket_number)
-    assert "follow-up" in reply.decision
+    assert "Follow-up" in reply.decision
 
 
 def test_a_ticket_closed_between_the_look_and_the_comment_gets_a_follow_up_at_once(
@@ -291,7 +291,7 @@ def test_a_fixed_intake_user_is_the_requester(sandbox: StandIn, mapping: Mapping
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [("9003", "The intake user is Social intake (9003)."), ("999", "has no user 999"), ("", "No intake")],
+    [("9003", "The intake user is Social intake (9003)."), ("999", "No user 999 can be"), ("", "No intake")],
 )
 def test_saving_a_mapping_tells_whether_its_intake_user_is_there(
     sandbox: StandIn, mapping: Mapping, number: str, message: str

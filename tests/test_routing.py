@@ -66,7 +66,7 @@ def test_unmatched_says_why_mapping_by_mapping(subscription: Subscription, conne
     )
     unmatched = route(subscription, payloads.notification(payloads.item("twitter:1")))
     assert unmatched.reason.splitlines() == [
-        "Off, twitter:1: the mapping is switched off.",
+        "Off, twitter:1: the mapping is off.",
         "Facebook, twitter:1: the network is “twitter”, expected facebook.",
     ]
 
@@ -74,7 +74,7 @@ def test_unmatched_says_why_mapping_by_mapping(subscription: Subscription, conne
 def test_a_mapping_to_a_connection_that_is_off_makes_nothing(mapping: Mapping) -> None:
     Connection.objects.update(is_active=False)
     unmatched = route(mapping.subscription)
-    assert "switched off" in unmatched.reason
+    assert "is off" in unmatched.reason
     assert not Delivery.objects.exists()
 
 
