@@ -163,7 +163,7 @@ def test_a_subscription_that_is_off_keeps_what_arrives_as_unmatched(push: Any, q
     assert push().status_code == 200
     stored = Notification.objects.get()
     assert stored.state == State.UNMATCHED
-    assert "switched off" in stored.reason
+    assert "is off" in stored.reason
     assert queued() == []
 
 
