@@ -58,7 +58,7 @@ class AlarmAdmin(ReadOnlyAdmin):
         address = reverse(f"admin:integrations_{kind}_change", args=[row_id])
         return format_html('<a class="cb-link" href="{}">{}</a>', address, getattr(alarm, kind))
 
-    @admin.display(description="Raised (UTC)")
+    @admin.display(description="Raised at")
     def raised(self, alarm: Alarm) -> str:
         return timestamp(alarm.raised_at)
 
