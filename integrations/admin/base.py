@@ -99,7 +99,7 @@ class PortalAdmin(ModelAdmin):
         """(address, link text) of further pages about this object, shown beside the buttons."""
         return []
 
-    def story(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+    def facts(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """More for the page's own template."""
         return {}
 
@@ -130,7 +130,7 @@ class PortalAdmin(ModelAdmin):
                 "page_buttons": [(name, allowed[name][2]) for name in offered],
                 "actions_url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
                 "page_links": self.links(request, obj),
-                "story": self.story(request, obj),
+                "facts": self.facts(request, obj),
             }
         return super().changeform_view(request, object_id, form_url, context)
 

@@ -61,7 +61,7 @@ class CompanyAdmin(ConfigurationAdmin):
     actions = ("test_connection", "refresh_labels", "take_secret_from_environment")
     ordering = ("name",)
     switch = ""
-    change_form_outer_after_template = "admin/integrations/company_story.html"
+    change_form_outer_after_template = "admin/integrations/company_page.html"
     readonly_fields = ("token_state", "token_owner_text", "token_ends", "labels_text", "checked_at", "warning_text")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -135,7 +135,7 @@ class CompanyAdmin(ConfigurationAdmin):
     def buttons(self, request: HttpRequest, obj: Company) -> list[str]:
         return ["test_connection", "refresh_labels", *self.environment_buttons(obj)]
 
-    def story(self, request: HttpRequest, obj: Company) -> dict[str, Any]:
+    def facts(self, request: HttpRequest, obj: Company) -> dict[str, Any]:
         prefix = own_prefix()
         subscriptions = Subscription.objects.filter(company=obj).exclude(
             deleted_at__isnull=False, registration=Subscription.Registration.RETIRED
@@ -239,6 +239,6 @@ def _listed(row: dict[str, str], prefix: str, known: dict[str, Subscription], co
     label = {"retire": "Delete …", "pause": "Pause …"}.get(change, "")
     return row | {
         "whose": "Created by Casebridge, no longer used" if forgotten else OWNERS[whose],
-        "feed": subscription,
+        "subscription": subscription,
         "button": (address, label) if address else None,
     }

@@ -58,7 +58,7 @@ class HoldingAdmin(ConfigurationAdmin):
                 )
                 return HttpResponseRedirect(reverse("admin:integrations_floodhold_change", args=[flood_hold.pk]))
         title = f"Hold a flood: {mapping}"
-        return self.own_page(request, "admin/integrations/hold.html", mapping, title, **context)
+        return self.own_page(request, "admin/integrations/hold_flood.html", mapping, title, **context)
 
     @staticmethod
     def _hold(mapping: Mapping, typed: dict[str, str], by: str) -> FloodHold:

@@ -22,8 +22,8 @@ from integrations.admin.text.log import (
     delivery_text,
     labelled,
     next_try,
+    notification_facts,
     notification_state,
-    notification_story,
     outcome,
     priority_text,
     response_time_text,
@@ -91,7 +91,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     page_buttons = ("retry_now", "rebuild", "cancel")
     ordering = ("-created_at", "-id")
     sortable_by = ()
-    change_form_outer_after_template = "admin/integrations/delivery_story.html"
+    change_form_outer_after_template = "admin/integrations/delivery_page.html"
     fieldsets = (
         (None, {"fields": ("state_text", "ticket", "next_step", "remedy_text")}),
         ("Decision", {"fields": ("action_text", "priority_text", "remarks_text")}),
@@ -251,7 +251,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             "groups": [_group_row(group) for group in failure_groups()],
             "may_operate": self.has_operate_permission(request),
         }
-        return TemplateResponse(request, "admin/integrations/causes.html", context)
+        return TemplateResponse(request, "admin/integrations/failure_groups.html", context)
 
     def _fix(self, request: HttpRequest) -> None:
         mapping = request.POST.get("mapping", "")
@@ -281,7 +281,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def labelled(self, delivery: Delivery) -> str:
         return labelled(delivery)
 
-    def story(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
+    def facts(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
         return delivery_text(obj)
 
     def buttons(self, request: HttpRequest, obj: Delivery) -> list[str]:
@@ -314,7 +314,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     page_buttons = ("route_again",)
     ordering = ("-received_at", "-id")
     sortable_by = ()
-    change_form_outer_after_template = "admin/integrations/notification_story.html"
+    change_form_outer_after_template = "admin/integrations/notification_page.html"
     fieldsets = (
         (
             None,
@@ -391,8 +391,8 @@ class NotificationAdmin(ReadOnlyAdmin):
         last = timestamp(notification.last_repeat_at)
         return f"Received {notification.repeats + 1} times, last at {last}. Stored once."
 
-    def story(self, request: HttpRequest, obj: Notification) -> dict[str, Any]:
-        return notification_story(obj)
+    def facts(self, request: HttpRequest, obj: Notification) -> dict[str, Any]:
+        return notification_facts(obj)
 
     def buttons(self, request: HttpRequest, obj: Notification) -> list[str]:
         again = (Notification.State.UNMATCHED, Notification.State.UNREADABLE, Notification.State.MISSED)

@@ -43,9 +43,9 @@ class MappingAdmin(MappingEditing):
     ordering = ("name",)
 
     readonly_fields = ("conditions_shown", "settings_text")
-    change_form_outer_after_template = "admin/integrations/mapping_story.html"
+    change_form_outer_after_template = "admin/integrations/mapping_page.html"
 
-    def story(self, request: HttpRequest, obj: Mapping) -> dict[str, Any]:
+    def facts(self, request: HttpRequest, obj: Mapping) -> dict[str, Any]:
         return example_preview(obj)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:

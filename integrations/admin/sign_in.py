@@ -35,7 +35,7 @@ IN_SESSION = "consent"
 class SignInAdmin(ConfigurationAdmin):
     """The part of the connection's admin about signing in."""
 
-    change_form_outer_after_template = "admin/integrations/connection_story.html"
+    change_form_outer_after_template = "admin/integrations/connection_page.html"
 
     # --- The list and the page ---
 
@@ -90,10 +90,10 @@ class SignInAdmin(ConfigurationAdmin):
             found.append((reverse("admin:integrations_connection_move", args=[obj.pk]), "Move to OAuth"))
         return found
 
-    def story(self, request: HttpRequest, obj: Connection) -> dict[str, Any]:
+    def facts(self, request: HttpRequest, obj: Connection) -> dict[str, Any]:
         checks = [{"state": STATES.get(check.get("ok")), "message": check.get("message")} for check in obj.checks]
         tested = timestamp(obj.checked_at) if obj.checked_at else ""
-        return super().story(request, obj) | {"checks": checks, "tested": tested}
+        return super().facts(request, obj) | {"checks": checks, "tested": tested}
 
     # --- Testing ---
 

@@ -89,7 +89,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
     )
     ordering = ("company__name", "label", "id")
     sortable_by = ()
-    change_form_outer_before_template = "admin/integrations/subscription_story.html"
+    change_form_outer_before_template = "admin/integrations/subscription_page.html"
     change_form_outer_after_template = None
     fieldsets = (
         (None, {"fields": ("company", "event_name", "match", "label", "is_active")}),
@@ -180,7 +180,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
             found.append(("warning", obj.company.warning))
         return found
 
-    def story(self, request: HttpRequest, obj: Subscription) -> dict[str, Any]:
+    def facts(self, request: HttpRequest, obj: Subscription) -> dict[str, Any]:
         name = "admin:integrations_company_change_at_khoros"
         found = subscription_text(obj)
         may_change, prefix = self.has_change_permission(request, obj), own_prefix()
@@ -396,7 +396,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
         paths = [probe_steps(probe) for probe in subscription.probes.all()[:5]]
         return self.own_page(
             request,
-            "admin/integrations/self_test.html",
+            "admin/integrations/probe.html",
             subscription,
             f"Test notification: {subscription}",
             paths=paths,
@@ -428,7 +428,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
         tried = form.cleaned_data if form.is_bound and form.is_valid() else None
         return self.own_page(
             request,
-            "admin/integrations/label_tester.html",
+            "admin/integrations/query_preview.html",
             subscription,
             f"Try a label: {subscription}",
             form=form,

@@ -91,7 +91,7 @@ class StatusPageMixin(Base):
         endpoint, why_not = webhook.endpoint()
         return self.own_page(
             request,
-            "admin/integrations/status_from_zendesk.html",
+            "admin/integrations/ticket_status.html",
             connection,
             f"Ticket status for “{connection}”",
             form=form,

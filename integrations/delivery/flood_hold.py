@@ -124,9 +124,9 @@ def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[st
     if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
         raise NotHeld(f"The connection “{connection}” is paused or off. Resume it first.")
     session = session_for(connection, seconds=CALL_SECONDS, permit_wait=CALL_SECONDS / 3)
-    destination, external_id = session.destination, f"khoros:incident:{uuid}"
+    destination, external_id = session.destination, f"khoros:flood:{uuid}"
     request = destination.build_flood_ticket(mapping.settings, title, text, external_id)
-    outgoing = Outgoing(request, external_id, f"casebridge-incident-{uuid}")
+    outgoing = Outgoing(request, external_id, f"casebridge-flood-{uuid}")
 
     def send(credentials: Credentials) -> Receipt:
         return checked_receipt(destination.send(session.client, outgoing, credentials), destination.title)

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 CALL_SECONDS = 20.0
 # A younger probe is still on its way to the queue; nobody waits for an older one any more.
 QUEUED_WITHIN_SECONDS, WAITED_FOR_SECONDS = 2, 600
-PROBE_POST = "twitter:self-test-"
+PROBE_POST = "twitter:probe-"
 
 
 def request_probe(subscription: Subscription, *, makes_tickets: bool, by: str) -> Probe:

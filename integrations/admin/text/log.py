@@ -258,7 +258,7 @@ def notification_state(notification: Notification) -> str:
     return f"{message}. {notification.reason}" if notification.reason else f"{message}."
 
 
-def notification_story(notification: Notification) -> dict[str, Any]:
+def notification_facts(notification: Notification) -> dict[str, Any]:
     """What became of each post and mapping, and the body as it was received."""
     ids = [entry["delivery"] for entry in notification.outcome if entry.get("delivery")]
     deliveries = Delivery.objects.only("pk", "state", "ticket_number", "ticket_url", "last_error").in_bulk(ids)

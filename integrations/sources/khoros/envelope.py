@@ -47,7 +47,7 @@ CODECS = {name: name for name in CHARSETS} | {
 }
 
 # The eventUuid of our own probes begins like this; only who knows the bearer token can send one.
-PROBE_MARK = "casebridge-self-test-"
+PROBE_MARK = "casebridge-probe-"
 
 
 @dataclass(frozen=True, slots=True)

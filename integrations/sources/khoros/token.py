@@ -81,5 +81,5 @@ def company_warning(token_owner: Owner, company_id: str) -> str:
     seen = seen or "none"
     return (
         f"The API token does not list the company {company_id} (it lists: {seen}). "
-        "Feeds are registered all the same; check the company id if no posts arrive."
+        "Subscriptions are registered anyway. Check the company ID if no posts arrive."
     )
