@@ -129,7 +129,7 @@ def lint_steps(environment: dict[str, str]) -> Iterator[Step]:
     yield "ruff format --check", ["ruff", "format", "--check", "."], environment
     yield "ruff check", ["ruff", "check", "."], environment
     yield "mypy", ["mypy"], environment
-    yield "lint-imports", ["lint-imports"], environment
+    yield "lint-imports", ["lint-imports", "--no-logo"], environment
 
 
 def steps(environment: dict[str, str], arguments: Sequence[str]) -> Iterator[Step]:
