@@ -673,7 +673,7 @@ def test_a_try_that_kills_its_process_is_given_up_in_the_end(delivery: Delivery,
     work()
     delivery.refresh_from_db()
     assert delivery.state == State.FAILED
-    assert "process stopped" in delivery.last_error
+    assert "No attempt is left" in delivery.last_error
 
 
 def test_what_a_dead_process_holds_can_be_cancelled(delivery: Delivery) -> None:

@@ -232,7 +232,7 @@ def test_a_delivery_whose_tries_died_before_anything_was_sent_fails_without_a_ti
     work()
     delivery.refresh_from_db()
     assert (delivery.state, delivery.is_uncertain, delivery.look_up_next) == (State.FAILED, False, True)
-    assert "No try is left" in delivery.last_error
+    assert "No attempt is left" in delivery.last_error
     assert "found no ticket" in delivery.last_error
 
 

@@ -227,7 +227,7 @@ def test_a_test_ticket_of_an_unsaved_mapping_is_noted_at_its_connection(
     asked = press(admin, path, "_test", "0", name="New")
     admin.post(f"{BASE}/{path}", form_of(asked) | {"_test_now": "0"})
     assert len(sandbox.tickets()) == 1
-    assert LogEntry.objects.get(change_message__startswith="test ticket").object_id == str(connection.pk)
+    assert LogEntry.objects.get(change_message__startswith="Test ticket").object_id == str(connection.pk)
 
 
 def test_a_refusal_is_told_with_zendesks_own_text(admin: Client, mapping: Mapping, sandbox: StandIn) -> None:

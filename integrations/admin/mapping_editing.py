@@ -265,7 +265,7 @@ class MappingEditing(HoldingAdmin):
             str(request.user.pk),
             mappings if edited.pk else connections,
             CHANGE,
-            change_message=f"Test ticket: {result.message}",
+            change_message=result.message,
         )
 
 

@@ -37,9 +37,9 @@ def give_up_dead_tries(claimed: ClaimedDelivery) -> None:
     The same is found where the schedule was made shorter while the delivery waited.
     """
     failure = Failure(
-        "No try is left: the last ones ended without a result, or the retry schedule was shortened.",
+        "No attempt is left: the last ones ended without a result, or the retry schedule was shortened.",
         remedy="Retry it. If this happens again, report it to whoever runs Casebridge.",
-        cause="No try is left",
+        cause="No attempt is left",
     )
     # The look-up itself may have been what its process died of, so it is made once.
     is_first_time = claimed.delivery.tries == len(settings.DELIVERY_RETRY_DELAYS) + 1
