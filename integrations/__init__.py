@@ -1,8 +1,8 @@
-"""The journey of a notification, a room a folder; docs/architecture.md has the plan of the house.
+"""What happens to a notification, one package for each step; docs/architecture.md describes the layers.
 
-Imports point down this list, never up; rooms on one line do not see each other:
+Imports point down this list of layers, never up; packages on one line do not import each other:
 
-    admin | jobs | management          what staff, the queue and the command line enter by
+    admin | jobs | management          entry points of staff, the queue and the command line
     operations                         alarms, the first set-up
     recovery | routing | outcomes      a person's repairs, notification -> deliveries, what became of tickets
     delivery                           a due delivery -> its receipt

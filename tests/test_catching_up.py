@@ -203,7 +203,7 @@ def test_a_wrapped_event_has_the_key_of_the_bare_one(wrapper: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("500", "Trouble"), ("html_200", "web page"), ("404", "does not know"), ("586", "586")]
+    ("kind", "message"), [("500", "has a problem"), ("html_200", "web page"), ("404", "could not find"), ("586", "586")]
 )
 def test_a_failing_list_is_told_and_read_again_later(
     sandbox: StandIn, registered: Subscription, kind: str, message: str

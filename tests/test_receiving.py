@@ -17,7 +17,7 @@ from integrations.intake.receive import _cache
 from integrations.models import Installation, Notification, Subscription
 from portal.celery import app
 from tests import payloads
-from tests.factories import BEARER_TOKEN, SubscriptionFactory
+from tests.factories import BEARER_TOKEN, NotificationFactory, SubscriptionFactory
 from tests.limits import within
 from tests.webhook_cases import OTHER_SECRET, SECRET, Hook, WebhookCases
 
@@ -71,6 +71,20 @@ def test_a_repeat_is_answered_like_the_first_and_counted(push: Any, queued: Any)
     assert first.json()["id"] == second.json()["id"] == third.json()["id"]
     assert second.status_code == 200
     assert Notification.objects.get().repeats == 2
+    assert len(queued()) == 1
+
+
+def test_a_missed_event_that_is_pushed_after_all_is_routed_at_once(
+    push: Any, subscription: Subscription, queued: Any
+) -> None:
+    content = payloads.notification()
+    missed = NotificationFactory.create(
+        subscription=subscription, content=content, state=State.MISSED, reason="never received"
+    )
+    assert push(content).json() == {"id": missed.pk, "repeat": True}
+    assert Notification.objects.get().state == State.RECEIVED
+    assert queued() == [(ROUTE, [missed.pk])]
+    push(content)
     assert len(queued()) == 1
 
 

@@ -120,7 +120,7 @@ def test_both_of_khoros_company_ids_are_known(sandbox: StandIn, subscription: Su
         ("401", "did not accept the API token", Registration.REFUSED),
         ("developer_inactive", "Developer Inactive", Registration.REFUSED),
         ("586", "KHOROS_API_URL", Registration.REFUSED),
-        ("500", "Trouble at Khoros", Registration.UNREACHABLE),
+        ("500", "Khoros has a problem", Registration.UNREACHABLE),
         ("hang_up_before", "broke", Registration.UNREACHABLE),
         ("html_200", "web page", Registration.REFUSED),
     ],
@@ -269,13 +269,13 @@ def test_a_new_token_is_posted_where_khoros_shows_no_tokens() -> None:
 
 def test_where_the_new_one_vanished_the_older_is_not_taken_for_it() -> None:
     hidden = {name: value for name, value in row("1").items() if name != "bearerToken"}
-    noted = Memory(posted_as=WANTED.fingerprint, standing="2", replaces=("1",), replaces_for=WANTED.fingerprint)
+    noted = Memory(posted_as=WANTED.fingerprint, current="2", replaces=("1",), replaces_for=WANTED.fingerprint)
     assert steps(hidden, memory=noted) == [("post", "")]
 
 
 def test_a_second_one_that_is_shown_otherwise_is_not_posted_again_and_again() -> None:
     fingerprint = WANTED.fingerprint
-    noted = Memory(posted_as=fingerprint, standing="2", replaces=("1",), replaces_for=fingerprint)
+    noted = Memory(posted_as=fingerprint, current="2", replaces=("1",), replaces_for=fingerprint)
     rows = row("1", query="Old"), row("2", query="not as posted")
     assert steps(*rows, memory=noted, just_posted=True) == []
     assert steps(*rows, memory=replace(noted, not_shown=fingerprint)) == []

@@ -189,8 +189,8 @@ def test_drift_is_shown_with_what_will_be_done_and_repaired_by_a_click(
     update_alarms()
     html = page(admin, f"subscription/{registered.pk}/change/")
     assert "Needs attention" in html
-    assert "Khoros filters by another query" in html
-    assert "It is registered again with what is set here" in html
+    assert "Khoros uses a different query" in html
+    assert "Casebridge registers it again with the settings here" in html
     act(admin, "subscription", "repair_now", registered)
     check_subscription(registered.pk)
     assert sandbox.subscriptions()[0]["query"] == "CreateCase"

@@ -14,6 +14,10 @@ from integrations.models import Connection
 
 log = structlog.get_logger(__name__)
 
+JITTER = 0.1
+FIRST_LIMIT_PAUSE_SECONDS = 10.0
+LONGEST_LIMIT_PAUSE_SECONDS = 15 * 60.0
+
 
 def pause_connections(
     connections: QuerySet[Connection], reason: str, seconds: float | None, *, limited: bool = False, by: str = ""
@@ -72,11 +76,6 @@ def pause_after(connection: Connection, failure: Failure) -> None:
     if seconds is not None and seconds <= LONGEST_WAKE_SECONDS:
         # A short pause need not last until the next sweep.
         publish(SWEEP, countdown=seconds + 0.1)
-
-
-JITTER = 0.1
-FIRST_LIMIT_PAUSE_SECONDS = 10.0
-LONGEST_LIMIT_PAUSE_SECONDS = 15 * 60.0
 
 
 def limit_pause_seconds(failure: Failure, consecutive_limits: int) -> float | None:

@@ -39,6 +39,7 @@ BACK_OFF_SECONDS = 5.0
 # Messages for one connection that may be queued at a time: a worker goes on with each until nothing is due.
 MOST_WAKES = 16
 WAKES_COUNTED_SECONDS = 30
+LONGEST_WAKE_SECONDS = 60.0
 # The publisher must notice a host that does not answer; the workers' own connections block on messages instead.
 TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 3, "max_retries": 0}
 
@@ -136,7 +137,7 @@ def wake_later(connection_id: int, seconds: float) -> None:
     """Brings one worker back for the next permit, however many found it too far off."""
     try:
         is_first = redis_client().set(
-            f"casebridge:called:{connection_id}:later", 1, nx=True, px=max(round(seconds * 1000), 1)
+            f"casebridge:wakes:{connection_id}:later", 1, nx=True, px=max(round(seconds * 1000), 1)
         )
     except redis.RedisError:
         return
@@ -157,7 +158,7 @@ def forget_wakes(connection_ids: list[int]) -> None:
     """The queue is empty: messages still counted as queued were lost."""
     try:
         for connection_id in connection_ids:
-            redis_client().delete(_wakes_key(connection_id), f"casebridge:called:{connection_id}:later")
+            redis_client().delete(_wakes_key(connection_id), f"casebridge:wakes:{connection_id}:later")
     except redis.RedisError:
         return
 
@@ -178,7 +179,4 @@ def _has_room_for_wake(connection_id: int) -> bool:
 
 
 def _wakes_key(connection_id: int) -> str:
-    return f"casebridge:called:{connection_id}"
-
-
-LONGEST_WAKE_SECONDS = 60.0
+    return f"casebridge:wakes:{connection_id}"

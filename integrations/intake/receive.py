@@ -26,6 +26,14 @@ from integrations.sources.khoros.envelope import Envelope, is_probe, open_envelo
 log = structlog.get_logger(__name__)
 
 KEPT_HEADERS = ("Content-Type", "Content-Length", "User-Agent", "Date", "X-Request-Id", "X-Forwarded-For", "Via")
+SUBSCRIPTION_IS_OFF = "The subscription is off. Turn it on, then press “Process again”."
+WAITS_TO_BE_FETCHED = "Khoros has this event, but it was never received. Press “Fetch missing” or “Process again”."
+
+# Reading and decrypting a subscription costs as much as storing a notification, so each process caches it for a moment.
+# Only existing ones are cached; whether one is switched on is checked again by routing. Keyed by uuid, as the same
+# address can be written in many ways.
+CACHED_SECONDS = 1.0
+MOST_CACHED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +66,6 @@ def _accepts(subscription: KnownSubscription | None, given: str) -> bool:
     return bool(given) and any(matches)
 
 
-# Reading and decrypting a subscription costs as much as storing a notification, so each process caches it for a moment.
-# Only existing ones are cached; whether one is switched on is checked again by routing. Keyed by uuid, as the same
-# address can be written in many ways.
-CACHED_SECONDS = 1.0
-MOST_CACHED = 1000
 _cache: dict[uuid.UUID, tuple[float, KnownSubscription]] = {}
 _cache_lock = threading.Lock()
 
@@ -119,15 +122,16 @@ def _equals(given: str, token: str) -> bool:
 def receive(subscription: KnownSubscription, body: bytes, headers: dict[str, str], charset: str = "") -> Stored:
     """Stores an authenticated call and queues its routing. Raises django.db.Error when it cannot be stored."""
     envelope = open_envelope(body, charset)
-    stored = _store(subscription, envelope, headers)
-    if not (stored.is_repeat or envelope.unreadable_because) and subscription.is_active:
+    stored, is_to_route = _store(subscription, envelope, headers)
+    if is_to_route:
         transaction.on_commit(lambda: publish(ROUTE, stored.id), robust=True)
     log.info("notification stored", notification_id=stored.id, repeat=stored.is_repeat)
     return stored
 
 
-# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. One that was found missing and
-# arrives after all is routed now. Runs in autocommit, so the row is durable when it returns.
+# Stored or counted in one statement: xmax is 0 in a row that this statement inserted. The last column says whether the
+# row has to be routed now: a new one in the state received, or one that was found missing and arrives after all (the
+# subselect still sees the row as it was before). Runs in autocommit, so the row is durable when it returns.
 STORE = """
 INSERT INTO integrations_notification
   (subscription_id, event_key, event_name, source, body, headers, state, reason, happened_at,
@@ -136,11 +140,14 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, '', '[]', 0)
 ON CONFLICT ON CONSTRAINT notification_stored_once
 DO UPDATE SET repeats = integrations_notification.repeats + 1, last_repeat_at = now(),
   state = CASE integrations_notification.state WHEN 'missed' THEN 'received' ELSE integrations_notification.state END
-RETURNING id, xmax <> 0
+RETURNING id, xmax <> 0, CASE WHEN xmax = 0 THEN state = 'received' ELSE (
+  SELECT known.state = 'missed' FROM integrations_notification AS known WHERE known.id = integrations_notification.id
+) END
 """
 
 
-def _store(subscription: KnownSubscription, envelope: Envelope, headers: dict[str, str]) -> Stored:
+def _store(subscription: KnownSubscription, envelope: Envelope, headers: dict[str, str]) -> tuple[Stored, bool]:
+    """The stored row, and whether it is to be routed now."""
     state, reason = _first_state(subscription, envelope)
     values = (
         subscription.id,
@@ -155,7 +162,8 @@ def _store(subscription: KnownSubscription, envelope: Envelope, headers: dict[st
     )
     with connection.cursor() as cursor:
         cursor.execute(STORE, values)
-        return Stored(*cursor.fetchone())
+        notification_id, is_repeat, is_to_route = cursor.fetchone()
+    return Stored(notification_id, is_repeat), bool(is_to_route)
 
 
 def _source_of(envelope: Envelope) -> Notification.Source:
@@ -209,9 +217,6 @@ SELECT id, state FROM stored
 """
 
 
-WAITS_TO_BE_FETCHED = "Khoros has this event, but it was never received. Press “Fetch missing” or “Process again”."
-
-
 def receive_batch(
     subscription: KnownSubscription,
     envelopes: Sequence[Envelope],
@@ -247,6 +252,3 @@ def receive_batch(
         if state == Notification.State.RECEIVED:
             publish(ROUTE, notification_id)
     return len(stored)
-
-
-SUBSCRIPTION_IS_OFF = "The subscription is off. Turn it on, then press “Process again”."

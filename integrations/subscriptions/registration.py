@@ -242,7 +242,7 @@ class CheckRun:
         ends = row.replaced_at + timedelta(seconds=settings.KHOROS_OVERLAP_SECONDS) if row.replaced_at else None
         return Memory(
             posted_as=row.posted_as,
-            standing=row.khoros_uuid,
+            current=row.khoros_uuid,
             replaces=tuple(replaces.get("uuids", ())),
             replaces_for=str(replaces.get("for", "")),
             overlap_is_over=ends is None or ends <= database_clock.now(),

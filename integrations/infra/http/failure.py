@@ -11,10 +11,10 @@ class Failure(Exception):
     least. `is_uncertain`: it may have taken effect all the same. `pauses`: it concerns the whole connection, for
     `pause_seconds`, or until a person acts when that is None. `limited`: a request limit was hit. `look_up_next`: the
     next try has to look up first. `renew_token`: the access token was refused and a new one may help. `is_transport`:
-    the other side was not reached, or only a gateway in front of it. `is_queue_full`: it takes no more jobs now.
-    `is_about_requester`: another requester may help. `is_closed`: the ticket takes no change any more. `was_done`: it
-    was no refusal, but what was (or may have been) created could not be recorded. `is_not_there`: a look-up after the
-    last try showed that nothing was created.
+    the other side was not reached, or only a gateway in front of it. `is_queue_full`: the job queue is full.
+    `is_about_requester`: another requester may help. `is_closed`: the ticket can no longer be changed. `was_done`: the
+    call may have succeeded but could not be recorded. `is_not_there`: a look-up after the last try showed that nothing
+    was created.
 
     `message` says what happened and what it means, `remedy` what to do, `remedy_at` where that is done ("mapping",
     "connection", or a path at the other side that begins with "/"). Failures with the same `cause` are fixed together.

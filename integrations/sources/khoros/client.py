@@ -23,9 +23,28 @@ MOST_LABEL_PAGES = 50
 # A page of events may be everything there is, where the size asked for is ignored.
 EVENTS_CAP_BYTES = 24 * 1024 * 1024
 
+# Codes in the platform's error envelope: upper case in one contract, lower case in another's example.
+CODE_MEANINGS = {
+    "UNAUTHENTICATED": "Khoros does not recognize the API token. Enter a new one on the company's page.",
+    "UNAUTHORIZED": "The token's owner lacks permission in Khoros. Use a token from someone who has it.",
+    "IP_ADDRESS_REJECTED": "Khoros refuses calls from this server's address. Ask Khoros' support to allow it.",
+    "ACCOUNT_LOCKED": "The account that made the API token is locked. Unlock it in Khoros, or use another person's "
+    "token.",
+    "PASSWORD_EXPIRED": "The password of the account that made the API token has expired. Renew it in Khoros.",
+}
+STATUS_MEANINGS = {
+    404: "Khoros could not find the requested item (404).",
+    422: "Khoros refuses this change (422) and does not say why.",
+    586: "There is no Khoros service at this address (586). Check KHOROS_API_URL.",
+}
+NEEDS_NO_PERSON = {"PROXY_UNROUTABLE_REQUEST", "PROXY_SERVER_FAILURE", "PROXY_ORIGIN_SERVER_FAILURE", "UNKNOWN_ERROR"}
+
+ROW_NAMES = ("data", "subscriptions", "items", "events", "content", "results", "notifications")
+LONE_ROW = {"uuid", "eventUuid", "eventName", "externalId"}
+
 
 class TooMuchAtOnce(Failure):
-    """An answer over the cap: fewer may be asked for."""
+    """The response exceeds the size limit; request fewer items."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +67,21 @@ class KhorosClient:
         return _object(self._call("GET", "/v2/whoami/"))
 
     def subscriptions(self) -> list[dict[str, Any]]:
-        """GET /v2/events/subscription, all pages. Numbering from 0 or 1 is undocumented: ends on nothing new."""
+        """GET /v2/events/subscription, all pages: stops at the first page with no new rows.
+
+        Whether numbering begins at 0 or 1 is not documented.
+        """
         by_uuid: dict[str, dict[str, Any]] = {}
         for page in range(MOST_PAGES):
             listed = self._subscription_page(page)
             new = {uuid_of(row): row for row in listed if uuid_of(row) not in by_uuid}
             by_uuid |= new
-            # Where numbering begins at 1, page 0 may be empty, refused or the same as page 1: nothing new ends the
-            # walk only from page 1 (empty) or 2 (repeated) on. The length of a page proves nothing either.
+            # Where numbering begins at 1, page 0 may be empty, refused or the same as page 1, so it stops only after
+            # an empty page 1 or later, or a repeated page 2 or later. The length of a page proves nothing either.
             if (not listed and page > 0) or (not new and page > 1):
                 return list(by_uuid.values())
         # Acting on half a list would duplicate what is in the other half.
-        raise Failure(f"Khoros' list of subscriptions does not end after {MOST_PAGES} pages.")
+        raise Failure(f"Khoros' list of subscriptions has more than {MOST_PAGES} pages.")
 
     def _subscription_page(self, page: int) -> list[dict[str, Any]]:
         path = f"/v2/events/subscription?pageNumber={page}&pageSize={PAGE_SIZE}"
@@ -81,9 +103,10 @@ class KhorosClient:
         return True
 
     def subscribe(self, subscription: dict[str, Any]) -> dict[str, Any]:
-        """POST /v2/events/subscription. Creates, or updates the one of the same externalId: both have been stated.
+        """POST /v2/events/subscription. Creates, or updates the one of the same externalId.
 
-        The reply to a success is not documented, so the list shows the result.
+        The documentation says both, and does not describe the reply to a success, so the list is read to see the
+        result.
         """
         return _object(self._call("POST", "/v2/events/subscription", subscription, may_be_empty=True))
 
@@ -103,7 +126,7 @@ class KhorosClient:
         headers = {"Authorization": f"Bearer {self.api_token}"}
         reply = self.http.call("GET", path, headers=headers, cap_bytes=EVENTS_CAP_BYTES, keep_reply=False)
         if reply.is_cut and 200 <= reply.status < 300:
-            raise TooMuchAtOnce("Khoros' answer is longer than Casebridge reads at once.", status=reply.status)
+            raise TooMuchAtOnce("Khoros' response is too large for Casebridge to read.", status=reply.status)
         if 200 <= reply.status < 300 and (rows := _json_lines(reply.body)) is not None:
             return rows
         return _list_in(read_answer(reply, without_secrets=self.http.without_secrets), is_open=True)
@@ -166,7 +189,7 @@ class KhorosClient:
             body = json.dumps(content).encode()
         reply = self.http.call(method, path, headers=headers, body=body)
         if reply.is_cut and 200 <= reply.status < 300:
-            raise TooMuchAtOnce("Khoros' answer is longer than Casebridge reads at once.", status=reply.status)
+            raise TooMuchAtOnce("Khoros' response is too large for Casebridge to read.", status=reply.status)
         return read_answer(reply, without_secrets=self.http.without_secrets, may_be_empty=may_be_empty)
 
 
@@ -200,22 +223,6 @@ def _failure(reply: Reply, own_text: str, without_secrets: Any) -> Failure:
     )
 
 
-# Codes in the platform's error envelope: upper case in one contract, lower case in another's example.
-CODE_MEANINGS = {
-    "UNAUTHENTICATED": "Khoros does not know the API token. Enter a new one on the company.",
-    "UNAUTHORIZED": "The owner of the API token may not do this at Khoros. Use the token of somebody who may.",
-    "IP_ADDRESS_REJECTED": "Khoros refuses calls from this server's address. Ask Khoros' support to allow it.",
-    "ACCOUNT_LOCKED": "The account that made the API token is locked. Unlock it in Khoros, or enter another's token.",
-    "PASSWORD_EXPIRED": "The password of the account that made the API token has expired. Renew it in Khoros.",
-}
-STATUS_MEANINGS = {
-    404: "Khoros does not know what was asked for (answer 404).",
-    422: "Khoros refuses this change (answer 422) and does not say why.",
-    586: "Khoros knows no service at this address (answer 586). Check KHOROS_API_URL.",
-}
-NEEDS_NO_PERSON = {"PROXY_UNROUTABLE_REQUEST", "PROXY_SERVER_FAILURE", "PROXY_ORIGIN_SERVER_FAILURE", "UNKNOWN_ERROR"}
-
-
 def _meaning(reply: Reply) -> tuple[str, bool]:
     """(message, whether it needs a person because waiting cannot help)."""
     text = reply.text[:20_000].lower()
@@ -227,7 +234,7 @@ def _meaning(reply: Reply) -> tuple[str, bool]:
     if code in CODE_MEANINGS:
         return CODE_MEANINGS[code], True
     if code in NEEDS_NO_PERSON:
-        return f"Trouble at Khoros ({code.lower().replace('_', ' ')}).", False
+        return f"Khoros has a problem ({code.lower().replace('_', ' ')}).", False
     return _meaning_of_status(reply)
 
 
@@ -235,18 +242,18 @@ def _meaning_of_status(reply: Reply) -> tuple[str, bool]:
     if reply.status in STATUS_MEANINGS:
         return STATUS_MEANINGS[reply.status], True
     if reply.status in (401, 403):
-        return f"Khoros did not accept the API token (answer {reply.status}). Enter a new one on the company.", True
+        return f"Khoros did not accept the API token ({reply.status}). Enter a new one on the company's page.", True
     if 300 <= reply.status < 400:
-        message = f"Khoros answered with another address ({reply.status}), which is not followed. Check KHOROS_API_URL."
-        return message, True
+        redirected = f"Khoros redirected the request ({reply.status}). Casebridge does not follow redirects."
+        return f"{redirected} Check KHOROS_API_URL.", True
     if reply.status == 429 or reply.status >= 500:
-        return f"Trouble at Khoros (answer {reply.status}).", False
+        return f"Khoros has a problem (status {reply.status}).", False
     if reply.looks_like_html:
-        page = f"Khoros answered with a web page (answer {reply.status}) instead of data: the API token is wrong, or a"
-        return f"{page} proxy stands between. Check the token and KHOROS_API_URL.", True
+        page = f"Khoros sent a web page (status {reply.status}) instead of data: the API token is wrong, or a proxy is"
+        return f"{page} intercepting the request. Check the token and KHOROS_API_URL.", True
     if 200 <= reply.status < 300:
-        return f"Khoros' answer ({reply.status}) could not be read.", False
-    return f"Khoros refused (answer {reply.status}).", True
+        return f"Khoros' response ({reply.status}) could not be read.", False
+    return f"Khoros rejected the request ({reply.status}).", True
 
 
 def _error_code(reply: Reply) -> str:
@@ -321,10 +328,6 @@ def _list_in(content: Any, *, is_open: bool = False) -> list[Any]:
             return [content] if content.keys() & LONE_ROW else []
         content = inner
     return content if isinstance(content, list) else []
-
-
-ROW_NAMES = ("data", "subscriptions", "items", "events", "content", "results", "notifications")
-LONE_ROW = {"uuid", "eventUuid", "eventName", "externalId"}
 
 
 def _labels_of(label_set: dict[str, Any]) -> list[dict[str, str]]:

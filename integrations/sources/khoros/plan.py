@@ -1,10 +1,11 @@
-"""What to do at Khoros so that one subscription is as desired. Pure: desired state and full list to steps and drift.
+"""Works out the calls that bring one Khoros subscription to its desired state.
 
-No operation changes a subscription's query, address or token, and whether posting the same externalId updates in place
-or creates a second one is documented both ways. So a difference is posted, the list is read again, and a replaced one
-of ours is deleted only if another of ours, ACTIVE and equal to the desired state, is in that same list. Where a second
-one was created, both stay for a while, so that no event falls between them. Only rows with the subscription's own
-externalId are touched. Whether Khoros lists tokens is not documented either: where not, `Memory` has what was posted.
+Pure: from the desired state and the full list to steps and drift. No operation changes a subscription's query, address
+or token, and the documentation contradicts itself on whether posting the same externalId updates in place or creates a
+second one. So the desired state is posted, the list is read again, and a replaced one of ours is deleted only if
+another of ours, ACTIVE and equal to the desired state, is in that same list. Where a second one was created, both stay
+for a while, so that no event falls between them. Only rows with the subscription's own externalId are touched. Whether
+Khoros lists tokens is not documented either; if it does not, `Memory` records what was last posted.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from integrations.domain.expressions import BadExpression, compile_expression
+from integrations.infra.http.client import MASK
 
 PREFIX = "casebridge-"
 
@@ -49,13 +51,13 @@ class DesiredState:
 class Memory:
     """What earlier runs stored: the fingerprint that Khoros accepted last, and which ids a post was to replace.
 
-    `standing` is the id that was as desired at the last check. `replaces` were stored before posting `replaces_for`.
-    `overlap_is_over`: the replaced ones have stayed long enough. `not_shown` is the fingerprint of what Khoros accepted
-    but did not list as posted: posting it again would change nothing, or create one more each time.
+    `current` is the id of the subscription that matched at the last check. `replaces` were stored before posting
+    `replaces_for`. `overlap_is_over`: the replaced ones have stayed long enough. `not_shown` is the fingerprint of what
+    Khoros accepted but did not list as posted: posting it again would have no effect, or add another duplicate.
     """
 
     posted_as: str = ""
-    standing: str = ""
+    current: str = ""
     replaces: tuple[str, ...] = ()
     replaces_for: str = ""
     overlap_is_over: bool = True
@@ -82,16 +84,16 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`standing` is the row that is as desired (empty if there is none); `older` are to be retired later."""
+    """`current` is the row that is as desired (empty if there is none); `older` are to be retired later."""
 
     steps: tuple[Step, ...] = ()
     drift: tuple[Drift, ...] = ()
-    standing: tuple[tuple[str, Any], ...] = ()
+    current: tuple[tuple[str, Any], ...] = ()
     older: tuple[str, ...] = ()
 
     @property
     def row(self) -> dict[str, Any]:
-        return dict(self.standing)
+        return dict(self.current)
 
 
 def compare(
@@ -110,7 +112,7 @@ def compare(
         return _paused(own, newest(equal or here))
     if not _is_posted(desired, equal, memory):
         drift = tuple(_differences(desired, own, memory))
-        if just_posted and memory.standing not in {uuid_of(row) for row in own}:
+        if just_posted and memory.current not in {uuid_of(row) for row in own}:
             return Comparison()
         if just_posted or (own and memory.not_shown == desired.fingerprint):
             return Comparison(drift=drift)
@@ -120,11 +122,11 @@ def compare(
     return _with_one_live(live, own, memory)
 
 
-def _paused(own: list[dict[str, Any]], standing: dict[str, Any]) -> Comparison:
-    because = "it is switched off here"
+def _paused(own: list[dict[str, Any]], current: dict[str, Any]) -> Comparison:
+    because = "it is turned off here"
     steps = tuple(Step("pause", uuid_of(row), because) for row in own if status_of(row) == "ACTIVE")
-    drift = (Drift("status", f"It is ACTIVE at Khoros, but {because}.", "It is paused."),) if steps else ()
-    return Comparison(steps, drift, tuple(standing.items()))
+    drift = (Drift("status", "Active at Khoros but turned off here.", "Casebridge pauses it."),) if steps else ()
+    return Comparison(steps, drift, tuple(current.items()))
 
 
 def _is_posted(desired: DesiredState, equal: list[dict[str, Any]], memory: Memory) -> bool:
@@ -138,16 +140,16 @@ def _is_posted(desired: DesiredState, equal: list[dict[str, Any]], memory: Memor
 
 
 def _only_replaced_ones_are_left(equal: list[dict[str, Any]], memory: Memory) -> bool:
-    """The new one was there before and is gone: what is left may have an older token that is not listed."""
+    """The replacement has disappeared; the remaining rows may still use an old token that Khoros does not list."""
     left = {uuid_of(row) for row in equal}
-    return bool(memory.standing) and memory.standing not in left and left <= set(memory.replaces)
+    return bool(memory.current) and memory.current not in left and left <= set(memory.replaces)
 
 
 def _keeper(equal: list[dict[str, Any]], memory: Memory) -> dict[str, Any]:
-    """Of those that a post created: the one standing so far, else the newest; ACTIVE ones first."""
+    """Of those that a post created: the one kept so far, else the newest; ACTIVE ones first."""
     fresh = [row for row in equal if uuid_of(row) not in memory.replaces] or equal
     active = [row for row in fresh if status_of(row) in ("ACTIVE", "")] or fresh
-    return next((row for row in active if uuid_of(row) == memory.standing), newest(active))
+    return next((row for row in active if uuid_of(row) == memory.current), newest(active))
 
 
 def _with_one_live(live: dict[str, Any], own: list[dict[str, Any]], memory: Memory) -> Comparison:
@@ -155,52 +157,54 @@ def _with_one_live(live: dict[str, Any], own: list[dict[str, Any]], memory: Memo
     replaced = [row for row in others if uuid_of(row) in memory.replaces]
     duplicates = [row for row in others if uuid_of(row) not in memory.replaces]
     drift = [_duplicate(row) for row in duplicates]
-    standing = tuple(live.items())
+    current = tuple(live.items())
     if status_of(live) not in ("ACTIVE", ""):
         drift.insert(0, _not_active(live))
         step = Step("activate", uuid_of(live), drift[0].message)
-        return Comparison((step,), tuple(drift), standing, tuple(uuid_of(row) for row in replaced))
+        return Comparison((step,), tuple(drift), current, tuple(uuid_of(row) for row in replaced))
     if status_of(live) != "ACTIVE":
-        return Comparison((), tuple(drift), standing, tuple(uuid_of(row) for row in replaced))
+        return Comparison((), tuple(drift), current, tuple(uuid_of(row) for row in replaced))
     steps = [Step("retire", uuid_of(row), _duplicate(row).message) for row in duplicates]
     if memory.overlap_is_over:
-        steps += [Step("retire", uuid_of(row), "another one has taken its place") for row in replaced]
+        steps += [Step("retire", uuid_of(row), "replaced by a newer registration") for row in replaced]
         replaced = []
-    return Comparison(tuple(steps), tuple(drift), standing, tuple(uuid_of(row) for row in replaced))
+    return Comparison(tuple(steps), tuple(drift), current, tuple(uuid_of(row) for row in replaced))
 
 
 def _differences(desired: DesiredState, own: list[dict[str, Any]], memory: Memory) -> list[Drift]:
     """Why the desired state has to be posted, compared with the newest row of ours."""
-    again = "It is registered again with what is set here"
+    again = "Casebridge registers it again with the settings here"
     if memory.posted_as not in ("", desired.fingerprint):
         message = "The label, the event, the public address or the token was changed here since it was registered."
-        return [Drift("changed_here", message, f"{again}; the older one is retired once the new one stands.")]
+        remedy = f"{again}, then deletes the old registration once the new one is active."
+        return [Drift("changed_here", message, remedy)]
     if not own:
-        return [Drift("gone", "Khoros has it no more.", f"{again}.")] if memory.posted_as else []
-    if memory.standing and memory.standing not in {uuid_of(row) for row in own}:
-        return [Drift("gone", "Khoros has it no more; only an older one of it is left.", f"{again}.")]
+        return [Drift("gone", "The subscription no longer exists at Khoros.", f"{again}.")] if memory.posted_as else []
+    if memory.current and memory.current not in {uuid_of(row) for row in own}:
+        message = "The subscription no longer exists at Khoros; only an older registration remains."
+        return [Drift("gone", message, f"{again}.")]
     row = newest(own)
     drift: list[Drift] = []
     if event_name_of(row) != desired.event_name:
-        drift.append(Drift("event", f"At Khoros it is for the event “{event_name_of(row)}”.", f"{again}."))
+        drift.append(Drift("event", f"Khoros has it registered for event “{event_name_of(row)}”.", f"{again}."))
     if _normalised(str(row.get("notificationUri") or "")) != _normalised(desired.address):
         actual = row.get("notificationUri") or "no address"
-        drift.append(Drift("address", f"Khoros sends to another address: {actual}.", f"{again}."))
+        drift.append(Drift("address", f"Khoros sends to a different address: {actual}.", f"{again}."))
     if str(row.get("query") or "").strip() != desired.query.strip():
-        drift.append(Drift("query", f"Khoros filters by another query: “{row.get('query') or ''}”.", f"{again}."))
+        drift.append(Drift("query", f"Khoros uses a different query: “{row.get('query') or ''}”.", f"{again}."))
     if not drift:
-        drift.append(Drift("token", "Khoros sends another bearer token.", f"{again}."))
+        drift.append(Drift("token", "Khoros uses a different bearer token.", f"{again}."))
     return drift
 
 
 def _not_active(row: dict[str, Any]) -> Drift:
-    return Drift("status", f"It is {status_of(row)} at Khoros.", "It is made ACTIVE again.")
+    return Drift("status", f"{status_of(row).capitalize()} at Khoros but turned on here.", "Casebridge reactivates it.")
 
 
 def _duplicate(row: dict[str, Any]) -> Drift:
     return Drift(
-        "duplicate", f"Khoros has it twice: {uuid_of(row)} ({status_of(row) or 'of unknown status'}) as well.",
-        "The one that is known to stand is kept, the other one is retired.",
+        "duplicate", f"Khoros has a duplicate: {uuid_of(row)} ({status_of(row) or 'unknown status'}).",
+        "Casebridge keeps the current one and deletes the duplicate.",
     )  # fmt: skip
 
 
@@ -218,15 +222,16 @@ def is_equal(desired: DesiredState, row: dict[str, Any]) -> bool:
 
 
 def _normalised(address: str) -> str:
-    """An address normalised for what storing may change: blanks, a trailing slash, the case of scheme and host."""
+    """An address normalised for what storing may change: whitespace, a trailing slash, the case of scheme and host."""
     scheme, slashes, rest = address.strip().partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme.lower()}{slashes}{host.lower()}{slash}{path}".rstrip("/")
 
 
 def _shows_our_token(desired: DesiredState, row: dict[str, Any]) -> bool:
+    """Our own token is masked in replies (infra.http.client): one that looks like the mask is ours."""
     token = row.get("bearerToken")
-    return isinstance(token, str) and token in (desired.bearer_token, MASKED_IN_REPLIES) and bool(token)
+    return isinstance(token, str) and token in (desired.bearer_token, MASK) and bool(token)
 
 
 def whose(external_id: str, own_prefix: str) -> Literal["ours", "another installation", "foreign"]:
@@ -250,7 +255,7 @@ def summary(row: dict[str, Any]) -> dict[str, str]:
 
 
 def others_for_the_same(desired: DesiredState, listed: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Other subscriptions that fire for the same label: each makes a ticket of its own somewhere."""
+    """Other subscriptions that fire for the same label: each may create its own ticket elsewhere."""
     return [
         summary(row)
         for row in listed
@@ -286,13 +291,9 @@ def escaped(label: str) -> str:
     return re.sub(r"([\\.^$|?*+()\[\]{}])", r"\\\1", label)
 
 
-# Our own token is masked in replies (infra.http.client): a token that looks like this is ours.
-MASKED_IN_REPLIES = "[removed]"
-
-
 def _is_masked(token: str) -> bool:
     """Wholly or in part: it does not show whether it is ours."""
-    return token in ("", MASKED_IN_REPLIES) or bool(re.search(r"\*{2}|•{2}|[xX]{4}|\.{3}|…", token))
+    return token in ("", MASK) or bool(re.search(r"\*{2}|•{2}|[xX]{4}|\.{3}|…", token))
 
 
 def uuid_of(row: dict[str, Any]) -> str:
@@ -310,5 +311,5 @@ def status_of(row: dict[str, Any]) -> str:
 
 
 def newest(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The one created last, as far as Khoros says; of equals, the one listed last. Empty for an empty list."""
+    """The one created last, as far as Khoros says; ties go to the last listed. Empty for an empty list."""
     return max(enumerate(rows), key=lambda pair: (str(pair[1].get("createdDate") or ""), pair[0]))[1] if rows else {}
