@@ -18,7 +18,8 @@ from integrations.delivery.batch import _may_still_be_sent, claim_batch
 from integrations.delivery.batch_results import follow_batch
 from integrations.delivery.claim import claim
 from integrations.delivery.deliver import deliver_next
-from integrations.destinations.base import Budget
+from integrations.destinations.capabilities import Budget
+from integrations.destinations.zendesk import ZENDESK
 from integrations.flow.backlog import update_backlogs
 from integrations.flow.rate_limit import (
     forget_limits,
@@ -130,7 +131,7 @@ def test_a_dead_access_token_is_renewed_while_a_job_is_followed(sandbox: StandIn
 
 def test_a_call_that_stalled_is_not_made_any_more(sandbox: StandIn, flooded: list[Delivery], work: Work) -> None:
     connection = Connection.objects.get()
-    job = claim_batch(connection)
+    job = claim_batch(connection, ZENDESK)
     assert job is not None
     Batch.objects.update(started_at=timezone.now() - timedelta(minutes=1))
     assert not _may_still_be_sent(job)

@@ -41,7 +41,6 @@ from integrations.models import Alarm, Attempt, Connection, Delivery, Mapping
 from integrations.operations.alarms import update_alarms
 from integrations.routing.route import route_notification
 from integrations.sign_in.credentials import credentials_of, renewed_credentials
-from integrations.sign_in.expiry import countdown
 from integrations.sign_in.secrets import read_secrets
 from tests.factories import ConnectionFactory, MappingFactory, NotificationFactory, OAuthConnectionFactory, StaffFactory
 from tests.other_host import OtherHost
@@ -945,7 +944,7 @@ def somebody_waits_for_a_lock() -> bool:
     ],
 )
 def test_the_days_to_the_end_of_api_tokens_are_counted(today: date, message: str) -> None:
-    assert countdown(oauth.API_TOKENS_END, today) == message
+    assert oauth.end_text(oauth.API_TOKENS_END, (oauth.API_TOKENS_END - today).days) == message
 
 
 def test_the_countdown_is_on_the_page_and_in_the_list(admin: Client, connection: Connection) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from integrations.delivery.retry import next_step
-from integrations.destinations.base import Budget
+from integrations.destinations.capabilities import Budget
 from integrations.domain.expressions import BadExpression, compile_expression
 from integrations.domain.post import Post
 from integrations.flow.pause import limit_pause_seconds

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from integrations.delivery.flood_hold import NotHeld, hold_flood
-from integrations.destinations.base import Budget
+from integrations.destinations.capabilities import Budget
 from integrations.flow.rate_limit import (
     forget_limits,
     learn_limits,

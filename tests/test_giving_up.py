@@ -15,7 +15,8 @@ from integrations.delivery.final_lookup import give_up_dead_tries
 from integrations.delivery.record import begin_attempt
 from integrations.delivery.send import hold_permits, send
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Budget, Credentials, Outgoing, Receipt
+from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.destinations.capabilities import Budget
 from integrations.destinations.zendesk import Zendesk
 from integrations.flow.rate_limit import learn_limits
 from integrations.infra.http.client import HttpClient
@@ -83,7 +84,7 @@ def test_an_answer_that_is_lost_at_the_last_try_is_looked_up_within_it(
     assert (delivery.state, delivery.result, delivery.attempt_count) == (State.DELIVERED, "found", 1)
     attempt = Attempt.objects.get()
     assert [exchange["method"] for exchange in attempt.exchanges] == ["POST", "GET"]
-    assert "broke before the answer was complete" in attempt.meaning
+    assert "broke before the response was complete" in attempt.meaning
 
 
 def test_a_try_that_used_up_its_time_has_some_left_for_the_last_look(

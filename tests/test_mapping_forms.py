@@ -77,7 +77,7 @@ def test_pages_are_followed_by_cursor_and_by_number_and_never_to_another_host(sa
     lists, problems = lists_at(sandbox)
     assert len(lists["groups"]) == 250
     assert {brand["id"] for brand in lists["brands"]} == {1, 201, 202}
-    assert "another address" in problems["forms"]
+    assert "different host" in problems["forms"]
     assert "forms" not in lists
 
 

@@ -46,7 +46,7 @@ HOSTILE = [
 @pytest.mark.parametrize("address", HOSTILE)
 def test_a_next_page_elsewhere_is_told_in_text(address: str) -> None:
     for content in ({"next_page": address}, {"links": {"next": address}, "meta": {"has_more": True}}):
-        with pytest.raises(LeadsElsewhere, match="another address") as told:
+        with pytest.raises(LeadsElsewhere, match="different host") as told:
             next_page(HttpClient(ACCOUNT, 5), content)
         assert told.value.permanent
         assert told.value.remedy_at == "connection"
@@ -99,13 +99,13 @@ def read_jobs(http: HttpClient) -> None:
 
 def read_schema(http: HttpClient) -> None:
     lists, problems = schema.read_lists(http, SIGNED_IN)
-    assert "another address" in problems["groups"]
+    assert "different host" in problems["groups"]
     assert "groups" not in lists
     assert "brands" in lists
 
 
 def read_webhooks(http: HttpClient) -> None:
-    with pytest.raises(Failure, match="another address"):
+    with pytest.raises(Failure, match="different host"):
         webhooks.set_up(http, "Casebridge", "https://portal.example.com/", SIGNED_IN)
 
 

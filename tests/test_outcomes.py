@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from integrations.admin.text.log import response_time_text
-from integrations.destinations.base import TicketNews
+from integrations.destinations.capabilities import StatusUpdate
 from integrations.destinations.zendesk import ticket_news
 from integrations.infra import queue
 from integrations.infra.encryption import Secret
@@ -36,7 +36,7 @@ from integrations.operations.alarms import update_alarms
 from integrations.outcomes.events import apply_event, forget_old_events
 from integrations.outcomes.polling import _claim, accounts_to_poll, backfill_polling
 from integrations.outcomes.response_times import target_rows
-from integrations.outcomes.status import record_news
+from integrations.outcomes.status import record_update
 from integrations.outcomes.webhook import AccountWebhook
 from tests.factories import (
     AccountSchemaFactory,
@@ -65,8 +65,8 @@ def written(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def news(status: str, minutes: float, **fields: Any) -> TicketNews:
-    return TicketNews("501", status=status, changed_at=at(minutes), **fields)
+def news(status: str, minutes: float, **fields: Any) -> StatusUpdate:
+    return StatusUpdate("501", status=status, changed_at=at(minutes), **fields)
 
 
 def event(kind: str = "status_changed", number: int | str = 501, **detail: Any) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def test_the_documented_event_is_read_with_its_capitalised_status() -> None:
     body = json.loads((Path(__file__).parent / "fixtures/zendesk/webhook_event_ticket.json").read_text())["body"]
     event_id, kind, found = ticket_news.read_event(json.dumps(body).encode())
     assert (event_id, kind) == ("01HNXXXX-CTEXAMPLE", "zen:event-type:ticket.created")
-    assert found == TicketNews("35436", status="open", changed_at=datetime(2024, 4, 17, 17, 18, 10, tzinfo=UTC))
+    assert found == StatusUpdate("35436", status="open", changed_at=datetime(2024, 4, 17, 17, 18, 10, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -167,18 +167,18 @@ def test_the_documented_event_is_read_with_its_capitalised_status() -> None:
     [
         (
             {"ticket_id": "35436", "status": "Solved", "assignee": "Ann", "updated_at": "2026-07-22T10:00:00Z"},
-            TicketNews("35436", status="solved", assignee_name="Ann", changed_at=T0),
+            StatusUpdate("35436", status="solved", assignee_name="Ann", changed_at=T0),
         ),
         (
             {"ticket": {"id": 7, "status": "On-hold", "assignee_id": None, "updated_at": "2026-07-22T12:00:00+02:00"}},
-            TicketNews("7", status="hold", assignee_id="", changed_at=T0),
+            StatusUpdate("7", status="hold", assignee_id="", changed_at=T0),
         ),
         # Minutes only, and a status in the account's own words: both have to be asked for.
-        ({"ticket_id": "#9", "status": "Warten", "updated_at": "2026-07-22T10:00Z"}, TicketNews("9")),
-        ({"ticket_id": "8"}, TicketNews("8")),
+        ({"ticket_id": "#9", "status": "Warten", "updated_at": "2026-07-22T10:00Z"}, StatusUpdate("9")),
+        ({"ticket_id": "8"}, StatusUpdate("8")),
     ],
 )
-def test_bodies_that_an_administrator_writes_are_read(body: dict[str, Any], expected: TicketNews) -> None:
+def test_bodies_that_an_administrator_writes_are_read(body: dict[str, Any], expected: StatusUpdate) -> None:
     assert ticket_news.read_event(json.dumps(body).encode())[2] == expected
 
 
@@ -257,7 +257,7 @@ def test_a_signed_event_is_stored_answered_and_applied(
     apply_ticket_event(stored.pk)
     assert known(ticket) == ("solved", "agent 77", at(5))
     stored.refresh_from_db()
-    assert stored.message == "Ticket 501: solved (1 delivery updated)."
+    assert stored.message == "Ticket 501: solved."
     assert Connection.objects.get().webhook_called_at is not None
 
 
@@ -339,19 +339,19 @@ def test_in_every_order_and_however_often_the_outcome_is_the_same(ticket: Delive
     for order in itertools.permutations(STORY):
         Delivery.objects.update(ticket_status="", ticket_assignee="", ticket_changed_at=None, solved_at=None)
         for told in (*order, *order[:2]):
-            record_news(ticket.connection_id, told)
+            record_update(ticket.connection_id, told)
         assert known(ticket) == ("closed", "agent 8", at(5))
         assert ticket.ticket_changed_at == at(20)
 
 
 def test_a_ticket_that_is_reopened_keeps_its_first_solve(ticket: Delivery) -> None:
     for told in STORY[:3]:
-        record_news(ticket.connection_id, told)
+        record_update(ticket.connection_id, told)
     assert known(ticket) == ("open", "agent 8", at(5))
 
 
 def test_closed_without_a_solve_counts_as_solved(ticket: Delivery) -> None:
-    record_news(ticket.connection_id, news("closed", 20))
+    record_update(ticket.connection_id, news("closed", 20))
     assert known(ticket) == ("closed", "", at(20))
 
 
@@ -359,7 +359,7 @@ def test_news_concern_every_delivery_of_the_ticket_and_no_other_connection(ticke
     beside = delivered(ticket.mapping)
     other = ConnectionFactory.create(url=sandbox.url, name="Another account")
     elsewhere = delivered(MappingFactory.create(subscription=ticket.mapping.subscription, connection=other))
-    assert record_news(ticket.connection_id, news("pending", 3)) == 2
+    assert record_update(ticket.connection_id, news("pending", 3)) == 2
     assert [known(row)[0] for row in (ticket, beside, elsewhere)] == ["pending", "pending", ""]
 
 
@@ -367,7 +367,7 @@ def test_assignees_are_named_as_the_account_s_list_has_them(ticket: Delivery) ->
     AccountSchemaFactory.create(connection=ticket.connection, lists={"agents": [{"id": 77, "name": "Ann Agent"}]})
     names = []
     for minute, assignee in enumerate(("77", "78", "", None)):
-        record_news(ticket.connection_id, news("open", minute, assignee_id=assignee))
+        record_update(ticket.connection_id, news("open", minute, assignee_id=assignee))
         names.append(known(ticket)[1])
     assert names == ["Ann Agent", "agent 78", "", ""]
 
@@ -531,8 +531,8 @@ def test_a_refused_access_token_is_renewed_and_the_look_repeated(made: Delivery,
 
 
 def test_two_workers_do_not_take_the_same_tickets(made: Delivery) -> None:
-    assert len(_claim(made.connection_id)) == 1
-    assert _claim(made.connection_id) == {}
+    assert len(_claim(made.connection_id, 100)) == 1
+    assert _claim(made.connection_id, 100) == {}
 
 
 def test_without_a_permit_soon_the_look_is_put_off_quietly(made: Delivery, sandbox: StandIn) -> None:
@@ -755,13 +755,13 @@ def test_the_clock_runs_from_the_post_to_the_first_solve(ticket: Delivery) -> No
     ticket.solved_at = at(310)
     assert response_time_text(ticket, at(9)) == "Ticket after 3 min, solved after 5 h 10 min"
     ticket.state, ticket.delivered_at = "failed", None
-    assert response_time_text(ticket, at(9)) == "No ticket yet, 9 min after the post"
+    assert response_time_text(ticket, at(9)) == "Not delivered yet, 9 min after the post"
     ticket.posted_at = None
     assert "does not say when" in response_time_text(ticket, at(9))
 
 
 def test_the_delivery_s_page_and_the_list_tell_what_became_of_it(admin: Client, ticket: Delivery) -> None:
-    record_news(ticket.connection_id, news("open", 1, assignee_id="77"))
+    record_update(ticket.connection_id, news("open", 1, assignee_id="77"))
     log = "/admin/integrations/delivery/"
     assert "open, agent 77" in admin.get(log).content.decode()
     assert "open, agent 77" in admin.get(f"{log}?ticket=open").content.decode()

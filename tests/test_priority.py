@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from integrations.delivery.deliver import deliver_next
-from integrations.destinations.base import Budget
+from integrations.destinations.capabilities import Budget
 from integrations.flow.backlog import backlog_text
 from integrations.flow.rate_limit import (
     learn_limits,

@@ -8,7 +8,7 @@ import pytest
 from django.db.models import F
 
 from integrations.delivery.deliver import deliver_next
-from integrations.destinations.base import Budget
+from integrations.destinations.capabilities import Budget
 from integrations.flow.rate_limit import (
     account_limit,
     calls_per_minute,

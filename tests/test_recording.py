@@ -18,8 +18,9 @@ from integrations.delivery.claim import claim
 from integrations.delivery.flood_hold import NotHeld, hold_flood
 from integrations.delivery.test_ticket import create_test_ticket
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Credentials, JobItem, JobNews, Outgoing, Receipt
-from integrations.destinations.zendesk import Zendesk
+from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.destinations.capabilities import JobItem, JobNews
+from integrations.destinations.zendesk import ZENDESK, Zendesk
 from integrations.infra.http.client import HttpClient
 from integrations.models import Attempt, Batch, Connection, Delivery, FloodHold, Mapping
 from integrations.recovery.actions import retry_now
@@ -84,9 +85,9 @@ def delivery(mapping: Mapping) -> Delivery:
 def job_of(rows: list[Delivery]) -> Batch:
     """They were handed over together, and the job has not told anything yet."""
     Connection.objects.update(backlog_since=timezone.now())
-    job = claim_batch(Connection.objects.get())
+    job = claim_batch(Connection.objects.get(), ZENDESK)
     assert job is not None
-    _begin_attempts(job, list(Delivery.objects.filter(pk__in=[row.pk for row in rows])))
+    _begin_attempts(job, list(Delivery.objects.filter(pk__in=[row.pk for row in rows])), "ticket")
     return job
 
 

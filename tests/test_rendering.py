@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.destinations.base import Context
-from integrations.destinations.zendesk import ticket
+from integrations.destinations.zendesk import ZENDESK, ticket
 from integrations.domain.post import Post
 from integrations.domain.templating import LONGEST_OUTPUT, TemplateError, Value, check_template, render
 from tests.limits import within
@@ -84,7 +84,7 @@ def test_the_subject_is_cut_with_an_ellipsis_and_stays_on_one_line() -> None:
 def test_a_long_comment_is_cut_between_characters_and_says_where_the_whole_is() -> None:
     body = built({"comment": "{{ text }}"}, text="😀" * 40_000, link="https://t/1")["comment"]["body"]
     assert len(body.encode()) <= 60_000
-    assert body.endswith("[The text was cut here. The whole post: https://t/1]")
+    assert body.endswith("[Text truncated. Full post: https://t/1]")
     assert set(body.partition("\n")[0]) == {"😀"}
 
 
@@ -124,8 +124,8 @@ def test_fields_left_to_zendesk_are_not_sent() -> None:
 
 
 def test_two_mappings_never_share_an_external_id_and_long_ids_fit() -> None:
-    assert ticket.external_id("twitter:1", "a") == "khoros:twitter:1:a" != ticket.external_id("twitter:1", "b")
-    long = [ticket.external_id("twitter:" + "9" * 300 + end, "m" * 36) for end in "12"]
+    assert ZENDESK.external_id("twitter:1", "a") == "khoros:twitter:1:a" != ZENDESK.external_id("twitter:1", "b")
+    long = [ZENDESK.external_id("twitter:" + "9" * 300 + end, "m" * 36) for end in "12"]
     assert long[0] != long[1]
     assert all(len(one) <= 250 for one in long)
 
@@ -226,4 +226,14 @@ def test_custom_fields_that_are_too_long_together_are_left_out_with_a_remark() -
         remarks = ticket.remarks(post(text=LONG), CONTEXT, settings)
     assert sum(len(str(field["value"])) for field in whole["custom_fields"]) <= 500_100
     assert {1, 8888} <= {field["id"] for field in whole["custom_fields"]}
-    assert "The custom field 9999 was left out: all fields together would be longer than 500,000 characters." in remarks
+    assert "The custom field 9999 was left out: the custom fields together would exceed 500,000 characters." in remarks
+
+
+def test_a_remark_quotes_no_notes_that_the_mapping_does_not_forward() -> None:
+    settings = {"custom_fields": [{"id": 7, "type": "integer", "value": "{{ notes }}"}]}
+    notes = ("Handle with care",)
+    assert "custom_fields" not in built(settings, notes=notes)
+    remarks = ticket.remarks(post(notes=notes), CONTEXT, settings)
+    assert remarks == ["The custom field 7 was left out: the value is empty."]
+    remarks = ticket.remarks(post(notes=notes), CONTEXT, settings | {"forward_notes": True})
+    assert remarks == ["The custom field 7 was left out: “Handle with care” is not a whole number."]

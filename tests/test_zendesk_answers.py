@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from integrations.destinations.zendesk import answers
+from integrations.destinations.zendesk import answers, limits
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
 
@@ -40,7 +40,7 @@ def test_the_documented_replay_says_that_it_was_there_already(exchange: Any) -> 
 
 
 def test_the_recorded_limits_set_the_rate_limit(exchange: Any) -> None:
-    (budget,) = answers.read_budgets("account", recorded(exchange("ticket_created_201")))
+    (budget,) = limits.read_budgets("account", recorded(exchange("ticket_created_201")))
     assert (budget.per_minute, budget.remaining, budget.reset_seconds) == (700, 670, 2)
 
 
@@ -167,9 +167,9 @@ def test_retry_after_is_read_as_seconds_or_as_a_date_against_the_answers_own_clo
 
 def test_an_emptied_look_up_limit_holds_look_ups_only() -> None:
     answer = reply(200, zendesk_ratelimit_tickets_index="total=100; remaining=0; resets=30")
-    (budget,) = answers.read_budgets("look-up", answer)
+    (budget,) = limits.read_budgets("look-up", answer)
     assert (budget.remaining, budget.reset_seconds) == (0, 30)
-    assert answers.read_budgets("account", answer) == []
+    assert limits.read_budgets("account", answer) == []
 
 
 def test_a_look_up_takes_the_oldest_of_several_and_says_so() -> None:

@@ -10,7 +10,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
@@ -170,6 +170,12 @@ def _with_button(notice: tuple[str, ...], allowed: dict[str, Any]) -> tuple[str,
     return level, sentence, next(((name, allowed[name][2]) for name in action if name in allowed), None)
 
 
+def _with(query: QueryDict, more: str) -> str:
+    changed = query.copy()
+    changed.update(QueryDict(more))
+    return changed.urlencode()
+
+
 def themed(form_class: type[forms.BaseForm]) -> None:
     """Gives the plain fields of a form the theme's widgets, keeping each widget's own attributes."""
     for field in form_class.base_fields.values():  # type: ignore[attr-defined]
@@ -301,6 +307,14 @@ class ConfigurationAdmin(PortalAdmin):
 
     def environment_buttons(self, obj: Any) -> list[str]:
         return ["take_secret_from_environment"] if environment_differs(obj) else []
+
+    def choice_page(
+        self, request: HttpRequest, title: str, question: str, choices: Sequence[tuple[str, str, str]]
+    ) -> HttpResponse:
+        """Something to choose before a form can be shown: (query, name, description) each; the query is kept."""
+        links = [(f"?{_with(request.GET, query)}", name, description) for query, name, description in choices]
+        context = {"question": question, "choices": links}
+        return self.own_page(request, "admin/integrations/choose.html", None, title, **context)
 
     def own_page(self, request: HttpRequest, template: str, obj: Any, title: str, **context: Any) -> HttpResponse:
         """A page of ours about an object, within the admin's frame."""

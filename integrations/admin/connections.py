@@ -13,7 +13,8 @@ from integrations.admin.forms import DEFAULT_KIND, connection_form_for
 from integrations.admin.sign_in import SignInAdmin
 from integrations.admin.ticket_status import StatusPageMixin
 from integrations.connections import forget_account, request_lists
-from integrations.destinations import DESTINATIONS
+from integrations.destinations import DESTINATIONS, Destination
+from integrations.destinations.capabilities import FindsByExternalId, HasLimits, IssuesSecret, TakesMany
 from integrations.flow import (
     backlog_text,
     close_circuit,
@@ -25,11 +26,9 @@ from integrations.flow import (
 from integrations.infra import database_clock
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.queue import SWEEP, publish
-from integrations.infra.text import shortened, timestamp
+from integrations.infra.text import article, shortened, timestamp
 from integrations.models import Connection
-from integrations.sign_in import TOKEN_COLUMNS
-
-RATE_TEXT = ["limit_text", "queue_text", "breaker_text"]
+from integrations.sign_in import TOKEN_COLUMNS, issue_first_secret, issue_secret
 
 
 @admin.register(Connection)
@@ -41,6 +40,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         "limit_share",
         "backlog_minutes",
         "look_up_before_create",
+        "retry_delays",
         "settings",
         "secrets",
     )
@@ -52,6 +52,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         "breaker_off",
         "breaker_on",
         "switch_off",
+        "new_secret",
         "take_secret_from_environment",
     )
     list_filter = ("is_active",)
@@ -65,6 +66,18 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         "secrets_text",
         "redirect_url_text",
     )
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The kind is chosen first, as each has a form of its own."""
+        if "kind" in request.GET or request.method == "POST" or not self.has_add_permission(request):
+            return super().add_view(request, form_url, extra_context)
+        choices = [
+            (f"kind={kind}", destination.title, f"Each post becomes {article(destination.thing)} {destination.thing}.")
+            for kind, destination in DESTINATIONS.items()
+        ]
+        return self.choice_page(request, "Add connection", "Where do posts go?", choices)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
         """Locked while its form is saved: address, secrets and tokens of two people's saves must never mix."""
@@ -84,21 +97,28 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         destination = destination_of_kind(obj.kind if obj else request.GET.get("kind", DEFAULT_KIND))
         if obj and not self.has_change_permission(request, obj):
-            fields = ["name", "is_active", "health_text", *RATE_TEXT, "settings_text", "secrets_text"]
-            return ((None, {"fields": [*fields, *self.sign_in_fields(obj)]}),)
+            seen = ["limit_text", "queue_text", "breaker_text"]
+            shown = [name for name in self._sending_fields(destination, obj) if name in seen]
+            fields = ["name", "is_active", "health_text", *shown, "settings_text", "secrets_text"]
+            return ((None, {"fields": [*fields, *self.sign_in_fields(destination, obj)]}),)
         own = list(destination.connection_form.base_fields)
         general = (None, {"fields": ["name", "is_active", *(["health_text"] if obj else [])]})
         account = (
             destination.title,
-            {"fields": [*own, *(["secrets_text"] if obj else []), *self.sign_in_fields(obj)]},
+            {"fields": [*own, *(["secrets_text"] if obj else []), *self.sign_in_fields(destination, obj)]},
         )
-        sending_fields = ["limit_share", "backlog_minutes", *(RATE_TEXT if obj else [])]
-        return (
-            general,
-            account,
-            ("Sending", {"fields": sending_fields}),
-            ("After a restore from backup", {"fields": ["look_up_before_create"]}),
-        )
+        return general, account, ("Sending", {"fields": self._sending_fields(destination, obj)})
+
+    @staticmethod
+    def _sending_fields(destination: Destination, obj: Connection | None) -> list[str]:
+        """Only what this kind can do."""
+        fields = ["retry_schedule"]
+        fields += ["limit_share"] if isinstance(destination, HasLimits) else []
+        fields += ["backlog_minutes"] if isinstance(destination, TakesMany) else []
+        fields += ["look_up_before_create"] if isinstance(destination, FindsByExternalId) else []
+        if obj is None:
+            return fields
+        return [*fields, *(["limit_text"] if isinstance(destination, HasLimits) else []), "queue_text", "breaker_text"]
 
     def uses(self, obj: Connection) -> str:
         uses = [
@@ -206,6 +226,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
             "resume" if paused else "pause",
             *(["close_breaker"] if obj.breaker_opened_at and not paused else []),
             "breaker_off" if obj.breaker_enabled else "breaker_on",
+            *(["new_secret"] if isinstance(DESTINATIONS[obj.kind], IssuesSecret) else []),
             *(["switch_off"] if obj.is_active else []),
             *self.environment_buttons(obj),
         ]
@@ -219,7 +240,10 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         if change and form.signs_in_otherwise:
             obj.checks, obj.checked_at = [], None
             fetched = (*TOKEN_COLUMNS, "checks", "checked_at")
+        issued = issue_first_secret(obj)
         obj.save(update_fields=(*self.owned, *fetched) if change else None)
+        if issued:
+            self._show_once(request, issued)
         if change and form.signs_in_otherwise and obj.paused_at is not None and not obj.paused_by:
             self._resume_after_commit([obj.pk])
             self.message_user(request, "Connection resumed to try the new sign-in.", messages.SUCCESS)
@@ -230,6 +254,22 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         transaction.on_commit(lambda: publish(SWEEP), robust=True)
         self.test_after_commit(request, obj.pk)
         request_lists(obj.pk)
+
+    def _show_once(self, request: HttpRequest, secret: str) -> None:
+        message = f"The secret is {secret} Copy it to the receiver now: it is not shown again."
+        self.message_user(request, message, messages.WARNING)
+
+    @admin.action(description="Make a new secret", permissions=["change_action"])
+    def new_secret(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
+        """The one so far stays in use beside it for a while, so that the receiver can be changed meanwhile."""
+        for connection in queryset:
+            if secret := issue_secret(connection):
+                note_action(request, Connection, [connection.pk], "Made a new secret")
+                self._show_once(request, secret)
+            else:
+                message = f"“{connection}” has no secret that Casebridge makes: enter it on its page."
+                self.message_user(request, message, messages.WARNING)
+        return self.back(request)
 
     @staticmethod
     def _resume_after_commit(ids: list[int]) -> None:

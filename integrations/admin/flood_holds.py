@@ -5,13 +5,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
 from integrations.admin.base import ConfigurationAdmin, ReadOnlyAdmin, note_action
 from integrations.delivery import NotHeld, hold_flood, release_flood, waiting_on
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import HoldsFloods
 from integrations.infra.text import storable, timestamp
 from integrations.models import FloodHold, Mapping
 
@@ -24,21 +26,31 @@ class HoldingAdmin(ConfigurationAdmin):
         return [path("<int:object_id>/hold/", view, name="integrations_mapping_hold"), *super().get_urls()]
 
     def hold_links(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
-        if not self.has_change_permission(request, obj):
+        destination = DESTINATIONS[obj.connection.kind]
+        if not isinstance(destination, HoldsFloods) or not self.has_change_permission(request, obj):
             return []
         if open_one := FloodHold.objects.filter(mapping=obj, ended_at__isnull=True).first():
             address = reverse("admin:integrations_floodhold_change", args=[open_one.pk])
-            return [(address, f"Posts held under ticket {open_one.ticket_number}")]
-        return [(reverse("admin:integrations_mapping_hold", args=[obj.pk]), "Hold this flood under one ticket")]
+            return [(address, f"Posts held under {destination.thing} {open_one.ticket_number}")]
+        return [
+            (
+                reverse("admin:integrations_mapping_hold", args=[obj.pk]),
+                f"Hold this flood under one {destination.thing}",
+            )
+        ]
 
     def hold_page(self, request: HttpRequest, object_id: int) -> HttpResponse:
         mapping = self.permitted_object(request, object_id, to_change=True)
-        waiting = waiting_on(mapping.pk)
+        destination = DESTINATIONS[mapping.connection.kind]
+        if not isinstance(destination, HoldsFloods):
+            raise Http404
+        waiting, thing = waiting_on(mapping.pk), destination.thing
         context: dict[str, Any] = {
             "waiting": waiting,
+            "thing": thing,
             "uuid": str(uuid.uuid4()),
             "subject": f"Flood: {waiting} post{'' if waiting == 1 else 's'} labelled {mapping.subscription.listens_to}",
-            "text": f"Posts labelled {mapping.subscription.listens_to} are held in Casebridge under this ticket.",
+            "text": f"Posts labelled {mapping.subscription.listens_to} are held in Casebridge under this {thing}.",
             "open_hold": FloodHold.objects.filter(mapping=mapping, ended_at__isnull=True).first(),
         }
         if request.method == "POST":
@@ -54,7 +66,7 @@ class HoldingAdmin(ConfigurationAdmin):
             else:
                 note_action(request, Mapping, [mapping.pk], "hold")
                 self.message_user(
-                    request, f"Posts are now held under ticket {flood_hold.ticket_number}.", messages.SUCCESS
+                    request, f"Posts are now held under {thing} {flood_hold.ticket_number}.", messages.SUCCESS
                 )
                 return HttpResponseRedirect(reverse("admin:integrations_floodhold_change", args=[flood_hold.pk]))
         title = f"Hold a flood: {mapping}"
@@ -102,7 +114,7 @@ class FloodHoldAdmin(ReadOnlyAdmin):
             return f"{opened} Posts are held until someone releases them."
         return f"{opened} Released by {flood_hold.ended_by} at {timestamp(flood_hold.ended_at)}."
 
-    @admin.display(description="Ticket")
+    @admin.display(description="Held under")
     def ticket(self, flood_hold: FloodHold) -> str:
         return format_html(
             '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>',
@@ -119,14 +131,14 @@ class FloodHoldAdmin(ReadOnlyAdmin):
     def buttons(self, request: HttpRequest, obj: FloodHold) -> list[str]:
         return list(self.page_buttons) if obj.ended_at is None else []
 
-    @admin.action(description="Release (one ticket per post)", permissions=["operate"])
+    @admin.action(description="Release (each post is sent on its own)", permissions=["operate"])
     def release(self, request: HttpRequest, queryset: QuerySet[FloodHold]) -> HttpResponse | None:
         chosen = [row for row in queryset.select_related("mapping") if row.ended_at is None]
         released = sum(release_flood(row, request.user.get_username()) for row in chosen)
         note_action(request, FloodHold, [row.pk for row in chosen], "release")
         self.message_user(
             request,
-            f"{released} post{'' if released == 1 else 's'} released: each becomes its own ticket.",
+            f"{released} post{'' if released == 1 else 's'} released: each is sent on its own.",
             messages.SUCCESS,
         )
         return self.back(request)

@@ -8,13 +8,16 @@ import copy
 import json
 import re
 from collections.abc import Mapping as Mapping_
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import MappingFields
+from integrations.destinations.capabilities import OffersLists
 from integrations.domain.expressions import BadExpression, compile_expression
 from integrations.infra import database_clock
 from integrations.infra.encryption import Secret, UnreadableSecret
@@ -185,6 +188,13 @@ class SubscriptionForm(forms.ModelForm):
 class ConnectionForm(forms.ModelForm):
     """The part of a connection that every kind shares. `destination` is set on the class made for a kind."""
 
+    retry_schedule = forms.CharField(
+        label="Retry schedule",
+        required=False,
+        max_length=500,
+        help_text="How long to wait before each retry, separated by commas, for example 1 min, 10 min, 2 h. After the "
+        "last one a delivery fails. Leave empty for the usual schedule: {USUAL}.",
+    )
     destination: Destination
     # Whether what was entered leads to another origin than the one that the stored secrets were entered for.
     goes_elsewhere = False
@@ -198,7 +208,12 @@ class ConnectionForm(forms.ModelForm):
         for name, value in self.instance.settings.items():
             self.initial.setdefault(name, value)
         for name in ("limit_share", "backlog_minutes"):
-            self.fields[name].required = False
+            if name in self.fields:
+                self.fields[name].required = False
+        self.initial.setdefault("retry_schedule", schedule_text(self.instance.retry_delays))
+        if (schedule := self.fields.get("retry_schedule")) is not None:
+            usual = schedule_text(settings.DELIVERY_RETRY_DELAYS)
+            schedule.help_text = str(schedule.help_text).replace("{USUAL}", usual)
 
     def clean_limit_share(self) -> int:
         share: int | None = self.cleaned_data["limit_share"]
@@ -209,6 +224,9 @@ class ConnectionForm(forms.ModelForm):
     def clean_backlog_minutes(self) -> int:
         minutes: int | None = self.cleaned_data["backlog_minutes"]
         return self.instance.backlog_minutes if minutes is None else minutes
+
+    def clean_retry_schedule(self) -> list[float]:
+        return read_schedule(self.cleaned_data["retry_schedule"])
 
     @property
     def stored_secrets(self) -> set[str]:
@@ -251,6 +269,7 @@ class ConnectionForm(forms.ModelForm):
         self.instance.kind = self.destination.kind
         before = self.instance.settings
         self.instance.settings = self._entered()
+        self.instance.retry_delays = self.cleaned_data.get("retry_schedule") or []
         if self.goes_elsewhere:
             forget_secrets(self.instance)
         secrets = {name: self.cleaned_data[name] for name in self.destination.connection_form.SECRETS}
@@ -263,8 +282,43 @@ class ConnectionForm(forms.ModelForm):
         return super().save(commit)
 
 
-def _filled(settings: dict[str, Any], assumed: dict[str, str]) -> dict[str, Any]:
-    return assumed | {name: value for name, value in settings.items() if value not in ("", None)}
+UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+ONE_WAIT = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*([a-z]+)")
+MOST_RETRIES, LONGEST_WAIT_DAYS = 30, 30
+
+
+def read_schedule(raw: str) -> list[float]:
+    """The seconds of "1 min, 2 h". Raises ValidationError."""
+    waits = [_read_wait(part.strip().lower()) for part in raw.split(",") if part.strip()]
+    if len(waits) > MOST_RETRIES:
+        raise ValidationError(f"Enter at most {MOST_RETRIES} retries.")
+    return waits
+
+
+def _read_wait(part: str) -> float:
+    found = ONE_WAIT.fullmatch(part)
+    if found is None or found[2] not in UNITS:
+        raise ValidationError(f"“{part[:40]}” is not a time. Write for example 30 s, 5 min, 2 h or 1 d.")
+    seconds = float(found[1]) * UNITS[found[2]]
+    if not 1 <= seconds <= LONGEST_WAIT_DAYS * 86400:
+        raise ValidationError(f"“{part}” is out of range: 1 s to {LONGEST_WAIT_DAYS} d.")
+    return seconds
+
+
+def schedule_text(delays: Sequence[float]) -> str:
+    """The other way round, in the largest unit that is whole."""
+    return ", ".join(_wait_text(delay) for delay in delays)
+
+
+def _wait_text(seconds: float) -> str:
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds / unit:g} {name}"
+    return f"{seconds:g} s"
+
+
+def _filled(stored: dict[str, Any], assumed: dict[str, str]) -> dict[str, Any]:
+    return assumed | {name: value for name, value in stored.items() if value not in ("", None)}
 
 
 class ConditionsForm(forms.Form):
@@ -366,8 +420,8 @@ class MappingForm(forms.ModelForm):
         return cleaned
 
     def save(self, commit: bool = True) -> Mapping:
-        settings = self.own_part.without_defaults(self.own_part.settings_of(self.cleaned_data))
-        self.instance.settings = json.loads(json.dumps(settings))
+        own = self.own_part.without_defaults(self.own_part.settings_of(self.cleaned_data))
+        self.instance.settings = json.loads(json.dumps(own))
         self.instance.conditions = ConditionsForm.conditions(self)  # type: ignore[arg-type]
         return super().save(commit)
 
@@ -375,6 +429,13 @@ class MappingForm(forms.ModelForm):
 def connection_form_for(destination: Destination) -> type[ConnectionForm]:
     bases = (ConnectionForm, destination.connection_form)
     return type("ConnectionFormOfKind", bases, {"destination": destination})
+
+
+def own_part_of(destination: Destination, lists: Mapping_[str, Any], stored: Mapping_[str, Any]) -> type[MappingFields]:
+    """The destination's part of a mapping's form, with choices from the account's lists where it offers any."""
+    if isinstance(destination, OffersLists):
+        return destination.mapping_form_for(lists, stored)
+    return destination.mapping_form
 
 
 def mapping_form_for(
@@ -388,7 +449,7 @@ def mapping_form_for(
     `lists` is what the account offers to choose from, `stored` the settings that have to stay selectable.
     """
     kind = kind_of(event_name or LABEL_APPLIED)
-    own_part = destination.mapping_form_for(lists or {}, stored or {})
+    own_part = own_part_of(destination, lists or {}, stored or {})
     bases = (MappingForm, ConditionsForm, own_part)
     # A field set to None is left out of the form.
     left_out = {name: None for name in ConditionsForm.base_fields if name not in kind.conditions}

@@ -18,9 +18,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from integrations.admin.flood_holds import HoldingAdmin
-from integrations.connections import read_account_lists, request_lists_if_old
+from integrations.connections import misfits_of, read_account_lists, request_lists_if_old
 from integrations.delivery import TestTicket, create_test_ticket
 from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import MarksTests, OffersLists
 from integrations.domain.post import Unreadable
 from integrations.infra.text import timestamp
 from integrations.mapping import (
@@ -170,6 +171,7 @@ class MappingEditing(HoldingAdmin):
         return {
             "connection": connection,
             "title": DESTINATIONS[connection.kind].title,
+            "has_lists": isinstance(DESTINATIONS[connection.kind], OffersLists),
             "read_at": timestamp(schema.read_at) if schema and schema.read_at else "",
             "problems": list(schema.problems.values()) if schema else [],
         }
@@ -211,6 +213,7 @@ class MappingEditing(HoldingAdmin):
             "controls": self._controls(request, None, edited),
             "test_uuid": str(uuid.uuid4()),
             "account": DESTINATIONS[edited.connection.kind].origin(edited.connection.settings),
+            "thing": DESTINATIONS[edited.connection.kind].thing,
         }
         return TemplateResponse(request, "admin/integrations/mapping_preview.html", frame | context)
 
@@ -221,10 +224,10 @@ class MappingEditing(HoldingAdmin):
         except Unreadable as unreadable:
             previews, context["unreadable"] = [], str(unreadable)
         context["previews"] = previews
-        context["misfits"] = DESTINATIONS[edited.connection.kind].misfits(
-            edited.settings, AccountSchema.lists_of(edited.connection_id)
-        )
+        context["misfits"] = misfits_of(edited, context["account_lists"])
         asked = number_in(request.POST.get(TEST, ""))
+        destination = DESTINATIONS[edited.connection.kind]
+        context["test_text"] = destination.test_text if isinstance(destination, MarksTests) else ""
         if asked is not None and asked < len(previews) and result is None:
             context["asked"] = asked
         return self._page(request, edited, f"Preview: {edited.name}", **context)
@@ -281,6 +284,8 @@ def schema_description(schema: dict[str, Any]) -> SafeString:
         )
         return format_html("To pick from the account's own lists, choose a connection first: {}.", links)
     title = schema["title"]
+    if not schema["has_lists"]:
+        return SafeString("")
     if not schema["read_at"]:
         unread = "The lists from {} have not been read yet. Enter ids, or press “Refresh lists from {}” below."
         return format_html(unread, title, title)

@@ -4,22 +4,24 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
 from integrations.admin.base import as_rows, destination_of_kind, themed
-from integrations.admin.forms import DEFAULT_KIND, ConditionsForm, mapping_form_for
+from integrations.admin.forms import DEFAULT_KIND, ConditionsForm, mapping_form_for, own_part_of
 from integrations.admin.mapping_editing import MappingEditing, number_in, schema_description
 from integrations.connections import check_mapping
 from integrations.delivery import intake_user_text
 from integrations.destinations import DESTINATIONS
-from integrations.infra.text import timestamp
+from integrations.infra.text import article, timestamp
 from integrations.mapping import example_preview
-from integrations.models import Mapping, Subscription
+from integrations.models import Connection, Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED
 from integrations.sources.khoros.events import kind_of
+
+MOST_CHOICES = 50
 
 
 @admin.register(Mapping)
@@ -44,6 +46,17 @@ class MappingAdmin(MappingEditing):
 
     readonly_fields = ("conditions_shown", "settings_text")
     change_form_outer_after_template = "admin/integrations/mapping_page.html"
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Where connections are of several kinds, one is chosen first: each kind has a form of its own."""
+        rows = list(Connection.objects.filter(is_active=True)[:MOST_CHOICES])
+        is_clear = "kind" in request.GET or self.connection_id(request, None) is not None
+        if is_clear or len({row.kind for row in rows}) < 2 or not self.has_add_permission(request):
+            return super().add_view(request, form_url, extra_context)
+        choices = [(f"connection={row.pk}", row.name, DESTINATIONS[row.kind].title) for row in rows]
+        return self.choice_page(request, "Add mapping", "Which connection do the posts go to?", choices)
 
     def facts(self, request: HttpRequest, obj: Mapping) -> dict[str, Any]:
         return example_preview(obj)
@@ -70,16 +83,19 @@ class MappingAdmin(MappingEditing):
         subscription = Subscription.objects.filter(pk=named).first() if named is not None else None
         return subscription.event_name if subscription else ""
 
-    @staticmethod
-    def _kind(request: HttpRequest, obj: Mapping | None) -> str:
-        return obj.connection.kind if obj else request.GET.get("kind", DEFAULT_KIND)
+    def _kind(self, request: HttpRequest, obj: Mapping | None) -> str:
+        """The kind of its connection; when adding, of the one that was chosen."""
+        if obj is not None or "kind" in request.GET:
+            return obj.connection.kind if obj else request.GET["kind"]
+        chosen = Connection.objects.filter(pk=self.connection_id(request, None) or 0)
+        return chosen.values_list("kind", flat=True).first() or DEFAULT_KIND
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         general = ["name", "subscription", "connection", "is_active"]
         if obj and not self.has_change_permission(request, obj):
             return ((None, {"fields": [*general, "conditions_shown", "settings_text"]}),)
         destination = destination_of_kind(self._kind(request, obj))
-        own_part = destination.mapping_form_for(self.lists(request, obj), obj.settings if obj else {})
+        own_part = own_part_of(destination, self.lists(request, obj), obj.settings if obj else {})
         folded = [
             (title, {"fields": names, "classes": ["collapse"], "description": description})
             for title, description, names in own_part.FOLDED
@@ -94,7 +110,7 @@ class MappingAdmin(MappingEditing):
         conditions = [name for name in ConditionsForm.base_fields if name in event.conditions]
         return (
             (None, {"fields": general}),
-            ("Ticket", {"fields": own, "description": read}),
+            (destination.thing.capitalize(), {"fields": own, "description": read}),
             *sections,
             *folded,
             (
@@ -109,7 +125,7 @@ class MappingAdmin(MappingEditing):
     def uses(self, obj: Mapping) -> str:
         return "deliveries in the log refer to it" if obj.deliveries.exists() else ""
 
-    @admin.display(description="Ticket")
+    @admin.display(description="Content")
     def settings_text(self, mapping: Mapping) -> str:
         return as_rows(mapping.settings)
 
@@ -147,18 +163,17 @@ class MappingAdmin(MappingEditing):
         if obj.dropped:
             found.append(("warning", self._dropped_text(obj)))
         if obj.is_active and not obj.connection.is_active:
-            message = f"The connection “{obj.connection}” is off, so this mapping creates no tickets."
+            things = f"{DESTINATIONS[obj.connection.kind].thing}s"
+            message = f"The connection “{obj.connection}” is off, so this mapping creates no {things}."
             found.append(("warning", message))
         return found
 
     @staticmethod
     def _dropped_text(mapping: Mapping) -> str:
         since = " The mapping has changed since." if _was_changed_since(mapping) else ""
-        title = DESTINATIONS[mapping.connection.kind].title
-        message = format_html(
-            "{} created a ticket at {} but dropped part of it: {}.{}",
-            title, timestamp(mapping.dropped_at), mapping.dropped.rstrip("."), since,
-        )  # fmt: skip
+        destination, dropped = DESTINATIONS[mapping.connection.kind], mapping.dropped.rstrip(".")
+        made = f"created {article(destination.thing)} {destination.thing} at {timestamp(mapping.dropped_at)}"
+        message = format_html("{} {} but dropped part of it: {}.{}", destination.title, made, dropped, since)
         if mapping.dropped_on is None:
             return message
         address = reverse("admin:integrations_delivery_change", args=[mapping.dropped_on])

@@ -20,8 +20,9 @@ from integrations.connections import (
     check_and_resume,
     move_to_oauth,
 )
-from integrations.destinations import DESTINATIONS
+from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Check
+from integrations.destinations.capabilities import AsksConsent, EndsSignIn, consent_source, token_source
 from integrations.infra.text import timestamp
 from integrations.installation import NoPublicAddress
 from integrations.models import Connection
@@ -45,7 +46,7 @@ class SignInAdmin(ConfigurationAdmin):
             return ends.partition(", when")[0]
         if self._lacks_consent(connection):
             return "OAuth: not connected"
-        return "OAuth" if DESTINATIONS[connection.kind].needs_token(connection.settings) else "–"
+        return "OAuth" if token_source(DESTINATIONS[connection.kind], connection.settings) else "–"
 
     @admin.display(description="Redirect URL")
     def redirect_url_text(self, connection: Connection) -> str:
@@ -56,13 +57,14 @@ class SignInAdmin(ConfigurationAdmin):
 
     @staticmethod
     def _lacks_consent(connection: Connection) -> bool:
-        is_asked = DESTINATIONS[connection.kind].asks_consent(connection.settings)
+        is_asked = consent_source(DESTINATIONS[connection.kind], connection.settings) is not None
         return is_asked and not connection.refresh_token and not connection.access_token
 
-    def sign_in_fields(self, connection: Connection | None) -> list[str]:
+    def sign_in_fields(self, destination: Destination, connection: Connection | None) -> list[str]:
         """Further fields of the page's section about the account."""
-        is_asked = connection is None or DESTINATIONS[connection.kind].asks_consent(connection.settings)
-        return ["redirect_url_text"] if is_asked else []
+        may_be_asked = connection is None and isinstance(destination, AsksConsent)
+        is_asked = connection is not None and consent_source(destination, connection.settings) is not None
+        return ["redirect_url_text"] if may_be_asked or is_asked else []
 
     def sign_in_notices(self, connection: Connection) -> list[tuple[str, str]]:
         found = []
@@ -82,11 +84,11 @@ class SignInAdmin(ConfigurationAdmin):
         found = super().links(request, obj)
         if not self.has_change_permission(request, obj):
             return found
-        if DESTINATIONS[obj.kind].asks_consent(obj.settings):
+        if consent_source(DESTINATIONS[obj.kind], obj.settings):
             title = DESTINATIONS[obj.kind].title
             message = f"Connect to {title}" if self._lacks_consent(obj) else f"Reconnect to {title}"
             found.append((reverse("admin:integrations_connection_consent", args=[obj.pk]), message))
-        if DESTINATIONS[obj.kind].sign_in_ends(obj.settings):
+        if end_text(obj):
             found.append((reverse("admin:integrations_connection_move", args=[obj.pk]), "Move to OAuth"))
         return found
 
@@ -145,9 +147,9 @@ class SignInAdmin(ConfigurationAdmin):
         return own + super().get_urls()
 
     def consent(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """To Zendesk's page where a person allows it. A link and not a form: the policy lets forms post to us only."""
+        """To the account's page where a person allows it. A link, not a form: the policy lets forms post to us only."""
         connection = self.permitted_object(request, object_id, to_change=True)
-        if not DESTINATIONS[connection.kind].asks_consent(connection.settings):
+        if consent_source(DESTINATIONS[connection.kind], connection.settings) is None:
             self.message_user(request, "This connection does not need anyone's consent to sign in.", messages.WARNING)
             return self._to_page(connection.pk)
         title = DESTINATIONS[connection.kind].title
@@ -167,7 +169,7 @@ class SignInAdmin(ConfigurationAdmin):
         return HttpResponseRedirect(address)
 
     def consented(self, request: HttpRequest) -> HttpResponse:
-        """Where Zendesk sends the person back to. Its address contains a code, so it is never passed on."""
+        """Where the account sends the person back to. Its address contains a code, so it is never passed on."""
         if not self.admin_site.has_permission(request):
             return redirect_to_login(reverse("admin:integrations_connection_changelist"), reverse("admin:login"))
         kept = request.session.pop(IN_SESSION, None)
@@ -189,7 +191,7 @@ class SignInAdmin(ConfigurationAdmin):
     def _accept(self, request: HttpRequest, connection: Connection) -> None:
         if "code" not in request.GET or "error" in request.GET:
             error, description = request.GET.get("error", "no code"), request.GET.get("error_description", "")
-            self.message_user(request, Consent.refusal_text(error, description), messages.ERROR)
+            self.message_user(request, Consent.refusal_text(connection, error, description), messages.ERROR)
             return
         try:
             Consent.accept(connection, request.GET["code"])
@@ -211,10 +213,11 @@ class SignInAdmin(ConfigurationAdmin):
     def move(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """From an API token to an OAuth client, step by step; tested before anything is changed."""
         connection = self.permitted_object(request, object_id, to_change=True)
-        if not DESTINATIONS[connection.kind].sign_in_ends(connection.settings):
+        destination = DESTINATIONS[connection.kind]
+        if not isinstance(destination, EndsSignIn) or not destination.sign_in_ends(connection.settings):
             self.message_user(request, "This connection does not use an API token, so there is nothing to move.")
             return self._to_page(connection.pk)
-        form_class = DESTINATIONS[connection.kind].migration_form
+        form_class = destination.migration_form
         themed(form_class)
         form = form_class(request.POST or None)
         checks: list[Check] = []
@@ -230,7 +233,7 @@ class SignInAdmin(ConfigurationAdmin):
             f"Move “{connection}” to OAuth",
             form=form,
             ends=end_text(connection),
-            origin=DESTINATIONS[connection.kind].origin(connection.settings),
+            steps=destination.migration_steps(connection.settings),
             checks=[{"state": STATES[check.ok], "message": check.message} for check in checks],
         )
 
@@ -238,7 +241,8 @@ class SignInAdmin(ConfigurationAdmin):
         note_action(request, Connection, [connection.pk], "Moved from the API token to an OAuth client")
         message = (
             "The connection now signs in with the OAuth client, and the API token was removed from Casebridge. Once "
-            f"tickets arrive, deactivate that token in {DESTINATIONS[connection.kind].title} too."
+            f"{DESTINATIONS[connection.kind].thing}s arrive, deactivate that token in "
+            f"{DESTINATIONS[connection.kind].title} too."
         )
         self.message_user(request, message, messages.SUCCESS)
         return self._to_page(connection.pk)

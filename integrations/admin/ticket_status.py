@@ -13,7 +13,7 @@ from integrations.admin.base import ConfigurationAdmin, note_action, themed
 from integrations.destinations import DESTINATIONS
 from integrations.infra import database_clock
 from integrations.infra.queue import POLL_TICKETS, publish
-from integrations.infra.text import timestamp
+from integrations.infra.text import article, timestamp
 from integrations.models import Connection
 from integrations.outcomes import AccountWebhook, NotSetUp, latest_events, request_poll
 
@@ -32,7 +32,7 @@ class SigningSecretForm(forms.Form):
         label="Signing secret",
         max_length=500,
         widget=forms.PasswordInput,
-        help_text="On the webhook's page in Admin Center under “Reveal secret”. Stored encrypted and never shown.",
+        help_text="On the webhook's page at the account, where it is revealed. Stored encrypted and never shown.",
     )
 
     def __init__(self, webhook: AccountWebhook, *args: Any, **kwargs: Any) -> None:
@@ -56,7 +56,12 @@ class StatusPageMixin(Base):
         """The link to the page; none where the destination does not report status."""
         if not AccountWebhook(obj).is_offered:
             return []
-        return [(reverse("admin:integrations_connection_status", args=[obj.pk]), "Ticket status")]
+        return [
+            (
+                reverse("admin:integrations_connection_status", args=[obj.pk]),
+                f"{DESTINATIONS[obj.kind].thing.capitalize()} status",
+            )
+        ]
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.status_page)
@@ -89,15 +94,19 @@ class StatusPageMixin(Base):
     def _status_page(self, request: HttpRequest, connection: Connection, form: SigningSecretForm) -> HttpResponse:
         webhook = AccountWebhook(connection)
         endpoint, why_not = webhook.endpoint()
+        destination = DESTINATIONS[connection.kind]
         return self.own_page(
             request,
             "admin/integrations/ticket_status.html",
             connection,
-            f"Ticket status for “{connection}”",
+            f"{destination.thing.capitalize()} status for “{connection}”",
             form=form,
             endpoint=endpoint,
             why_not=why_not,
-            title_of_kind=DESTINATIONS[connection.kind].title,
+            title_of_kind=destination.title,
+            thing=destination.thing,
+            article=article(destination.thing),
+            steps=webhook.steps(endpoint),
             is_set_up=bool(connection.webhook_secret),
             is_readable=connection.webhook_secret.is_readable,
             is_quiet=not webhook.is_alive,
@@ -126,8 +135,9 @@ class StatusPageMixin(Base):
             message = f"The webhook was not set up. {refused}\nTo set it up manually, follow the steps below."
             self.message_user(request, message, messages.ERROR)
             return
-        title = DESTINATIONS[connection.kind].title
-        message = f"Webhook set up: {title} calls this portal when the status or assignee of a ticket changes."
+        title, thing = DESTINATIONS[connection.kind].title, DESTINATIONS[connection.kind].thing
+        changes = f"the status or assignee of {article(thing)} {thing} changes"
+        message = f"Webhook set up: {title} calls this portal when {changes}."
         self._report(request, connection, f"Set up the webhook in {title}", message)
 
     def _remove(self, request: HttpRequest, connection: Connection) -> None:
@@ -135,7 +145,7 @@ class StatusPageMixin(Base):
             AccountWebhook(connection).remove()
         except NotSetUp as refused:
             message = (
-                f"The webhook was not removed. {refused}\nDelete it in Admin Center, then press “Remove from "
+                f"The webhook was not removed. {refused}\nDelete it there by hand, then press “Remove from "
                 "Casebridge only”."
             )
             self.message_user(request, message, messages.ERROR)
@@ -147,16 +157,17 @@ class StatusPageMixin(Base):
 
     def _forget(self, request: HttpRequest, connection: Connection) -> None:
         AccountWebhook(connection).forget()
-        message = "Webhook removed from Casebridge: its calls are now refused. Tickets are still checked regularly."
+        message = "Webhook removed from Casebridge: its calls are now refused. Regular checks go on."
         self._report(request, connection, "Removed the webhook from Casebridge", message)
 
     def _poll(self, request: HttpRequest, connection: Connection) -> None:
         count = request_poll(connection)
         transaction.on_commit(lambda: publish(POLL_TICKETS, connection.pk), robust=True)
-        tickets, verb = ("1 ticket", "is") if count == 1 else (f"{count:,} tickets", "are")
-        message = f"Checking {tickets} that {verb} not closed. Reload the log in a few seconds."
+        thing = DESTINATIONS[connection.kind].thing
+        things, verb = (f"1 {thing}", "is") if count == 1 else (f"{count:,} {thing}s", "are")
+        message = f"Checking {things} that {verb} not closed. Reload the log in a few seconds."
         self._report(
-            request, connection, "Checked tickets", message if count else "There are no open tickets to check."
+            request, connection, f"Checked {thing}s", message if count else f"There are no open {thing}s to check."
         )
 
     def _report(self, request: HttpRequest, connection: Connection, action: str, message: str) -> None:

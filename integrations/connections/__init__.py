@@ -10,6 +10,7 @@ from integrations.connections.consent import Consent, NotConnected
 from integrations.connections.lists import (
     check_mapping,
     lists_due,
+    misfits_of,
     read_account_lists,
     request_lists,
     request_lists_if_old,
@@ -25,6 +26,7 @@ __all__ = [
     "check_mapping",
     "forget_account",
     "lists_due",
+    "misfits_of",
     "move_to_oauth",
     "pause_unreadable",
     "read_account_lists",

@@ -15,7 +15,8 @@ from django.db.models.functions import Now
 from integrations.connections.clock_skew import measured_skew, skew_text
 from integrations.connections.session import Session
 from integrations.destinations import Destination
-from integrations.destinations.base import Check, Credentials, Token
+from integrations.destinations.base import Check, Credentials
+from integrations.destinations.capabilities import Token, consent_source, token_source
 from integrations.flow import resume_connections
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.client import HttpClient
@@ -52,7 +53,7 @@ def _checks(connection: Connection) -> list[Check]:
     session = Session(connection, seconds=TEST_SECONDS)
     destination, settings = session.destination, connection.settings
     # With a new token, where fetching costs nothing: a stored one may outlive the id and secret it came from.
-    fresh = destination.needs_token(settings) and not destination.asks_consent(settings)
+    fresh = token_source(destination, settings) is not None and consent_source(destination, settings) is None
     try:
         checks = session.ask(lambda credentials: destination.check(session.client, credentials), with_fresh_token=fresh)
     except (Failure, NoPermit) as problem:
@@ -70,7 +71,7 @@ def _checks(connection: Connection) -> list[Check]:
 
 
 def _token_checks(destination: Destination, settings: Mapping[str, Any]) -> list[Check]:
-    if not destination.needs_token(settings):
+    if token_source(destination, settings) is None:
         return []
     return [Check(True, f"{destination.title} issued an access token.")]
 
@@ -143,8 +144,8 @@ def check_sign_in(destination: Destination, settings: Mapping[str, Any], secrets
     )
     credentials, token = Credentials(settings, secrets), None
     try:
-        if destination.needs_token(settings):
-            token = destination.fetch_token(client, credentials)
+        if source := token_source(destination, settings):
+            token = source.fetch_token(client, credentials)
             client.secrets = (*client.secrets, token.value)
             credentials = replace(credentials, access_token=token.value, scope=token.scope)
         checks = _token_checks(destination, settings) + destination.check(client, credentials)

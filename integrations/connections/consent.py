@@ -13,7 +13,8 @@ from django.urls import reverse
 from integrations.connections.check import TEST_SECONDS, resume_if_an_answer_paused
 from integrations.connections.session import Session
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Credentials, Token
+from integrations.destinations.base import Credentials
+from integrations.destinations.capabilities import AsksConsent, Token
 from integrations.infra import database_clock
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
@@ -42,8 +43,8 @@ class Consent:
     @classmethod
     def begin(cls, connection: Connection, user_id: int) -> tuple["Consent", str]:
         """What to keep in the session, and the address at the account to go to. Raises NoPublicAddress."""
-        destination = DESTINATIONS[connection.kind]
-        began, origin = database_clock.now().isoformat(), destination.origin(connection.settings)
+        destination = _source(connection)
+        began, origin = database_clock.now().isoformat(), DESTINATIONS[connection.kind].origin(connection.settings)
         consent = cls(secrets.token_urlsafe(32), connection.pk, user_id, began, origin)
         return consent, destination.authorization_url(connection.settings, _return_address(), consent.state)
 
@@ -76,18 +77,16 @@ class Consent:
         return "" if urlsplit(address).netloc == host else address
 
     @classmethod
-    def refusal_text(cls, error: str, description: str) -> str:
+    def refusal_text(cls, connection: Connection, error: str, description: str) -> str:
         """What the account's page answered instead of a code."""
-        if error == "access_denied":
-            return "Access was denied in Zendesk, so nothing changed. Connect again and press “Allow” there."
-        if "redirect" in f"{error} {description}".lower():
-            return (
-                f"Zendesk does not accept this redirect URL. Enter {cls.return_address()} as the OAuth client's "
-                "redirect URL."
-            )
-        answer = f"{error} {description}".strip()[:300]
-        check = "Check the OAuth client's identifier and scopes, then connect again."
-        return f"Zendesk stopped the sign-in: {answer}. {check}"
+        return _source(connection).why_no_consent(error, description, cls.return_address())
+
+
+def _source(connection: Connection) -> AsksConsent:
+    destination = DESTINATIONS[connection.kind]
+    if not isinstance(destination, AsksConsent):
+        raise TypeError(f"{destination.title} asks for nobody's consent")
+    return destination
 
 
 def _return_address() -> str:
@@ -100,7 +99,7 @@ def _tokens_for(connection: Connection, code: str) -> Token:
         plain = read_secrets(connection)
         session.client.secrets = (*plain.values(), code)
         credentials = Credentials(connection.settings, plain)
-        return session.destination.exchange_code(session.client, credentials, code, _return_address())
+        return _source(connection).exchange_code(session.client, credentials, code, _return_address())
     except UnreadableSecret:
         raise NotConnected(unreadable_secrets(connection).message) from None
     except NoPublicAddress as missing:

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from integrations.connections.session import session_for
 from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import ChecksMappings, OffersLists
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.queue import READ_LISTS, publish
@@ -44,11 +45,18 @@ def lists_due() -> QuerySet[Connection]:
     is_time = Q(schema__next_read_at__lte=Now()) & (
         Q(schema__reading_until__isnull=True) | Q(schema__reading_until__lte=Now())
     )
-    return Connection.objects.filter(Connection.open_now()).filter(never | is_time)
+    return Connection.objects.filter(Connection.open_now(), kind__in=offering()).filter(never | is_time)
+
+
+def offering() -> list[str]:
+    """The kinds of connections that have lists."""
+    return [kind for kind, destination in DESTINATIONS.items() if isinstance(destination, OffersLists)]
 
 
 def request_lists(connection_id: int) -> None:
-    """Has the lists read as soon as a worker is free."""
+    """Has the lists read as soon as a worker is free; nothing where the account has none."""
+    if not Connection.objects.filter(pk=connection_id, kind__in=offering()).exists():
+        return
     _ensure_row(connection_id)
     AccountSchema.objects.filter(pk=connection_id).update(next_read_at=Now())
     transaction.on_commit(lambda: publish(READ_LISTS, connection_id), robust=True)
@@ -74,12 +82,12 @@ def read_account_lists(connection_id: int, *, seconds: float = READ_SECONDS) -> 
     A connection that is paused or switched off is not called: its mappings use what was read before.
     """
     connection = Connection.objects.filter(Connection.open_now(), pk=connection_id).first()
-    claim = _claim(connection_id) if connection else None
-    if connection is None or claim is None:
+    destination = DESTINATIONS[connection.kind] if connection else None
+    if connection is None or not isinstance(destination, OffersLists) or (claim := _claim(connection_id)) is None:
         return False
     try:
         session = session_for(connection, seconds=seconds, permit_wait=PERMIT_SECONDS)
-        lists, problems = session.ask(lambda credentials: session.destination.read_lists(session.client, credentials))
+        lists, problems = session.ask(lambda credentials: destination.read_lists(session.client, credentials))
     except (Failure, NoPermit) as failure:
         _store(connection, claim, {}, {"account": _why_not_read(failure)})
     else:
@@ -147,16 +155,24 @@ def next_night(now: datetime) -> datetime:
 
 def check_mappings(connection: Connection) -> None:
     """Stores on each mapping of the connection what no longer fits the account."""
-    lists = AccountSchema.lists_of(connection.pk)
-    if not lists:
+    lists, destination = AccountSchema.lists_of(connection.pk), DESTINATIONS[connection.kind]
+    if not lists or not isinstance(destination, ChecksMappings):
         return
     for mapping in Mapping.objects.filter(connection=connection).only("settings"):
-        misfits = DESTINATIONS[connection.kind].misfits(mapping.settings, lists)
+        misfits = destination.misfits(mapping.settings, lists)
         Mapping.objects.filter(pk=mapping.pk, settings=mapping.settings).update(warnings=misfits, checked_at=Now())
 
 
 def check_mapping(mapping: Mapping) -> None:
     """Sets on an unsaved mapping what does not fit, as far as the account's lists are known."""
     lists = AccountSchema.lists_of(mapping.connection_id)
-    mapping.warnings = DESTINATIONS[mapping.connection.kind].misfits(mapping.settings, lists) if lists else []
+    mapping.warnings = misfits_of(mapping, lists)
     mapping.checked_at = Now() if lists else None
+
+
+def misfits_of(mapping: Mapping, lists: Lists) -> list[dict[str, str]]:
+    """What of a mapping the account no longer accepts; empty where its lists are unknown or not compared."""
+    destination = DESTINATIONS[mapping.connection.kind]
+    if not lists or not isinstance(destination, ChecksMappings):
+        return []
+    return destination.misfits(mapping.settings, lists)

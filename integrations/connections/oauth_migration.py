@@ -7,7 +7,8 @@ from typing import Any
 from integrations.connections.check import SignInCheck, check_sign_in, keep_checks, resume_if_an_answer_paused
 from integrations.connections.consent import CHANGED_MEANWHILE
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Check, Token
+from integrations.destinations.base import Check
+from integrations.destinations.capabilities import EndsSignIn, Token
 from integrations.infra.encryption import Secret
 from integrations.models import Connection
 from integrations.sign_in import token_columns
@@ -18,6 +19,8 @@ def move_to_oauth(
 ) -> tuple[SignInCheck, bool]:
     """Tests the OAuth client and switches to it only if all is well; returns the test and whether it switched."""
     destination = DESTINATIONS[connection.kind]
+    if not isinstance(destination, EndsSignIn):
+        raise TypeError(f"no sign-in of {destination.title} ends")
     settings = destination.moved_settings(connection.settings, client_id, scopes)
     trial = check_sign_in(destination, settings, {"client_secret": client_secret})
     if not trial.is_good or trial.token is None:

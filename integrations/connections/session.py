@@ -10,6 +10,7 @@ from django.conf import settings
 from integrations.connections.clock_skew import record_clock_skew
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials
+from integrations.destinations.capabilities import token_source
 from integrations.flow import Permits, observe_reply
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.client import HttpClient
@@ -29,7 +30,7 @@ Result = TypeVar("Result")
 
 def session_for(connection: Connection, *, seconds: float, permit_wait: float) -> "Session":
     """For calls outside deliveries: all within `seconds`, each waiting at most `permit_wait` for its permit."""
-    return Session(connection, seconds=seconds, permits=Permits(connection.pk, permit_wait))
+    return Session(connection, seconds=seconds, permits=Permits(connection, permit_wait))
 
 
 class Session:
@@ -46,6 +47,7 @@ class Session:
             origin=self.destination.origin(connection.settings),
             seconds=seconds or min(LONGEST_CALLS_SECONDS, settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_CALLS),
             name=self.destination.title,
+            kept_headers=self.destination.kept_headers,
             before_call=permits.take if permits else lambda _budget: release_database(),
             on_reply=self._on_reply,
         )
@@ -60,9 +62,10 @@ class Session:
         try:
             return question(credentials)
         except Failure as failure:
-            if not (failure.renew_token and self.destination.needs_token(self.connection.settings)):
+            source = token_source(self.destination, self.connection.settings)
+            if not failure.renew_token or source is None:
                 raise
-        credentials = renewed_credentials(self.connection, self.destination, self.client, credentials)
+        credentials = renewed_credentials(self.connection, source, self.client, credentials)
         release_database()
         return question(credentials)
 
@@ -78,8 +81,10 @@ class Session:
         return self.client.without_secrets(text)
 
     def _credentials(self, with_fresh_token: bool) -> Credentials:
-        sign_in = fresh_credentials if with_fresh_token else credentials_of
-        return sign_in(self.connection, self.destination, self.client)
+        source = token_source(self.destination, self.connection.settings) if with_fresh_token else None
+        if source is not None:
+            return fresh_credentials(self.connection, source, self.client)
+        return credentials_of(self.connection, self.destination, self.client)
 
     def _on_reply(self, budget: str, reply: Reply) -> None:
         try:

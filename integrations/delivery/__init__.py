@@ -19,6 +19,7 @@ from integrations.delivery.flood_hold import (
     with_open_hold,
 )
 from integrations.delivery.requesters import intake_user_text
+from integrations.delivery.retry import no_second
 from integrations.delivery.test_ticket import TestTicket, create_test_ticket
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "intake_user_text",
     "join_case",
     "may_exist_text",
+    "no_second",
     "release_flood",
     "release_leftovers",
     "waiting_on",

@@ -1,4 +1,4 @@
-"""A batch: while there is a backlog, up to 100 tickets with one call.
+"""A batch: while there is a backlog, many things with one call, where the destination takes many.
 
 The call has no idempotency key. So its deliveries are marked "look up first" in the same statement that claims them,
 before anything is sent, and only a result removes the mark: a ticket's number, or that it was not created. If a job's
@@ -13,7 +13,9 @@ from django.db.models.functions import Now
 
 from integrations.connections import Session
 from integrations.delivery.batch_record import record_accepted, record_not_accepted
+from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials
+from integrations.destinations.capabilities import ACCOUNT, TakesMany
 from integrations.flow import Permits
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.database_pool import release_database
@@ -21,28 +23,28 @@ from integrations.infra.http.failure import Failure, NoPermit
 from integrations.models import Attempt, Batch, Connection, Delivery
 
 log = structlog.get_logger(__name__)
-MOST_IN_ONE_CALL = 100
 # Fewer are sent one by one: a job takes a while.
 FEWEST_IN_ONE_CALL = 10
 # After too few deliveries qualified.
 TOO_FEW_WAIT_SECONDS = 5.0
 # A call that would start later than this share of the lease is not made: others may have taken over by its end.
 SHARE_BEFORE_THE_CALL = 0.3
-# The account runs 30 at a time for all its integrations together.
-MOST_JOBS = 15
 
 
 def deliver_batch(connection: Connection) -> bool:
-    """In backlog mode, sends up to 100 deliveries with one call. False where they are to go one by one."""
+    """In backlog mode, sends many deliveries with one call. False where they are to go one by one."""
+    destination = DESTINATIONS[connection.kind]
     if connection.backlog_since is None or connection.breaker_opened_at is not None:
         return False
-    batch = claim_batch(connection)
+    if not isinstance(destination, TakesMany):
+        return False
+    batch = claim_batch(connection, destination)
     if batch is None:
         return False
     rows = {row.pk: row for row in Delivery.objects.filter(pk__in=batch.delivery_ids)}
     deliveries = [rows[row_id] for row_id in batch.delivery_ids]
-    _begin_attempts(batch, deliveries)
-    result = _send(connection, batch, [row.request for row in deliveries])
+    _begin_attempts(batch, deliveries, DESTINATIONS[connection.kind].thing)
+    result = _send(connection, destination, batch, [row.request for row in deliveries])
     if isinstance(result, str):
         record_accepted(batch, result)
     else:
@@ -76,14 +78,14 @@ RETURNING delivery.id, delivery.next_attempt_at
 """
 
 
-def claim_batch(connection: Connection) -> Batch | None:
+def claim_batch(connection: Connection, destination: TakesMany) -> Batch | None:
     """A batch with its claimed deliveries; None where there are too few, or no room for a job."""
     with transaction.atomic():
         held = Connection.objects.select_for_update(of=("self",), no_key=True).get(pk=connection.pk)
-        if not _has_room(held):
+        if not _has_room(held, destination.most_jobs):
             return None
         batch = Batch.objects.create(connection=connection, next_poll_at=seconds_from_now(lease()))
-        batch.delivery_ids = _claim_deliveries(batch)
+        batch.delivery_ids = _claim_deliveries(batch, destination.most_in_one_call)
         is_enough = len(batch.delivery_ids) >= FEWEST_IN_ONE_CALL
         batch.save(update_fields=["delivery_ids"])
         transaction.set_rollback(not is_enough)
@@ -95,24 +97,24 @@ def claim_batch(connection: Connection) -> Batch | None:
     return batch
 
 
-def _claim_deliveries(batch: Batch) -> list[int]:
-    """Claims up to a hundred for the batch; returns their ids in queue order."""
+def _claim_deliveries(batch: Batch, most: int) -> list[int]:
+    """Claims at most so many for the batch; returns their ids in queue order."""
     values = {
         "batch": batch.pk,
         "claim": batch.claim,
         "lease": lease(),
         "connection": batch.connection_id,
-        "most": MOST_IN_ONE_CALL,
+        "most": most,
     }
     claimed = list(Delivery.objects.raw(CLAIM_BATCH, values))
     return [row.pk for row in sorted(claimed, key=lambda row: (row.next_attempt_at, row.pk))]
 
 
-def _has_room(connection: Connection) -> bool:
+def _has_room(connection: Connection, most_jobs: int) -> bool:
     open_now = Connection.objects.filter(Connection.open_now(), pk=connection.pk, backlog_since__isnull=False)
     if not open_now.exclude(batch_wait_until__gt=Now()).exists() or connection.look_up_before_create:
         return False
-    return Batch.objects.filter(connection=connection, state__in=["sending", "running"]).count() < MOST_JOBS
+    return Batch.objects.filter(connection=connection, state__in=["sending", "running"]).count() < most_jobs
 
 
 def lease() -> int:
@@ -122,14 +124,14 @@ def lease() -> int:
 # --- Send ------------------------------------------------------------------------------------------------------------
 
 
-def _begin_attempts(batch: Batch, deliveries: list[Delivery]) -> None:
+def _begin_attempts(batch: Batch, deliveries: list[Delivery], thing: str) -> None:
     """Recorded before the call: if the process dies now, each delivery says so."""
     Attempt.objects.bulk_create(
         Attempt(
             delivery=row,
             number=row.attempt_count,
             key_version=row.key_version,
-            detail=f"Sent in batch {batch.pk} with {len(deliveries)} tickets.",
+            detail=f"Sent in batch {batch.pk} with {len(deliveries)} {thing}s.",
         )
         for row in deliveries
     )
@@ -141,15 +143,15 @@ def _may_still_be_sent(batch: Batch) -> bool:
     return Batch.objects.filter(pk=batch.pk, state=Batch.State.SENDING, started_at__gte=latest).exists()
 
 
-def _send(connection: Connection, batch: Batch, requests: list[str]) -> str | Failure:
+def _send(connection: Connection, destination: TakesMany, batch: Batch, requests: list[str]) -> str | Failure:
     """The job's number. The account's permit was taken before the claim."""
-    session = Session(connection, permits=Permits(connection.pk, held=["account"]))
+    session = Session(connection, permits=Permits(connection, held=[ACCOUNT]))
 
     def send_unless_late(credentials: Credentials) -> str:
         if not _may_still_be_sent(batch):
             raise Failure("This call came too late: another process may have taken over its deliveries.")
         release_database()
-        return session.destination.send_many(session.client, requests, credentials)
+        return destination.send_many(session.client, requests, credentials)
 
     try:
         return session.ask(send_unless_late)

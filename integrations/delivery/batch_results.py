@@ -11,7 +11,8 @@ from integrations.delivery.batch_record import FIRST_POLL_SECONDS, complete_atte
 from integrations.delivery.receipts import checked_receipt, unrecorded_failure
 from integrations.delivery.store import DATABASE_DOWN, store_ticket, store_unrecorded
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import JobItem, JobNews, Receipt
+from integrations.destinations.base import Receipt
+from integrations.destinations.capabilities import JobItem, JobNews, TakesMany
 from integrations.flow import record_failure
 from integrations.infra.database_clock import now, seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
@@ -27,7 +28,7 @@ CALL_SECONDS, PERMIT_SECONDS = 20.0, 10.0
 # How long a call's job may still start, where the account does not say which jobs are under way.
 SETTLES_AFTER_SECONDS = 180.0
 SETTLED_AT_LAST_SECONDS = 1200.0
-JOB_DIED = "The batch ended without a result for this ticket, so Casebridge looks it up."
+JOB_DIED = "The batch ended without a result for this post, so Casebridge looks it up."
 
 
 # --- Follow ----------------------------------------------------------------------------------------------------------
@@ -72,8 +73,8 @@ def _poll_again(batch: Batch, seconds: float) -> None:
 
 
 def _follow_number(batch: Batch) -> None:
-    session = _session(batch.connection)
-    news = session.ask(lambda credentials: session.destination.read_job(session.client, batch.number, credentials))
+    session, destination = _session(batch.connection), _destination(batch)
+    news = session.ask(lambda credentials: destination.read_job(session.client, batch.number, credentials))
     if not news.has_ended and _age(batch) >= LONGEST_JOB_SECONDS:
         _give_up(batch, "The batch did not finish within twenty minutes.")
     elif not news.has_ended:
@@ -109,10 +110,10 @@ def _record_ticket(batch: Batch, row: Delivery, item: JobItem) -> int:
     connection, destination = batch.connection, DESTINATIONS[batch.connection.kind]
     receipt: Receipt | None = None
     try:
-        address = destination.ticket_url(connection.settings, item.number)
+        address = _destination(batch).url_of(connection.settings, item.number)
         receipt = checked_receipt(Receipt(item.number, address, "created"), destination.title)
         with transaction.atomic():
-            message = f"Created ticket {receipt.number} in a batch."
+            message = f"Created {destination.thing} {receipt.number} in a batch."
             complete_attempts([row.pk], Attempt.Outcome.DELIVERED, message)
             store_ticket(row, receipt)
     except DATABASE_DOWN:
@@ -122,7 +123,7 @@ def _record_ticket(batch: Batch, row: Delivery, item: JobItem) -> int:
         return 0
     except Exception as error:
         log.exception("ticket of a batch not recorded", delivery_id=row.pk, ticket=item.number)
-        _leave_to_a_person(batch, row, unrecorded_failure(receipt, destination.title, error))
+        _leave_to_a_person(batch, row, unrecorded_failure(receipt, destination, error))
         return 0
     return 1
 
@@ -130,18 +131,23 @@ def _record_ticket(batch: Batch, row: Delivery, item: JobItem) -> int:
 def _settle(batch: Batch) -> None:
     """A call whose reply was lost: its job may still be queued. Looked up only once no job is under way."""
     age = _age(batch)
-    connection, session = batch.connection, _session(batch.connection)
+    connection, session, destination = batch.connection, _session(batch.connection), _destination(batch)
     # Jobs whose numbers we know are not the lost one.
     known = set(Batch.objects.filter(connection=connection).exclude(number="").values_list("number", flat=True))
-    is_under_way = session.ask(
-        lambda credentials: session.destination.are_jobs_under_way(session.client, known, credentials)
-    )
+    is_under_way = session.ask(lambda credentials: destination.are_jobs_under_way(session.client, known, credentials))
     is_settled = age >= SETTLES_AFTER_SECONDS if is_under_way is None else not is_under_way
     # The call itself may be under way as long as its process' lease runs.
     if (age < lease() or not is_settled) and age < SETTLED_AT_LAST_SECONDS:
         _poll_again(batch, 5.0)
         return
     _give_up(batch, batch.message)
+
+
+def _destination(batch: Batch) -> TakesMany:
+    destination = DESTINATIONS[batch.connection.kind]
+    if not isinstance(destination, TakesMany):
+        raise TypeError(f"{destination.title} takes no batches")
+    return destination
 
 
 def _session(connection: Connection) -> Session:
@@ -155,7 +161,8 @@ def _age(batch: Batch) -> float:
 def _give_up(batch: Batch, why: str) -> None:
     """The job's results are lost: each of its deliveries is looked up before it is sent again."""
     with transaction.atomic():
-        message = "Some tickets may have been created, so each is looked up before it is sent again."
+        things = f"{DESTINATIONS[batch.connection.kind].thing}s"
+        message = f"Some {things} may have been created, so each is looked up before it is sent again."
         release(held_by(batch), message, Attempt.Outcome.RETRY, was_made=None)
         end_batch(batch, Batch.State.UNKNOWN, f"{why} {message}".strip())
     wake_workers(batch.connection_id)

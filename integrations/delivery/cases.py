@@ -110,27 +110,27 @@ def earlier_under_way(delivery: Delivery) -> Earlier | None:
     return Earlier(first.post_id, min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT) * random.uniform(1.0, 2.0))
 
 
-def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str]) -> Decision:
-    """A comment on the case's ticket while that is unsolved, a follow-up once it is closed, else a new ticket.
+def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str], thing: str) -> Decision:
+    """A comment on the case's `thing` while that is unsolved, a follow-up once it is closed, else a new ticket.
 
     `status_of` calls the account; "" means that the ticket is gone.
     """
-    number = _ticket_of_case(delivery, rules)
+    number = _number_of_case(delivery, rules)
     what = "conversation" if rules.case == "conversation" else "author"
     if not number:
         within = f" within {rules.case_hours} hours" if rules.case == "author" else ""
-        return Decision(Action.CREATE, "", f"New ticket: no earlier ticket of the same {what}{within}.")
-    status = status_of(number)
+        return Decision(Action.CREATE, "", f"New {thing}: no earlier {thing} of the same {what}{within}.")
+    status, earlier = status_of(number), f"{thing} {number} of the same {what}"
     if not status:
-        return Decision(Action.CREATE, "", f"New ticket: ticket {number} of the same {what} was deleted.")
+        return Decision(Action.CREATE, "", f"New {thing}: {earlier} was deleted.")
     if status == "closed":
-        return Decision(Action.FOLLOW_UP, number, f"Follow-up to ticket {number} of the same {what}, which is closed.")
+        return Decision(Action.FOLLOW_UP, number, f"Follow-up to {earlier}, which is closed.")
     if status == "solved":
-        return Decision(Action.CREATE, "", f"New ticket: ticket {number} of the same {what} is already solved.")
-    return Decision(Action.APPEND, number, f"Comment on ticket {number} of the same {what}, which is still {status}.")
+        return Decision(Action.CREATE, "", f"New {thing}: {earlier} is already solved.")
+    return Decision(Action.APPEND, number, f"Comment on {earlier}, which is still {status}.")
 
 
-def _ticket_of_case(delivery: Delivery, rules: Rules) -> str:
+def _number_of_case(delivery: Delivery, rules: Rules) -> str:
     """The case's newest ticket."""
     case = Delivery.objects.filter(
         mapping=delivery.mapping_id,

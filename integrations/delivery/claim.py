@@ -9,13 +9,13 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 
 from integrations.connections import Session
-from integrations.destinations import Destination
+from integrations.destinations import DESTINATIONS, Destination
+from integrations.destinations.capabilities import FindsByExternalId
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.queue import LONGEST_WAKE_SECONDS
 from integrations.models import Attempt, Connection, Delivery
 from integrations.models.deliveries import DeliveryQuerySet
 
-KEY_TRUSTED_SECONDS = 110 * 60
 # While the circuit breaker lets nothing through.
 PUT_OFF_SECONDS = 1.0
 
@@ -36,6 +36,10 @@ class ClaimedDelivery:
     @property
     def destination(self) -> Destination:
         return self.session.destination
+
+    @property
+    def thing(self) -> str:
+        return self.destination.thing
 
     @property
     def look_up_first(self) -> bool:
@@ -69,9 +73,10 @@ UPDATE integrations_delivery AS delivery SET
   is_uncertain = is_uncertain OR state = 'sending',
   tries = tries + (state = 'sending')::int,
   look_up_next = look_up_next OR state = 'sending'
-    OR coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false),
-  key_version = key_version + coalesce(key_used_at < now() - %(trusted)s * interval '1 second', false)::int,
-  key_used_at = CASE WHEN key_used_at >= now() - %(trusted)s * interval '1 second' THEN key_used_at ELSE now() END
+    OR coalesce(key_used_at < now() - %(trusted)s::int * interval '1 second', false),
+  key_version = key_version + coalesce(key_used_at < now() - %(trusted)s::int * interval '1 second', false)::int,
+  key_used_at = CASE WHEN coalesce(key_used_at < now() - %(trusted)s::int * interval '1 second', key_used_at IS NULL)
+    THEN now() ELSE key_used_at END
 WHERE id = coalesce(
     (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 0
       AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
@@ -96,6 +101,12 @@ RETURNING *
 """
 
 
+def key_trusted_seconds(connection: Connection) -> int | None:
+    """How long the account recognises a repeat; None where it finds nothing and a key is used for ever."""
+    destination = DESTINATIONS[connection.kind]
+    return destination.key_trusted_seconds if isinstance(destination, FindsByExternalId) else None
+
+
 def claim(connection: Connection) -> ClaimedDelivery | None:
     """Claims the first delivery in the queue; None if the connection is closed or nothing is due."""
     claim_id = uuid.uuid4()
@@ -103,7 +114,7 @@ def claim(connection: Connection) -> ClaimedDelivery | None:
         "connection": connection.pk,
         "claim": claim_id,
         "lease": settings.DELIVERY_LEASE_SECONDS,
-        "trusted": KEY_TRUSTED_SECONDS,
+        "trusted": key_trusted_seconds(connection),
     }
     rows = list(Delivery.objects.raw(CLAIM, values))
     if not rows:

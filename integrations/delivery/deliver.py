@@ -4,8 +4,7 @@
 delivery is sent is decided once there is a permit: of those due on a connection, live ones go before retries, and
 retries before bulk replays, whatever is in the queue. Exactly one ticket follows from four things together: one row
 per mapping and post, a claim that only one process can hold, the same bytes and idempotency key at every automatic try,
-and a look-up by external id once the key no longer protects or a process died (Zendesk keeps keys for two hours; we
-trust one for 110 minutes).
+and, where the destination can, a look-up by external id once the key no longer protects or a process died.
 """
 
 import random
@@ -23,6 +22,7 @@ from integrations.delivery.claim import PUT_OFF_SECONDS, ClaimedDelivery, claim,
 from integrations.delivery.final_lookup import give_up_dead_tries, look_up_before_giving_up
 from integrations.delivery.prepare import wait_for_the_case
 from integrations.delivery.record import begin_attempt, record_result
+from integrations.delivery.retry import retry_delays
 from integrations.delivery.send import hold_permits, send
 from integrations.flow import may_send, return_permit, wait_for_permit
 from integrations.infra import database_clock
@@ -66,11 +66,11 @@ def deliver_next(connection_id: int) -> bool:
     if connection is not None and deliver_batch(connection):
         return True
     claimed = claim(connection) if connection is not None else None
-    if claimed is None:
+    if connection is None or claimed is None:
         return_permit(connection_id)
         return False
     with bound_contextvars(delivery_id=claimed.delivery.pk, notification_id=claimed.delivery.notification_id):
-        if claimed.delivery.tries > len(settings.DELIVERY_RETRY_DELAYS):
+        if claimed.delivery.tries > len(retry_delays(connection)):
             give_up_dead_tries(claimed)
         else:
             _carry_out(claimed)

@@ -10,13 +10,15 @@ from integrations.delivery.claim import PUT_OFF_SECONDS, ClaimedDelivery, releas
 from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import checked_receipt
 from integrations.delivery.record import begin_attempt, record_result
-from integrations.delivery.retry import next_step
+from integrations.delivery.retry import next_step, retry_delays
 from integrations.delivery.send import permits_for_try
-from integrations.destinations import DESTINATIONS
+from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Credentials, Receipt
+from integrations.destinations.capabilities import ACCOUNT, FindsByExternalId, TakesComments
 from integrations.flow import may_send, record_failure, return_permit
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
+from integrations.infra.text import article
 from integrations.models import Delivery
 
 log = structlog.get_logger(__name__)
@@ -42,14 +44,14 @@ def give_up_dead_tries(claimed: ClaimedDelivery) -> None:
         cause="No attempt is left",
     )
     # The look-up itself may have been what its process died of, so it is made once.
-    is_first_time = claimed.delivery.tries == len(settings.DELIVERY_RETRY_DELAYS) + 1
+    is_first_time = claimed.delivery.tries == len(retry_delays(claimed.delivery.connection)) + 1
     if not (_is_outcome_unknown(claimed, failure) and is_first_time):
         return_permit(claimed.delivery.connection_id)
         begin_attempt(claimed)
         record_result(claimed, _given_up_unseen(claimed, failure))
     elif may_send(claimed.delivery.connection):
         begin_attempt(claimed)
-        record_result(claimed, _look_up(claimed, failure, held=["account"]))
+        record_result(claimed, _look_up(claimed, failure, held=[ACCOUNT]))
     else:
         return_permit(claimed.delivery.connection_id)
         release_claim(claimed, PUT_OFF_SECONDS)
@@ -65,7 +67,7 @@ def _given_up_unseen(claimed: ClaimedDelivery, failure: Failure) -> Failure:
 
 def _is_given_up(claimed: ClaimedDelivery, failure: Failure) -> bool:
     """Whether there would be no further automatic try."""
-    step = next_step(failure, claimed.delivery.tries, settings.DELIVERY_RETRY_DELAYS)
+    step = next_step(failure, claimed.delivery.tries, retry_delays(claimed.delivery.connection))
     return step.wait is None and not other_way(claimed.delivery, claimed.destination, failure)
 
 
@@ -76,6 +78,10 @@ def _is_outcome_unknown(claimed: ClaimedDelivery, failure: Failure) -> bool:
 
 def _look_up(claimed: ClaimedDelivery, failure: Failure, held: list[str] | None = None) -> Receipt | Failure:
     """With a new lease and a new deadline, as the try may have used up the first ones; within the rate limit."""
+    if not _can_look(claimed):
+        return _not_looked_up(
+            failure, claimed.delivery, f"Casebridge cannot look it up in {claimed.destination.title}."
+        )
     if not claimed.row.update(claimed_until=seconds_from_now(settings.DELIVERY_LEASE_SECONDS)):
         return failure
     client = claimed.session.client
@@ -83,6 +89,11 @@ def _look_up(claimed: ClaimedDelivery, failure: Failure, held: list[str] | None 
     claimed.problem, claimed.calls = failure.message, len(client.exchanges)
     claimed.session.restart(permits_for_try(claimed, held or []))
     return _what_is_there(claimed, failure)
+
+
+def _can_look(claimed: ClaimedDelivery) -> bool:
+    is_comment = claimed.delivery.action == Delivery.Action.APPEND
+    return isinstance(claimed.destination, TakesComments if is_comment else FindsByExternalId)
 
 
 def _what_is_there(claimed: ClaimedDelivery, failure: Failure) -> Receipt | Failure:
@@ -100,22 +111,24 @@ def _what_is_there(claimed: ClaimedDelivery, failure: Failure) -> Receipt | Fail
         return _not_looked_up(
             failure, delivery, f"Looking for it failed because of an error in Casebridge ({type(error).__name__})."
         )
-    return found or _not_there(failure, delivery, claimed.destination.title)
+    return found or _not_there(failure, delivery, claimed.destination)
 
 
 def _find(claimed: ClaimedDelivery, credentials: Credentials) -> Receipt | None:
     delivery, destination, client = claimed.delivery, claimed.destination, claimed.session.client
-    if delivery.action == Delivery.Action.APPEND:
+    found = None
+    if delivery.action == Delivery.Action.APPEND and isinstance(destination, TakesComments):
         found = destination.find_comment(client, delivery.target_number, delivery.external_id, credentials)
-    else:
+    elif isinstance(destination, FindsByExternalId):
         found = destination.find(client, delivery.external_id, credentials)
     return None if found is None else checked_receipt(found, destination.title)
 
 
-def _not_there(failure: Failure, delivery: Delivery, title: str) -> Failure:
-    sentence = f"Casebridge then searched {title} for the external ID and found no ticket."
+def _not_there(failure: Failure, delivery: Delivery, destination: Destination) -> Failure:
+    title, thing = destination.title, destination.thing
+    sentence = f"Casebridge then searched {title} for the external ID and found no {thing}."
     if delivery.action == Delivery.Action.APPEND:
-        sentence = f"Casebridge then checked {title}: ticket {delivery.target_number} does not have the comment."
+        sentence = f"Casebridge then checked {title}: {thing} {delivery.target_number} does not have the comment."
     _add(failure, sentence)
     failure.is_uncertain, failure.is_not_there = False, True
     return failure
@@ -137,12 +150,13 @@ def _add(failure: Failure, sentence: str) -> None:
 
 def may_exist_text(delivery: Delivery) -> str:
     """For a delivery whose outcome is unknown: what may exist, where to look, and that a retry looks there first."""
-    title = DESTINATIONS[delivery.connection.kind].title
+    destination = DESTINATIONS[delivery.connection.kind]
+    title, thing = destination.title, destination.thing
     search = f"To check, search there for the external ID {delivery.external_id}. Trying again will not create a second"
     if delivery.action == Delivery.Action.APPEND:
-        where = f"on ticket {delivery.target_number} in {title}, although none is recorded here"
+        where = f"on {thing} {delivery.target_number} in {title}, although none is recorded here"
         return f"A comment may exist {where}. {search} comment: “Retry now” looks for it first."
-    return (
-        f"A ticket may exist in {title}, although none is recorded here. {search} ticket: “Retry now” looks for it "
-        "first."
-    )
+    exists = f"{article(thing).capitalize()} {thing} may exist in {title}, although none is recorded here."
+    if not isinstance(destination, FindsByExternalId):
+        return f"{exists} “Retry now” sends it again: look there first if {title} may not drop the repeat."
+    return f"{exists} {search} {thing}: “Retry now” looks for it first."

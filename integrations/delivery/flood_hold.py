@@ -14,7 +14,9 @@ from django.db.models.functions import Now
 
 from integrations.connections import session_for
 from integrations.delivery.receipts import checked_receipt
+from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.destinations.capabilities import HoldsFloods
 from integrations.flow import usual_rate
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.queue import MOST_WAKES, wake_workers
@@ -46,10 +48,10 @@ class Flood:
 
     @property
     def message(self) -> str:
-        label = self.mapping.subscription.listens_to
+        label, thing = self.mapping.subscription.listens_to, DESTINATIONS[self.mapping.connection.kind].thing
         return (
-            f"{label}: {self.waiting:,} posts are waiting to become tickets in “{self.mapping.name}”. If they are all "
-            "about the same thing, press “Hold this flood under one ticket” on the mapping's page. Otherwise they "
+            f"{label}: {self.waiting:,} posts are waiting to become {thing}s in “{self.mapping.name}”. If they are all "
+            f"about the same thing, press “Hold this flood under one {thing}” on the mapping's page. Otherwise they "
             "are sent as fast as the rate limit allows."
         )
 
@@ -62,9 +64,9 @@ def waiting_on(mapping_id: int) -> int:
 def find_floods() -> list[Flood]:
     """Mappings on which more waits than the limit clears in five minutes, and that have no open hold."""
     floods = []
-    mappings = Mapping.objects.filter(is_active=True, connection__is_active=True).select_related(
-        "subscription", "connection"
-    )
+    kinds = [kind for kind, destination in DESTINATIONS.items() if isinstance(destination, HoldsFloods)]
+    used = Mapping.objects.filter(is_active=True, connection__is_active=True, connection__kind__in=kinds)
+    mappings = used.select_related("subscription", "connection")
     for mapping in with_open_hold(mappings):
         rate = usual_rate(mapping.connection)
         threshold = max(FEWEST_POSTS, rate * FLOOD_MINUTES) if rate else FLOOD_POSTS
@@ -125,7 +127,9 @@ def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[st
         raise NotHeld(f"The connection “{connection}” is paused or off. Resume it first.")
     session = session_for(connection, seconds=CALL_SECONDS, permit_wait=CALL_SECONDS / 3)
     destination, external_id = session.destination, f"khoros:flood:{uuid}"
-    request = destination.build_flood_ticket(mapping.settings, title, text, external_id)
+    if not isinstance(destination, HoldsFloods):
+        raise NotHeld(f"{destination.title} cannot hold a flood.")
+    request = destination.build_for_flood(mapping.settings, title, text, external_id)
     outgoing = Outgoing(request, external_id, f"casebridge-flood-{uuid}")
 
     def send(credentials: Credentials) -> Receipt:

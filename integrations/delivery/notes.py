@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
+from integrations.destinations.capabilities import AddsNotes
 from integrations.infra.text import storable
 from integrations.mapping import context_of, post_of
 from integrations.models import Delivery
@@ -34,16 +35,18 @@ def add_note(delivery: Delivery, receipt: Receipt) -> None:
 
 def _make(whole: Delivery, receipt: Receipt) -> None:
     destination = DESTINATIONS[whole.connection.kind]
+    if not isinstance(destination, AddsNotes):
+        return
     occasion = f"{Delivery.NOTE}{whole.pk}"
     event, post = post_of(whole)
-    external_id = destination.external_id(post, str(whole.mapping.uuid), occasion)
+    external_id = destination.external_id(post.post_id, str(whole.mapping.uuid), occasion)
     context = context_of(whole.notification, event, whole.mapping)
     request = destination.build_note(post, context, whole.mapping.settings, external_id)
     if request:
-        _store(whole, receipt, occasion, external_id, request)
+        _store(whole, receipt, occasion, external_id, request, destination.thing)
 
 
-def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str, request: str) -> None:
+def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str, request: str, thing: str) -> None:
     note = Delivery(
         notification_id=delivery.notification_id,
         mapping_id=delivery.mapping_id,
@@ -60,7 +63,7 @@ def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str
         action=Delivery.Action.APPEND,
         target_number=receipt.number,
         is_prepared=True,
-        decision=f"Internal note with the source context on ticket {receipt.number}.",
+        decision=f"Internal note with the source context on {thing} {receipt.number}.",
         request=request,
         external_id=external_id,
         # Behind tickets that are still to be created.

@@ -10,13 +10,14 @@ from typing import Any
 
 from integrations.connections import Session
 from integrations.delivery.cases import decide, earlier_under_way
-from integrations.delivery.requesters import forget_requester, is_new_author, requester_for
-from integrations.destinations import DESTINATIONS, Destination
+from integrations.delivery.requesters import author_suspended, is_new_author, requester_for
+from integrations.destinations import Destination
 from integrations.destinations.base import Credentials, Rules
+from integrations.destinations.capabilities import FindsByExternalId, KeepsCases, KnowsPeople
 from integrations.domain.post import Unreadable
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure
-from integrations.mapping import post_of, render_into, substitute_text
+from integrations.mapping import post_of, render_into, rules_of, substitute_text
 from integrations.models import Delivery
 from integrations.models.deliveries import DeliveryQuerySet
 
@@ -42,20 +43,16 @@ class Final:
     remarks: list[str] = field(default_factory=list)
 
 
-def rules_of(delivery: Delivery) -> Rules:
-    return DESTINATIONS[delivery.connection.kind].rules(delivery.mapping.settings)
-
-
 def is_needed(delivery: Delivery) -> bool:
     """Not if it is final already, nor if there is neither a case nor an author to resolve."""
     if delivery.is_prepared:
         return False
-    return bool(delivery.case_key) or rules_of(delivery).requester == "author"
+    return bool(delivery.case_key) or rules_of(delivery.mapping).requester == "author"
 
 
 def needs_a_new_user(delivery: Delivery) -> bool:
     """Whether the author's user may have to be created, for which there is a limit to wait for."""
-    if delivery.is_prepared or rules_of(delivery).requester != "author":
+    if delivery.is_prepared or rules_of(delivery.mapping).requester != "author":
         return False
     return is_new_author(delivery)
 
@@ -72,7 +69,7 @@ def wait_for_the_case(delivery: Delivery) -> Wait | None:
 
 def prepare(delivery: Delivery, session: Session, credentials: Credentials, row: DeliveryQuerySet) -> None:
     """Decides and stores. If it raises Failure or NoPermit, nothing is stored and the next try decides again."""
-    rules = rules_of(delivery)
+    rules = rules_of(delivery.mapping)
     final = _decide(delivery, session, credentials, rules)
     if rules.requester == "author" and final.action != Action.APPEND:
         _set_requester(final, delivery, session, credentials, rules)
@@ -91,22 +88,23 @@ def prepare(delivery: Delivery, session: Session, credentials: Credentials, row:
 
 def _decide(delivery: Delivery, session: Session, credentials: Credentials, rules: Rules) -> Final:
     remarks = [delivery.remarks] if delivery.remarks else []
-    if not delivery.case_key:
+    destination = session.destination
+    if not delivery.case_key or not isinstance(destination, KeepsCases):
         return Final(delivery.request, remarks=remarks)
 
     if delivery.look_up_next and _is_there(delivery, session, credentials):
-        message = "New ticket: an earlier attempt had already created it."
+        message = f"New {destination.thing}: an earlier attempt had already created it."
         return Final(delivery.request, decision=message, remarks=remarks)
 
     def status_of(number: str) -> str:
         release_database()
-        return session.destination.ticket_status(session.client, number, credentials)
+        return destination.status_of(session.client, number, credentials)
 
-    decision = decide(delivery, rules, status_of)
+    decision = decide(delivery, rules, status_of, destination.thing)
     if decision.action == Action.APPEND:
-        request = session.destination.as_comment(delivery.request, delivery.external_id)
+        request = destination.as_comment(delivery.request, delivery.external_id)
     elif decision.action == Action.FOLLOW_UP:
-        request = session.destination.as_follow_up(delivery.request, decision.number)
+        request = destination.as_follow_up(delivery.request, decision.number)
     else:
         request = delivery.request
     return Final(request, decision.action, decision.number, decision.message, remarks)
@@ -114,12 +112,16 @@ def _decide(delivery: Delivery, session: Session, credentials: Credentials, rule
 
 def _is_there(delivery: Delivery, session: Session, credentials: Credentials) -> bool:
     """Whether an earlier try of unknown outcome created the ticket: then there is nothing left to decide."""
+    if not isinstance(session.destination, FindsByExternalId):
+        return False
     release_database()
     return session.destination.find(session.client, delivery.external_id, credentials) is not None
 
 
 def _set_requester(final: Final, delivery: Delivery, session: Session, credentials: Credentials, rules: Rules) -> None:
-    person = requester_for(delivery, session, credentials)
+    if not isinstance(session.destination, KnowsPeople):
+        return
+    person = requester_for(delivery, session, session.destination, credentials)
     final.request = session.destination.with_requester(final.request, person.user_id or rules.intake_user)
     if person.user_id:
         final.remarks.append(f"Requester: {person.name or 'the author'} (user {person.user_id}).")
@@ -129,9 +131,11 @@ def _set_requester(final: Final, delivery: Delivery, session: Session, credentia
 
 def other_way(delivery: Delivery, destination: Destination, failure: Failure) -> dict[str, Any]:
     """What to change in the delivery so that the next try avoids the refusal; {} where nothing helps."""
-    if failure.is_closed and delivery.action == Action.APPEND and not delivery.occasion.startswith("note"):
+    if failure.is_closed and delivery.action == Action.APPEND and not delivery.is_note:
         return _decide_again(delivery)
-    if failure.is_about_requester and rules_of(delivery).requester == "author":
+    if not isinstance(destination, KnowsPeople) or not failure.is_about_requester:
+        return {}
+    if rules_of(delivery.mapping).requester == "author":
         return _without_the_author(delivery, destination)
     return {}
 
@@ -158,13 +162,12 @@ def _decide_again(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def _without_the_author(delivery: Delivery, destination: Destination) -> dict[str, Any]:
-    rules = rules_of(delivery)
+def _without_the_author(delivery: Delivery, destination: KnowsPeople) -> dict[str, Any]:
+    rules = rules_of(delivery.mapping)
     request = destination.with_requester(delivery.request, rules.intake_user)
     if request == delivery.request:
         return {}
-    forget_requester(delivery, "the author's user is suspended in Zendesk")
-    message = f"Requester: {substitute_text(rules)}, because the author's user is suspended in Zendesk."
+    message = f"Requester: {substitute_text(rules)}, because {author_suspended(delivery)}."
     return {
         "meaning": f"It is sent again right away. {message}",
         "request": request,

@@ -3,6 +3,7 @@
 Anything else must not be sent again: something was created, and only a person can find out what.
 """
 
+from integrations.destinations import Destination
 from integrations.destinations.base import Receipt
 from integrations.infra.http.failure import Failure
 from integrations.infra.text import UNSTORABLE, storable
@@ -60,11 +61,12 @@ def _not_recordable(title: str, problem: str, detail: str = "") -> Failure:
     return _for_a_person(title, message, detail, f"The response could not be recorded: {problem}")
 
 
-def unrecorded_failure(result: object, title: str, error: Exception) -> Failure:
+def unrecorded_failure(result: object, destination: Destination, error: Exception) -> Failure:
     """Recording itself failed: says so in our own words, with nothing of the result but a checked number."""
+    title = destination.title
     why = f"The result of this attempt could not be stored ({type(error).__name__})."
     if isinstance(result, Receipt):
-        why = f"{title} reported success (ticket {result.number}), but the result could not be stored "
+        why = f"{title} reported success ({destination.thing} {result.number}), but the result could not be stored "
         why += f"({type(error).__name__})."
     return _for_a_person(title, why, "", "The result of an attempt could not be stored")
 

@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, PositiveSmallIntegerField, Value, When
 from django.db.models.functions import Now
@@ -14,7 +13,8 @@ from integrations.delivery.cases import wake_next
 from integrations.delivery.claim import ClaimedDelivery
 from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import unrecorded_failure
-from integrations.delivery.retry import NextStep, next_step
+from integrations.delivery.requesters import forget_requester
+from integrations.delivery.retry import NextStep, next_step, no_second, retry_delays
 from integrations.delivery.store import DATABASE_DOWN, LONGEST_CAUSE, store_ticket, store_unrecorded, store_with_retries
 from integrations.destinations.base import Receipt
 from integrations.flow import record_failure
@@ -27,10 +27,10 @@ from integrations.models import Attempt, Connection, Delivery
 log = structlog.get_logger(__name__)
 
 HOW = {
-    "created": "Created ticket {}.",
-    "already_there": "An earlier attempt had already created it (ticket {}). No second one was created.",
-    "found": "Found ticket {} by its external ID: an earlier attempt had created it.",
-    "appended": "Added to ticket {} as a comment.",
+    "created": "Created {}.",
+    "already_there": "An earlier attempt had already created it ({}). No second one was created.",
+    "found": "Found {} by its external ID: an earlier attempt had created it.",
+    "appended": "Added to {} as a comment.",
 }
 
 
@@ -52,7 +52,7 @@ def record_result(claimed: ClaimedDelivery, result: Receipt | Failure | NoPermit
         raise
     except Exception as error:
         log.exception("result not recorded")
-        failure = unrecorded_failure(result, claimed.destination.title, error)
+        failure = unrecorded_failure(result, claimed.destination, error)
         store_with_retries(lambda: _leave_to_a_person(claimed, failure))
 
 
@@ -95,7 +95,7 @@ def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
     """Delivered, whoever holds the claim by now: the ticket exists."""
     delivery = claimed.delivery
     warning = claimed.session.client.without_secrets(receipt.warning)
-    meaning = f"{claimed.problem} {HOW[receipt.how].format(receipt.number)}".strip()
+    meaning = f"{claimed.problem} {HOW[receipt.how].format(f'{claimed.thing} {receipt.number}')}".strip()
     with transaction.atomic():
         _complete_attempt(claimed, Attempt.Outcome.DELIVERED, meaning, warning)
         store_ticket(delivery, receipt, warning)
@@ -114,8 +114,12 @@ def _record_failure(claimed: ClaimedDelivery, failure: Failure) -> None:
     failure.message, failure.detail = storable(failure.message), client.without_secrets(failure.detail)
     if changes := other_way(claimed.delivery, claimed.destination, failure):
         _record_another_way(claimed, failure, changes)
+        if failure.is_about_requester:
+            forget_requester(claimed.delivery)
         return
-    step = next_step(failure, claimed.delivery.tries, settings.DELIVERY_RETRY_DELAYS)
+    step = next_step(
+        failure, claimed.delivery.tries, retry_delays(claimed.delivery.connection), no_second(claimed.destination)
+    )
     outcome = _outcome_of(failure, step.wait)
     with transaction.atomic():
         message = f"{failure.full_message} {step.message}"

@@ -6,7 +6,8 @@ within the account's limits on users for some minutes) the intake user is used, 
 
 from integrations.connections import Session, session_for
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Author, Credentials, Person
+from integrations.destinations.base import Credentials
+from integrations.destinations.capabilities import USERS, Author, KnowsPeople, Person
 from integrations.domain.post import Unreadable
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.database_pool import release_database
@@ -23,7 +24,7 @@ WAITED_FOR_SECONDS = 300.0
 CHECK_SECONDS = 6.0
 
 
-def requester_for(delivery: Delivery, session: Session, credentials: Credentials) -> Person:
+def requester_for(delivery: Delivery, session: Session, destination: KnowsPeople, credentials: Credentials) -> Person:
     """The author's user. Raises Failure (the account has a problem) and NoPermit (no room yet)."""
     author = author_of_delivery(delivery)
     if author is None:
@@ -32,9 +33,9 @@ def requester_for(delivery: Delivery, session: Session, credentials: Credentials
         return remembered
     release_database()
     try:
-        person = session.destination.find_person(session.client, author, credentials)
+        person = destination.find_person(session.client, author, credentials)
     except NoPermit as later:
-        if later.budget == "users" and _has_waited_enough(delivery):
+        if later.budget == USERS and _has_waited_enough(delivery):
             limit = f"{session.destination.title}'s limit on new users"
             return Person("", problem=f"{limit} was reached for several minutes")
         raise
@@ -56,19 +57,23 @@ def is_new_author(delivery: Delivery) -> bool:
 
 def intake_user_text(mapping: Mapping) -> tuple[bool, str] | None:
     """The intake user as the account knows it: (whether all is well, a sentence); None where none is needed."""
-    rules = DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
+    destination = DESTINATIONS[mapping.connection.kind]
+    rules = destination.rules(mapping.settings)
     number = rules.intake_user
-    if rules.requester == "account":
+    if not isinstance(destination, KnowsPeople) or rules.requester == "account":
         return None
     if not number:
         return False, "No intake user is set: if an author cannot be the requester, the connection's own user is used."
     session = session_for(mapping.connection, seconds=CHECK_SECONDS, permit_wait=CHECK_SECONDS / 2)
     try:
-        name = session.ask(lambda credentials: session.destination.user_name(session.client, number, credentials))
+        name = session.ask(lambda credentials: destination.user_name(session.client, number, credentials))
     except (Failure, NoPermit):
         return True, f"Casebridge could not check right now whether the intake user {number} exists."
     if not name:
-        return False, f"No user {number} can be a requester in this account: tickets would be refused. Correct it."
+        return (
+            False,
+            f"No user {number} can be a requester in this account: {destination.thing}s would be refused. Correct it.",
+        )
     return True, f"The intake user is {name} ({number})."
 
 
@@ -101,11 +106,16 @@ def _remember(delivery: Delivery, author: Author, person: Person) -> None:
     )
 
 
-def forget_requester(delivery: Delivery, problem: str) -> None:
-    """The account refused the author's user: remembers the problem instead."""
+def author_suspended(delivery: Delivery) -> str:
+    """Why the author cannot be the requester after the account refused their user."""
+    return f"the author's user is suspended in {DESTINATIONS[delivery.connection.kind].title}"
+
+
+def forget_requester(delivery: Delivery) -> None:
+    """The account refused the author's user: remembers that instead."""
     author = author_of_delivery(delivery)
     if author is not None:
-        _remember(delivery, author, Person("", author.name, problem))
+        _remember(delivery, author, Person("", author.name, author_suspended(delivery)))
 
 
 def _has_waited_enough(delivery: Delivery) -> bool:

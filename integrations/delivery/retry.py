@@ -1,10 +1,16 @@
-"""What happens after a failed try. Pure: from the failure, the tries used and the schedule to the next step."""
+"""What happens after a failed try: from the failure, the tries used and the schedule to the next step."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
+
+from integrations.destinations import Destination
+from integrations.destinations.capabilities import FindsByExternalId
 from integrations.infra.http.failure import Failure
 from integrations.infra.text import duration_text
+from integrations.models import Connection
 
 JITTER = 0.1
 
@@ -18,8 +24,22 @@ class NextStep:
     message: str
 
 
-def next_step(failure: Failure, tries: int, delays: tuple[float, ...]) -> NextStep:
-    """`tries` counts those before this one. A try that ended in a pause of the connection uses up none."""
+def no_second(destination: Destination) -> str:
+    """That a further try is harmless; empty where nothing shows what an earlier one has made."""
+    can_find = isinstance(destination, FindsByExternalId)
+    return f"Trying again will not create a second {destination.thing}." if can_find else ""
+
+
+def retry_delays(connection: Connection) -> Sequence[float]:
+    """Seconds between the tries of a connection's deliveries: its own schedule, or the installation's."""
+    return connection.retry_delays or settings.DELIVERY_RETRY_DELAYS
+
+
+def next_step(failure: Failure, tries: int, delays: Sequence[float], reassurance: str = "") -> NextStep:
+    """`tries` counts those before this one. A try that ended in a pause of the connection uses up none.
+
+    `reassurance`: what to say where a try may have taken effect.
+    """
     if failure.pauses:
         return NextStep(0.0, uses_a_try=False, message="It is sent automatically once the connection is resumed.")
     if failure.permanent:
@@ -30,6 +50,6 @@ def next_step(failure: Failure, tries: int, delays: tuple[float, ...]) -> NextSt
             uses_a_try=True,
             message=f"Gave up after {tries + 1} attempt{'' if tries == 0 else 's'}. To try again, press “Retry now”.",
         )
-    harmless = " Trying again will not create a second ticket." if failure.is_uncertain else ""
+    harmless = f" {reassurance}" if failure.is_uncertain and reassurance else ""
     wait = max(delays[tries], failure.retry_after or 0.0) * random.uniform(1.0, 1.0 + JITTER)
     return NextStep(wait, uses_a_try=True, message=f"Next attempt in about {duration_text(wait)}.{harmless}")

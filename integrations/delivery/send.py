@@ -7,6 +7,7 @@ from integrations.delivery.claim import ClaimedDelivery
 from integrations.delivery.prepare import is_needed, needs_a_new_user, prepare
 from integrations.delivery.receipts import checked_receipt
 from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.destinations.capabilities import ACCOUNT, LOOK_UP, UPDATES, USERS
 from integrations.flow import Permits
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure, NoPermit
@@ -23,19 +24,19 @@ LONGEST_WAIT_FOR_AN_UPDATE = 1.0
 def hold_permits(claimed: ClaimedDelivery) -> None:
     """The account's permit was taken before the claim; a look-up or an update needs one more. Raises NoPermit."""
     is_append = claimed.delivery.action == Delivery.Action.APPEND
-    permits = permits_for_try(claimed, held=["account"])
+    permits = permits_for_try(claimed, held=[ACCOUNT])
     if claimed.look_up_first and not is_append:
-        permits.hold("look-up")
+        permits.hold(LOOK_UP)
     if is_append:
-        permits.hold("updates", LONGEST_WAIT_FOR_AN_UPDATE)
+        permits.hold(UPDATES, LONGEST_WAIT_FOR_AN_UPDATE)
     if needs_a_new_user(claimed.delivery):
-        permits.expect_room_for_a_user()
+        permits.expect_room(USERS)
     claimed.session.use(permits)
 
 
 def permits_for_try(claimed: ClaimedDelivery, held: list[str]) -> Permits:
     longest = settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_A_PERMIT
-    return Permits(claimed.delivery.connection_id, longest, held=held)
+    return Permits(claimed.delivery.connection, longest, held=held)
 
 
 def send(claimed: ClaimedDelivery) -> Receipt | Failure | NoPermit:

@@ -63,8 +63,8 @@ def store_ticket(delivery: Delivery, receipt: Receipt, warning: str = "") -> Non
 
 
 def _dropped_text(delivery: Delivery, warning: str) -> str:
-    title = DESTINATIONS[delivery.connection.kind].title
-    return f"{title} created the ticket with a warning: {warning}" if warning else ""
+    destination = DESTINATIONS[delivery.connection.kind]
+    return f"{destination.title} created the {destination.thing} with a warning: {warning}" if warning else ""
 
 
 def store_unrecorded(rows: DeliveryQuerySet, failure: Failure) -> int:

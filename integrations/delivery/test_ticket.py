@@ -10,6 +10,7 @@ import structlog
 from integrations.connections import Session, session_for
 from integrations.delivery.receipts import checked_receipt
 from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.destinations.capabilities import MarksTests
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.models import Connection
 
@@ -18,9 +19,9 @@ log = structlog.get_logger(__name__)
 CALL_SECONDS = 15.0
 PERMIT_SECONDS = 5.0
 HOW = {
-    "created": "Test ticket {} was created.",
-    "already_there": "Test ticket {} already exists: the button was pressed before.",
-    "found": "Test ticket {} already exists: the button was pressed before.",
+    "created": "Test {} was created.",
+    "already_there": "Test {} already exists: the button was pressed before.",
+    "found": "Test {} already exists: the button was pressed before.",
 }
 
 
@@ -46,19 +47,18 @@ def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestT
         return TestTicket(False, "The account's rate limit is reached. Try again in a minute.")
     except Failure as failure:
         log.warning("test ticket failed", connection_id=connection.pk, reason=failure.message)
-        again = (
-            " The ticket may exist anyway. Pressing the button again will not create a second one."
-            if failure.is_uncertain
-            else ""
-        )
+        may_exist = f" The {session.destination.thing} may exist anyway."
+        again = f"{may_exist} Pressing the button again will not create a second one." if failure.is_uncertain else ""
         return TestTicket(False, f"{failure.full_message}{again}", session.without_secrets(failure.detail))
     log.info("test ticket created", connection_id=connection.pk, ticket=receipt.number)
-    message = HOW[receipt.how].format(receipt.number)
+    message = HOW[receipt.how].format(f"{session.destination.thing} {receipt.number}")
     return TestTicket(True, message, session.without_secrets(receipt.warning), receipt.number, receipt.url)
 
 
 def _send(session: Session, request: str, uuid: str) -> Receipt:
     destination = session.destination
+    if not isinstance(destination, MarksTests):
+        raise Failure(f"{destination.title} takes no tests.", permanent=True)
     marked, external_id = destination.as_test(request, uuid)
     outgoing = Outgoing(marked, external_id, f"casebridge-test-{uuid}")
 

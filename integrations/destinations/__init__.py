@@ -1,8 +1,9 @@
 """The registry of destinations: adding one is a folder beside this file and a line here."""
 
 from integrations.destinations.base import Destination
+from integrations.destinations.webhook import WEBHOOK
 from integrations.destinations.zendesk import ZENDESK
 
-DESTINATIONS: dict[str, Destination] = {destination.kind: destination for destination in [ZENDESK]}
+DESTINATIONS: dict[str, Destination] = {destination.kind: destination for destination in (ZENDESK, WEBHOOK)}
 
 __all__ = ["DESTINATIONS", "Destination"]

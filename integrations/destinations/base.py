@@ -1,24 +1,39 @@
 """The contract between the journey and a place that deliveries go to.
 
-A destination is one folder with an object of this shape, listed in integrations/destinations/__init__.py. It knows
-neither the database nor the tasks: it is given plain settings and secrets, builds a request purely, and sends exactly
-the bytes it is given. What the journey promises it: the same bytes and key at every automatic try; `look_up_first`
-when an earlier try may have created the thing and the key no longer protects. What it promises: a Receipt, or a Failure
-(infra.http.failure) that a person can act on. Whatever else it raises counts as a defect and fails the delivery; so
-does a Receipt that cannot be stored (delivery/receipts.py), which is never sent again automatically.
+A destination is one folder with an object of class `Destination`, listed in integrations/destinations/__init__.py. It
+knows neither the database nor the tasks: it is given plain settings and secrets, builds a request purely, and sends
+exactly the text it is given. What every destination is asked for is in `Destination`; whatever only some can do (look a
+thing up, keep cases, sign in by token, ...) is a protocol of its own in `capabilities`, which it has or simply lacks.
+
+What the journey promises: the same text and key at every automatic try, unless a definite refusal shows that another
+request avoids it; `look_up_first` when an earlier try may have created the thing and the key no longer protects. What a
+destination promises: a Receipt, or a Failure (infra.http.failure) that a person can act on. Whatever else it raises
+counts as a defect and fails the delivery; so does a Receipt that cannot be stored (delivery/receipts.py), which is
+never sent again automatically.
+
+Secrets that belong into a body are put in by `send`: what `build` returns is stored and shown to staff.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from datetime import datetime
+from typing import Any, ClassVar
 
 from django import forms
+from django.core.exceptions import ValidationError
 
 from integrations.domain.post import FACTS, Post
-from integrations.domain.templating import Value
+from integrations.domain.templating import TemplateError, Value, check_template
+from integrations.infra.http.addresses import AddressRefused, checked_origin
 from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
+
+LONGEST_EXTERNAL_ID = 250
+LONGEST_QUOTED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What is to be sent: exactly these bytes under this key, as a new thing or to the one numbered `target`."""
+    """What is to be sent: exactly this text under this key, as a new thing or to the one numbered `target`.
+
+    `external_id` is the same for every try of a delivery, whoever asks for it and however often; `key` changes with the
+    request.
+    """
 
     request: str
     external_id: str
@@ -68,64 +87,16 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Author:
-    """Who wrote a post, as a user to look up or create; `external_id` is ours."""
-
-    external_id: str
-    name: str
-    network: str
-    handle: str
-    network_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A user of the account, or (without `user_id`) why the author cannot be one."""
-
-    user_id: str
-    name: str = ""
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class JobItem:
-    """The result of the request with this index: a number, or why there is none."""
-
-    index: int
-    number: str = ""
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class JobNews:
-    """The progress of a job. `items` are complete once it `has_ended`; for missing ones the outcome is unknown."""
-
-    has_ended: bool
-    message: str
-    items: tuple[JobItem, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Receipt:
-    """Proof of a delivery. `how`: "created", "already_there" (an earlier try under this key), "found", "appended"."""
+    """Proof of a delivery. `how`: "created", "already_there" (an earlier try under this key), "found", "appended".
+
+    `number` (at most 40 characters) is how people name the thing; `url` (at most 500) opens it, or is empty.
+    """
 
     number: str
     url: str
     how: str
     warning: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An access token and how long it lives, in seconds; None where the other side does not say.
-
-    `scope` is what was granted, as reported; `refresh_token` is set where a person consented, and works once.
-    """
-
-    value: str
-    seconds: float | None
-    refresh_token: str = ""
-    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +120,7 @@ class Credentials:
     scope: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """A request limit from a reply's headers: per minute, remaining, and seconds until it resets."""
-
-    per_minute: int | None
-    remaining: int | None
-    reset_seconds: float | None
+# --- What staff fill in ----------------------------------------------------------------------------------------------
 
 
 class ConnectionFields(forms.Form):
@@ -200,173 +165,146 @@ class MappingFields(forms.Form):
         return {name: cleaned[name] for name in cls.base_fields}
 
 
-class Destination(Protocol):
-    """One kind of connection. `kind` is stored; `title` is what staff read."""
+class SecretField(forms.CharField):
+    """A write-only field for one of a connection form's `SECRETS`; left empty, what is stored is kept."""
 
-    kind: str
-    title: str
+    KEEP = "Leave empty to keep the stored value. If the address changes, enter it again."
 
-    @property
-    def connection_form(self) -> type["ConnectionFields"]:
-        """What staff fill in for an account."""
-        ...
+    def __init__(self, *, help_text: str = KEEP, **options: Any) -> None:
+        super().__init__(required=False, widget=forms.PasswordInput, help_text=help_text, **options)
 
-    @property
-    def mapping_form(self) -> type["MappingFields"]:
-        """What staff fill in for a mapping to such an account."""
-        ...
 
-    @property
-    def migration_form(self) -> type[forms.Form]:
-        """What staff fill in to move from a sign-in that ends to an OAuth client: client_id, client_secret, scopes."""
-        ...
+class TemplateField(forms.CharField):
+    """A text with placeholders, refused beside the field when it cannot be rendered.
 
-    def mapping_form_for(self, lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type["MappingFields"]:
-        """The same with choices from the account's lists; plain `mapping_form` where no lists were read.
+    `{PLACEHOLDERS}` in its help text becomes the list of those that the mapping's event knows.
+    """
 
-        What is stored stays selectable even where the lists do not have it.
+    def clean(self, value: Any) -> str:
+        template: str = super().clean(value).replace("\r\n", "\n")
+        try:
+            check_template(template)
+        except TemplateError as error:
+            raise ValidationError(str(error)) from None
+        return template
+
+
+def checked_address(raw: str, example: str) -> str:
+    """An address as it may be called: scheme and host only. Raises ValidationError. For `clean_address` of a form."""
+    try:
+        return checked_origin(raw, example=example)
+    except AddressRefused as refused:
+        raise ValidationError(str(refused)) from None
+
+
+# --- The core --------------------------------------------------------------------------------------------------------
+
+
+class Destination(ABC):
+    """One kind of connection. Abstract methods and bare attributes have to be written; the rest may be.
+
+    `kind` is stored; `title` is what staff read, as in “Zendesk”; `thing` is what is made there, in the singular:
+    "ticket", "message", "alert". `kept_headers` are headers of replies, in lower case, that are worth recording.
+    """
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    thing: ClassVar[str]
+    connection_form: type[ConnectionFields]
+    mapping_form: type[MappingFields]
+    kept_headers: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
+        """The text of the request, pure: the same input gives the same text. Raises templating.TemplateError.
+
+        `settings` are the mapping's. Stored and shown to staff, so without secrets.
         """
-        ...
 
-    def read_lists(self, client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
-        """The account's lists by name, and why a list could not be read. Raises Failure, NoPermit."""
-        ...
+    @abstractmethod
+    def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+        """Makes the thing once, or finds it. Raises Failure."""
 
-    def misfits(self, settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The settings of a mapping that the account no longer accepts: [{"field", "message"}]. Pure."""
-        ...
-
-    def as_test(self, request: str, uuid: str) -> tuple[str, str]:
-        """A built request marked as a test, and its external id. Pure."""
-        ...
+    @abstractmethod
+    def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
+        """Tests what deliveries need without changing anything. Raises Failure."""
 
     def origin(self, settings: Mapping[str, Any]) -> str:
-        """Scheme and host that calls go to."""
-        ...
+        """Scheme and host that calls go to, and nowhere else. `settings` are the connection's."""
+        return str(settings.get("address", ""))
 
-    def external_id(self, post: Post, mapping_uuid: str, occasion: str = "") -> str:
-        """Our id for what is created there, at most 250 characters."""
-        ...
+    def external_id(self, post_id: str, mapping_uuid: str, occasion: str = "") -> str:
+        """Our id for what is made there, of what any copy of the portal receives: so all of them ask for one thing.
+
+        Two mappings never take each other's things for their own; the occasion tells several of one post apart.
+        """
+        ending = f":{mapping_uuid}:{occasion}" if occasion else f":{mapping_uuid}"
+        whole = f"khoros:{post_id}{ending}"
+        if len(whole) <= LONGEST_EXTERNAL_ID:
+            return whole
+        return f"khoros:{hashlib.sha256(post_id.encode()).hexdigest()}{ending}"
 
     def rules(self, settings: Mapping[str, Any]) -> Rules:
-        """What a mapping's settings ask of the journey."""
-        ...
-
-    def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
-        """The body of the request, pure: the same input gives the same text. Raises templating.TemplateError."""
-        ...
+        """What a mapping's settings ask of the journey. Only with the capabilities that they need."""
+        return Rules()
 
     def remarks(
         self, post: Post, context: Context, settings: Mapping[str, Any], lists: Mapping[str, Any] | None = None
     ) -> list[str]:
         """What `build` leaves out of this post's request because it does not fit, as sentences. Pure, like `build`."""
-        ...
+        return []
 
     def describe(self, request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
         """The request as a person reads it: (our name of the field, value), with names where `lists` has them."""
-        ...
+        content = json.loads(request)
+        rows = content.items() if isinstance(content, dict) else [("Content", content)]
+        return [(str(name), value if isinstance(value, str) else as_json(value)) for name, value in rows]
 
-    def needs_token(self, settings: Mapping[str, Any]) -> bool:
-        """Whether calls need an access token from `fetch_token`."""
-        ...
 
-    def fetch_token(self, client: HttpClient, credentials: Credentials) -> Token:
-        """A fresh access token. Raises Failure."""
-        ...
+def as_json(content: Any) -> str:
+    """JSON in one way only, so that the same content is the same text."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
-    def build_note(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
-        """The request that adds the source context to a ticket as an internal note; "" where there is none."""
-        ...
 
-    def build_flood_ticket(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
-        """The request for one ticket for a flood of posts, in the place of the mapping's tickets and marked as such."""
-        ...
+# --- Replies of plain HTTP services ----------------------------------------------------------------------------------
 
-    def with_requester(self, request: str, user_id: str) -> str:
-        """The request with this user as the requester; without a requester where it is empty."""
-        ...
 
-    def as_comment(self, request: str, external_id: str) -> str:
-        """A new ticket's request as a comment on an existing one, with `external_id` in it for look-ups."""
-        ...
+def refusal(reply: Reply, title: str) -> Failure:
+    """What a reply other than 2xx means at a service that gives status codes their usual meaning.
 
-    def as_follow_up(self, request: str, number: str) -> str:
-        """The request as a follow-up of a closed ticket."""
-        ...
+    401 and 403 (sign-in), redirects, 404 and 410 (address) pause the connection, as they concern all its deliveries;
+    429 pauses it for as long as is asked; 408, 425 and 5xx are tried again; any other is final.
+    """
+    status, own_text = reply.status, " ".join(reply.text[:LONGEST_QUOTED].split())
+    address = "Correct the connection's address."
+    if status in (401, 403):
+        remedy = "Correct the secret on the connection and save; it resumes when the test passes."
+        return _of_the_connection(f"{title} refused the sign-in (status {status}).", own_text, status, remedy)
+    if 300 <= status < 400:
+        message = f"{title} answers from a different address (status {status}). Casebridge does not follow redirects."
+        return _of_the_connection(message, reply.headers.get("location", "")[:LONGEST_QUOTED], status, address)
+    if status in (404, 410):
+        gone = "is gone from" if status == 410 else "does not exist at"
+        return _of_the_connection(f"{title} {gone} this address (status {status}).", own_text, status, address)
+    if status == 429:
+        message = f"{title} limits how many requests it takes (429)."
+        return Failure(message, own_text, status=status, pauses=True, pause_seconds=reply.retry_after(), limited=True)
+    if status in (408, 425) or status >= 500:
+        message = f"{title} has a problem (status {status})."
+        return Failure(
+            message, own_text, status=status, retry_after=reply.retry_after(), is_uncertain=True,
+            is_transport=status in (502, 503, 504),
+        )  # fmt: skip
+    message = f"{title} does not accept this request (status {status})."
+    remedy = "Fix the mapping, then press “Rebuild”."
+    return Failure(message, own_text, permanent=True, status=status, remedy=remedy, remedy_at="mapping")
 
-    def asks_consent(self, settings: Mapping[str, Any]) -> bool:
-        """Whether a person has to consent at the account, and each renewal then replaces the refresh token."""
-        ...
 
-    def authorization_url(self, settings: Mapping[str, Any], redirect_uri: str, state: str) -> str:
-        """Where a person consents; the browser is sent back to `redirect_uri` with this state."""
-        ...
+def _of_the_connection(message: str, detail: str, status: int, remedy: str) -> Failure:
+    return Failure(message, detail, permanent=True, pauses=True, status=status, remedy=remedy, remedy_at="connection")
 
-    def exchange_code(self, client: HttpClient, credentials: Credentials, code: str, redirect_uri: str) -> Token:
-        """The first pair of tokens, for the code of a consent. Raises Failure."""
-        ...
 
-    def refresh(self, client: HttpClient, credentials: Credentials, refresh_token: str) -> Token:
-        """The next pair; the old one is invalid once this was answered. Raises Failure."""
-        ...
-
-    def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
-        """Tests what deliveries need without changing anything. Raises Failure only for a refused access token."""
-        ...
-
-    def sign_in_ends(self, settings: Mapping[str, Any]) -> date | None:
-        """The day on which this way of signing in ends for everybody; None where no end is known."""
-        ...
-
-    def moved_settings(self, settings: Mapping[str, Any], client_id: str, scopes: str) -> dict[str, Any]:
-        """The settings of the same account with sign-in by an OAuth client."""
-        ...
-
-    def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
-        """Creates the thing once, or finds it. Raises Failure."""
-        ...
-
-    def find(self, client: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
-        """The thing with our external id, if there is one. Raises Failure."""
-        ...
-
-    def find_comment(
-        self, client: HttpClient, number: str, external_id: str, credentials: Credentials
-    ) -> Receipt | None:
-        """The comment with our external id on this ticket, if there is one. Raises Failure."""
-        ...
-
-    def ticket_status(self, client: HttpClient, number: str, credentials: Credentials) -> str:
-        """new, open, pending, hold, solved, closed; "" when the ticket is gone. Raises Failure."""
-        ...
-
-    def user_name(self, client: HttpClient, user_id: str, credentials: Credentials) -> str:
-        """The name of a user; "" where there is none with this number who may be a requester. Raises Failure."""
-        ...
-
-    def find_person(self, client: HttpClient, author: Author, credentials: Credentials) -> Person:
-        """The author's user, looked up or created. Raises Failure, NoPermit."""
-        ...
-
-    def send_many(self, client: HttpClient, requests: list[str], credentials: Credentials) -> str:
-        """Hands up to 100 requests over as one job and returns its number. Raises Failure."""
-        ...
-
-    def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews:
-        """The progress of a job. Raises Failure."""
-        ...
-
-    def are_jobs_under_way(self, client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:
-        """Whether a job other than the known ones is unfinished; None where that is unknown. Raises Failure."""
-        ...
-
-    def ticket_url(self, settings: Mapping[str, Any], number: str) -> str:
-        """Where people open a ticket."""
-        ...
-
-    def read_budgets(self, budget: str, reply: Reply) -> list[Budget]:
-        """The limits in a reply for the budget that the call drew on."""
-        ...
+# --- Placeholders ----------------------------------------------------------------------------------------------------
 
 
 def placeholder_values(post: Post, context: Context) -> dict[str, Value]:
@@ -399,69 +337,3 @@ def placeholder_values(post: Post, context: Context) -> dict[str, Value]:
         "details": post.details,
         "notes": "\n".join(post.notes),
     } | {name: post.fact(name) for name in FACTS}
-
-
-# --- Ticket status ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TicketNews:
-    """The state of a ticket at one time, by the account's clock.
-
-    `status` is one of the statuses we know, or empty; `changed_at` is None where the time is unknown. `assignee_id`:
-    None where unknown, empty where nobody is assigned. `is_ours`: whether the ticket has an external id of ours; None
-    where unknown.
-    """
-
-    number: str
-    status: str = ""
-    assignee_id: str | None = None
-    assignee_name: str = ""
-    changed_at: datetime | None = None
-    is_deleted: bool = False
-    is_ours: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """The account's webhook that calls us: its id there, and the secret that signs its calls."""
-
-    id: str
-    secret: str
-
-
-@runtime_checkable
-class TellsStatus(Protocol):
-    """Capability: the status of its tickets comes back. Destinations without it just lack these methods."""
-
-    def verify_webhook(self, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-        """Empty when the call is signed with the secret and fresh at `now` (the account's clock), else why not."""
-        ...
-
-    def why_unfit_secret(self, secret: str) -> str:
-        """Why this cannot be a webhook's own signing secret; empty when it may be. Pure."""
-        ...
-
-    def event_key(self, headers: Mapping[str, str]) -> str:
-        """What identifies a call whose body has no id of its own; empty where nothing does."""
-        ...
-
-    def read_event(self, body: bytes) -> tuple[str, str, TicketNews | None]:
-        """(the event's id, its kind, its news); empty and None where the body has none. Never raises."""
-        ...
-
-    def read_tickets(self, client: HttpClient, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
-        """News of the tickets (100 at most); those that the account does not show are missing. Raises Failure."""
-        ...
-
-    def read_ticket(self, client: HttpClient, number: str, credentials: Credentials) -> TicketNews:
-        """News of one ticket, which may be that there is none (any more). Raises Failure."""
-        ...
-
-    def set_up_webhook(self, client: HttpClient, name: str, endpoint: str, credentials: Credentials) -> Webhook:
-        """Creates the webhook, or takes over one that already calls this endpoint. Raises Failure."""
-        ...
-
-    def remove_webhook(self, client: HttpClient, webhook_id: str, credentials: Credentials) -> None:
-        """Removes it; one that is gone already counts as removed. Raises Failure."""
-        ...

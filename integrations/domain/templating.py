@@ -4,9 +4,11 @@ What is inserted is never read again as a template, objects cannot be reached, a
 placeholders are all empty is left out, so that a post without a link leaves no bare "Link:".
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from integrations.domain.post import FACTS
 
@@ -141,6 +143,53 @@ def render(template: str, values: Mapping[str, Value], most: int = LONGEST_OUTPU
         if (line := rendering.line(raw)) is not None:
             lines.append(line)
     return "\n".join(lines)[:most]
+
+
+# --- JSON with placeholders in its texts -----------------------------------------------------------------------------
+
+
+def check_json_template(template: str) -> None:
+    """Raises TemplateError for what is no JSON, or names the first thing wrong with one of its texts."""
+    each_text(_parsed(template), check_template)
+
+
+def render_json(template: str, values: Mapping[str, Value], most: int = LONGEST_OUTPUT) -> Any:
+    """The content of the JSON template with every text rendered; `most` characters of all of them together.
+
+    Raises TemplateError for a template that `check_json_template` refuses.
+    """
+    room = most
+
+    def rendered(text: str) -> str:
+        nonlocal room
+        output = render(text, values, room)
+        room -= len(output)
+        return output
+
+    return each_text(_parsed(template), rendered)
+
+
+def each_text(content: Any, change: Callable[[str], Any]) -> Any:
+    """JSON content with each text in it changed; names of members stay as they are."""
+    if isinstance(content, dict):
+        return {name: each_text(value, change) for name, value in content.items()}
+    if isinstance(content, list):
+        return [each_text(value, change) for value in content]
+    return change(content) if isinstance(content, str) else content
+
+
+def _parsed(template: str) -> Any:
+    try:
+        return json.loads(template, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise TemplateError(f"This is not valid JSON: {error}.") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+# --- Rendering -------------------------------------------------------------------------------------------------------
 
 
 class _Rendering:

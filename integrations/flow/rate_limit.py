@@ -7,13 +7,14 @@ connection. All times are from Redis' clock.
 """
 
 import time
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import redis
 import structlog
 
-from integrations.destinations.base import Budget
+from integrations.destinations.capabilities import Budget
 from integrations.infra.http.failure import NoPermit
 from integrations.infra.redis import redis_client
 
@@ -110,7 +111,7 @@ def return_permit(connection_id: int, budget: str) -> None:
         log.warning("rate limit not shared: redis unavailable", error=str(error))
 
 
-def take_window_permit(connection_id: int, budget: str, windows: dict[float, int], longest_wait: float) -> None:
+def take_window_permit(connection_id: int, budget: str, windows: Mapping[float, int], longest_wait: float) -> None:
     """Waits until a call fits into each window (seconds -> most calls). Raises NoPermit if that takes longer."""
     keys, numbers = _windows(connection_id, budget, windows)
     until = time.monotonic() + longest_wait
@@ -127,7 +128,7 @@ def take_window_permit(connection_id: int, budget: str, windows: dict[float, int
         time.sleep(milliseconds / 1000)
 
 
-def seconds_until_window_permit(connection_id: int, budget: str, windows: dict[float, int]) -> float:
+def seconds_until_window_permit(connection_id: int, budget: str, windows: Mapping[float, int]) -> float:
     """How long until a call fits into each window; takes none."""
     keys, numbers = _windows(connection_id, budget, windows)
     try:
@@ -136,7 +137,7 @@ def seconds_until_window_permit(connection_id: int, budget: str, windows: dict[f
         return 0.0
 
 
-def _windows(connection_id: int, budget: str, windows: dict[float, int]) -> tuple[list[str], list[int]]:
+def _windows(connection_id: int, budget: str, windows: Mapping[float, int]) -> tuple[list[str], list[int]]:
     keys = [f"{_key(connection_id, budget)}:{seconds:g}" for seconds in windows]
     return keys, [number for seconds, most in windows.items() for number in (most, round(seconds * 1000))]
 

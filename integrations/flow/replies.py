@@ -1,9 +1,10 @@
 """What the account's replies, or their absence, mean for the calls that follow."""
 
 from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import ACCOUNT, HasLimits
 from integrations.flow import circuit_breaker
 from integrations.flow.pause import pause_after
-from integrations.flow.permits import ACCOUNT, LIMITED_BUDGETS
+from integrations.flow.permits import limits_of
 from integrations.flow.rate_limit import learn_limits
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
@@ -14,9 +15,9 @@ def observe_reply(connection: Connection, budget: str, reply: Reply) -> None:
     """A reply means that the account can be reached; its headers have the limits."""
     if reply.status < 500:
         circuit_breaker.record_answer(connection)
-    if budget not in LIMITED_BUDGETS:
-        return
     destination = DESTINATIONS[connection.kind]
+    if budget not in limits_of(connection.kind) or not isinstance(destination, HasLimits):
+        return
     for known in dict.fromkeys((ACCOUNT, budget)):
         learn_limits(connection.pk, known, destination.read_budgets(known, reply), connection.limit_share)
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Context
+from integrations.destinations.capabilities import AddsNotes, KnowsPeople
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.mapping.conditions import unmet_condition
 from integrations.mapping.rendering import author_of, read_event, substitute_text
@@ -28,10 +29,10 @@ MOST_POSTS_SHOWN = 10
 MOST_COMPARED = 200
 MOST_DIFFERENCES_SHOWN = 50
 CASES = {
-    "post": "one ticket per post",
-    "conversation": "one ticket per conversation",
-    "author": "one ticket per author",
-    "always": "a new ticket each time the label is applied",
+    "post": "one {thing} per post",
+    "conversation": "one {thing} per conversation",
+    "author": "one {thing} per author",
+    "always": "a new {thing} each time the label is applied",
 }
 REQUESTERS = {"account": "the user Casebridge signs in as", "intake": "the intake user", "author": "a user per author"}
 NO_REQUESTER = "the user Casebridge signs in as"
@@ -55,7 +56,7 @@ class Preview:
     remarks: list[str] = field(default_factory=list)
 
     @property
-    def is_ticket(self) -> bool:
+    def is_made(self) -> bool:
         return bool(self.request) and not self.refused
 
 
@@ -67,7 +68,9 @@ def preview_post(
     context = _context(mapping, event, notification)
     refused = unmet_condition(mapping.conditions, post)
     try:
-        request = destination.build(post, context, mapping.settings, destination.external_id(post, str(mapping.uuid)))
+        request = destination.build(
+            post, context, mapping.settings, destination.external_id(post.post_id, str(mapping.uuid))
+        )
         remarks = destination.remarks(post, context, mapping.settings, lists)
         return Preview(post, request, refused, "", destination.describe(request, lists), remarks)
     except Exception as error:
@@ -152,8 +155,9 @@ def preview_posts(mapping: Mapping, chosen: str) -> list[Preview]:
     event, notification = chosen_event(mapping.subscription, chosen)
     lists = AccountSchema.lists_of(mapping.connection_id)
     previews = [preview_post(mapping, event, post, lists, notification) for post in event.posts[:MOST_POSTS_SHOWN]]
+    knows_people = isinstance(DESTINATIONS[mapping.connection.kind], KnowsPeople)
     for preview in previews:
-        if preview.rows and not any(name == "Requester" for name, _ in preview.rows):
+        if knows_people and preview.rows and not any(name == "Requester" for name, _ in preview.rows):
             preview.rows.insert(0, ("Requester", _requester_text(mapping, preview.post)))
         if preview.rows:
             preview.rows.extend(_note_rows(mapping, event, preview.post, notification))
@@ -174,7 +178,7 @@ def _requester_text(mapping: Mapping, post: Post) -> str:
 def _note_rows(mapping: Mapping, event: Event, post: Post, notification: Notification | None) -> list[tuple[str, str]]:
     """The internal note that follows, where the mapping asks for one."""
     destination = DESTINATIONS[mapping.connection.kind]
-    if not destination.rules(mapping.settings).adds_note:
+    if not isinstance(destination, AddsNotes) or not destination.rules(mapping.settings).adds_note:
         return []
     context = _context(mapping, event, notification)
     request = destination.build_note(post, context, mapping.settings, "(reference of the delivery)")
@@ -206,11 +210,13 @@ class Comparison:
     same: int = 0
     neither: int = 0
     shown: list[Difference] = field(default_factory=list)
+    # What is made: "ticket".
+    thing: str = "ticket"
     # Changed rules, besides the tickets' own fields: (name, today, as edited).
     rules: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
-    def tickets(self) -> int:
+    def made(self) -> int:
         return self.differ + self.no_longer + self.new + self.same
 
     @property
@@ -221,14 +227,14 @@ class Comparison:
     def message(self) -> str:
         """For example “Of 50 tickets: 12 changed, 3 no longer created, 1 new, 34 unchanged.”"""
         return (
-            f"Of {self.tickets} ticket{'' if self.tickets == 1 else 's'}: {self.differ} changed, {self.no_longer} no "
+            f"Of {self.made} {self.thing}{'' if self.made == 1 else 's'}: {self.differ} changed, {self.no_longer} no "
             f"longer created, {self.new} new, {self.same} unchanged."
         )
 
 
 def compare_mappings(saved: Mapping | None, edited: Mapping, most: int) -> Comparison:
     """The saved and the edited mapping over the subscription's last notifications, one at a time in memory."""
-    comparison = Comparison()
+    comparison = Comparison(thing=DESTINATIONS[edited.connection.kind].thing)
     saved_lists = AccountSchema.lists_of(saved.connection_id) if saved else {}
     edited_lists = AccountSchema.lists_of(edited.connection_id)
     comparison.rules = _changed_rules(saved, edited)
@@ -250,10 +256,11 @@ def _changed_rules(saved: Mapping | None, edited: Mapping) -> list[tuple[str, st
     """Whether a post becomes a ticket, a comment or a follow-up, and in whose name, is decided when it is sent."""
     if saved is None:
         return []
-    old = DESTINATIONS[saved.connection.kind].rules(saved.settings)
-    new = DESTINATIONS[edited.connection.kind].rules(edited.settings)
+    destination = DESTINATIONS[edited.connection.kind]
+    old, new = DESTINATIONS[saved.connection.kind].rules(saved.settings), destination.rules(edited.settings)
+    grouping = [CASES[rules.case].format(thing=destination.thing) for rules in (old, new)]
     rules = [
-        ("Grouping", CASES[old.case], CASES[new.case]),
+        ("Grouping", grouping[0], grouping[1]),
         ("Hours for “per author”", f"{old.case_hours}", f"{new.case_hours}"),
         ("Requester", REQUESTERS[old.requester], REQUESTERS[new.requester]),
         ("Intake user", old.intake_user or "none", new.intake_user or "none"),
@@ -284,12 +291,12 @@ def _as_routed(
 
 
 def _count(comparison: Comparison, notification: Notification, old: Preview, new: Preview) -> None:
-    if not old.is_ticket and not new.is_ticket:
+    if not old.is_made and not new.is_made:
         comparison.neither += 1
-    elif not new.is_ticket:
+    elif not new.is_made:
         comparison.no_longer += 1
         _show(comparison, notification, old, f"No longer created: {new.problem or new.refused}.", [])
-    elif not old.is_ticket:
+    elif not old.is_made:
         comparison.new += 1
         rows = [(name, "–", value) for name, value in new.rows]
         _show(comparison, notification, new, f"New. Not created so far: {old.problem or old.refused}.", rows)

@@ -4,7 +4,8 @@ import structlog
 from django.utils.http import parse_header_parameters
 
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Author, Context, Rules
+from integrations.destinations.base import Context, Rules
+from integrations.destinations.capabilities import Author
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.text import storable
 from integrations.models import Delivery, Mapping, Notification
@@ -49,7 +50,7 @@ def rules_of(mapping: Mapping) -> Rules:
 def render_into(delivery: Delivery, notification: Notification, event: Event, post: Post, mapping: Mapping) -> None:
     """Puts the rendered request into an unsaved delivery; if rendering fails, the delivery is failed and says why."""
     destination = DESTINATIONS[mapping.connection.kind]
-    delivery.external_id = destination.external_id(post, str(mapping.uuid), delivery.occasion)
+    delivery.external_id = destination.external_id(post.post_id, str(mapping.uuid), delivery.occasion)
     context = context_of(notification, event, mapping)
     try:
         delivery.request = destination.build(post, context, mapping.settings, delivery.external_id)

@@ -1,15 +1,13 @@
 """The tables as they are at the first release, and the one row about this installation."""
 
-import uuid
-
 import django.contrib.postgres.indexes
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.db.models.functions.text
+import integrations.models.fields
+import uuid
 from django.contrib.postgres.operations import TrigramExtension
 from django.db import migrations, models
-
-import integrations.models.fields
 
 
 def make_the_row(apps, _schema_editor):
@@ -75,6 +73,7 @@ class Migration(migrations.Migration):
                         verbose_name="outage protection",
                     ),
                 ),
+                ("retry_delays", models.JSONField(db_default=[], default=list, editable=False)),
                 ("from_environment", models.BooleanField(default=False, editable=False)),
                 ("access_token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
                 ("access_token_expires_at", models.DateTimeField(editable=False, null=True)),
@@ -389,11 +388,7 @@ class Migration(migrations.Migration):
                 (
                     "action",
                     models.CharField(
-                        choices=[
-                            ("create", "New ticket"),
-                            ("append", "Comment on a ticket"),
-                            ("follow_up", "Follow-up to a closed ticket"),
-                        ],
+                        choices=[("create", "New"), ("append", "Comment"), ("follow_up", "Follow-up")],
                         db_default="create",
                         default="create",
                         max_length=10,
@@ -446,10 +441,10 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         choices=[
-                            ("created", "Ticket created"),
-                            ("already_there", "An earlier attempt had already created the ticket"),
-                            ("found", "Ticket found by its external ID"),
-                            ("appended", "Added to a ticket as a comment"),
+                            ("created", "Created"),
+                            ("already_there", "Created by an earlier attempt"),
+                            ("found", "Found by its external ID"),
+                            ("appended", "Added as a comment"),
                         ],
                         default="",
                         max_length=14,
@@ -612,7 +607,10 @@ class Migration(migrations.Migration):
                 ("notification_id", models.BigIntegerField(null=True)),
                 ("problem", models.TextField(blank=True, default="")),
             ],
-            options={"ordering": ["-requested_at", "-id"], "verbose_name": "test notification"},
+            options={
+                "verbose_name": "test notification",
+                "ordering": ["-requested_at", "-id"],
+            },
         ),
         migrations.CreateModel(
             name="Requester",

@@ -85,7 +85,7 @@ class Company(models.Model):
     labels_problem = models.TextField(blank=True, default="", editable=False)
     from_environment = models.BooleanField(default=False, editable=False)
     checked_at = models.DateTimeField("last checked", null=True, editable=False)
-    # What Khoros said about the token at the last check, in our words; empty when all is well.
+    # What Khoros said about the token at the last check, as shown to staff; empty if there is no problem.
     warning = models.TextField(blank=True, default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -225,7 +225,8 @@ class Subscription(models.Model):
     requested_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     # Fingerprint of what Khoros accepted last: shows that a token is new where Khoros does not list tokens.
     posted_as = models.CharField(max_length=64, blank=True, default="", editable=False)
-    # Ids at Khoros before the last post; where that created a second one, they are retired after the overlap.
+    # {"for": fingerprint, "uuids": ids at Khoros before it was posted}, or [] where nothing is being replaced. If the
+    # post created a second one, these are retired after the overlap.
     replaces = models.JSONField(default=list, editable=False)
     replaced_at = models.DateTimeField(null=True, editable=False)
     # Fingerprint of what Khoros accepted and then did not list as posted: not posted again automatically.
@@ -336,6 +337,8 @@ class Connection(models.Model):
         help_text="After repeated failures to reach the account, only one delivery at a time is attempted until one "
         "succeeds.",
     )
+    # Seconds between tries; empty for the installation's own schedule (DELIVERY_RETRY_DELAYS).
+    retry_delays = models.JSONField(default=list, db_default=[], editable=False)
     from_environment = models.BooleanField(default=False, editable=False)
     access_token = SecretField()
     access_token_expires_at = models.DateTimeField(null=True, editable=False)
@@ -353,7 +356,7 @@ class Connection(models.Model):
     pause_reason = models.TextField(blank=True, default="", editable=False)
     # The user who paused it; empty when a reply of the account did.
     paused_by = models.CharField(max_length=150, blank=True, default="", editable=False)
-    # How many limits (429 without Retry-After) were hit in a row: the pause grows with it.
+    # How many limits (429, with or without Retry-After) were hit in a row: the pause grows with it.
     consecutive_limits = models.PositiveIntegerField(default=0, editable=False)
     # Circuit breaker: consecutive failures to reach the account, open since, when the next delivery may probe it.
     transport_failures = models.PositiveIntegerField(db_default=0, default=0, editable=False)

@@ -90,15 +90,15 @@ class Delivery(models.Model):
         BULK = 2, "Bulk"
 
     class Action(models.TextChoices):
-        CREATE = "create", "New ticket"
-        APPEND = "append", "Comment on a ticket"
-        FOLLOW_UP = "follow_up", "Follow-up to a closed ticket"
+        CREATE = "create", "New"
+        APPEND = "append", "Comment"
+        FOLLOW_UP = "follow_up", "Follow-up"
 
     class Result(models.TextChoices):
-        CREATED = "created", "Ticket created"
-        ALREADY_THERE = "already_there", "An earlier attempt had already created the ticket"
-        FOUND = "found", "Ticket found by its external ID"
-        APPENDED = "appended", "Added to a ticket as a comment"
+        CREATED = "created", "Created"
+        ALREADY_THERE = "already_there", "Created by an earlier attempt"
+        FOUND = "found", "Found by its external ID"
+        APPENDED = "appended", "Added as a comment"
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True)
     notification = models.ForeignKey(Notification, on_delete=models.PROTECT, related_name="deliveries")

@@ -1,7 +1,7 @@
 """Calls of an account's webhook about its tickets: verify, store once, answer; apply later.
 
 Promised: nothing is stored for a stranger, who does not learn which part was wrong; what is answered with an id is in
-the database; a repeat is only counted; news are applied once, and none are lost because our own record of the ticket
+the database; a repeat is only counted; updates are applied once, and none are lost because our own record of the ticket
 was slower than the call about it.
 """
 
@@ -18,13 +18,13 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import TellsStatus, TicketNews
+from integrations.destinations.capabilities import StatusUpdate, TellsStatus
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.queue import APPLY_TICKET_EVENT, publish
-from integrations.infra.text import storable
+from integrations.infra.text import article, storable
 from integrations.infra.webhook import Stored
 from integrations.models import Connection, TicketEvent
-from integrations.outcomes.status import news_text, record_news
+from integrations.outcomes.status import record_update, update_text
 
 log = structlog.get_logger(__name__)
 
@@ -93,9 +93,9 @@ RETURNING id, xmax <> 0
 
 def receive(source: Source, headers: Mapping[str, str], body: bytes) -> Stored:
     """Stores an authenticated call and queues it to be applied. Raises django.db.Error when it cannot be stored."""
-    event_id, kind, news = source.destination.read_event(body)
+    event_id, kind, update = source.destination.read_event(body)
     key = event_id or source.destination.event_key(headers) or f"sha256:{hashlib.sha256(body).hexdigest()}"
-    values = (source.connection_id, _short(key), storable(kind), news.number if news else "", body)
+    values = (source.connection_id, _short(key), storable(kind), update.number if update else "", body)
     with database.cursor() as cursor:
         cursor.execute(STORE, values)
         stored = Stored(*cursor.fetchone())
@@ -122,7 +122,7 @@ def _record_call(connection_id: int) -> None:
 
 
 def apply_event(event_id: int) -> None:
-    """Applies the event's news to its deliveries. Safe to repeat, and in any order."""
+    """Applies the event's update to its deliveries. Safe to repeat, and in any order."""
     young = Q(received_at__gt=seconds_from_now(-RECORDED_WITHIN_SECONDS))
     rows = TicketEvent.objects.filter(pk=event_id, applied_at__isnull=True).select_related("connection")
     event = rows.annotate(is_young=young).first()
@@ -138,24 +138,25 @@ def _apply(event: TicketEvent) -> str:
     destination = DESTINATIONS.get(event.connection.kind)
     if not isinstance(destination, TellsStatus):
         return "Ignored: the connection is now of a different kind."
-    _, _, news = destination.read_event(bytes(event.body))
-    if news is None:
-        return "Ignored: not about a ticket."
-    changed = record_news(event.connection_id, _believable(event, news))
+    thing = destination.thing
+    _, _, update = destination.read_event(bytes(event.body))
+    if update is None:
+        return f"Ignored: not about {article(thing)} {thing}."
+    changed = record_update(event.connection_id, _believable(event, update))
     if changed:
-        return f"Ticket {news.number}: {news_text(news)} ({changed} deliver{'y' if changed == 1 else 'ies'} updated)."
-    if news.is_ours is False:
-        return f"Ignored: ticket {news.number} was not created by Casebridge."
+        return f"{thing.capitalize()} {update.number}: {update_text(update)}."
+    if update.is_ours is False:
+        return f"Ignored: {thing} {update.number} was not created by Casebridge."
     if event.is_young:
         return ""
-    return f"Ignored: no delivery became ticket {news.number}."
+    return f"Ignored: no delivery became {thing} {update.number}."
 
 
-def _believable(event: TicketEvent, news: TicketNews) -> TicketNews:
+def _believable(event: TicketEvent, update: StatusUpdate) -> StatusUpdate:
     latest = event.received_at + timedelta(seconds=event.connection.clock_skew_seconds) + AHEAD_AT_MOST
-    if news.changed_at is None or news.changed_at <= latest:
-        return news
-    return replace(news, changed_at=None)
+    if update.changed_at is None or update.changed_at <= latest:
+        return update
+    return replace(update, changed_at=None)
 
 
 def events_to_apply(room: int) -> list[int]:

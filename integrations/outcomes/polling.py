@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from integrations.connections import session_for
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import TellsStatus, TicketNews
+from integrations.destinations.capabilities import StatusUpdate, TellsStatus
 from integrations.flow import live_backlog, record_failure
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
@@ -24,13 +24,12 @@ from integrations.outcomes.status import (
     POLL_INTERVALS,
     POLLED_BESIDE_A_WEBHOOK,
     POLLED_FOR_SECONDS,
-    record_news,
+    record_update,
 )
 from integrations.outcomes.webhook import AccountWebhook
 
 log = structlog.get_logger(__name__)
 
-MOST_NUMBERS = 100
 MOST_CALLS = 10
 SECONDS_FOR_CALLS = 60.0
 PERMIT_SECONDS = 5.0
@@ -82,7 +81,7 @@ class _Poll:
     def run(self) -> None:
         claimed: dict[int, str] = {}
         try:
-            while self.calls < MOST_CALLS and (claimed := _claim(self.connection.pk)):
+            while self.calls < MOST_CALLS and (claimed := _claim(self.connection.pk, self.reader.most_read_at_once)):
                 self._poll(claimed)
             _store_problem(self.connection.pk, "")
         except NoPermit as later:
@@ -92,23 +91,23 @@ class _Poll:
 
     def _poll(self, claimed: dict[int, str]) -> None:
         numbers = list(dict.fromkeys(claimed.values()))
-        news_by_number = {news.number: news for news in self._read_many(numbers)}
-        missing = [number for number in numbers if number not in news_by_number]
+        updates = {update.number: update for update in self._read_many(numbers)}
+        missing = [number for number in numbers if number not in updates]
         # What is missing from the list is read alone; what these calls do not reach is left to the next run.
         reached = missing[: MOST_CALLS - self.calls]
-        news_by_number |= {number: self._read_one(number) for number in reached}
-        for news in news_by_number.values():
-            record_news(self.connection.pk, news)
-        _postpone({pk: number for pk, number in claimed.items() if number not in news_by_number}, 0)
-        _set_next_poll([pk for pk, number in claimed.items() if number in news_by_number], self.connection)
+        updates |= {number: self._read_one(number) for number in reached}
+        for update in updates.values():
+            record_update(self.connection.pk, update)
+        _postpone({pk: number for pk, number in claimed.items() if number not in updates}, 0)
+        _set_next_poll([pk for pk, number in claimed.items() if number in updates], self.connection)
 
-    def _read_many(self, numbers: list[str]) -> list[TicketNews]:
+    def _read_many(self, numbers: list[str]) -> list[StatusUpdate]:
         self.calls += 1
-        return self.session.ask(lambda credentials: self.reader.read_tickets(self.session.client, numbers, credentials))
+        return self.session.ask(lambda credentials: self.reader.read_many(self.session.client, numbers, credentials))
 
-    def _read_one(self, number: str) -> TicketNews:
+    def _read_one(self, number: str) -> StatusUpdate:
         self.calls += 1
-        return self.session.ask(lambda credentials: self.reader.read_ticket(self.session.client, number, credentials))
+        return self.session.ask(lambda credentials: self.reader.read_one(self.session.client, number, credentials))
 
     def _record_failure(self, claimed: dict[int, str], failure: Failure) -> None:
         """What was claimed stays postponed; a limit or a refused sign-in concerns the whole connection."""
@@ -119,12 +118,12 @@ class _Poll:
         log.warning("polling failed", connection_id=self.connection.pk, reason=failure.message)
 
 
-def _claim(connection_id: int) -> dict[int, str]:
+def _claim(connection_id: int, most: int) -> dict[int, str]:
     """Delivery id -> ticket number of what is due, postponed at once so that no other worker polls it too."""
     due = Delivery.objects.filter(connection=connection_id, next_poll_at__lte=Now()).order_by("next_poll_at")
     with transaction.atomic():
         locked = due.select_for_update(skip_locked=True, of=("self",))
-        claimed = dict(locked.values_list("pk", "ticket_number")[:MOST_NUMBERS])
+        claimed = dict(locked.values_list("pk", "ticket_number")[:most])
         _postpone(claimed, CLAIMED_SECONDS)
     without_a_ticket = [pk for pk, number in claimed.items() if not number]
     Delivery.objects.filter(pk__in=without_a_ticket).update(next_poll_at=None)

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Case, DateTimeField, F, Q, QuerySet, Value, When
 from django.db.models.functions import Least, Now
 
-from integrations.destinations.base import TicketNews
+from integrations.destinations.capabilities import StatusUpdate
 from integrations.infra.database_clock import seconds_from_now
 from integrations.models import AccountSchema, Connection, Delivery
 
@@ -27,28 +27,28 @@ POLLED_BESIDE_A_WEBHOOK = 6 * HOUR
 # --- Recording -------------------------------------------------------------------------------------------------------
 
 
-def record_news(connection_id: int, news: TicketNews) -> int:
+def record_update(connection_id: int, update: StatusUpdate) -> int:
     """Updates what is known about the ticket, and returns how many deliveries became it: 0 when it is not ours.
 
     Repeatable and in any order. News without a status or a time cannot be ordered: the ticket is polled soon.
     """
-    rows = Delivery.objects.filter(connection=connection_id, ticket_number=news.number)
-    if news.is_deleted:
-        return _record(rows, DELETED, news, connection_id)
-    if not news.status or news.changed_at is None:
+    rows = Delivery.objects.filter(connection=connection_id, ticket_number=update.number)
+    if update.is_deleted:
+        return _record(rows, DELETED, update, connection_id)
+    if not update.status or update.changed_at is None:
         return rows.update(next_poll_at=Now())
-    return _record(rows, news.status, news, connection_id)
+    return _record(rows, update.status, update, connection_id)
 
 
-def _record(rows: QuerySet[Delivery], status: str, news: TicketNews, connection_id: int) -> int:
-    changed_at: Any = _changed_at(news, connection_id)
+def _record(rows: QuerySet[Delivery], status: str, update: StatusUpdate, connection_id: int) -> int:
+    changed_at: Any = _changed_at(update, connection_id)
     is_newest = Q(ticket_changed_at__isnull=True) | Q(ticket_changed_at__lte=changed_at)
     changes: dict[str, Any] = {
         "ticket_status": Case(When(is_newest, then=Value(status)), default=F("ticket_status")),
         "ticket_changed_at": Case(When(is_newest, then=changed_at), default=F("ticket_changed_at")),
-        "next_poll_at": _next_poll_after_news(is_newest, status),
+        "next_poll_at": _next_poll_after(is_newest, status),
     }
-    assignee = _assignee(news, connection_id)
+    assignee = _assignee(update, connection_id)
     if assignee is not None:
         changes["ticket_assignee"] = Case(When(is_newest, then=Value(assignee)), default=F("ticket_assignee"))
     if status in SOLVED:
@@ -56,15 +56,15 @@ def _record(rows: QuerySet[Delivery], status: str, news: TicketNews, connection_
     return rows.update(**changes)
 
 
-def _changed_at(news: TicketNews, connection_id: int) -> Any:
+def _changed_at(update: StatusUpdate, connection_id: int) -> Any:
     """When it changed; for a deletion without a time, now by the account's clock."""
-    if news.changed_at is not None:
-        return Value(news.changed_at, output_field=DateTimeField())
+    if update.changed_at is not None:
+        return Value(update.changed_at, output_field=DateTimeField())
     ahead = Connection.objects.filter(pk=connection_id).values_list("clock_skew_seconds", flat=True).first()
     return seconds_from_now(ahead or 0)
 
 
-def _next_poll_after_news(is_newest: Q, status: str) -> Case:
+def _next_poll_after(is_newest: Q, status: str) -> Case:
     """A final ticket is not polled any more; one that was restored is polled again."""
     if status in FINAL:
         return Case(When(is_newest, then=Value(None)), default=F("next_poll_at"), output_field=DateTimeField())
@@ -73,14 +73,14 @@ def _next_poll_after_news(is_newest: Q, status: str) -> Case:
     return Case(When(came_back, then=later), default=F("next_poll_at"), output_field=DateTimeField())
 
 
-def _assignee(news: TicketNews, connection_id: int) -> str | None:
+def _assignee(update: StatusUpdate, connection_id: int) -> str | None:
     """The assignee, by name where the account's list of agents has it; None where unknown."""
-    if news.assignee_id is None:
-        return news.assignee_name[:200] or None
-    if not news.assignee_id:
+    if update.assignee_id is None:
+        return update.assignee_name[:200] or None
+    if not update.assignee_id:
         return ""
-    name = agent_names(connection_id).get(news.assignee_id)
-    return (name or news.assignee_name or f"agent {news.assignee_id}")[:200]
+    name = agent_names(connection_id).get(update.assignee_id)
+    return (name or update.assignee_name or f"agent {update.assignee_id}")[:200]
 
 
 def agent_names(connection_id: int) -> Mapping[str, str]:
@@ -89,7 +89,9 @@ def agent_names(connection_id: int) -> Mapping[str, str]:
     return {str(row.get("id")): str(row.get("name") or "") for row in rows if isinstance(row, dict)}
 
 
-def news_text(news: TicketNews) -> str:
-    if news.is_deleted:
+def update_text(update: StatusUpdate) -> str:
+    if update.is_deleted:
         return DELETED
-    return news.status if news.status and news.changed_at else "it is asked for, as this tells no status or no time"
+    return (
+        update.status if update.status and update.changed_at else "it is asked for, as this tells no status or no time"
+    )

@@ -4,7 +4,7 @@ import structlog
 
 from integrations.connections import Session, session_for
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import TellsStatus
+from integrations.destinations.capabilities import TellsStatus
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.encryption import Secret
 from integrations.infra.http.failure import Failure, NoPermit
@@ -51,6 +51,10 @@ class AccountWebhook:
             remedy = f"but this portal's address is {address}. Set PUBLIC_URL."
             return "", f"The account calls https:// addresses only, and {remedy}"
         return address, ""
+
+    def steps(self, endpoint: str) -> list[str]:
+        """What to do at the account to set it up by hand."""
+        return [step.replace("{endpoint}", endpoint) for step in self._reader().webhook_steps]
 
     def why_unfit(self, secret: str) -> str:
         """Why this cannot be the webhook's signing secret; empty when it may be."""

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from integrations.delivery import case_key
 from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import AddsNotes
 from integrations.domain.post import Post, Unreadable
 from integrations.domain.templating import TemplateError
 from integrations.flow import backlog_text
@@ -203,6 +204,9 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
 def _rebuild_note(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
     """An internal note stays with its ticket; only its text is rendered again."""
     destination = DESTINATIONS[delivery.connection.kind]
+    if not isinstance(destination, AddsNotes):
+        remarks.append(f"{delivery.post_id} was skipped: {destination.title} takes no notes.")
+        return False
     try:
         event, post = post_of(delivery)
         context = context_of(delivery.notification, event, delivery.mapping)

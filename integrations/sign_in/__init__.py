@@ -13,7 +13,15 @@ from integrations.sign_in.credentials import (
     unreadable_secrets,
 )
 from integrations.sign_in.expiry import end_alarm, end_text
-from integrations.sign_in.secrets import TOKEN_COLUMNS, change_secrets, forget_secrets, forget_tokens, read_secrets
+from integrations.sign_in.secrets import (
+    TOKEN_COLUMNS,
+    change_secrets,
+    forget_secrets,
+    forget_tokens,
+    issue_first_secret,
+    issue_secret,
+    read_secrets,
+)
 
 __all__ = [
     "TOKEN_COLUMNS",
@@ -24,6 +32,8 @@ __all__ = [
     "forget_secrets",
     "forget_tokens",
     "fresh_credentials",
+    "issue_first_secret",
+    "issue_secret",
     "read_secrets",
     "renewed_credentials",
     "store_consent",

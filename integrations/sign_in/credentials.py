@@ -23,8 +23,14 @@ from django.db import Error as DatabaseError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations.destinations import Destination
-from integrations.destinations.base import Credentials, Token
+from integrations.destinations import DESTINATIONS, Destination
+from integrations.destinations.base import Credentials
+from integrations.destinations.capabilities import (
+    AsksConsent,
+    SignsInByToken,
+    Token,
+    token_source,
+)
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.database_pool import release_database
@@ -52,25 +58,26 @@ def credentials_of(connection: Connection, destination: Destination, client: Htt
     """Ready to use; fetches an access token when there is no valid one. Raises Failure."""
     secrets = _readable_secrets(connection)
     client.secrets = tuple(secrets.values())
-    if not destination.needs_token(connection.settings):
+    source = token_source(destination, connection.settings)
+    if source is None:
         return Credentials(connection.settings, secrets)
-    token = _valid_token(connection) or _renew(connection, destination, client, secrets, "")
+    token = _valid_token(connection) or _renew(connection, source, client, secrets, "")
     return _with_token(connection, client, secrets, token)
 
 
 def renewed_credentials(
-    connection: Connection, destination: Destination, client: HttpClient, refused: Credentials
+    connection: Connection, source: SignsInByToken, client: HttpClient, refused: Credentials
 ) -> Credentials:
     """The same with a new access token in place of the refused one. Raises Failure."""
-    token = _renew(connection, destination, client, dict(refused.secrets), refused.access_token)
+    token = _renew(connection, source, client, dict(refused.secrets), refused.access_token)
     return _with_token(connection, client, dict(refused.secrets), token)
 
 
-def fresh_credentials(connection: Connection, destination: Destination, client: HttpClient) -> Credentials:
+def fresh_credentials(connection: Connection, source: SignsInByToken, client: HttpClient) -> Credentials:
     """With a token fetched now, whatever is stored. Only for sign-ins that need no consent. Raises Failure."""
     secrets = _readable_secrets(connection)
     client.secrets = tuple(secrets.values())
-    token = _fetch(connection, destination, client, secrets)
+    token = _fetch(connection, source, client, secrets)
     return _with_token(connection, client, secrets, token)
 
 
@@ -95,9 +102,10 @@ def unreadable_secrets(connection: Connection) -> Failure:
 
 
 def not_connected(connection: Connection) -> Failure:
+    title = DESTINATIONS[connection.kind].title
     message = (
-        f"The connection “{connection.name}” has no valid consent in Zendesk: nobody has given it yet, or it has "
-        "expired. Open its page and press “Connect to Zendesk”; it resumes after that."
+        f"The connection “{connection.name}” has no valid consent in {title}: nobody has given it yet, or it has "
+        f"expired. Open its page and press “Connect to {title}”; it resumes after that."
     )
     return Failure(message, permanent=True, pauses=True)
 
@@ -110,20 +118,20 @@ def _valid_token(connection: Connection) -> str:
 
 
 def _renew(
-    connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str], refused: str
+    connection: Connection, source: SignsInByToken, client: HttpClient, secrets: dict[str, str], refused: str
 ) -> str:
-    if destination.asks_consent(connection.settings):
-        return _renew_once(connection, destination, client, secrets, refused)
+    if isinstance(source, AsksConsent) and source.asks_consent(connection.settings):
+        return _renew_once(connection, source, client, secrets, refused)
     with _fetching[connection.pk]:
         token = _newer_token(connection, refused)
         if token:
             return token
-        return _fetch(connection, destination, client, secrets)
+        return _fetch(connection, source, client, secrets)
 
 
-def _fetch(connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str]) -> str:
+def _fetch(connection: Connection, source: SignsInByToken, client: HttpClient, secrets: dict[str, str]) -> str:
     release_database()
-    fresh = destination.fetch_token(client, Credentials(connection.settings, secrets))
+    fresh = source.fetch_token(client, Credentials(connection.settings, secrets))
     _store(_unchanged(connection), connection, fresh)
     log.info("access token fetched", connection_id=connection.pk)
     return fresh.value
@@ -145,7 +153,7 @@ def _newer_token(connection: Connection, refused: str) -> str:
 
 
 def _renew_once(
-    connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str], refused: str
+    connection: Connection, source: AsksConsent, client: HttpClient, secrets: dict[str, str], refused: str
 ) -> str:
     until = time.monotonic() + min(LONGEST_WAIT_SECONDS, client.seconds_left)
     while not (token := _newer_token(connection, refused)):
@@ -153,11 +161,11 @@ def _renew_once(
             raise not_connected(connection)
         if _claim(connection):
             try:
-                return _refresh(connection, destination, client, secrets)
+                return _refresh(connection, source, client, secrets)
             except _Replaced:
                 continue
         if time.monotonic() >= until:
-            raise Failure("Another process is renewing the sign-in to Zendesk right now.", retry_after=10.0)
+            raise Failure(f"Another process is renewing the sign-in to {client.name} right now.", retry_after=10.0)
         release_database()
         time.sleep(POLL_SECONDS)
     return token
@@ -178,13 +186,13 @@ def _claim(connection: Connection) -> bool:
     return True
 
 
-def _refresh(connection: Connection, destination: Destination, client: HttpClient, secrets: dict[str, str]) -> str:
+def _refresh(connection: Connection, source: AsksConsent, client: HttpClient, secrets: dict[str, str]) -> str:
     mine = _unchanged(connection).filter(refresh_token=connection.refresh_token)
     old = connection.refresh_token.reveal()
     client.secrets = (*client.secrets, old)
     release_database()
     try:
-        fresh = destination.refresh(client, Credentials(connection.settings, secrets), old)
+        fresh = source.refresh(client, Credentials(connection.settings, secrets), old)
     except Exception:
         if not mine.filter(renewing_until=connection.renewing_until).update(renewing_until=None):
             raise _Replaced from None

@@ -3,6 +3,9 @@
 import json
 from collections.abc import Mapping
 
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import IssuesSecret
+from integrations.infra import database_clock
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.models import Connection
 
@@ -25,6 +28,33 @@ def change_secrets(connection: Connection, changes: Mapping[str, str]) -> bool:
     connection.secrets = Secret.of(json.dumps(merged))
     forget_tokens(connection)
     return True
+
+
+def issue_first_secret(connection: Connection) -> str:
+    """Sets (unsaved) a secret of ours where the destination takes one and there is none; returns it, else "".
+
+    One that cannot be read with the present key is as good as none.
+    """
+    destination = DESTINATIONS[connection.kind]
+    if not isinstance(destination, IssuesSecret) or (connection.secrets and connection.secrets.is_readable):
+        return ""
+    stored, shown = destination.issue_secret({}, database_clock.now())
+    connection.secrets = Secret.of(json.dumps(stored))
+    return shown
+
+
+def issue_secret(connection: Connection) -> str:
+    """Stores a new secret beside the one so far, and returns it to be shown once; "" where none is issued."""
+    destination = DESTINATIONS[connection.kind]
+    if not isinstance(destination, IssuesSecret):
+        return ""
+    if shown := issue_first_secret(connection):
+        connection.save(update_fields=["secrets"])
+        return shown
+    before = connection.secrets
+    stored, shown = destination.issue_secret(read_secrets(connection), database_clock.now())
+    changed = Connection.objects.filter(pk=connection.pk, secrets=before).update(secrets=Secret.of(json.dumps(stored)))
+    return shown if changed else ""
 
 
 def forget_secrets(connection: Connection) -> None:

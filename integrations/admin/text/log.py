@@ -4,8 +4,9 @@ import json
 from datetime import datetime
 from typing import Any
 
-from integrations.delivery import may_exist_text
+from integrations.delivery import may_exist_text, no_second
 from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import TellsStatus
 from integrations.domain.post import Unreadable
 from integrations.infra import database_clock
 from integrations.infra.text import span_text, storable, timestamp
@@ -22,13 +23,29 @@ def response_time_text(delivery: Delivery, now: datetime) -> str:
         return "Unknown: the notification does not say when the customer posted."
     if delivery.delivered_at is None:
         waits = delivery.state in WITHOUT_A_TICKET
-        return f"No ticket yet, {span_text(now - posted)} after the post" if waits else "No ticket"
-    after = f"Ticket after {span_text(delivery.delivered_at - posted)}"
+        return f"Not delivered yet, {span_text(now - posted)} after the post" if waits else "Not delivered"
+    after = f"{thing_of(delivery).capitalize()} after {span_text(delivery.delivered_at - posted)}"
     if delivery.solved_at is not None:
         return f"{after}, solved after {span_text(delivery.solved_at - posted)}"
+    if not tells_status(delivery):
+        return after
     if not delivery.ticket_status:
-        return f"{after}, ticket status not known yet"
+        return f"{after}, status not known yet"
     return after if delivery.ticket_status == "deleted" else f"{after}, not solved yet"
+
+
+def thing_of(delivery: Delivery) -> str:
+    """What the delivery becomes at its destination: "ticket"."""
+    return DESTINATIONS[delivery.connection.kind].thing
+
+
+def tells_status(delivery: Delivery) -> bool:
+    return isinstance(DESTINATIONS[delivery.connection.kind], TellsStatus)
+
+
+def _no_second(delivery: Delivery) -> str:
+    sentence = no_second(DESTINATIONS[delivery.connection.kind])
+    return f" {sentence}" if sentence else ""
 
 
 def ticket_state_text(delivery: Delivery) -> str:
@@ -48,7 +65,12 @@ def status_text(delivery: Delivery) -> str:
 
 
 State = Delivery.State
-NO_SECOND_TICKET = "Trying again will not create a second ticket."
+RESULTS: dict[str, str] = {
+    Delivery.Result.CREATED: "{thing} created.",
+    Delivery.Result.ALREADY_THERE: "An earlier attempt had already created the {thing}.",
+    Delivery.Result.FOUND: "{thing} found by its external ID.",
+    Delivery.Result.APPENDED: "Added to a {thing} as a comment.",
+}
 LONGEST_RAW = 20_000
 
 
@@ -57,7 +79,9 @@ LONGEST_RAW = 20_000
 
 def state(delivery: Delivery) -> str:
     if delivery.state == State.DELIVERED:
-        return f"Delivered at {timestamp(delivery.delivered_at)}. {delivery.get_result_display()}."
+        how = RESULTS[delivery.result].format(thing=thing_of(delivery)) if delivery.result in RESULTS else ""
+        how = how[:1].upper() + how[1:]
+        return f"Delivered at {timestamp(delivery.delivered_at)}. {how}".strip()
     if delivery.state == State.FAILED:
         return f"Failed. {delivery.last_error}"
     return delivery.get_state_display()
@@ -99,29 +123,31 @@ def what_happens_next(delivery: Delivery) -> str:
         return _after_failure(delivery)
     if delivery.state == State.HELD:
         number = delivery.flood_hold.ticket_number if delivery.flood_hold else "?"
-        return f"Held under ticket {number}. It is sent when the flood hold is released."
+        return f"Held under {thing_of(delivery)} {number}. It is sent when the flood hold is released."
     if delivery.state == State.SENDING and delivery.batch_id and delivery.batch and not delivery.batch.finished_at:
         return f"It was sent in a batch and is being processed (job {delivery.batch.number or 'not known yet'})."
     if delivery.state == State.SENDING:
         if delivery.claimed_until and delivery.claimed_until <= database_clock.now():
             shut = why_connection_is_shut(delivery)
             when = f"when the connection “{delivery.connection.name}” {shut}" if shut else "within a minute"
-            return f"The process stopped before an answer arrived. It continues {when}. {NO_SECOND_TICKET}"
+            return f"The process stopped before an answer arrived. It continues {when}.{_no_second(delivery)}"
         return "It is being sent right now."
     if why := why_connection_is_shut(delivery):
         return f"Waiting. It is sent when the connection “{delivery.connection.name}” {why}."
-    if delivery.look_up_next:
-        looked_up = "An earlier attempt may have created the ticket, so Casebridge looks for it first."
-        return f"Next attempt: {_inside(next_try(delivery))}. {looked_up} {NO_SECOND_TICKET}"
-    reassurance = f" {NO_SECOND_TICKET}" if delivery.is_uncertain else ""
+    if delivery.look_up_next and _no_second(delivery):
+        looked_up = f"An earlier attempt may have created the {thing_of(delivery)}, so Casebridge looks for it first."
+        return f"Next attempt: {_inside(next_try(delivery))}. {looked_up}{_no_second(delivery)}"
+    reassurance = _no_second(delivery) if delivery.is_uncertain else ""
     return f"Next attempt: {_inside(next_try(delivery))}.{reassurance}"
 
 
 def _after_delivery(delivery: Delivery) -> str:
     title = DESTINATIONS[delivery.connection.kind].title
     if delivery.ticket_status == "deleted":
-        return f"Nothing: the ticket was created and later deleted in {title}."
-    return f"Nothing: the ticket exists. To change it, edit it in {title}."
+        return f"Nothing: the {thing_of(delivery)} was created and later deleted in {title}."
+    if not delivery.ticket_url:
+        return f"Nothing: {title} has taken it."
+    return f"Nothing: the {thing_of(delivery)} exists. To change it, edit it in {title}."
 
 
 def _inside(text: str) -> str:
@@ -134,8 +160,8 @@ def _after_failure(delivery: Delivery) -> str:
         return "Nothing until you fix the mapping. Then press “Rebuild”."
     if delivery.was_refused:
         message = (
-            "Nothing until you fix the cause: the same ticket would be refused again. If the mapping was wrong, "
-            "correct it and press “Rebuild”. Otherwise fix the cause and press “Retry now”."
+            f"Nothing until you fix the cause: the same {thing_of(delivery)} would be refused again. If the mapping "
+            "was wrong, correct it and press “Rebuild”. Otherwise fix the cause and press “Retry now”."
         )
     elif delivery.is_uncertain:
         message = "Nothing until you act."
@@ -148,10 +174,15 @@ def decided(delivery: Delivery) -> str:
     """What becomes of the post, and why."""
     if delivery.decision:
         return delivery.decision
-    message = delivery.get_action_display()
+    message = ACTIONS[delivery.action].format(thing=thing_of(delivery))
     return f"{message} ({delivery.target_number})." if delivery.target_number else f"{message}."
 
 
+ACTIONS: dict[str, str] = {
+    Delivery.Action.CREATE: "New {thing}",
+    Delivery.Action.APPEND: "Comment on a {thing}",
+    Delivery.Action.FOLLOW_UP: "Follow-up to a closed {thing}",
+}
 PRIORITIES = {
     Delivery.Priority.LIVE: "Live (sent first)",
     Delivery.Priority.RETRY: "Retry (sent after live posts)",
@@ -167,7 +198,7 @@ def labelled(delivery: Delivery) -> str:
     if not delivery.labelled_again:
         return "Labelled once."
     became = (
-        f"it already is ticket {delivery.ticket_number}"
+        f"it already is {thing_of(delivery)} {delivery.ticket_number}"
         if delivery.ticket_number
         else "already covered by this delivery"
     )
@@ -180,7 +211,8 @@ def delivery_text(delivery: Delivery) -> dict[str, Any]:
     """Everything the delivery's page shows: the post, the rendered ticket, every attempt."""
     return {
         "post": _post_rows(delivery),
-        "ticket": _ticket_rows(delivery),
+        "thing": thing_of(delivery),
+        "content": _content_rows(delivery),
         "request": delivery.request[:LONGEST_RAW],
         "key": delivery.idempotency_key,
         "external_id": delivery.external_id,
@@ -211,7 +243,7 @@ def _post_rows(delivery: Delivery) -> list[tuple[str, str]]:
     ]
 
 
-def _ticket_rows(delivery: Delivery) -> list[tuple[str, str]]:
+def _content_rows(delivery: Delivery) -> list[tuple[str, str]]:
     if not delivery.request:
         return []
     lists = AccountSchema.lists_of(delivery.connection_id)
@@ -261,7 +293,10 @@ def notification_state(notification: Notification) -> str:
 def notification_facts(notification: Notification) -> dict[str, Any]:
     """What became of each post and mapping, and the body as it was received."""
     ids = [entry["delivery"] for entry in notification.outcome if entry.get("delivery")]
-    deliveries = Delivery.objects.only("pk", "state", "ticket_number", "ticket_url", "last_error").in_bulk(ids)
+    rows = Delivery.objects.select_related("connection").only(
+        "state", "ticket_number", "last_error", "connection__kind"
+    )
+    deliveries = rows.in_bulk(ids)
     return {
         "outcomes": [_outcome(entry, deliveries.get(entry.get("delivery"))) for entry in notification.outcome],
         "body": readable_body(bytes(notification.body)),
@@ -270,12 +305,13 @@ def notification_facts(notification: Notification) -> dict[str, Any]:
 
 
 def _outcome(entry: dict[str, Any], delivery: Delivery | None) -> dict[str, Any]:
-    message = f"No ticket: {entry.get('reason')}."
+    message = f"Nothing was sent: {entry.get('reason')}."
     if delivery is not None and not entry.get("made"):
-        ticket = f"already is ticket {delivery.ticket_number}" if delivery.ticket_number else "already being delivered"
-        message = f"Labelled again: {ticket}."
+        thing = f"{thing_of(delivery)} {delivery.ticket_number}"
+        message = f"Labelled again: {f'already is {thing}' if delivery.ticket_number else 'already being delivered'}."
     elif delivery is not None:
-        message = f"Ticket {delivery.ticket_number}." if delivery.ticket_number else f"{delivery.get_state_display()}."
+        thing = f"{thing_of(delivery).capitalize()} {delivery.ticket_number}"
+        message = f"{thing}." if delivery.ticket_number else f"{delivery.get_state_display()}."
     return {
         "post": entry.get("post"),
         "mapping": entry.get("mapping_name"),

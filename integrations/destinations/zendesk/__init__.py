@@ -4,26 +4,21 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from integrations.destinations.base import (
+from integrations.destinations.base import Check, Context, Credentials, Destination, Outgoing, Receipt, Rules
+from integrations.destinations.capabilities import (
     Author,
     Budget,
-    Check,
-    Context,
-    Credentials,
     JobNews,
-    Outgoing,
     Person,
-    Receipt,
-    Rules,
-    TicketNews,
+    StatusUpdate,
     Token,
     Webhook,
 )
 from integrations.destinations.zendesk import (
-    answers,
     checks,
     comments,
     jobs,
+    limits,
     oauth,
     people,
     pickers,
@@ -39,20 +34,26 @@ from integrations.infra.http.client import HttpClient
 from integrations.infra.http.reply import Reply
 
 
-class Zendesk:
-    """See integrations.destinations.base.Destination for what each part promises."""
+class Zendesk(Destination):
+    """It can do all but issue secrets. `base` and `capabilities` say what each part promises."""
 
     kind = "zendesk"
     title = "Zendesk"
+    thing = "ticket"
     connection_form = ZendeskConnectionForm
     mapping_form = ZendeskMappingForm
-    migration_form = ZendeskMigrationForm
+    kept_headers = frozenset({"x-idempotency-lookup", "x-zendesk-api-warn"})
 
-    def origin(self, settings: Mapping[str, Any]) -> str:
-        return str(settings.get("address", ""))
+    def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
+        return ticket.build(post, context, settings, external_id)
 
-    def external_id(self, post: Post, mapping_uuid: str, occasion: str = "") -> str:
-        return ticket.external_id(post.post_id, mapping_uuid, occasion)
+    def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+        if outgoing.action == "append":
+            return comments.append(client, outgoing, credentials)
+        return tickets.create(client, outgoing, credentials)
+
+    def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
+        return checks.check(client, credentials)
 
     def rules(self, settings: Mapping[str, Any]) -> Rules:
         return Rules(
@@ -63,9 +64,6 @@ class Zendesk:
             adds_note=settings.get("context") == "note",
         )
 
-    def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
-        return ticket.build(post, context, settings, external_id)
-
     def remarks(
         self, post: Post, context: Context, settings: Mapping[str, Any], lists: Mapping[str, Any] | None = None
     ) -> list[str]:
@@ -74,17 +72,34 @@ class Zendesk:
     def describe(self, request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
         return ticket.describe(request, lists)
 
-    def mapping_form_for(self, lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type[ZendeskMappingForm]:
-        return pickers.mapping_form_for(lists, stored)
+    # --- FindsByExternalId, HasLimits, TakesMany ---
 
-    def read_lists(self, client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
-        return schema.read_lists(client, credentials)
+    key_trusted_seconds = tickets.KEY_TRUSTED_SECONDS
+    limits = limits.LIMITS
+    most_in_one_call = jobs.MOST_IN_ONE_CALL
+    most_jobs = jobs.MOST_JOBS
 
-    def misfits(self, settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
-        return schema.misfits(settings, lists)
+    def find(self, client: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
+        return tickets.look_up(client, external_id, credentials)
 
-    def as_test(self, request: str, uuid: str) -> tuple[str, str]:
-        return ticket.as_test(request, uuid)
+    def read_budgets(self, budget: str, reply: Reply) -> list[Budget]:
+        return limits.read_budgets(budget, reply)
+
+    def send_many(self, client: HttpClient, requests: list[str], credentials: Credentials) -> str:
+        return jobs.send_many(client, requests, credentials)
+
+    def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews:
+        return jobs.read_job(client, number, credentials)
+
+    def are_jobs_under_way(self, client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:
+        return jobs.are_under_way(client, known, credentials)
+
+    def url_of(self, settings: Mapping[str, Any], number: str) -> str:
+        return f"{self.origin(settings)}/agent/tickets/{number}"
+
+    # --- AsksConsent, EndsSignIn ---
+
+    migration_form = ZendeskMigrationForm
 
     def needs_token(self, settings: Mapping[str, Any]) -> bool:
         return settings.get("sign_in") in ("oauth_client", "oauth_code")
@@ -104,46 +119,38 @@ class Zendesk:
     def refresh(self, client: HttpClient, credentials: Credentials, refresh_token: str) -> Token:
         return oauth.refresh(client, credentials, refresh_token)
 
-    def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
-        return checks.check(client, credentials)
+    def why_no_consent(self, error: str, description: str, redirect_uri: str) -> str:
+        return oauth.why_no_consent(error, description, redirect_uri)
 
     def sign_in_ends(self, settings: Mapping[str, Any]) -> date | None:
         return oauth.API_TOKENS_END if settings.get("sign_in") == "api_token" else None
 
+    def end_text(self, ends: date, days_left: int) -> str:
+        return oauth.end_text(ends, days_left)
+
+    def migration_steps(self, settings: Mapping[str, Any]) -> tuple[str, list[str]]:
+        return f"{self.origin(settings)}{oauth.CLIENTS_PAGE}", oauth.MIGRATION_STEPS
+
     def moved_settings(self, settings: Mapping[str, Any], client_id: str, scopes: str) -> dict[str, Any]:
         return {**settings, "sign_in": "oauth_client", "client_id": client_id, "scopes": scopes}
 
-    def build_note(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
-        return ticket.build_note(post, context, settings, external_id)
+    # --- ChecksMappings, MarksTests ---
 
-    def build_flood_ticket(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
-        return ticket.build_flood_ticket(settings, title, text, external_id)
+    test_text = ticket.TEST_TEXT
 
-    def with_requester(self, request: str, user_id: str) -> str:
-        return ticket.with_requester(request, user_id)
+    def read_lists(self, client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
+        return schema.read_lists(client, credentials)
 
-    def as_comment(self, request: str, external_id: str) -> str:
-        return ticket.as_comment(request, external_id)
+    def mapping_form_for(self, lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type[ZendeskMappingForm]:
+        return pickers.mapping_form_for(lists, stored)
 
-    def as_follow_up(self, request: str, number: str) -> str:
-        return ticket.as_follow_up(request, number)
+    def misfits(self, settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
+        return schema.misfits(settings, lists)
 
-    def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
-        if outgoing.action == "append":
-            return comments.append(client, outgoing, credentials)
-        return tickets.create(client, outgoing, credentials)
+    def as_test(self, request: str, uuid: str) -> tuple[str, str]:
+        return ticket.as_test(request, uuid)
 
-    def find(self, client: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
-        return tickets.look_up(client, external_id, credentials)
-
-    def find_comment(
-        self, client: HttpClient, number: str, external_id: str, credentials: Credentials
-    ) -> Receipt | None:
-        return comments.find(client, number, external_id, credentials)
-
-    def ticket_status(self, client: HttpClient, number: str, credentials: Credentials) -> str:
-        news = tickets.read_ticket(client, number, credentials)
-        return "" if news.is_deleted else news.status
+    # --- KnowsPeople, KeepsCases, AddsNotes, HoldsFloods ---
 
     def user_name(self, client: HttpClient, user_id: str, credentials: Credentials) -> str:
         return people.user_name(client, user_id, credentials)
@@ -151,22 +158,35 @@ class Zendesk:
     def find_person(self, client: HttpClient, author: Author, credentials: Credentials) -> Person:
         return people.find_person(client, author, credentials)
 
-    def send_many(self, client: HttpClient, requests: list[str], credentials: Credentials) -> str:
-        return jobs.send_many(client, requests, credentials)
+    def with_requester(self, request: str, user_id: str) -> str:
+        return ticket.with_requester(request, user_id)
 
-    def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews:
-        return jobs.read_job(client, number, credentials)
+    def status_of(self, client: HttpClient, number: str, credentials: Credentials) -> str:
+        update = tickets.read_ticket(client, number, credentials)
+        return "" if update.is_deleted else update.status
 
-    def are_jobs_under_way(self, client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:
-        return jobs.are_under_way(client, known, credentials)
+    def find_comment(
+        self, client: HttpClient, number: str, external_id: str, credentials: Credentials
+    ) -> Receipt | None:
+        return comments.find(client, number, external_id, credentials)
 
-    def ticket_url(self, settings: Mapping[str, Any], number: str) -> str:
-        return f"{self.origin(settings)}/agent/tickets/{number}"
+    def as_comment(self, request: str, external_id: str) -> str:
+        return ticket.as_comment(request, external_id)
 
-    def read_budgets(self, budget: str, reply: Reply) -> list[Budget]:
-        return answers.read_budgets(budget, reply)
+    def as_follow_up(self, request: str, number: str) -> str:
+        return ticket.as_follow_up(request, number)
 
-    # --- Ticket status (base.TellsStatus) ---
+    def build_note(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
+        return ticket.build_note(post, context, settings, external_id)
+
+    def build_for_flood(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
+        return ticket.build_for_flood(settings, title, text, external_id)
+
+    # --- TellsStatus ---
+
+    statuses = ticket_news.STATUSES
+    webhook_steps = webhooks.STEPS
+    most_read_at_once = tickets.MOST_READ_AT_ONCE
 
     def verify_webhook(self, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
         timestamp, signature = headers.get(ticket_news.TIMESTAMP, ""), headers.get(ticket_news.SIGNATURE, "")
@@ -178,13 +198,13 @@ class Zendesk:
     def event_key(self, headers: Mapping[str, str]) -> str:
         return headers.get(ticket_news.INVOCATION, "")
 
-    def read_event(self, body: bytes) -> tuple[str, str, TicketNews | None]:
+    def read_event(self, body: bytes) -> tuple[str, str, StatusUpdate | None]:
         return ticket_news.read_event(body)
 
-    def read_tickets(self, client: HttpClient, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
+    def read_many(self, client: HttpClient, numbers: Sequence[str], credentials: Credentials) -> list[StatusUpdate]:
         return tickets.read_tickets(client, numbers, credentials)
 
-    def read_ticket(self, client: HttpClient, number: str, credentials: Credentials) -> TicketNews:
+    def read_one(self, client: HttpClient, number: str, credentials: Credentials) -> StatusUpdate:
         return tickets.read_ticket(client, number, credentials)
 
     def set_up_webhook(self, client: HttpClient, name: str, endpoint: str, credentials: Credentials) -> Webhook:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from integrations.destinations.base import Budget, Receipt
+from integrations.destinations.base import Receipt
+from integrations.destinations.zendesk import limits
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import LONGEST_WAIT_SECONDS, Reply
 
@@ -18,9 +19,6 @@ LONGEST_DETAIL = 1500
 LONGEST_NUMBER = 19  # ids are 64-bit integers
 LONGEST_CAUSE = 250
 LONGEST_ADDRESS = 200
-# Limits documented per minute: look-ups by external id, changes of tickets.
-LIMITS_A_MINUTE = {"look-up", "updates"}
-LONGEST_MINUTE_SECONDS = 75
 STATUS_PAGE = "status.zendesk.com"
 # Where things are done in Zendesk: paths of its own pages.
 API_USAGE_PAGE = "/admin/apps-integrations/apis/zendesk-api/usage"
@@ -239,7 +237,7 @@ def _not_found(reply: Reply) -> Failure:
 
 
 def _too_many_jobs(reply: Reply) -> Failure:
-    named = next((_named_limit(value) for name, value in reply.headers.items() if "inflight-jobs" in name), None)
+    named = next((limits.named_limit(value) for name, value in reply.headers.items() if "inflight-jobs" in name), None)
     seconds = reply.retry_after() or (named.reset_seconds if named else None) or 60.0
     return Failure(
         "The account's job queue is full: it accepts 30 jobs at a time from all integrations together.",
@@ -508,54 +506,3 @@ def excerpt(reply: Reply) -> str:
         title = re.search(r"<title[^<>]*+>([^<]{1,200})", reply.text[:20_000], re.IGNORECASE)
         return f"A web page titled “{' '.join(title[1].split())}”" if title else "A web page"
     return " ".join(reply.text[:500].split())
-
-
-# --- Limits ----------------------------------------------------------------------------------------------------------
-
-
-def read_budgets(budget: str, reply: Reply) -> list[Budget]:
-    """The limits in a reply's headers. Names vary by year and service: x-rate-limit, ratelimit-*, rate-limit-*."""
-    named = [value for name, value in reply.headers.items() if _concerns(name, budget)]
-    budgets = [_limit_a_minute(value) if budget in LIMITS_A_MINUTE else _named_limit(value) for value in named]
-    if budget == "account":
-        total = _integer(reply, "ratelimit-limit", "x-rate-limit", "rate-limit")
-        remaining = _integer(reply, "ratelimit-remaining", "x-rate-limit-remaining", "rate-limit-remaining")
-        reset = _integer(reply, "ratelimit-reset", "rate-limit-reset")
-        budgets.append(Budget(total, remaining, reset))
-    return [limit for limit in budgets if limit.per_minute or limit.remaining == 0]
-
-
-def _concerns(header: str, budget: str) -> bool:
-    """Limits of their own: `...-tickets-index` for look-ups, `...-ticket-request-create-...` for creates."""
-    if not header.startswith(("zendesk-ratelimit-", "zendesk-rate-limit-")):
-        return False
-    if budget == "look-up":
-        return "tickets-index" in header
-    if budget == "updates":
-        return "update" in header
-    return budget == "account" and "ticket" in header and "create" in header
-
-
-def _limit_a_minute(value: str) -> Budget:
-    """A named limit with a window of a minute; one that resets later is a single ticket's and limits nothing else."""
-    limit = _named_limit(value)
-    if limit.reset_seconds is not None and limit.reset_seconds > LONGEST_MINUTE_SECONDS:
-        return Budget(None, None, None)
-    parts = dict(part.strip().split("=", 1) for part in value.split(";") if "=" in part)
-    return Budget(_whole(parts.get("total", "")), limit.remaining, limit.reset_seconds)
-
-
-def _named_limit(value: str) -> Budget:
-    """`total=30; remaining=29; resets=468`. Only an exhausted one holds calls: its window's length is unknown."""
-    parts = dict(part.strip().split("=", 1) for part in value.split(";") if "=" in part)
-    remaining, resets = parts.get("remaining", ""), parts.get("resets", "")
-    return Budget(None, _whole(remaining), _whole(resets))
-
-
-def _integer(reply: Reply, *names: str) -> int | None:
-    return _whole(next((reply.headers[name] for name in names if name in reply.headers), ""))
-
-
-def _whole(raw: str) -> int | None:
-    text = raw.strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None

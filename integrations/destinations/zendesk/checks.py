@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from integrations.destinations.base import Check, Credentials
-from integrations.destinations.zendesk import answers
+from integrations.destinations.zendesk import answers, limits
 from integrations.destinations.zendesk.tickets import auth_header
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
@@ -96,7 +96,7 @@ def _groups(client: HttpClient, credentials: Credentials) -> Iterator[Check]:
 
 
 def _limit(reply: Reply) -> Iterator[Check]:
-    budgets = [budget for budget in answers.read_budgets("account", reply) if budget.per_minute]
+    budgets = [budget for budget in limits.read_budgets("account", reply) if budget.per_minute]
     if not budgets:
         yield Check(None, "Zendesk did not report the account's rate limit.")
         return

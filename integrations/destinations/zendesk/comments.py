@@ -7,6 +7,7 @@ idempotency key is documented for updates: after a try whose outcome is unknown 
 from typing import Any
 
 from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.destinations.capabilities import UPDATES
 from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.paging import next_page
 from integrations.destinations.zendesk.tickets import auth_header, ticket_url
@@ -29,7 +30,7 @@ def append(client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> 
     path = f"/api/v2/tickets/{target}.json"
     try:
         body = outgoing.request.encode()
-        reply = client.call("PUT", path, headers=headers, body=body, budget="updates", keep_reply=False)
+        reply = client.call("PUT", path, headers=headers, body=body, budget=UPDATES, keep_reply=False)
     except Failure as failure:
         failure.look_up_next = failure.is_uncertain
         raise

@@ -14,7 +14,7 @@ from integrations.domain.expressions import BadExpression, compile_expression
 from integrations.domain.templating import PLACEHOLDER, Value, render
 
 LONGEST_FIELD = 5_000
-# Of all fields of a ticket together.
+# Total across all custom fields of a ticket.
 LONGEST_TOGETHER = 500_000
 NUMBERS = {
     "integer": re.compile(r"[+-]?[0-9]+"),
@@ -36,7 +36,7 @@ def fitting_custom_fields(
         length = _length(value)
         why = why_unfit(value, kind, str(field.get("regexp") or "")) if kind else ""
         if length > room:
-            why = f"all fields together would be longer than {LONGEST_TOGETHER:,} characters"
+            why = f"the custom fields together would exceed {LONGEST_TOGETHER:,} characters"
         if why:
             title = (titles or {}).get(int(field["id"]), str(field["id"]))
             remarks.append(f"The custom field {title} was left out: {why}.")
@@ -62,18 +62,18 @@ def _length(value: Any) -> int:
 def why_unfit(value: Any, kind: str, regexp: str = "") -> str:
     """Why Zendesk would refuse the value for a field of this kind; empty when it fits."""
     if isinstance(value, list):
-        return "" if any(value) else "nothing is chosen"
+        return "" if any(value) else "no option is selected"
     if isinstance(value, bool):
         return ""
     text = str(value).strip()
     if not text:
-        return "it would be empty"
+        return "the value is empty"
     if kind in NUMBERS and not NUMBERS[kind].fullmatch(text):
         return f"“{text[:60]}” is not a {'whole ' if kind == 'integer' else ''}number"
     if kind == "date" and not is_date(text):
         return f"“{text[:60]}” is not a date like 2026-04-16"
     if kind == "regexp" and regexp and not matches(regexp, text):
-        return f"“{text[:60]}” does not match the field's expression {regexp[:100]}"
+        return f"“{text[:60]}” does not match the field's regular expression {regexp[:100]}"
     return ""
 
 
@@ -107,7 +107,7 @@ def is_literal(value: Any) -> bool:
 
 
 def _as_sent(value: Any, kind: str) -> Any:
-    """Without blanks around a number, a date or an option, and without empty items."""
+    """Without whitespace around a number, a date or an option, and without empty items."""
     if isinstance(value, list):
         return [item for item in value if item] if kind else value
     return value.strip() if kind in (*NUMBERS, "date", "tagger") and isinstance(value, str) else value

@@ -6,21 +6,20 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from integrations.destinations.base import ConnectionFields, MappingFields
+from integrations.destinations.base import ConnectionFields, MappingFields, SecretField, checked_address
 from integrations.destinations.zendesk.case_fields import CaseFields
 from integrations.destinations.zendesk.oauth import DEFAULT_SCOPES, LONGEST_SCOPE
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT, LONGEST_TAG
 from integrations.domain.templating import FILTERS, PLACEHOLDER, TemplateError, check_template
-from integrations.infra.http.addresses import AddressRefused, checked_origin
 
 LARGEST_ID = 2**63 - 1
+EXAMPLE_ADDRESS = "https://example.zendesk.com"
 SIGN_IN_CHOICES = [
     ("oauth_client", "OAuth client credentials (recommended)"),
     ("oauth_code", "OAuth with consent (authorization code)"),
     ("api_token", "Email address and API token (ends on 30 April 2027)"),
 ]
 SCOPE_WORD = re.compile(r"[a-z][a-z_]*(:[a-z_]+)?")
-KEEP = "Leave empty to keep the stored value. If the address changes, enter it again."
 
 
 class ZendeskConnectionForm(ConnectionFields):
@@ -29,8 +28,8 @@ class ZendeskConnectionForm(ConnectionFields):
     address = forms.CharField(
         label="Zendesk address",
         max_length=200,
-        widget=forms.TextInput(attrs={"placeholder": "https://example.zendesk.com"}),
-        help_text="Where your agents open Zendesk, for example https://example.zendesk.com.",
+        widget=forms.TextInput(attrs={"placeholder": EXAMPLE_ADDRESS}),
+        help_text=f"Where your agents open Zendesk, for example {EXAMPLE_ADDRESS}.",
     )
     sign_in = forms.ChoiceField(
         label="Sign in with",
@@ -46,9 +45,7 @@ class ZendeskConnectionForm(ConnectionFields):
         required=False,
         help_text="The unique identifier, in Zendesk Admin Center under Apps and integrations, APIs, OAuth clients.",
     )
-    client_secret = forms.CharField(
-        label="OAuth client secret", required=False, widget=forms.PasswordInput, help_text=KEEP
-    )
+    client_secret = SecretField(label="OAuth client secret")
     scopes = forms.CharField(
         label="OAuth scopes",
         required=False,
@@ -62,7 +59,7 @@ class ZendeskConnectionForm(ConnectionFields):
         required=False,
         help_text="The agent in whose name tickets are created (API token only).",
     )
-    api_token = forms.CharField(label="API token", required=False, widget=forms.PasswordInput, help_text=KEEP)
+    api_token = SecretField(label="API token")
 
     SECRETS = ("client_secret", "api_token")
     ASSUMED = {"scopes": DEFAULT_SCOPES}
@@ -73,10 +70,7 @@ class ZendeskConnectionForm(ConnectionFields):
     }
 
     def clean_address(self) -> str:
-        try:
-            return checked_origin(self.cleaned_data["address"])
-        except AddressRefused as refused:
-            raise ValidationError(str(refused)) from None
+        return checked_address(self.cleaned_data["address"], EXAMPLE_ADDRESS)
 
     def clean_scopes(self) -> str:
         return checked_scopes(self.cleaned_data["scopes"])

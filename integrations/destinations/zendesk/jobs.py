@@ -1,14 +1,15 @@
 """Creating up to 100 tickets with one call, and following the job that does it.
 
 Contract: developer.zendesk.com, API reference, Ticketing, "Tickets" (Create Many Tickets) and "Job Statuses". The call
-has no idempotency key, so the sender looks up by `external_id` whatever gets no result. `completed` does not mean that
+has no idempotency key, so any ticket without a result is looked up by `external_id`. `completed` does not mean that
 every item succeeded, and results are not in the order of the request: items are joined by `index`.
 """
 
 import json
 from typing import Any
 
-from integrations.destinations.base import Credentials, JobItem, JobNews
+from integrations.destinations.base import Credentials, as_json
+from integrations.destinations.capabilities import JOBS, JobItem, JobNews
 from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
 from integrations.destinations.zendesk.tickets import auth_header
@@ -17,23 +18,28 @@ from integrations.infra.http.failure import Failure
 
 MANY_PATH = "/api/v2/tickets/create_many.json"
 MOST_IN_ONE_CALL = 100
+# The account runs 30 at a time for all its integrations together.
+MOST_JOBS = 15
 UNDER_WAY = {"queued", "working"}
 MOST_PAGES = 10
 
 
 def send_many(client: HttpClient, requests: list[str], credentials: Credentials) -> str:
-    """Hands the tickets over and returns the job's number. Raises Failure; unless uncertain, nothing was queued."""
+    """Hands the tickets over and returns the job's number.
+
+    Raises Failure. If the failure is not uncertain, nothing was queued.
+    """
     tickets = [json.loads(request)["ticket"] for request in requests]
-    body = json.dumps({"tickets": tickets}, ensure_ascii=False, separators=(",", ":")).encode()
+    body = as_json({"tickets": tickets}).encode()
     headers = {**auth_header(credentials), "Content-Type": "application/json"}
-    reply = client.call("POST", MANY_PATH, headers=headers, body=body, budget="jobs", keep_reply=False)
+    reply = client.call("POST", MANY_PATH, headers=headers, body=body, budget=JOBS, keep_reply=False)
     exchange = client.exchanges[-1]
     if not 200 <= reply.status < 300:
         exchange["reply"] = client.without_secrets(reply.text[:2048])
         raise answers.failure(reply)
     number = str(_job(reply.json_object()).get("id") or "")
     if not number:
-        raise Failure("Zendesk's answer to a call for many tickets could not be read.", is_uncertain=True)
+        raise Failure("Zendesk's response to the batch request could not be read.", is_uncertain=True)
     exchange["reply"] = f"job {number}"
     return number[:120]
 
@@ -51,7 +57,7 @@ def read_job(client: HttpClient, number: str, credentials: Credentials) -> JobNe
     job = _job(reply.json_object())
     status = str(job.get("status") or "").lower()
     if not status:
-        raise Failure("Zendesk's answer about a job could not be read.", answers.excerpt(reply))
+        raise Failure("Zendesk's response about a job could not be read.", answers.excerpt(reply))
     message = " ".join(str(job.get("message") or status).split())[:300]
     if status in UNDER_WAY:
         return JobNews(has_ended=False, message=message)
@@ -74,7 +80,7 @@ def are_under_way(client: HttpClient, known: set[str], credentials: Credentials)
         listed = content.get("job_statuses")
         if not 200 <= reply.status < 300 or not isinstance(listed, list):
             return None
-        if any(_is_unknown_and_runs(job, known) for job in listed if isinstance(job, dict)):
+        if any(_is_other_running_job(job, known) for job in listed if isinstance(job, dict)):
             return True
         try:
             path = next_page(client, content)
@@ -85,7 +91,7 @@ def are_under_way(client: HttpClient, known: set[str], credentials: Credentials)
     return None
 
 
-def _is_unknown_and_runs(job: dict[str, Any], known: set[str]) -> bool:
+def _is_other_running_job(job: dict[str, Any], known: set[str]) -> bool:
     return str(job.get("status") or "").lower() in UNDER_WAY and str(job.get("id") or "") not in known
 
 
@@ -102,4 +108,4 @@ def _item(result: dict[str, Any]) -> JobItem | None:
     if number is not None and not result.get("error"):
         return JobItem(index, number=str(number))
     message = " ".join(str(result[name]) for name in ("error", "details") if result.get(name))
-    return JobItem(index, problem=message[:500] or "Zendesk does not say why.")
+    return JobItem(index, problem=message[:500] or "Zendesk gave no reason.")

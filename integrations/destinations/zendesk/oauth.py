@@ -11,7 +11,8 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
-from integrations.destinations.base import Credentials, Token
+from integrations.destinations.base import Credentials
+from integrations.destinations.capabilities import Token
 from integrations.destinations.zendesk import answers
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
@@ -28,6 +29,35 @@ LONGEST_TOKEN_SECONDS = 10 * 365 * 86400
 LONGEST_SCOPE = 500
 # On this day every API token stops (developer.zendesk.com, "Migrating from API tokens to OAuth access tokens").
 API_TOKENS_END = date(2027, 4, 30)
+
+
+CLIENTS_PAGE = "/admin/apps-integrations/apis/zendesk-api/oauth_clients"
+MIGRATION_STEPS = [
+    "Open Admin Center as an administrator: Apps and integrations, APIs, OAuth clients.",
+    "Click “Add OAuth client”. Name: Casebridge. Client kind: Confidential. A redirect URL is not needed.",
+    "Click “Save”. Copy the unique identifier and the secret. The full secret is shown only once.",
+]
+
+
+def end_text(ends: date, days_left: int) -> str:
+    """How long API tokens still work."""
+    when = f"{ends.day} {ends:%B %Y}"
+    if days_left < 0:
+        return f"API tokens stopped working on {when}"
+    if days_left == 0:
+        return f"Zendesk's API tokens stop working today, {when}"
+    return f"API tokens stop working on {when} ({days_left} day{'s' if days_left != 1 else ''} left)"
+
+
+def why_no_consent(error: str, description: str, redirect_uri: str) -> str:
+    """What Zendesk's page sent back instead of a code."""
+    if error == "access_denied":
+        return "Access was denied in Zendesk, so nothing changed. Connect again and press “Allow” there."
+    if "redirect" in f"{error} {description}".lower():
+        return f"Zendesk does not accept this redirect URL. Enter {redirect_uri} as the OAuth client's redirect URL."
+    answer = f"{error} {description}".strip()[:300]
+    check = "Check the OAuth client's identifier and scopes, then connect again."
+    return f"Zendesk stopped the sign-in: {answer}. {check}"
 
 
 def scopes_of(settings: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""The next page of a list: at the account itself, or nowhere.
+"""The next page of a list, only if it is on the account's own host.
 
 Contract: developer.zendesk.com, API reference, Introduction, "Pagination": by cursor (`meta` and `links`) or by number
-(`next_page`); both name whole addresses.
+(`next_page`); both give absolute URLs.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from integrations.infra.http.failure import Failure
 
 
 class LeadsElsewhere(Failure):
-    """The next page is at another address, which would get our credentials: it is not called."""
+    """The next page is on another host; following it would leak our credentials."""
 
 
 def next_page(client: HttpClient, content: dict[str, Any]) -> str:
@@ -27,10 +27,10 @@ def next_page(client: HttpClient, content: dict[str, Any]) -> str:
     if path:
         return path
     raise LeadsElsewhere(
-        "Zendesk's answer names a next page at another address, which is not called.",
+        "Zendesk's next-page link points to a different host, so Casebridge did not follow it.",
         client.without_secrets(address)[:200],
         permanent=True,
         remedy="Check the connection's address: it has to be the account's own, like https://example.zendesk.com.",
         remedy_at="connection",
-        cause="The next page of a list is named at another address",
+        cause="The next-page link points to a different host",
     )

@@ -9,7 +9,8 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from integrations.destinations.base import Author, Credentials, Person
+from integrations.destinations.base import Credentials
+from integrations.destinations.capabilities import USERS, Author, Person
 from integrations.destinations.zendesk import answers
 from integrations.destinations.zendesk.tickets import auth_header
 from integrations.infra.http.client import HttpClient
@@ -71,10 +72,10 @@ def _create(client: HttpClient, author: Author, credentials: Credentials) -> Per
     headers = {**auth_header(credentials), "Content-Type": "application/json"}
     body = json.dumps({"user": user}, ensure_ascii=False).encode()
     path = "/api/v2/users/create_or_update.json"
-    reply = client.call("POST", path, headers=headers, body=body, budget="users", keep_reply=False)
+    reply = client.call("POST", path, headers=headers, body=body, budget=USERS, keep_reply=False)
     exchange = client.exchanges[-1]
     if reply.status == 429:
-        raise NoPermit(reply.retry_after() or LIMIT_SECONDS, "users")
+        raise NoPermit(reply.retry_after() or LIMIT_SECONDS, USERS)
     if reply.status in (403, 422):
         exchange["reply"] = client.without_secrets(reply.text[:2048])
         return Person("", problem=_why_not(reply))

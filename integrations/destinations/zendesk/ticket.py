@@ -1,17 +1,16 @@
 """The request that creates a ticket. Pure: from a post and a mapping's settings to the bytes that are sent.
 
 Facts (developer.zendesk.com, API reference, Ticketing, Tickets): placeholders work in comments made by an agent, so
-`{{` and `{%` in foreign text are broken up; `comment.public` has no fixed default, so it is always sent; about 255
+`{{` and `{%` in text from outside are broken up; `comment.public` has no fixed default, so it is always sent; about 255
 characters of a subject and 64 KiB of a comment are kept, the rest is dropped without an error, so both are cut here.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from integrations.destinations.base import Context, placeholder_values
+from integrations.destinations.base import Context, as_json, placeholder_values
 from integrations.destinations.zendesk.custom_fields import fitting_custom_fields
 from integrations.destinations.zendesk.names import LIST_OF, named, named_field
 from integrations.destinations.zendesk.text import disarmed
@@ -21,11 +20,14 @@ from integrations.domain.templating import Value, render
 LONGEST_SUBJECT = 150
 LONGEST_COMMENT_BYTES = 60_000
 LONGEST_TAG = 80
-# Before normalising: a tag shrinks where blanks and signs become one underscore.
+# Limit before normalizing: runs of spaces and symbols collapse to one underscore.
 LONGEST_RAW_TAG = 1000
-LONGEST_EXTERNAL_ID = 250
 TEST_SUBJECT = "[Test] "
 TEST_TAG = "casebridge_test"
+TEST_TEXT = (
+    f"with the tag {TEST_TAG} and a subject starting with “{TEST_SUBJECT.strip()}”. The account's triggers and "
+    "automations run on it. Casebridge does not remove it: solve or delete it there"
+)
 
 DEFAULT_SUBJECT = (
     "{{ label }}: {{ author|default:someone }} on {{ network }}: {{ text|oneline|short:80|default:no text }}"
@@ -41,7 +43,7 @@ Posted: {{ posted_at }}
 Label: {{ label }}
 {{ details }}"""
 
-# The source context, where it is not in the first comment's own text.
+# The source context, used when it is sent separately or appended to the first comment.
 DEFAULT_CONTEXT = """Post: {{ link }}
 Author: {{ author }}
 Handle: @{{ author_handle }}
@@ -74,25 +76,13 @@ FIELD_NAMES = {
 }
 
 
-def external_id(post_id: str, mapping_uuid: str, occasion: str = "") -> str:
-    """`khoros:{post}:{mapping}`, so that two mappings never mistake each other's tickets for their own.
-
-    Where a mapping makes several tickets of a post, the occasion is appended.
-    """
-    ending = f":{mapping_uuid}:{occasion}" if occasion else f":{mapping_uuid}"
-    whole = f"khoros:{post_id}{ending}"
-    if len(whole) <= LONGEST_EXTERNAL_ID:
-        return whole
-    return f"khoros:{hashlib.sha256(post_id.encode()).hexdigest()}{ending}"
-
-
-def build(post: Post, context: Context, settings: Mapping[str, Any], reference: str) -> str:
+def build(post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
     """The JSON body of POST /api/v2/tickets.json. Raises templating.TemplateError."""
     values = allowed_values(post, context, settings)
     ticket: dict[str, Any] = {
         "subject": _subject(settings, values, post),
         "comment": {"body": _comment(settings, values, post), "public": bool(settings.get("comment_public"))},
-        "external_id": reference,
+        "external_id": external_id,
     }
     for name in ("priority", "type", "status"):
         if settings.get(name):
@@ -109,11 +99,7 @@ def build(post: Post, context: Context, settings: Mapping[str, Any], reference: 
         ticket["tags"] = tags
     if custom_fields := _custom_fields(settings.get("custom_fields") or [], values):
         ticket["custom_fields"] = custom_fields
-    return _as_json({"ticket": ticket})
-
-
-def _as_json(content: dict[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return as_json({"ticket": ticket})
 
 
 def allowed_values(post: Post, context: Context, settings: Mapping[str, Any]) -> dict[str, Value]:
@@ -122,12 +108,12 @@ def allowed_values(post: Post, context: Context, settings: Mapping[str, Any]) ->
     return values if settings.get("forward_notes") else values | {"notes": ""}
 
 
-def build_flood_ticket(settings: Mapping[str, Any], title: str, text: str, reference: str) -> str:
+def build_for_flood(settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
     """One internal ticket of type problem for a flood, in the group, brand and form of the mapping's tickets."""
     ticket: dict[str, Any] = {
         "subject": shortened(disarmed(" ".join(title.split())), LONGEST_SUBJECT),
         "comment": {"body": cut_comment(disarmed(text), "in Casebridge"), "public": False},
-        "external_id": reference,
+        "external_id": external_id,
         "type": "problem",
         "priority": "urgent",
         "tags": ["casebridge_incident"],
@@ -135,16 +121,16 @@ def build_flood_ticket(settings: Mapping[str, Any], title: str, text: str, refer
     for name in ("group_id", "ticket_form_id", "brand_id"):
         if settings.get(name):
             ticket[name] = int(settings[name])
-    return _as_json({"ticket": ticket})
+    return as_json({"ticket": ticket})
 
 
 def with_requester(request: str, user_id: str) -> str:
-    """The request with this requester, or (with "") with whoever signs in."""
+    """The request with this requester; an empty id means the signed-in user."""
     content = json.loads(request)
     content["ticket"].pop("requester_id", None)
     if user_id:
         content["ticket"]["requester_id"] = int(user_id)
-    return _as_json(content)
+    return as_json(content)
 
 
 def as_comment(request: str, reference: str) -> str:
@@ -153,13 +139,13 @@ def as_comment(request: str, reference: str) -> str:
     ending = f"\n\n{REFERENCE} {reference}"
     room = LONGEST_COMMENT_BYTES - len(ending.encode())
     body = first["body"].encode()[:room].decode("utf-8", "ignore") + ending
-    return _as_json({"ticket": {"comment": {"body": body, "public": first["public"]}}})
+    return as_json({"ticket": {"comment": {"body": body, "public": first["public"]}}})
 
 
 def as_follow_up(request: str, number: str) -> str:
     content = json.loads(request)
     content["ticket"]["via_followup_source_id"] = int(number)
-    return _as_json(content)
+    return as_json(content)
 
 
 def build_note(post: Post, context: Context, settings: Mapping[str, Any], reference: str) -> str:
@@ -170,7 +156,7 @@ def build_note(post: Post, context: Context, settings: Mapping[str, Any], refere
     ending = f"\n\n{REFERENCE} {reference}"
     room = LONGEST_COMMENT_BYTES - len(ending.encode())
     body = text.encode()[:room].decode("utf-8", "ignore") + ending
-    return _as_json({"ticket": {"comment": {"body": body, "public": False}}})
+    return as_json({"ticket": {"comment": {"body": body, "public": False}}})
 
 
 def _context_text(settings: Mapping[str, Any], values: Mapping[str, Value]) -> str:
@@ -199,7 +185,7 @@ def cut_comment(text: str, where_the_whole_is: str) -> str:
     """At most LONGEST_COMMENT_BYTES of UTF-8, cut between characters; says where the whole text is."""
     if len(text.encode()) <= LONGEST_COMMENT_BYTES:
         return text
-    ending = f"\n\n[The text was cut here. The whole post: {disarmed(where_the_whole_is)}]"
+    ending = f"\n\n[Text truncated. Full post: {disarmed(where_the_whole_is)}]"
     room = LONGEST_COMMENT_BYTES - len(ending.encode())
     return text.encode()[:room].decode("utf-8", "ignore") + ending
 
@@ -224,7 +210,7 @@ def remarks(
 ) -> list[str]:
     """What `build` leaves out, as sentences. Raises templating.TemplateError."""
     titles = {field["id"]: f"“{field['title']}”" for field in (lists or {}).get("fields") or []}
-    values = placeholder_values(post, context)
+    values = allowed_values(post, context, settings)
     _fitting, left_out = fitting_custom_fields(settings.get("custom_fields") or [], values, titles)
     return left_out
 
@@ -232,11 +218,11 @@ def remarks(
 def as_test(request: str, uuid: str) -> tuple[str, str]:
     """The same ticket marked as a test, under an external id of its own, and that id."""
     content = json.loads(request)
-    ticket, reference = content["ticket"], f"khoros:test:{uuid}"
+    ticket, external_id = content["ticket"], f"khoros:test:{uuid}"
     ticket["subject"] = shortened(f"{TEST_SUBJECT}{ticket['subject']}", LONGEST_SUBJECT)
-    ticket["external_id"] = reference
+    ticket["external_id"] = external_id
     ticket["tags"] = [*(tag for tag in ticket.get("tags") or [] if tag != TEST_TAG), TEST_TAG]
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")), reference
+    return as_json(content), external_id
 
 
 def describe(request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:

@@ -15,17 +15,17 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from integrations.destinations.base import TicketNews
+from integrations.destinations.capabilities import StatusUpdate
 from integrations.destinations.zendesk import answers
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
 
-__all__ = ["TicketNews", "gone", "read_event", "read_tickets", "signature_of", "unreadable", "verify"]
+__all__ = ["StatusUpdate", "gone", "read_event", "read_tickets", "signature_of", "unreadable", "verify"]
 
 SIGNATURE = "X-Zendesk-Webhook-Signature"
 TIMESTAMP = "X-Zendesk-Webhook-Signature-Timestamp"
 INVOCATION = "X-Zendesk-Webhook-Invocation-Id"
-# Zendesk publishes this one and signs test calls with it: whoever reads the documentation could sign.
+# Zendesk publishes this one and signs test calls with it, so anyone could forge a signature.
 PUBLIC_TEST_SECRET = "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ=="  # noqa: S105
 SHORTEST_SECRET = 16
 FRESH = timedelta(minutes=5)
@@ -37,8 +37,10 @@ UNDELETED = "zen:event-type:ticket.undeleted"
 LONGEST_ID = 120
 OUR_EXTERNAL_ID = "khoros:"
 
+# Those that a ticket can have, in their order.
+STATUSES = ("new", "open", "pending", "hold", "solved", "closed", "deleted")
 # Zendesk's words for a status, however written, and ours. With custom statuses, this is the category.
-STATUSES = {
+OUR_STATUS = {
     "new": "new",
     "open": "open",
     "pending": "pending",
@@ -63,10 +65,10 @@ def signature_of(secret: str, timestamp: str, body: bytes) -> str:
 def verify(secret: str, timestamp: str, body: bytes, signature: str, now: datetime) -> str:
     """Empty when the call is signed with the secret and its timestamp is fresh at `now`; else why it is not."""
     if not secret or secret == PUBLIC_TEST_SECRET:
-        return "no signing secret of its own is stored"
+        return "no signing secret for this webhook is stored"
     expected = signature_of(secret, timestamp, body).encode()
     if not hmac.compare_digest(expected, signature.encode("latin-1", "replace")):
-        return "the signature does not fit"
+        return "the signature does not match"
     signed_at = _moment(timestamp)
     if signed_at is None:
         return "the timestamp cannot be read"
@@ -78,14 +80,14 @@ def why_unfit_secret(secret: str) -> str:
     if secret == PUBLIC_TEST_SECRET:
         return "This is the secret that Zendesk publishes for tests; enter the webhook's own."
     if len(secret) < SHORTEST_SECRET or not secret.isascii() or " " in secret:
-        return "This is no signing secret: copy the whole of it from the webhook's page."
+        return "This is not a valid signing secret. Copy the entire secret from the webhook's page."
     return ""
 
 
 # --- Events ----------------------------------------------------------------------------------------------------------
 
 
-def read_event(body: bytes) -> tuple[str, str, TicketNews | None]:
+def read_event(body: bytes) -> tuple[str, str, StatusUpdate | None]:
     """(event id, kind, news) of Zendesk's own schema or of a trigger's body; empty and None where there is none."""
     content = _object(body)
     detail = content.get("detail")
@@ -96,7 +98,7 @@ def read_event(body: bytes) -> tuple[str, str, TicketNews | None]:
     return "", "trigger" if content else "", _news_of_trigger(content | (nested if isinstance(nested, dict) else {}))
 
 
-def _news_of_event(kind: str, content: Mapping[str, Any], detail: Mapping[str, Any]) -> TicketNews | None:
+def _news_of_event(kind: str, content: Mapping[str, Any], detail: Mapping[str, Any]) -> StatusUpdate | None:
     number = answers.ticket_number(detail)
     if number is None or (kind.startswith(EVENT_PREFIX) and not kind.startswith(TICKET_EVENT_PREFIX)):
         return None
@@ -104,9 +106,9 @@ def _news_of_event(kind: str, content: Mapping[str, Any], detail: Mapping[str, A
     status = _status(detail.get("status"))
     is_deleted = kind in DELETIONS or (status == "deleted" and kind != UNDELETED)
     if is_deleted or kind == UNDELETED:
-        # Deleting is no update of the ticket, so its own time may be before the last one we know.
+        # Deleting a ticket does not update `updated_at`, so its own time may be before the last one we know.
         changed_at = max(filter(None, [changed_at, _moment(content.get("time"))]), default=None)
-    return TicketNews(
+    return StatusUpdate(
         number=str(number),
         status="" if status == "deleted" else status,
         assignee_id=_id(detail["assignee_id"]) if "assignee_id" in detail else None,
@@ -116,7 +118,7 @@ def _news_of_event(kind: str, content: Mapping[str, Any], detail: Mapping[str, A
     )
 
 
-def _news_of_trigger(content: Mapping[str, Any]) -> TicketNews | None:
+def _news_of_trigger(content: Mapping[str, Any]) -> StatusUpdate | None:
     """The administrator chooses the field names; these are the ones in our own instructions and Zendesk's."""
     raw = next((content[name] for name in ("ticket_id", "number", "id") if content.get(name)), None)
     number = answers.ticket_number({"id": raw.strip().removeprefix("#") if isinstance(raw, str) else raw})
@@ -126,7 +128,7 @@ def _news_of_trigger(content: Mapping[str, Any]) -> TicketNews | None:
     name = _text(content.get("assignee") or content.get("assignee_name"))
     has_assignee = any(key in content for key in ("assignee_id", "assignee", "assignee_name"))
     written = content.get("updated_at")
-    return TicketNews(
+    return StatusUpdate(
         number=str(number),
         status="" if status == "deleted" else status,
         assignee_id=(_id(content.get("assignee_id")) if "assignee_id" in content or not name else None)
@@ -142,7 +144,7 @@ def _news_of_trigger(content: Mapping[str, Any]) -> TicketNews | None:
 # --- Replies about tickets -------------------------------------------------------------------------------------------
 
 
-def read_tickets(reply: Reply) -> list[TicketNews]:
+def read_tickets(reply: Reply) -> list[StatusUpdate]:
     """The news in a reply about one ticket or many. Raises Failure when it is neither."""
     content = reply.json_object()
     tickets = content.get("tickets", [content["ticket"]] if "ticket" in content else None)
@@ -152,11 +154,11 @@ def read_tickets(reply: Reply) -> list[TicketNews]:
     return [news for news in news_of_tickets if news is not None]
 
 
-def _news_of_ticket(ticket: Mapping[str, Any]) -> TicketNews | None:
+def _news_of_ticket(ticket: Mapping[str, Any]) -> StatusUpdate | None:
     number, status = answers.ticket_number(ticket), _status(ticket.get("status"))
     if number is None or not status:
         return None
-    return TicketNews(
+    return StatusUpdate(
         number=str(number),
         status="" if status == "deleted" else status,
         assignee_id=_id(ticket["assignee_id"]) if "assignee_id" in ticket else None,
@@ -166,18 +168,19 @@ def _news_of_ticket(ticket: Mapping[str, Any]) -> TicketNews | None:
     )
 
 
-def gone(number: str, reply: Reply) -> TicketNews:
+def gone(number: str, reply: Reply) -> StatusUpdate:
     """The ticket is gone, as of the reply's time by Zendesk's clock."""
     try:
         moment = parsedate_to_datetime(reply.headers.get("date", ""))
     except (TypeError, ValueError):
-        return TicketNews(number, is_deleted=True)
-    return TicketNews(number, changed_at=moment if moment.tzinfo else moment.replace(tzinfo=UTC), is_deleted=True)
+        return StatusUpdate(number, is_deleted=True)
+    return StatusUpdate(number, changed_at=moment if moment.tzinfo else moment.replace(tzinfo=UTC), is_deleted=True)
 
 
 def unreadable(reply: Reply) -> Failure:
-    message = "Zendesk's answer about tickets could not be read. Check the connection's address if this goes on."
-    return Failure(message, answers.excerpt(reply), status=reply.status)
+    message = "Zendesk's response about tickets could not be read."
+    remedy = "If this keeps happening, check the connection's address."
+    return Failure(f"{message} {remedy}", answers.excerpt(reply), status=reply.status)
 
 
 # --- Values ----------------------------------------------------------------------------------------------------------
@@ -196,7 +199,7 @@ def _text(value: Any) -> str:
 
 
 def _status(value: Any) -> str:
-    return STATUSES.get(_text(value).lower(), "")
+    return OUR_STATUS.get(_text(value).lower(), "")
 
 
 def _id(value: Any) -> str:
@@ -221,5 +224,5 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _has_seconds(value: Any) -> bool:
-    """A trigger's placeholder may have minutes only, which do not show which of two changes came last."""
+    """A trigger's placeholder may lack seconds, so it cannot order two changes in the same minute."""
     return re.match(r"\S{10}[T ]\d\d:\d\d:\d\d", _text(value)) is not None

@@ -9,12 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import quote
 
-from integrations.destinations.base import Credentials, Outgoing, Receipt, TicketNews
+from integrations.destinations.base import Credentials, Outgoing, Receipt
+from integrations.destinations.capabilities import LOOK_UP, StatusUpdate
 from integrations.destinations.zendesk import answers, ticket_news
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure, NoPermit
 
 CREATE_PATH = "/api/v2/tickets.json"
+# Zendesk keeps an idempotency key for two hours; a repeat may be under way for a while.
+KEY_TRUSTED_SECONDS = 110 * 60
+MOST_READ_AT_ONCE = 100
 # The wait after a limit on look-ups that does not say how long.
 LIMIT_SECONDS = 15.0
 
@@ -94,10 +98,10 @@ def _a_ticket_may_exist(what_happened: str) -> Iterator[None]:
 def look_up(client: HttpClient, external_id: str, credentials: Credentials) -> Receipt | None:
     """The ticket with this external id, from the list of tickets: the search index lags. Raises Failure."""
     path = f"{CREATE_PATH}?external_id={quote(external_id, safe='')}"
-    reply = client.call("GET", path, headers=auth_header(credentials), budget="look-up", keep_reply=False)
+    reply = client.call("GET", path, headers=auth_header(credentials), budget=LOOK_UP, keep_reply=False)
     if reply.status == 429:
         # Look-ups have a limit of their own, which nothing else has to wait for.
-        raise NoPermit(reply.retry_after() or LIMIT_SECONDS, "look-up")
+        raise NoPermit(reply.retry_after() or LIMIT_SECONDS, LOOK_UP)
     if not 200 <= reply.status < 300:
         client.exchanges[-1]["reply"] = client.without_secrets(reply.text[:2048])
     found = answers.read_found(reply, external_id, ticket_url(client))
@@ -105,7 +109,7 @@ def look_up(client: HttpClient, external_id: str, credentials: Credentials) -> R
     return found
 
 
-def read_tickets(client: HttpClient, numbers: Sequence[str], credentials: Credentials) -> list[TicketNews]:
+def read_tickets(client: HttpClient, numbers: Sequence[str], credentials: Credentials) -> list[StatusUpdate]:
     """The news of up to 100 tickets; those that Zendesk does not return are missing. Raises Failure."""
     path = f"/api/v2/tickets/show_many.json?ids={','.join(numbers)}"
     reply = client.call("GET", path, headers=auth_header(credentials), keep_reply=False)
@@ -114,7 +118,7 @@ def read_tickets(client: HttpClient, numbers: Sequence[str], credentials: Creden
     return ticket_news.read_tickets(reply)
 
 
-def read_ticket(client: HttpClient, number: str, credentials: Credentials) -> TicketNews:
+def read_ticket(client: HttpClient, number: str, credentials: Credentials) -> StatusUpdate:
     """The news of one ticket, which may be that it is gone. Raises Failure."""
     reply = client.call("GET", f"/api/v2/tickets/{number}.json", headers=auth_header(credentials), keep_reply=False)
     if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":

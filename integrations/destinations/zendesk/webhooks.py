@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from integrations.destinations.base import Credentials, Webhook
+from integrations.destinations.base import Credentials
+from integrations.destinations.capabilities import Webhook
 from integrations.destinations.zendesk import answers, oauth, tickets
 from integrations.destinations.zendesk.paging import next_page
 from integrations.destinations.zendesk.ticket_news import PUBLIC_TEST_SECRET
@@ -29,6 +30,18 @@ SUBSCRIPTIONS = [
     "zen:event-type:ticket.soft_deleted",
     "zen:event-type:ticket.undeleted",
 ]
+EVENTS_STEP = (
+    "Choose “Zendesk events” and select these ticket events: status changed, custom status changed, agent assignment "
+    "changed, deleted, undeleted."
+)
+# What an administrator does by hand; the address is filled in.
+STEPS = (
+    "In Admin Center, open Apps and integrations, Webhooks, and create a webhook.",
+    EVENTS_STEP,
+    'Or use a trigger on changed tickets with the body {"ticket_id": "{{ticket.id}}"}: the ticket is then read.',
+    "Endpoint URL: {endpoint} Request method POST, request format JSON, no authentication.",
+    "Save the webhook, open it again, reveal the signing secret and paste it here:",
+)
 # A webhook for triggers: its kind was fixed at creation, and an administrator writes its bodies.
 OF_TRIGGERS = "conditional_ticket_events"
 

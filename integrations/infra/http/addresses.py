@@ -19,7 +19,7 @@ class AddressRefused(Exception):
     """An address that outgoing calls may not use; the text says why."""
 
 
-def checked_origin(address: str) -> str:
+def checked_origin(address: str, *, example: str = "https://example.com") -> str:
     """Scheme and host of an address that outgoing calls may use. Raises AddressRefused; its text is for the form field.
 
     A name is not resolved here: one that resolves to a private address is refused when connecting.
@@ -28,9 +28,9 @@ def checked_origin(address: str) -> str:
         parts = urlsplit(address.strip() if "://" in address else f"https://{address.strip()}")
         host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
-        raise AddressRefused("This is not an address. Enter it like https://example.zendesk.com.") from None
+        raise AddressRefused(f"This is not an address. Enter it like {example}.") from None
     if not host or parts.username or " " in host or ("." not in host and ":" not in host and host != "localhost"):
-        raise AddressRefused("This is not an address. Enter it like https://example.zendesk.com.")
+        raise AddressRefused(f"This is not an address. Enter it like {example}.")
     if parts.scheme != "https" and not (parts.scheme == "http" and settings.OUTBOUND_ALLOW_PRIVATE):
         raise AddressRefused("The address must begin with https://.")
     for literal in _literal_addresses(host):

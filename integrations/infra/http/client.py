@@ -24,23 +24,23 @@ from integrations.infra.text import storable
 
 ANSWER_CAP_BYTES = 2 * 1024 * 1024
 MASK = "[removed]"
-KEPT_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id", "x-idempotency-lookup"} | {
-    "x-zendesk-api-warn"
-}
+KEPT_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id"}
 
 
 @dataclass
 class HttpClient:
     """Calls one origin, for one try: its calls share a deadline and are recorded for the log, secrets removed.
 
-    `before_call` is asked for a permit before each call, with the name of the budget that the call draws on; it may
-    wait or raise NoPermit. `on_reply` gets each reply. `secrets` must not appear in what is recorded.
+    `kept_headers` of replies are recorded besides the usual ones. `before_call` is asked for a permit before each call,
+    with the name of the budget that the call draws on; it may wait or raise NoPermit. `on_reply` gets each reply.
+    `secrets` must not appear in what is recorded.
     """
 
     origin: str
     seconds: float
     name: str = "the other side"
     secrets: tuple[str, ...] = ()
+    kept_headers: frozenset[str] = frozenset()
     before_call: Callable[[str], None] = lambda _budget: None
     on_reply: Callable[[str, Reply], None] = lambda _budget, _reply: None
     exchanges: list[dict[str, Any]] = field(default_factory=list)
@@ -117,7 +117,7 @@ class HttpClient:
         exchange["reply_headers"] = {
             name: value
             for name, value in reply.headers.items()
-            if name in KEPT_HEADERS or "ratelimit" in name or "rate-limit" in name
+            if name in KEPT_HEADERS | self.kept_headers or "ratelimit" in name or "rate-limit" in name
         }
         exchange["reply"] = self.without_secrets(reply.text[:KEPT_BYTES]) if keep_reply else ""
 
@@ -168,7 +168,9 @@ class HttpClient:
         failure = self._broken_call(error, deadline)
         failure.detail = self.without_secrets(_plain(error))
         failure.is_transport = True
-        failure.remedy = f"If this goes on, check the connection's address and whether {self.name} works in a browser."
+        failure.remedy = (
+            f"If this keeps happening, check the connection's address and whether {self.name} works in a browser."
+        )
         failure.remedy_at = "connection"
         failure.cause = failure.message
         return failure
@@ -184,9 +186,9 @@ class HttpClient:
         if isinstance(error, SSLError):
             return Failure(f"{self.name} cannot be reached safely: its certificate or TLS was not accepted.")
         if deadline.is_over or time.monotonic() >= self._until - 0.05:
-            message = f"{self.name} did not answer in time ({self.seconds:.0f} s)."
+            message = f"{self.name} did not respond in time ({self.seconds:.0f} s)."
             return Failure(message, is_uncertain=True)
-        return Failure(f"The connection to {self.name} broke before the answer was complete.", is_uncertain=True)
+        return Failure(f"The connection to {self.name} broke before the response was complete.", is_uncertain=True)
 
 
 def _credentials_in(headers: Mapping[str, str]) -> list[str]:
