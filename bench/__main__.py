@@ -12,7 +12,7 @@ from types import FrameType
 
 import psycopg
 
-from bench import acknowledgement, crash, disturbed, drain, lists, memory
+from bench import acknowledgement, crash, disk, disturbed, drain, lists, memory
 from bench.ground import Ground, prepared
 from bench.processes import Processes
 from bench.report import RESULTS, Section, as_text, markdown
@@ -24,6 +24,7 @@ MEASUREMENTS: dict[str, Callable[[Ground], Section]] = {
     "lists": lists.measure,
     "crash": crash.measure,
     "memory": memory.measure,
+    "disk": disk.measure,
 }
 NEEDED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEY")
 INTERRUPTED = 130

@@ -11,7 +11,7 @@ import psycopg
 import urllib3
 from psycopg import sql
 
-from bench import words
+from bench import notification, words
 from bench.ground import Ground, Portal
 from bench.report import Row, Section
 
@@ -77,13 +77,17 @@ def pages(portal: Portal, count: int) -> list[Page]:
         ("past 24 hours", "time=day"),
         ("older than 30 days", "time=older"),
         ("failed on a small network", "state__exact=failed&network=youtube"),
+        ("status open", "ticket=open"),
         ("page 50", "p=50"),
     ]
     # Chosen so that nothing special is about the row: neither the first nor the last.
     some = count // 3
-    post, native, ticket = portal.execute(
-        "SELECT post_id, native_id, ticket_number FROM integrations_delivery WHERE id = %s", some
+    post, ticket = portal.execute(
+        "SELECT post_id, number FROM integrations_delivery d JOIN integrations_remoteobject r"
+        " ON r.id = d.remote_object_id WHERE d.id = %s",
+        some,
     )[0]
+    native = post.partition(":")[2]
     searches = [
         ("by post id", post),
         ("by native id", native),
@@ -173,7 +177,10 @@ def fill(portal: Portal, count: int) -> None:
             for number, text in enumerate(words.texts(count), 1):
                 copy.write_row((number, text))
         connection.execute(TEXTS.encode(), {"count": count})
-        _at_once(portal, [[FILL_NOTIFICATIONS], [FILL_DELIVERIES, FILL_ATTEMPTS]])
+        first = [FILL_NOTIFICATIONS, FILL_NOTIFICATION_CONTENT.format(body=_packed(notification.body(1, 1)))]
+        second = [FILL_REMOTE_OBJECTS, FILL_DELIVERIES, FILL_ATTEMPTS.format(exchanges=_packed(EXCHANGES))]
+        _at_once(portal, [[*first, FILL_POSTS], second])
+        connection.execute(FILL_DELIVERY_CONTENT.format(request=_packed(REQUEST)).encode())
         connection.execute("DROP TABLE bench_texts, bench_words")
         # The two trigram indexes take the longest: each of the two scripts starts with one.
         indexes.sort(key=lambda definition: "gin_trgm_ops" not in definition)
@@ -184,6 +191,17 @@ def fill(portal: Portal, count: int) -> None:
 def _bulk_connection(portal: Portal) -> psycopg.Connection:
     options = "-c synchronous_commit=off -c maintenance_work_mem=512MB -c max_parallel_maintenance_workers=0"
     return psycopg.connect(portal.environment["DATABASE_URL"], autocommit=True, options=options)
+
+
+# What pages of one row show; each row has the same.
+REQUEST = b'{"ticket":{"subject":"CreateCase","comment":{"body":"A post","public":false},"tags":["khoros"]}}'
+EXCHANGES = b'[{"method":"POST","url":"https://example.zendesk.com/api/v2/tickets.json","status":201,"reply":"{}"}]'
+
+
+def _packed(raw: bytes) -> str:
+    from integrations.models.fields import pack
+
+    return pack(raw).hex()
 
 
 def _at_once(portal: Portal, scripts: list[list[str]]) -> None:
@@ -233,7 +251,12 @@ def _with_defaults(connection: psycopg.Connection) -> None:
 
 EMPTY = {"text": "", "character varying": "", "jsonb": "[]", "bytea": "", "boolean": False, "integer": 0, "bigint": 0}
 
-LOG_TABLES = ["integrations_notification", "integrations_delivery", "integrations_attempt"]
+LOG_TABLES = [
+    f"integrations_{name}"
+    for name in (
+        "notification", "notificationcontent", "postcontent", "remoteobject", "delivery", "deliverycontent", "attempt",
+    )
+]  # fmt: skip
 
 TEXTS = """
 CREATE UNLOGGED TABLE bench_texts AS
@@ -245,55 +268,71 @@ SELECT i, 'Author ' || (i * 7919 %% 50000) AS author, 'author_' || (i * 7919 %% 
 FROM bench_words
 """
 
+NETWORK = "CASE WHEN i % 997 = 0 THEN 'youtube' ELSE main_network END"
+POST = f"{NETWORK} || ':' || 800000000000000000 + i"
+
 FILL_NOTIFICATIONS = """
-INSERT INTO integrations_notification (id, subscription_id, event_key, event_name, source, body, headers, state, reason,
-    summary, outcome, received_at, routed_at, repeats)
-SELECT i, s.id, 'uuid:' || gen_random_uuid(), 'stream-item-label-applied', 'pushed', convert_to(
-    '{"companyId": 42, "eventName": "stream-item-label-applied", "eventUuid": "' || i || '", "data": {"labels": [], '
-    || '"items": [{"entityId": "' || network || ':' || 800000000000000000 + i || '", "text": "' || words || '"}]}}',
-    'UTF8'),
-    '{"User-Agent": "Khoros"}', CASE WHEN i %% 331 = 0 THEN 'unmatched' ELSE 'routed' END,
-    CASE WHEN i %% 331 = 0 THEN 'No mapping asked for it.' ELSE '' END,
-    network || ':' || 800000000000000000 + i || ' ' || author || ' (@' || handle || '): ' || words,
-    '[]', at, at + interval '1 second', 0
-FROM (SELECT *, CASE WHEN i %% 997 = 0 THEN 'youtube' ELSE main_network END AS network FROM bench_texts) t,
-    (SELECT id FROM integrations_subscription LIMIT 1) s
-""".replace("%%", "%")
+INSERT INTO integrations_notification (id, subscription_id, event_key, source, state, reason, received_at, routed_at,
+    repeats)
+SELECT i, s.id, gen_random_uuid(), 'pushed', CASE WHEN i % 331 = 0 THEN 'unmatched' ELSE 'routed' END,
+    CASE WHEN i % 331 = 0 THEN 'No mapping asked for it.' ELSE '' END, at, at + interval '1 second', 0
+FROM bench_texts, (SELECT id FROM integrations_subscription LIMIT 1) s
+"""
+
+FILL_NOTIFICATION_CONTENT = """
+INSERT INTO integrations_notificationcontent (notification_id, event_key, event_name, body)
+SELECT i, 'uuid:' || gen_random_uuid(), 'stream-item-label-applied', '\\x{body}'::bytea FROM bench_texts
+"""
+
+FILL_POSTS = f"""
+INSERT INTO integrations_postcontent (id, notification_id, position, post_id, search_text, link)
+SELECT i, i, 0, {POST}, author || ' (@' || handle || ')' || E'\\n' || words,
+    'https://' || {NETWORK} || '.example.com/' || handle || '/status/' || 800000000000000000 + i
+FROM bench_texts
+"""
 
 # 97 of 100 delivered, some failed, a few cancelled, a few waiting for a moment far off.
-FILL_DELIVERIES = """
-INSERT INTO integrations_delivery (id, uuid, notification_id, mapping_id, connection_id, post_id, native_id, network,
-    author, text, link, posted_at, search_text, request, external_id, key_version, key_used_at, is_uncertain,
-    look_up_next, was_refused, state, tries, attempt_count, next_attempt_at, last_error, result, ticket_number,
-    ticket_url, delivered_at, labelled_again, created_at)
-SELECT i, gen_random_uuid(), i, m.id, m.connection_id, network || ':' || 800000000000000000 + i,
-    (800000000000000000 + i)::text, network, author || ' (@' || handle || ')', words,
-    'https://' || network || '.example.com/' || handle || '/status/' || 800000000000000000 + i, at - interval '1 hour',
-    author || ' ' || handle || ' ' || words,
-    '{"ticket":{"subject":"CreateCase: ' || author || '","comment":{"body":"' || words || '","public":false},'
-    || '"external_id":"khoros:' || i || '","tags":["khoros"]}}',
-    'khoros:' || network || ':' || 800000000000000000 + i || ':' || m.uuid, 1, at, false, false,
-    state = 'failed', state,
-    1, 1, CASE WHEN state = 'pending' THEN now() + interval '30 days' END,
-    CASE WHEN state = 'failed' THEN 'Zendesk refuses this ticket: Subject is refused by a rule.' ELSE '' END,
-    CASE WHEN state = 'delivered' THEN 'created' ELSE '' END,
-    CASE WHEN state = 'delivered' THEN (4000 + i)::text ELSE '' END,
-    CASE WHEN state = 'delivered' THEN 'https://example.zendesk.com/agent/tickets/' || 4000 + i ELSE '' END,
-    CASE WHEN state = 'delivered' THEN at + interval '2 seconds' END, 0, at
-FROM (SELECT *, CASE WHEN i %% 997 = 0 THEN 'youtube' ELSE main_network END AS network,
-        CASE WHEN i %% 40 = 11 THEN 'failed' WHEN i %% 400 = 17 THEN 'cancelled' WHEN i %% 2000 = 13 THEN 'pending'
-            ELSE 'delivered' END AS state FROM bench_texts) t
-    JOIN (SELECT *, row_number() OVER (ORDER BY id) AS place FROM integrations_mapping) m
-        ON m.place = CASE WHEN i %% 50 = 3 THEN 2 ELSE 1 END
-""".replace("%%", "%")
+STATE = """CASE WHEN i % 40 = 11 THEN 'failed' WHEN i % 400 = 17 THEN 'cancelled' WHEN i % 2000 = 13 THEN 'pending'
+    ELSE 'delivered' END"""
+MAPPING = """JOIN (SELECT *, row_number() OVER (ORDER BY id) AS place FROM integrations_mapping) m
+    ON m.place = CASE WHEN i % 50 = 3 THEN 2 ELSE 1 END"""
+
+FILL_REMOTE_OBJECTS = f"""
+INSERT INTO integrations_remoteobject (id, connection_id, mapping_id, number, url, posted_at, created_at,
+    last_delivered_at, status, assignee, changed_at, solved_at)
+SELECT i, m.connection_id, m.id, (4000 + i)::text, 'https://example.zendesk.com/agent/tickets/' || 4000 + i,
+    at - interval '1 hour', at + interval '2 seconds', at + interval '2 seconds',
+    CASE WHEN i % 100 < 3 THEN 'open' ELSE 'closed' END, 'Ann Agent', at + interval '1 day',
+    CASE WHEN i % 100 >= 3 THEN at + interval '1 day' END
+FROM bench_texts {MAPPING} WHERE {STATE} = 'delivered'
+"""
+
+FILL_DELIVERIES = f"""
+INSERT INTO integrations_delivery (id, notification_id, mapping_id, connection_id, post_id, network, posted_at,
+    event_at, external_id, key_version, key_used_at, was_refused, state, tries, attempt_count, next_attempt_at,
+    last_error, cause,
+    result, remote_object_id, delivered_at, created_at, is_prepared)
+SELECT i, i, m.id, m.connection_id, {POST}, {NETWORK}, at - interval '1 hour', at,
+    'khoros:' || {POST} || ':' || m.uuid, 1, at, {STATE} = 'failed', {STATE}, 1, 1,
+    CASE WHEN {STATE} = 'pending' THEN now() + interval '30 days' END,
+    CASE WHEN {STATE} = 'failed' THEN 'Zendesk refuses this ticket: Subject is refused by a rule.' ELSE '' END,
+    CASE WHEN {STATE} = 'failed' THEN 'Subject is refused by a rule.' ELSE '' END,
+    CASE WHEN {STATE} = 'delivered' THEN 'created' ELSE '' END, CASE WHEN {STATE} = 'delivered' THEN i END,
+    CASE WHEN {STATE} = 'delivered' THEN at + interval '2 seconds' END, at, true
+FROM bench_texts {MAPPING}
+"""
+
+FILL_DELIVERY_CONTENT = """
+INSERT INTO integrations_deliverycontent (delivery_id, post_id, request)
+SELECT i, i, '\\x{request}'::bytea FROM bench_texts
+"""
 
 FILL_ATTEMPTS = """
 INSERT INTO integrations_attempt (delivery_id, number, key_version, started_at, finished_at, outcome, status,
-    duration_ms, meaning, detail, exchanges)
+    duration_ms, meaning, exchanges)
 SELECT id, 1, 1, created_at + interval '1 second', created_at + interval '2 seconds',
     CASE WHEN state = 'failed' THEN 'refused' ELSE 'delivered' END, CASE WHEN state = 'failed' THEN 422 ELSE 201 END,
-    300 + id % 700, CASE WHEN state = 'failed' THEN last_error
-        ELSE 'Zendesk created ticket ' || ticket_number || '.' END,
-    '', '[{"method": "POST", "url": "https://example.zendesk.com/api/v2/tickets.json", "status": 201, "reply": "{}"}]'
+    300 + id % 700, CASE WHEN state = 'failed' THEN last_error ELSE 'Created ticket ' || remote_object_id || '.' END,
+    '\\x{exchanges}'::bytea
 FROM integrations_delivery WHERE state <> 'pending'
 """

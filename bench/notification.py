@@ -1,6 +1,7 @@
 """A label-applied notification of about 1.4 KB as Khoros sends it; each has its own event and its own post."""
 
 import json
+from datetime import UTC, datetime
 
 EVENT = "#EVENT#"
 POST = "#POST#"
@@ -12,7 +13,8 @@ TEXT = (
 CONTENT = {
     "companyId": 42,
     "eventName": "stream-item-label-applied",
-    "createdDate": "Wed Apr 12 09:01:11 CDT 2017",
+    # What happened long ago would be looked up first.
+    "createdDate": f"{datetime.now(UTC):%a %b %d %H:%M:%S UTC %Y}",
     "uuid": "9d9da3d9-c2f8-483f-bd83-b541c9b2ff29",
     "eventUuid": EVENT,
     "type": "hydrated",
@@ -55,3 +57,8 @@ def body(run: int, number: int) -> bytes:
     """The notification with this number in this run; all have the same length."""
     event, post = event_uuid(run, number).encode(), b"%010d%09d" % (run, number)
     return b"".join((BEFORE_EVENT, event, AFTER_EVENT, post, FIRST_POST, post, SECOND_POST))
+
+
+def with_text(raw: bytes, text: str) -> bytes:
+    """The same notification with another text."""
+    return raw.replace(json.dumps(TEXT, ensure_ascii=False).encode(), json.dumps(text, ensure_ascii=False).encode())

@@ -1,6 +1,7 @@
 """Makes rows through the portal's own code, in a process of its own: `python -m bench.rows setup|...`."""
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -9,7 +10,7 @@ from collections import Counter
 
 import django
 
-from bench import notification
+from bench import notification, words
 
 
 def set_up(zendesk: str) -> dict[str, str]:
@@ -45,24 +46,36 @@ def make_second_mapping() -> None:
     mapping.save()
 
 
-def make_deliveries(count: int) -> None:
-    """Notifications stored and routed as always, and workers called as a sweep would."""
+def make_deliveries(count: int, *, distinct: bool) -> None:
+    """Notifications stored and routed as always, and workers called as a sweep would.
+
+    `distinct`: each has a text of its own, as real ones have.
+    """
     from integrations.infra.queue import MOST_WAKES, publisher, wake_workers
-    from integrations.models import Notification, Subscription
+    from integrations.models import Notification, NotificationContent, Subscription
     from integrations.routing.route import route_notification
 
     subscription, run = Subscription.objects.get(), random.randrange(10**9)
+    texts = words.texts(count) if distinct else itertools.repeat(notification.TEXT, count)
     rows = [
-        Notification(
-            subscription=subscription,
-            event_key=f"uuid:{notification.event_uuid(run, number)}",
-            event_name="stream-item-label-applied",
-            body=notification.body(run, number),
-        )
+        Notification(subscription=subscription, event_key=Notification.hashed(_key(run, number)))
         for number in range(count)
     ]
     made = Counter[int]()
-    for row in Notification.objects.bulk_create(rows, 500):
+    stored = Notification.objects.bulk_create(rows, 500)
+    NotificationContent.objects.bulk_create(
+        [
+            NotificationContent(
+                notification=row,
+                event_key=_key(run, number),
+                event_name="stream-item-label-applied",
+                body=notification.with_text(notification.body(run, number), text),
+            )
+            for (number, row), text in zip(enumerate(stored), texts, strict=True)
+        ],
+        500,
+    )
+    for row in stored:
         made.update(route_notification(row.pk))
     assert made.total() == count
     for connection_id in made:
@@ -70,12 +83,18 @@ def make_deliveries(count: int) -> None:
     publisher().waiting.join()
 
 
+def _key(run: int, number: int) -> str:
+    return f"uuid:{notification.event_uuid(run, number)}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.rows")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup").add_argument("zendesk")
     commands.add_parser("second-mapping")
-    commands.add_parser("deliveries").add_argument("count", type=int)
+    deliveries = commands.add_parser("deliveries")
+    deliveries.add_argument("count", type=int)
+    deliveries.add_argument("--distinct", action="store_true")
     given = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup()
@@ -84,7 +103,7 @@ def main() -> None:
     elif given.command == "second-mapping":
         make_second_mapping()
     else:
-        make_deliveries(given.count)
+        make_deliveries(given.count, distinct=given.distinct)
 
 
 if __name__ == "__main__":

@@ -251,6 +251,8 @@ DELIVERY_RETRY_DELAYS = seconds_list(
     "DELIVERY_RETRY_DELAYS", (10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 28800)
 )
 DELIVERY_LEASE_SECONDS = number("DELIVERY_LEASE_SECONDS", 90, least=3)
+# Posts, requests and attempts are deleted after so many days; 0 keeps them. What was delivered stays known for ever.
+CONTENT_KEPT_DAYS = number("CONTENT_KEPT_DAYS", 365, least=0)
 INTAKE_MAX_BYTES = number("INTAKE_MAX_BYTES", 1024 * 1024, least=1024)
 
 # --- Khoros ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from integrations.models import Delivery, Mapping
+from integrations.models import Delivery, Mapping, RemoteObject
 from integrations.routing.route import route_notification
 from tests import payloads
 from tests.factories import NotificationFactory
@@ -34,3 +34,9 @@ def move(**fields: Any) -> None:
     """What waits is due now: the row is moved in time instead of waiting."""
     a_second_ago = timezone.now() - timedelta(seconds=1)
     Delivery.objects.filter(state=Delivery.State.PENDING).update(next_attempt_at=a_second_ago, **fields)
+
+
+def became(delivery: Delivery) -> RemoteObject:
+    """What the delivery became."""
+    assert delivery.remote_object is not None
+    return delivery.remote_object

@@ -20,11 +20,15 @@ from integrations.models import (
     Company,
     Connection,
     Delivery,
+    DeliveryContent,
     FloodHold,
     HourlyVolume,
     Mapping,
     Notification,
+    NotificationContent,
+    PostContent,
     Probe,
+    RemoteObject,
     Subscription,
 )
 from tests import payloads
@@ -102,9 +106,10 @@ class NotificationFactory(DjangoModelFactory[Notification]):
     """As stored by the webhook, still to be routed; `content` is what Khoros sent (see tests.payloads)."""
 
     subscription = SubFactory(SubscriptionFactory)
-    event_key = LazyAttribute(lambda made: f"uuid:{made.content.get('eventUuid', uuid.uuid4())}")
+    key = LazyAttribute(lambda made: f"uuid:{made.content.get('eventUuid', uuid.uuid4())}")
     event_name = LazyAttribute(lambda made: made.content.get("eventName", ""))
     body = LazyAttribute(lambda made: json.dumps(made.content).encode())
+    headers = Dict({})
 
     class Meta:
         model = Notification
@@ -112,17 +117,37 @@ class NotificationFactory(DjangoModelFactory[Notification]):
     class Params:
         content = LazyFunction(payloads.notification)
 
+    @classmethod
+    def _create(cls, model_class: type[Notification], *args: Any, **fields: Any) -> Notification:
+        content = {name: fields.pop(name) for name in ("event_name", "body", "headers")}
+        key = fields.pop("key")
+        made: Notification = super()._create(model_class, *args, event_key=Notification.hashed(key), **fields)
+        NotificationContent.objects.create(notification=made, event_key=key, **content)
+        return made
+
+
+class RemoteObjectFactory(DjangoModelFactory[RemoteObject]):
+    """A ticket that nothing is known of but its number."""
+
+    mapping = SubFactory(MappingFactory)
+    connection = SelfAttribute("mapping.connection")
+    number = "501"
+
+    class Meta:
+        model = RemoteObject
+        django_get_or_create = ("connection", "number")
+
 
 class DeliveryFactory(DjangoModelFactory[Delivery]):
-    """One that waits to be sent; `is_delivered` makes it ticket 501."""
+    """One that waits to be sent; `is_delivered` makes it ticket 501, `remote__status="open"` an open one."""
 
     mapping = SubFactory(MappingFactory)
     connection = SelfAttribute("mapping.connection")
     notification = SubFactory(NotificationFactory, subscription=SelfAttribute("..mapping.subscription"))
-    native_id = LazyFunction(lambda: str(uuid.uuid4().int % 10**12))
-    post_id = LazyAttribute(lambda made: f"twitter:{made.native_id}")
+    post_id = LazyFunction(lambda: f"twitter:{uuid.uuid4().int % 10**12}")
     external_id = LazyAttribute(lambda made: f"khoros:{made.post_id}:{made.mapping.uuid}")
     request = '{"ticket": {"comment": {"body": "text", "public": false}}}'
+    search_text = "Ann\ntext"
     next_attempt_at = LazyFunction(timezone.now)
 
     class Meta:
@@ -131,10 +156,23 @@ class DeliveryFactory(DjangoModelFactory[Delivery]):
     class Params:
         is_delivered = Trait(
             state="delivered",
-            ticket_number="501",
             delivered_at=LazyFunction(timezone.now),
             next_attempt_at=None,
+            remote_object=SubFactory(RemoteObjectFactory, mapping=SelfAttribute("..mapping")),
         )
+
+    @classmethod
+    def _create(cls, model_class: type[Delivery], *args: Any, **fields: Any) -> Delivery:
+        request, search_text = fields.pop("request"), fields.pop("search_text")
+        made: Delivery = super()._create(model_class, *args, is_rendered=bool(request), **fields)
+        post = PostContent.objects.create(
+            notification=made.notification,
+            position=made.notification.posts.count(),
+            post_id=made.post_id,
+            search_text=search_text,
+        )
+        DeliveryContent.objects.create(delivery=made, post=post, request=request)
+        return made
 
 
 class AttemptFactory(DjangoModelFactory[Attempt]):
@@ -151,7 +189,7 @@ class AttemptFactory(DjangoModelFactory[Attempt]):
 class FloodHoldFactory(DjangoModelFactory[FloodHold]):
     mapping = SubFactory(MappingFactory)
     opened_by = "operator"
-    ticket_number = "1"
+    number = "1"
 
     class Meta:
         model = FloodHold

@@ -3,6 +3,7 @@
 import copy
 import json
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,5 +21,7 @@ def notification(*items: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """With an event uuid of its own and these posts."""
     found = copy.deepcopy(DOCUMENTED)
     found["eventUuid"] = str(uuid.uuid4())
+    # What happened long ago is looked up before it is sent: that has tests of its own.
+    found["createdDate"] = f"{datetime.now(UTC):%a %b %d %H:%M:%S UTC %Y}"
     found["data"]["items"] = list(items) or [item()]
     return found | fields

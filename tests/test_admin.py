@@ -24,6 +24,7 @@ from tests.factories import (
     ConnectionFactory,
     MappingFactory,
     NotificationFactory,
+    RemoteObjectFactory,
     StaffFactory,
 )
 from tests.stand_in import StandIn
@@ -336,16 +337,14 @@ def test_history_is_read_only_delete_included(admin: Client, mapping: Mapping, m
     assert page(admin, f"{model}/{row.pk}/change/")
 
 
+def is_ticket_4711(delivery: Delivery, url: str = "") -> None:
+    remote = RemoteObjectFactory.create(mapping=delivery.mapping, number="4711", url=url)
+    Delivery.objects.filter(pk=delivery.pk).deliver(remote.pk, result="created")
+
+
 def test_the_list_shows_what_staff_need(admin: Client, mapping: Mapping) -> None:
     delivery = new_delivery(mapping, author="Ann", authorScreenName="ann_b", text="My parcel is late")
-    Delivery.objects.update(
-        state=State.DELIVERED,
-        ticket_number="4711",
-        ticket_url="https://example.zendesk.com/agent/tickets/4711",
-        delivered_at=timezone.now(),
-        next_attempt_at=None,
-        attempt_count=3,
-    )
+    is_ticket_4711(delivery, "https://example.zendesk.com/agent/tickets/4711")
     html = page(admin, "delivery/")
     for shown in ("Delivered", "twitter", "Ann", "My parcel is late", "CreateCase", "To Zendesk", "4711"):
         assert shown in html
@@ -372,10 +371,7 @@ def test_the_list_shows_what_staff_need(admin: Client, mapping: Mapping) -> None
 def test_search_finds_by_post_ticket_author_and_text(
     admin: Client, mapping: Mapping, query: str, is_found: bool
 ) -> None:
-    new_delivery(mapping, entity_id="twitter:123456", author="Ann Author", text="My parcel is late")
-    Delivery.objects.update(
-        state=State.DELIVERED, ticket_number="4711", delivered_at=timezone.now(), next_attempt_at=None
-    )
+    is_ticket_4711(new_delivery(mapping, entity_id="twitter:123456", author="Ann Author", text="My parcel is late"))
     assert ("My parcel is late" in page(admin, "delivery/?" + f"q={query.replace('#', '%23')}")) is is_found
 
 
@@ -433,7 +429,7 @@ def test_a_post_labelled_again_shows_already_ticket_n(
         subscription=mapping.subscription, content=payloads.notification(payloads.item("twitter:5"))
     )
     work()
-    number = Delivery.objects.get().ticket_number
+    number = Delivery.objects.get().number
     assert f"already is ticket {number}" in page(admin, f"notification/{again.pk}/change/")
     assert f"already is ticket {number}" in page(admin, f"delivery/{delivery.pk}/change/")
     assert len(sandbox.tickets()) == 1
@@ -510,7 +506,7 @@ def test_a_delivered_one_is_left_alone_by_every_action(
 ) -> None:
     delivery = new_delivery(mapping)
     work()
-    number = Delivery.objects.get().ticket_number
+    number = Delivery.objects.get().number
     for action in ("retry_now", "rebuild", "cancel"):
         assert f"ticket {number}" in act(admin, "delivery", action, delivery)
     delivery.refresh_from_db()

@@ -250,7 +250,7 @@ def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_text(mappings: li
         envelope = open_envelope(body)
         notification = NotificationFactory.create(
             subscription=mappings[0].subscription,
-            event_key=f"{number}",
+            key=f"{number}",
             event_name=envelope.event_name,
             body=envelope.body,
             happened_at=envelope.happened_at,
@@ -303,7 +303,7 @@ def test_a_count_is_a_whole_number_that_a_column_holds() -> None:
 def test_any_payload_at_all_ends_in_text(mappings: list[Mapping], body: bytes) -> None:
     envelope = open_envelope(body)
     key = f"{Notification.objects.count()}"
-    notification = NotificationFactory.create(subscription=mappings[0].subscription, event_key=key, body=envelope.body)
+    notification = NotificationFactory.create(subscription=mappings[0].subscription, key=key, body=envelope.body)
     route_notification(notification.pk)
     notification.refresh_from_db()
     assert notification.state in ("routed", "unmatched", "unreadable")

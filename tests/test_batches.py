@@ -25,7 +25,7 @@ from integrations.flow.rate_limit import (
     forget_limits,
     learn_limits,
 )
-from integrations.models import Attempt, Batch, Connection, Delivery, Mapping
+from integrations.models import Attempt, Batch, Connection, Delivery, DeliveryContent, Mapping
 from tests.deliveries import labelled, move
 from tests.factories import OAuthConnectionFactory
 from tests.stand_in import StandIn
@@ -75,7 +75,7 @@ def test_a_hundred_tickets_go_in_one_call_and_each_result_is_recorded(
     assert (job.state, len(job.delivery_ids)) == ("running", 100)
     job = follow_until_ended(job)
     assert (job.state, job.made, job.failed) == ("done", 100, 0)
-    done = {row.external_id: row.ticket_number for row in Delivery.objects.filter(state=State.DELIVERED)}
+    done = {row.external_id: row.number for row in Delivery.objects.filter(state=State.DELIVERED)}
     there = {ticket["external_id"]: str(ticket["id"]) for ticket in sandbox.tickets()}
     assert done == there
     assert len(done) == 100
@@ -87,7 +87,7 @@ def test_what_a_job_refuses_is_sent_alone_to_learn_why(sandbox: StandIn, flooded
     bad = flooded[3]
     spoilt = json.loads(bad.request)
     spoilt["ticket"]["priority"] = "enormous"
-    Delivery.objects.filter(pk=bad.pk).update(request=json.dumps(spoilt))
+    DeliveryContent.objects.filter(pk=bad.pk).update(request=json.dumps(spoilt))
     deliver_next(bad.connection_id)
     job = follow_until_ended(Batch.objects.get())
     assert (job.made, job.failed) == (99, 1)

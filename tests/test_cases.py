@@ -15,7 +15,7 @@ from integrations.delivery.record import begin_attempt
 from integrations.delivery.requesters import intake_user_text
 from integrations.delivery.send import send
 from integrations.infra.redis import redis_client
-from integrations.models import Attempt, Connection, Delivery, Mapping, Requester
+from integrations.models import Attempt, Connection, Delivery, Mapping, RemoteObject, Requester
 from integrations.recovery.actions import rebuild
 from integrations.routing.route import route_notification
 from tests import payloads
@@ -68,9 +68,9 @@ def test_a_reply_is_added_to_the_unsolved_ticket_of_its_conversation(
     work()
     first, reply = fresh(first), fresh(reply)
     assert len(sandbox.tickets()) == 1
-    assert (reply.action, reply.ticket_number, reply.result) == (Action.APPEND, first.ticket_number, "appended")
-    assert "Still waiting" in bodies(sandbox, first.ticket_number)[-1]
-    assert f"Comment on ticket {first.ticket_number} of the same conversation, which is still" in reply.decision
+    assert (reply.action, reply.number, reply.result) == (Action.APPEND, first.number, "appended")
+    assert "Still waiting" in bodies(sandbox, first.number)[-1]
+    assert f"Comment on ticket {first.number} of the same conversation, which is still" in reply.decision
     assert "no earlier ticket" in first.decision
 
 
@@ -136,17 +136,17 @@ def test_a_live_reply_pulls_the_post_it_waits_for_out_of_the_bulk(by_conversatio
 def test_a_closed_ticket_gets_a_follow_up(sandbox: StandIn, by_conversation: Mapping, work: Work) -> None:
     first = labelled(by_conversation, "twitter:1")
     work()
-    sandbox.change_ticket(int(fresh(first).ticket_number), status="closed")
+    sandbox.change_ticket(int(fresh(first).number), status="closed")
     reply = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
     work()
     reply = fresh(reply)
     assert (reply.state, reply.action, reply.target_number) == (
         State.DELIVERED,
         Action.FOLLOW_UP,
-        fresh(first).ticket_number,
+        fresh(first).number,
     )
-    assert reply.ticket_number != fresh(first).ticket_number
-    assert json.loads(reply.request)["ticket"]["via_followup_source_id"] == int(fresh(first).ticket_number)
+    assert reply.number != fresh(first).number
+    assert json.loads(reply.request)["ticket"]["via_followup_source_id"] == int(fresh(first).number)
     assert "Follow-up" in reply.decision
 
 
@@ -155,7 +155,7 @@ def test_a_ticket_closed_between_the_look_and_the_comment_gets_a_follow_up_at_on
 ) -> None:
     first = labelled(by_conversation, "twitter:1")
     work()
-    number = fresh(first).ticket_number
+    number = fresh(first).number
     still_open = {"ticket": {"id": int(number), "status": "open"}}
     sandbox.add_fault(
         "answer", status=200, body=still_open, method="GET", path=f"/api/v2/tickets/{number}.json", times=1
@@ -175,7 +175,7 @@ def test_a_solved_or_deleted_ticket_gives_way_to_a_new_one(
 ) -> None:
     first = labelled(by_conversation, "twitter:1")
     work()
-    number = int(fresh(first).ticket_number)
+    number = int(fresh(first).number)
     if change == "deleted":
         sandbox.control("DELETE", f"tickets/{number}")
     else:
@@ -183,7 +183,7 @@ def test_a_solved_or_deleted_ticket_gives_way_to_a_new_one(
     reply = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
     work()
     reply = fresh(reply)
-    assert (reply.action, reply.ticket_number) != (Action.CREATE, str(number))
+    assert (reply.action, reply.number) != (Action.CREATE, str(number))
     assert reply.state == State.DELIVERED
     assert message in reply.decision
 
@@ -201,7 +201,7 @@ def test_a_comment_whose_answer_was_lost_is_not_added_twice(
     work()
     reply = fresh(reply)
     assert (reply.state, reply.result) == (State.DELIVERED, "already_there")
-    assert len(bodies(sandbox, fresh(first).ticket_number)) == 2
+    assert len(bodies(sandbox, fresh(first).number)) == 2
 
 
 def test_a_comment_whose_process_died_is_looked_for_before_it_is_added(
@@ -217,7 +217,7 @@ def test_a_comment_whose_process_died_is_looked_for_before_it_is_added(
     Delivery.objects.filter(pk=reply.pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
     work()
     assert fresh(reply).result == "already_there"
-    assert len(bodies(sandbox, fresh(first).ticket_number)) == 2
+    assert len(bodies(sandbox, fresh(first).number)) == 2
 
 
 def test_rebuilding_a_failed_comment_decides_about_its_case_again(
@@ -231,7 +231,7 @@ def test_rebuilding_a_failed_comment_decides_about_its_case_again(
     assert fresh(reply).state == State.FAILED
     rebuild(Delivery.objects.filter(pk=reply.pk))
     work()
-    assert (fresh(reply).result, fresh(reply).ticket_number) == ("appended", fresh(first).ticket_number)
+    assert (fresh(reply).result, fresh(reply).number) == ("appended", fresh(first).number)
 
 
 def test_rebuilding_what_may_have_been_made_finds_it_before_the_case_is_decided(
@@ -249,7 +249,7 @@ def test_rebuilding_what_may_have_been_made_finds_it_before_the_case_is_decided(
     work()
     lost = fresh(lost)
     assert (lost.action, lost.result) == (Action.CREATE, "found")
-    assert lost.ticket_number == str(sandbox.tickets()[0]["id"])
+    assert lost.number == str(sandbox.tickets()[0]["id"])
 
 
 # --- Authors, and always anew ----------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_posts_of_one_author_within_the_hours_share_a_ticket(sandbox: StandIn, m
     labelled(mapping, "twitter:2", authorId="7")
     work()
     assert len(sandbox.tickets()) == 2
-    Delivery.objects.update(delivered_at=timezone.now() - timedelta(hours=3))
+    RemoteObject.objects.update(last_delivered_at=timezone.now() - timedelta(hours=3))
     late = labelled(mapping, "twitter:3", authorId="7")
     work()
     assert len(sandbox.tickets()) == 3
@@ -356,7 +356,7 @@ def test_what_an_earlier_attempt_may_have_created_is_looked_up_before_it_is_sent
     work()
     sandbox.change_user(int(Requester.objects.get().user_id), suspended=True)
     Delivery.objects.filter(pk=row.pk).update(
-        state=State.PENDING, next_attempt_at=timezone.now(), ticket_number="", is_uncertain=True, key_version=2
+        state=State.PENDING, next_attempt_at=timezone.now(), remote_object=None, is_uncertain=True, key_version=2
     )
     work()
     work()

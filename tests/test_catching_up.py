@@ -12,7 +12,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from integrations.models import CatchUp, Delivery, Mapping, Notification, Subscription
+from integrations.models import CatchUp, Delivery, Mapping, Notification, NotificationContent, Subscription
 from integrations.recovery.reroute import fetch_missing
 from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.pull import pulled
@@ -102,7 +102,7 @@ def test_only_the_data_without_an_envelope_are_read_as_the_subscriptions_event(
     sandbox.change_settings(pull_shape="inner")
     happen(sandbox, 3)
     assert counts(run(registered)) == (3, 0, 3, 0)
-    assert set(Notification.objects.values_list("event_name", flat=True)) == {"stream-item-label-applied"}
+    assert set(NotificationContent.objects.values_list("event_name", flat=True)) == {"stream-item-label-applied"}
 
 
 def test_what_was_pushed_is_known(sandbox: StandIn, registered: Subscription, push: Any, work: Any) -> None:
@@ -110,7 +110,7 @@ def test_what_was_pushed_is_known(sandbox: StandIn, registered: Subscription, pu
     run(registered)
     stored = Notification.objects.first()
     assert stored is not None
-    content = json.loads(bytes(stored.body))
+    content = json.loads(stored.content.body)
     assert push(content).json()["repeat"] is True
     Notification.objects.all().delete()
     push(content)
@@ -250,7 +250,7 @@ def test_a_comparison_keeps_what_is_missing_until_somebody_fetches_it(
     assert (compared.requested_by, compared.read, compared.missing, compared.new) == ("olga", 3, 3, 0)
     work()
     assert not sandbox.tickets()
-    late = json.loads(bytes(Notification.objects.filter(state="missed")[0].body))
+    late = json.loads(Notification.objects.filter(state="missed")[0].content.body)
     push(late)
     fetch_missing(registered)
     work()
@@ -323,7 +323,7 @@ def test_the_same_post_pushed_and_fetched_under_other_ids_makes_one_ticket(
 ) -> None:
     happen(sandbox, 1)
     run(registered)
-    content = json.loads(bytes(Notification.objects.get().body))
+    content = json.loads(Notification.objects.get().content.body)
     push(content | {"eventUuid": "another"})
     work()
     assert Notification.objects.count() == 2

@@ -31,6 +31,7 @@ from integrations.recovery.actions import cancel, rebuild, retry_now
 from integrations.routing.route import route_notification
 from portal import logs
 from tests import payloads
+from tests.deliveries import became
 from tests.factories import ConnectionFactory, NotificationFactory, OAuthConnectionFactory
 from tests.stand_in import StandIn
 
@@ -73,8 +74,8 @@ def test_a_delivery_becomes_a_ticket(sandbox: StandIn, delivery: Delivery, work:
     work()
     delivery.refresh_from_db()
     (ticket,) = tickets(sandbox)
-    assert (delivery.state, delivery.result, delivery.ticket_number) == (State.DELIVERED, "created", str(ticket["id"]))
-    assert delivery.ticket_url == f"{sandbox.url}/agent/tickets/{ticket['id']}"
+    assert (delivery.state, delivery.result, delivery.number) == (State.DELIVERED, "created", str(ticket["id"]))
+    assert became(delivery).url == f"{sandbox.url}/agent/tickets/{ticket['id']}"
     assert ticket["external_id"] == delivery.external_id
     attempt = Attempt.objects.get()
     assert (attempt.number, attempt.outcome, attempt.status) == (1, "delivered", 201)
@@ -448,7 +449,7 @@ def test_look_up_before_every_create_finds_what_a_restored_database_forgot(
     work()
     Attempt.objects.all().delete()
     fresh = timezone.now() - timedelta(seconds=1)
-    forgotten = {"state": State.PENDING, "next_attempt_at": fresh, "ticket_number": "", "delivered_at": None}
+    forgotten = {"state": State.PENDING, "next_attempt_at": fresh, "remote_object": None, "delivered_at": None}
     Delivery.objects.update(**forgotten, key_version=F("key_version") + 1)
     Connection.objects.update(look_up_before_create=True)
     work()
@@ -603,7 +604,7 @@ def test_odd_headers_of_a_success_do_not_cost_the_receipt(sandbox: StandIn, deli
     sandbox.add_fault("answer", status=201, body={"ticket": {"id": 7}}, headers=headers, times=1)
     work()
     delivery.refresh_from_db()
-    assert (delivery.state, delivery.ticket_number) == (State.DELIVERED, "7")
+    assert (delivery.state, delivery.number) == (State.DELIVERED, "7")
 
 
 def test_an_echoed_credential_is_removed_wherever_it_stands(sandbox: StandIn, delivery: Delivery, work: Work) -> None:

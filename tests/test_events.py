@@ -11,7 +11,7 @@ from integrations.domain.post import FACTS, Event, Post
 from integrations.domain.templating import PLACEHOLDERS
 from integrations.mapping.conditions import unmet_condition
 from integrations.mapping.preview import example_preview
-from integrations.models import Connection, Delivery, Notification
+from integrations.models import Connection, Delivery, Notification, PostContent
 from integrations.routing.route import route_notification
 from integrations.sources.khoros.events import EVENTS, OF_ALL, kind_of
 from integrations.sources.khoros.examples import example
@@ -183,7 +183,7 @@ def test_an_error_of_the_customer_system_tells_all_but_its_secrets(push: Any, ma
     called |= {"requestQueryParameters": {"access_token": ["fourth"]}, "responseCode": 500}
     data = {"operation": "searchCustomer", "trackingId": "crm-gateway-1", "externalCall": called}
     push({"eventName": "error-custom-crm", "eventUuid": "1", "data": data})
-    body = bytes(Notification.objects.get().body).decode()
+    body = Notification.objects.get().content.body.decode()
     assert not [secret for secret in ("crm-secret", "secret-too", "third", "fourth", "hidden") if secret in body]
     (post,) = parse(body.encode()).posts
     assert (post.fact("operation"), post.fact("response_code")) == ("searchCustomer", "500")
@@ -213,7 +213,7 @@ def test_the_inner_object_alone_is_read_as_the_subscriptions_event(connection: C
     inner = {"service": "instagram", "serviceId": "1", "name": "brand", "when": 1520987518000, "message": "success"}
     stored = NotificationFactory.create(subscription=subscription, content=inner)
     assert sum(route_notification(stored.pk).values()) == 1
-    assert "lost its connection" in Delivery.objects.get().text
+    assert "lost its connection" in PostContent.objects.get().text
 
 
 def test_a_rule_can_be_asked_for_by_name_and_inserted() -> None:
@@ -242,7 +242,7 @@ def test_every_fact_has_its_text() -> None:
 def test_credentials_of_a_customer_system_are_masked_in_every_shape(push: Any, shape: Any) -> None:
     called = {"requestHeaders": {"Authorization": ["Bearer crm-secret"]}, "requestBody": '{"password": "crm-secret"}'}
     push(shape({"operation": "x", "trackingId": "1", "externalCall": called}))
-    assert b"crm-secret" not in bytes(Notification.objects.get().body)
+    assert b"crm-secret" not in Notification.objects.get().content.body
 
 
 def test_a_message_that_waits_for_approval_a_second_time_is_told_a_second_time() -> None:

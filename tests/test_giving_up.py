@@ -67,7 +67,7 @@ def test_a_ticket_whose_answer_was_lost_is_found_before_the_delivery_is_given_up
     try_until_it_ends(work)
     delivery.refresh_from_db()
     (ticket,) = sandbox.tickets()
-    assert (delivery.state, delivery.result, delivery.ticket_number) == (State.DELIVERED, "found", str(ticket["id"]))
+    assert (delivery.state, delivery.result, delivery.number) == (State.DELIVERED, "found", str(ticket["id"]))
     assert (delivery.is_uncertain, delivery.last_error, delivery.attempt_count) == (False, "", 2)
     attempt = Attempt.objects.get(number=2)
     assert attempt.outcome == "delivered"

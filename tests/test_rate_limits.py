@@ -10,9 +10,9 @@ from django.db.models import F
 from integrations.delivery.deliver import deliver_next
 from integrations.destinations.capabilities import Budget
 from integrations.flow.rate_limit import (
-    account_limit,
     calls_per_minute,
     learn_limits,
+    limit_of,
     return_permit,
     take_permit,
 )
@@ -31,7 +31,7 @@ LIMIT = [Budget(60_000, 60_000, 60.0)]
 def test_the_share_of_the_limit_sets_the_rate(mapping: Mapping) -> None:
     learn_limits(mapping.connection_id, "account", [Budget(600, 600, 60.0)], 50)
     assert calls_per_minute(mapping.connection_id) == pytest.approx(297, rel=0.02)
-    assert account_limit(mapping.connection_id) == 600
+    assert limit_of(mapping.connection_id, "account") == 600
 
 
 @pytest.mark.parametrize("spelling", ["new", "old", "x", "shouting", "all"])

@@ -176,7 +176,7 @@ def test_a_warning_never_costs_the_receipt(
     trial(Receipt(NUMBER, ADDRESS, "created", warning))
     work()
     delivery.refresh_from_db()
-    assert (delivery.state, delivery.ticket_number) == (State.DELIVERED, NUMBER)
+    assert (delivery.state, delivery.number) == (State.DELIVERED, NUMBER)
     assert len(delivery.remarks) < 3000
 
 
@@ -246,7 +246,7 @@ def test_calls_that_cannot_be_noted_ask_a_person_and_are_not_made_again(
 ) -> None:
     class Noting(Trial):
         def send(self, http: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
-            http.exchanges.append({"reply": "\x00"})
+            http.exchanges.append({"reply": b"no text"})
             return super().send(http, outgoing, credentials)
 
     destination = Noting(Receipt(NUMBER, ADDRESS, "created"))

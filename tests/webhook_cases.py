@@ -29,6 +29,8 @@ class Hook(ABC):
     path: str
     # The row that an accepted call is stored as, and the one that the address is looked up in.
     stored: type[Model]
+    # Where that has the body.
+    column = "body"
     owner: type[Model]
     signs_the_body: bool
     accepts_the_previous_secret: bool
@@ -78,7 +80,7 @@ class Hook(ABC):
         return bool(self.call(**more).status_code == 200)
 
     def bodies(self) -> list[bytes]:
-        return [bytes(body) for body in self.stored._default_manager.order_by("pk").values_list("body", flat=True)]
+        return [bytes(body) for body in self.stored._default_manager.order_by("pk").values_list(self.column, flat=True)]
 
 
 def in_chunks(body: bytes) -> dict[str, Any]:

@@ -46,7 +46,7 @@ THEMED_WIDGETS: list[tuple[type[forms.Widget], type[forms.Widget]]] = [
 
 
 LONGEST_NUMBER = 19
-LARGE_COLUMNS = {"body", "headers", "outcome", "summary", "request", "search_text", "listed", "labels"}
+LARGE_COLUMNS = {"body", "listed", "labels"}
 ENVIRONMENT_DIFFERS = (
     "The environment variables hold a different secret (or sign-in) than the one stored here. The stored one is in "
     "use. To switch, press “Use the secret from the environment”."

@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import TellsStatus
 from integrations.infra import database_clock
 from integrations.models import Delivery
 
@@ -45,35 +47,42 @@ class StartedFilter(TimeFilter):
     column = "started_at"
 
 
+def existing_networks() -> list[str]:
+    """Found by stepping through the index: a DISTINCT would read every row."""
+    networks: list[str] = []
+    while len(networks) < MOST_NETWORKS:
+        after = networks[-1] if networks else ""
+        following = Delivery.objects.filter(network__gt=after).order_by("network").values_list("network", flat=True)
+        if (network := following.first()) is None:
+            break
+        networks.append(network)
+    return networks
+
+
 class NetworkFilter(admin.SimpleListFilter):
-    """The existing networks, found by stepping through the index: a DISTINCT would read every row."""
+    """The networks of the posts there are."""
 
     title = "network"
     parameter_name = "network"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        networks: list[str] = []
-        while len(networks) < MOST_NETWORKS:
-            after = networks[-1] if networks else ""
-            following = Delivery.objects.filter(network__gt=after).order_by("network").values_list("network", flat=True)
-            if (network := following.first()) is None:
-                break
-            networks.append(network)
-        return [(network, network) for network in networks]
+        return [(network, network) for network in existing_networks()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
         return queryset.filter(network=self.value()) if self.value() else queryset
 
 
-class TicketStatusFilter(admin.SimpleListFilter):
-    """What the ticket is in Zendesk: fixed choices, as looking for those there are would read every row."""
+class StatusFilter(admin.SimpleListFilter):
+    """The status at the account: fixed choices, as looking for those there are would read every row."""
 
-    title = "ticket status"
+    title = "status"
     parameter_name = "ticket"
-    STATUSES = ("new", "open", "pending", "hold", "solved", "closed", "deleted")
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status, status.capitalize()) for status in self.STATUSES]
+        tellers = [destination for destination in DESTINATIONS.values() if isinstance(destination, TellsStatus)]
+        statuses = dict.fromkeys(status for teller in tellers for status in teller.statuses)
+        return [(status, status.capitalize()) for status in statuses]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        return queryset.filter(ticket_status=self.value()) if self.value() in self.STATUSES else queryset
+        known = {value for value, _ in self.lookup_choices}
+        return queryset.filter(remote_object__status=self.value()) if self.value() in known else queryset

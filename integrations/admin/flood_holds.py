@@ -31,7 +31,7 @@ class HoldingAdmin(ConfigurationAdmin):
             return []
         if open_one := FloodHold.objects.filter(mapping=obj, ended_at__isnull=True).first():
             address = reverse("admin:integrations_floodhold_change", args=[open_one.pk])
-            return [(address, f"Posts held under {destination.thing} {open_one.ticket_number}")]
+            return [(address, f"Posts held under {destination.thing} {open_one.number}")]
         return [
             (
                 reverse("admin:integrations_mapping_hold", args=[obj.pk]),
@@ -65,9 +65,7 @@ class HoldingAdmin(ConfigurationAdmin):
                     context["uuid"] = str(uuid.uuid4())
             else:
                 note_action(request, Mapping, [mapping.pk], "hold")
-                self.message_user(
-                    request, f"Posts are now held under {thing} {flood_hold.ticket_number}.", messages.SUCCESS
-                )
+                self.message_user(request, f"Posts are now held under {thing} {flood_hold.number}.", messages.SUCCESS)
                 return HttpResponseRedirect(reverse("admin:integrations_floodhold_change", args=[flood_hold.pk]))
         title = f"Hold a flood: {mapping}"
         return self.own_page(request, "admin/integrations/hold_flood.html", mapping, title, **context)
@@ -118,8 +116,8 @@ class FloodHoldAdmin(ReadOnlyAdmin):
     def ticket(self, flood_hold: FloodHold) -> str:
         return format_html(
             '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>',
-            flood_hold.ticket_url,
-            flood_hold.ticket_number,
+            flood_hold.url,
+            flood_hold.number,
         )
 
     @admin.display(description="Held posts")

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -15,7 +15,14 @@ from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
 from integrations.admin.base import ReadOnlyAdmin
-from integrations.admin.filters import NetworkFilter, ReceivedFilter, StartedFilter, TicketStatusFilter, TimeFilter
+from integrations.admin.filters import (
+    NetworkFilter,
+    ReceivedFilter,
+    StartedFilter,
+    StatusFilter,
+    TimeFilter,
+    existing_networks,
+)
 from integrations.admin.text.log import (
     call,
     decided,
@@ -26,16 +33,26 @@ from integrations.admin.text.log import (
     notification_state,
     outcome,
     priority_text,
+    remote_state_text,
     response_time_text,
     state,
     status_text,
-    ticket_state_text,
+    tells_status,
+    thing_of,
     waits_for_its_time,
     what_happens_next,
 )
 from integrations.infra import database_clock
 from integrations.infra.text import shortened, storable, timestamp
-from integrations.models import Attempt, Delivery, Notification
+from integrations.models import (
+    Attempt,
+    Delivery,
+    DeliveryContent,
+    Mapping,
+    Notification,
+    PostContent,
+    RemoteObject,
+)
 from integrations.models.deliveries import DeliveryQuerySet
 from integrations.recovery import (
     FailureGroup,
@@ -63,10 +80,12 @@ NOTIFICATION_COLOURS = {
     "received": "info",
     "missed": "danger",
 }
-LARGEST_NUMBER_LENGTH = 30
+LARGEST_NUMBER_LENGTH = 40
+LONGEST_ROW_NUMBER = 18
 REBUILT = "{} rebuilt and queued."
 RETRIED = "{} queued to be sent now."
 SHORTEST_TEXT = 3  # a trigram index cannot help with less
+MOST_FOUND = 10_000  # as many as people page through
 
 
 @admin.register(Delivery)
@@ -76,37 +95,43 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "state_label",
         "post",
         "label_and_mapping",
-        "ticket",
-        "in_zendesk",
+        "became",
+        "status",
         "attempt_count",
         "next_try",
         "last_problem",
     )
     list_display_links = ("at", "post")
-    list_filter = ("state", TicketStatusFilter, "mapping", "connection", NetworkFilter, TimeFilter)
-    list_select_related = ("mapping__subscription", "connection")
-    search_fields = ("search_text",)
-    search_help_text = "Search by post id (twitter:123 or 123), ticket number, author or text"
+    list_filter = ("state", StatusFilter, "mapping", "connection", NetworkFilter, TimeFilter)
+    list_select_related = (
+        "mapping__subscription",
+        "connection",
+        "remote_object",
+        "content__post",
+        "flood_hold",
+        "batch",
+    )
+    search_fields = ("post_id",)
+    search_help_text = "Search by post ID (twitter:123 or 123), ticket number, author or text"
     actions = ("retry_now", "rebuild", "cancel")
     page_buttons = ("retry_now", "rebuild", "cancel")
     ordering = ("-created_at", "-id")
     sortable_by = ()
     change_form_outer_after_template = "admin/integrations/delivery_page.html"
     fieldsets = (
-        (None, {"fields": ("state_text", "ticket", "next_step", "remedy_text")}),
+        (None, {"fields": ("state_text", "became", "next_step", "remedy_text")}),
         ("Decision", {"fields": ("action_text", "priority_text", "remarks_text")}),
-        ("Ticket", {"fields": ("ticket_status_text", "assignee_text", "solved_text", "clock_text")}),
         ("Origin", {"fields": ("notification_link", "mapping_link", "connection_link", "labelled")}),
     )
     readonly_fields = (
         "state_text",
-        "ticket",
+        "became",
         "next_step",
         "remedy_text",
         "action_text",
         "priority_text",
         "remarks_text",
-        "ticket_status_text",
+        "status_text",
         "assignee_text",
         "solved_text",
         "clock_text",
@@ -116,22 +141,23 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "labelled",
     )
 
+    def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
+        """What the destination cannot tell is not shown for it."""
+        if obj is None:
+            return self.fieldsets
+        names = ("status_text", "assignee_text", "solved_text", "clock_text") if tells_status(obj) else ("clock_text",)
+        first, second, *rest = self.fieldsets
+        return (first, second, (thing_of(obj).capitalize(), {"fields": names}), *rest)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        return super().get_queryset(request).defer("request", "search_text")
+        return super().get_queryset(request).defer("content__request", "content__remarks", "content__post__outcome")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
     ) -> tuple[QuerySet[Delivery], bool]:
         """Ids and numbers exactly; author and text anywhere, by the trigram index on one short column."""
         term = search_term.strip().removeprefix("#")
-        if not term:
-            return queryset, False
-        exact = Q(post_id=term) | Q(native_id=term)
-        if term.isdecimal() and len(term) <= LARGEST_NUMBER_LENGTH:
-            exact |= Q(ticket_number=term)
-        if len(term) >= SHORTEST_TEXT:
-            exact |= Q(search_text__icontains=term)
-        return queryset.filter(exact), False
+        return (queryset.filter(pk__in=found_deliveries(term)) if term else queryset), False
 
     @admin.display(description="Time (UTC)")
     def at(self, delivery: Delivery) -> str:
@@ -146,8 +172,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return format_html(
             '<span class="cb-post"><b>{}</b> {}<br><span class="cb-quiet">{}</span></span>',
             delivery.network or "unknown",
-            delivery.author,
-            shortened(delivery.text, 90),
+            delivery.post.author if delivery.post else delivery.post_id,
+            shortened(delivery.post.text, 90) if delivery.post else "",
         )
 
     @admin.display(description="Label")
@@ -155,33 +181,33 @@ class DeliveryAdmin(ReadOnlyAdmin):
         listens_to = delivery.mapping.subscription.listens_to
         return format_html('<span>{}<br><span class="cb-quiet">{}</span></span>', listens_to, delivery.mapping.name)
 
-    @admin.display(description="Ticket")
-    def ticket(self, delivery: Delivery) -> str:
-        if not delivery.ticket_number:
+    @admin.display(description="Became")
+    def became(self, delivery: Delivery) -> str:
+        """The thing, with a link where people can open it."""
+        remote = delivery.remote_object
+        if remote is None:
             return "–"
         kind = "note" if delivery.is_note else {"append": "comment", "follow_up": "follow-up"}.get(delivery.action, "")
-        return format_html(
-            '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a> <span class="cb-quiet">{}</span>',
-            delivery.ticket_url,
-            delivery.ticket_number,
-            kind,
-        )
+        name = f"{thing_of(delivery)} {remote.number}"
+        link = '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a> <span class="cb-quiet">{}</span>'
+        return format_html(link, remote.url, name, kind) if remote.url else shortened(name, 24)
 
-    @admin.display(description="Ticket status")
-    def in_zendesk(self, delivery: Delivery) -> str:
-        return shortened(ticket_state_text(delivery), 40)
+    @admin.display(description="Status")
+    def status(self, delivery: Delivery) -> str:
+        return shortened(remote_state_text(delivery), 40)
 
-    @admin.display(description="Ticket status")
-    def ticket_status_text(self, delivery: Delivery) -> str:
+    @admin.display(description="Status")
+    def status_text(self, delivery: Delivery) -> str:
         return status_text(delivery)
 
     @admin.display(description="Assignee")
     def assignee_text(self, delivery: Delivery) -> str:
-        return delivery.ticket_assignee or ("Nobody" if delivery.ticket_status else "–")
+        remote = delivery.remote_object
+        return (remote.assignee or ("Nobody" if remote.status else "–")) if remote else "–"
 
     @admin.display(description="First solved")
     def solved_text(self, delivery: Delivery) -> str:
-        return timestamp(delivery.solved_at)
+        return timestamp(delivery.remote_object.solved_at if delivery.remote_object else None)
 
     @admin.display(description="Response time")
     def clock_text(self, delivery: Delivery) -> str:
@@ -302,13 +328,49 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return self.report(request, cancel(queryset), "{} cancelled.", queryset, "cancel")
 
 
+def found_deliveries(term: str) -> QuerySet[Any, Any]:
+    """The ids of what a search finds. Each part has its index; the newest of many posts with a word are enough."""
+    mappings = list(Mapping.objects.values_list("pk", flat=True))
+    rows = Delivery.objects.order_by().values("pk")
+    parts: list[QuerySet[Any, Any]] = [rows.filter(mapping__in=mappings, post_id__in=_post_ids(term))]
+    if len(term) <= LARGEST_NUMBER_LENGTH:
+        parts.append(rows.filter(remote_object__in=RemoteObject.objects.filter(number=term).values("pk")))
+    if len(term) >= SHORTEST_TEXT:
+        posts = found_posts(term).values("pk")
+        parts.append(DeliveryContent.objects.filter(post__in=posts).order_by().values("delivery"))
+    return parts[0].union(*parts[1:])
+
+
+def found_notifications(term: str) -> QuerySet[Any, Any]:
+    """The same for notifications: by their number, or by their posts."""
+    parts: list[QuerySet[Any, Any]] = [
+        PostContent.objects.filter(post_id__in=_post_ids(term)).order_by().values("notification")
+    ]
+    if term.isdecimal() and len(term) < LONGEST_ROW_NUMBER:
+        parts.append(Notification.objects.filter(pk=int(term)).order_by().values("pk"))
+    if len(term) >= SHORTEST_TEXT:
+        newest = found_posts(term).values("pk")
+        parts.append(PostContent.objects.filter(pk__in=newest).order_by().values("notification"))
+    return parts[0].union(*parts[1:])
+
+
+def _post_ids(term: str) -> list[str]:
+    """The ids that a search may mean: as it stands, or on one of the networks."""
+    return [term, *(f"{network}:{term}" for network in (existing_networks() if ":" not in term else []))]
+
+
+def found_posts(term: str) -> QuerySet[PostContent]:
+    """The newest posts whose author or text has the term."""
+    return PostContent.objects.filter(search_text__icontains=term).order_by("-pk")[:MOST_FOUND]
+
+
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
-    list_display = ("at", "state_label", "posts", "listens_to", "event_name", "came", "why")
-    list_display_links = ("at", "posts")
+    list_display = ("at", "state_label", "posts_text", "listens_to", "event", "came", "why")
+    list_display_links = ("at", "posts_text")
     list_filter = ("state", "subscription", ReceivedFilter)
-    list_select_related = ("subscription",)
-    search_fields = ("summary",)
+    list_select_related = ("subscription", "content")
+    search_fields = ("reason",)
     search_help_text = "Search by post id (twitter:123), author, text or notification number"
     actions = ("route_again",)
     page_buttons = ("route_again",)
@@ -325,17 +387,18 @@ class NotificationAdmin(ReadOnlyAdmin):
                     "source",
                     "state_text",
                     "subscription_link",
-                    "event_name",
+                    "event",
                     "repeated",
                 )
             },
         ),
-        ("Duplicate detection", {"fields": ("event_key",)}),
+        ("Duplicate detection", {"fields": ("event_key_text",)}),
     )
-    readonly_fields = ("state_text", "subscription_link", "repeated")
+    readonly_fields = ("state_text", "subscription_link", "event", "event_key_text", "repeated")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notification]:
-        return super().get_queryset(request).defer("body", "headers")
+        rows = super().get_queryset(request).defer("content__body", "content__headers")
+        return rows.prefetch_related("posts")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Notification], search_term: str
@@ -343,10 +406,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         term = search_term.strip().removeprefix("#")
         if not term:
             return queryset, False
-        found = Q(summary__icontains=term) if len(term) >= SHORTEST_TEXT else Q(pk=None)
-        if term.isdecimal() and len(term) < 18:
-            found |= Q(pk=int(term))
-        return queryset.filter(found), False
+        return queryset.filter(pk__in=found_notifications(term)), False
 
     @admin.display(description="Received (UTC)")
     def at(self, notification: Notification) -> str:
@@ -356,8 +416,16 @@ class NotificationAdmin(ReadOnlyAdmin):
     def state_label(self, notification: Notification) -> tuple[str, str]:
         return notification.state, notification.get_state_display()
 
+    @admin.display(description="Event")
+    def event(self, notification: Notification) -> str:
+        return notification.event_name or notification.subscription.event_name
+
+    @admin.display(description="Event key")
+    def event_key_text(self, notification: Notification) -> str:
+        return notification.content.event_key if notification.has_content else f"hash {notification.event_key}"
+
     @admin.display(description="Posts")
-    def posts(self, notification: Notification) -> str:
+    def posts_text(self, notification: Notification) -> str:
         lines = notification.summary.splitlines()
         more = [f"and {len(lines) - 2} more"] if len(lines) > 2 else []
         shown = [(shortened(line, 100),) for line in lines[:2] + more]
@@ -431,7 +499,7 @@ class AttemptAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
-        rows = super().get_queryset(request).defer("exchanges", "delivery__request", "delivery__search_text")
+        rows = super().get_queryset(request).defer("exchanges", "request")
         return rows.select_related("delivery")
 
     @admin.display(description="Started (UTC)")

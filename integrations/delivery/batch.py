@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from integrations.connections import Session
 from integrations.delivery.batch_record import record_accepted, record_not_accepted
+from integrations.delivery.claim import key_trusted_seconds
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials
 from integrations.destinations.capabilities import ACCOUNT, TakesMany
@@ -41,7 +42,7 @@ def deliver_batch(connection: Connection) -> bool:
     batch = claim_batch(connection, destination)
     if batch is None:
         return False
-    rows = {row.pk: row for row in Delivery.objects.filter(pk__in=batch.delivery_ids)}
+    rows = Delivery.objects.select_related("content").in_bulk(batch.delivery_ids)
     deliveries = [rows[row_id] for row_id in batch.delivery_ids]
     _begin_attempts(batch, deliveries, DESTINATIONS[connection.kind].thing)
     result = _send(connection, destination, batch, [row.request for row in deliveries])
@@ -54,7 +55,8 @@ def deliver_batch(connection: Connection) -> bool:
 
 # --- Claim -----------------------------------------------------------------------------------------------------------
 
-# Live ones whose request is final and for which no earlier try may have created a ticket. Marked for a look-up before
+# Live ones whose request is final, and for which neither an earlier try nor another copy of the portal may have created
+# a ticket (what is late goes one by one, looked up first). Marked for a look-up before
 # anything is sent: only a result removes the mark. Materialized: as a subquery the selection might run more than once,
 # and more be claimed than the limit.
 CLAIM_BATCH = """
@@ -62,6 +64,7 @@ WITH chosen AS MATERIALIZED (
   SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 0
     AND next_attempt_at <= now() AND is_prepared AND action = 'create' AND case_key = ''
     AND NOT look_up_next AND NOT is_uncertain AND tries = 0
+    AND event_at >= coalesce(now() - %(trusted)s::int * interval '1 second', '-infinity')
   ORDER BY next_attempt_at, id LIMIT %(most)s FOR UPDATE SKIP LOCKED
 )
 UPDATE integrations_delivery AS delivery SET
@@ -105,6 +108,7 @@ def _claim_deliveries(batch: Batch, most: int) -> list[int]:
         "lease": lease(),
         "connection": batch.connection_id,
         "most": most,
+        "trusted": key_trusted_seconds(batch.connection),
     }
     claimed = list(Delivery.objects.raw(CLAIM_BATCH, values))
     return [row.pk for row in sorted(claimed, key=lambda row: (row.next_attempt_at, row.pk))]

@@ -9,7 +9,7 @@ from integrations.connections import Session, session_for
 from integrations.delivery.batch import lease
 from integrations.delivery.batch_record import FIRST_POLL_SECONDS, complete_attempts, end_batch, held_by, release
 from integrations.delivery.receipts import checked_receipt, unrecorded_failure
-from integrations.delivery.store import DATABASE_DOWN, store_ticket, store_unrecorded
+from integrations.delivery.store import DATABASE_DOWN, store_thing, store_unrecorded
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
 from integrations.destinations.capabilities import JobItem, JobNews, TakesMany
@@ -86,7 +86,7 @@ def _follow_number(batch: Batch) -> None:
 def record_results(batch: Batch, news: JobNews) -> None:
     """Records a ticket for each item that has one; refused ones go alone, to find out why; the rest is looked up."""
     items = {item.index: item for item in news.items}
-    rows = {row.pk: row for row in Delivery.objects.filter(pk__in=batch.delivery_ids)}
+    rows = Delivery.objects.select_related("connection").in_bulk(batch.delivery_ids)
     created, refused = 0, []
     for index, row_id in enumerate(batch.delivery_ids):
         item = items.get(index)
@@ -115,14 +115,14 @@ def _record_ticket(batch: Batch, row: Delivery, item: JobItem) -> int:
         with transaction.atomic():
             message = f"Created {destination.thing} {receipt.number} in a batch."
             complete_attempts([row.pk], Attempt.Outcome.DELIVERED, message)
-            store_ticket(row, receipt)
+            store_thing(row, receipt)
     except DATABASE_DOWN:
         raise
     except Failure as not_recordable:
         _leave_to_a_person(batch, row, not_recordable)
         return 0
     except Exception as error:
-        log.exception("ticket of a batch not recorded", delivery_id=row.pk, ticket=item.number)
+        log.exception("result of a batch not recorded", delivery_id=row.pk, number=item.number)
         _leave_to_a_person(batch, row, unrecorded_failure(receipt, destination, error))
         return 0
     return 1

@@ -15,7 +15,7 @@ from integrations.destinations.base import Rules
 from integrations.domain.post import Post
 from integrations.infra.database_clock import now, seconds_from_now
 from integrations.infra.queue import wake_workers
-from integrations.models import Delivery, Mapping
+from integrations.models import Delivery, Mapping, RemoteObject
 
 Action, State = Delivery.Action, Delivery.State
 LONGEST_KEY = 300
@@ -66,7 +66,9 @@ def join_case(delivery: Delivery) -> None:
     """Moves replies that were routed before the post they answer, and took it for the root, to its own root."""
     mistaken = f"conversation:{delivery.post_id}"[:LONGEST_KEY]
     if delivery.case_key.startswith("conversation:") and delivery.case_key != mistaken:
-        Delivery.objects.filter(mapping=delivery.mapping_id, case_key=mistaken).update(case_key=delivery.case_key)
+        for model in (Delivery, RemoteObject):
+            of_mapping = model.objects.filter(mapping=delivery.mapping_id, case_key=mistaken)
+            of_mapping.update(case_key=delivery.case_key)
 
 
 def _others_of_case(delivery: Delivery) -> QuerySet[Delivery]:
@@ -131,14 +133,12 @@ def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str], th
 
 
 def _number_of_case(delivery: Delivery, rules: Rules) -> str:
-    """The case's newest ticket."""
-    case = Delivery.objects.filter(
-        mapping=delivery.mapping_id,
-        connection=delivery.connection_id,
-        case_key=delivery.case_key,
-        state=State.DELIVERED,
-    ).exclude(pk=delivery.pk)
+    """The thing that a post of the case went into last."""
+    case = RemoteObject.objects.filter(
+        mapping=delivery.mapping_id, connection=delivery.connection_id, case_key=delivery.case_key
+    )
     if rules.case == "author":
-        case = case.filter(delivered_at__gte=seconds_from_now(-3600.0 * rules.case_hours), delivered_at__lte=Now())
-    numbers = case.order_by("-delivered_at", "-pk")
-    return numbers.values_list("ticket_number", flat=True).first() or ""
+        since = seconds_from_now(-3600.0 * rules.case_hours)
+        case = case.filter(last_delivered_at__gte=since, last_delivered_at__lte=Now())
+    numbers = case.order_by("-last_delivered_at", "-pk")
+    return numbers.values_list("number", flat=True).first() or ""

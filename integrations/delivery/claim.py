@@ -15,6 +15,7 @@ from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.queue import LONGEST_WAKE_SECONDS
 from integrations.models import Attempt, Connection, Delivery
 from integrations.models.deliveries import DeliveryQuerySet
+from integrations.models.fields import unpack
 
 # While the circuit breaker lets nothing through.
 PUT_OFF_SECONDS = 1.0
@@ -27,6 +28,7 @@ class ClaimedDelivery:
     delivery: Delivery
     claim: uuid.UUID
     session: Session
+    request: str
     attempt: Attempt = field(init=False)
     began: float = field(default_factory=time.monotonic)
     # What went wrong before the final look-up, and how many calls had been made by then.
@@ -60,11 +62,20 @@ class ClaimedDelivery:
 # One conditional UPDATE is lock, lease and crash recovery. The right-hand sides see the row as it was before.
 # An expired lease means that its process died in the middle, or could not record the result: that try's outcome is
 # unknown, so a look-up has to come first; and it counts as a try, or one that kills its process would do so for ever. A
-# key older than we trust is replaced by the next version, and the row says "look up first" before any call is made, so
-# a crash in between changes nothing.
+# key older than the destination trusts one is replaced by the next version, and the row says "look up first" before any
+# call is made, so a crash in between changes nothing. So it does for what was never sent but whose event is older than
+# that (it is late): another copy of the portal may have sent it. Where nothing can be found, none of this applies.
+# What is late goes with the bulk, live or not; and while look-ups have no permit, nothing that needs one is taken, so
+# that live posts never wait for it.
 # The row is selected and locked at once (SKIP LOCKED): two workers at the same moment get two rows. Deliveries of a
 # batch are not taken over before its job has ended: until then their tickets may still be created.
-CLAIM = """
+TRUSTED_SINCE = "coalesce(now() - %(trusted)s::int * interval '1 second', '-infinity')"
+IS_LATE = f"(key_used_at IS NULL AND action <> 'append' AND event_at < {TRUSTED_SINCE})"
+IS_TAKEN = f"(%(look_ups)s OR NOT (look_up_next OR {IS_LATE} OR coalesce(key_used_at < {TRUSTED_SINCE}, false)))"
+WAITING = f"""SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending'
+      AND next_attempt_at <= now() AND {IS_TAKEN}"""  # noqa: S608 (of the constants above)
+FIRST = "ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"
+CLAIM = f"""
 UPDATE integrations_delivery AS delivery SET
   state = 'sending',
   claim = %(claim)s,
@@ -72,23 +83,19 @@ UPDATE integrations_delivery AS delivery SET
   attempt_count = attempt_count + 1,
   is_uncertain = is_uncertain OR state = 'sending',
   tries = tries + (state = 'sending')::int,
-  look_up_next = look_up_next OR state = 'sending'
-    OR coalesce(key_used_at < now() - %(trusted)s::int * interval '1 second', false),
-  key_version = key_version + coalesce(key_used_at < now() - %(trusted)s::int * interval '1 second', false)::int,
-  key_used_at = CASE WHEN coalesce(key_used_at < now() - %(trusted)s::int * interval '1 second', key_used_at IS NULL)
-    THEN now() ELSE key_used_at END
+  look_up_next = look_up_next OR state = 'sending' OR {IS_LATE} OR coalesce(key_used_at < {TRUSTED_SINCE}, false),
+  key_version = key_version + coalesce(key_used_at < {TRUSTED_SINCE}, false)::int,
+  key_used_at = CASE WHEN coalesce(key_used_at < {TRUSTED_SINCE}, true) THEN now() ELSE key_used_at END
 WHERE id = coalesce(
-    (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 0
-      AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
+    ({WAITING} AND priority = 0 AND NOT {IS_LATE} {FIRST}),
     (SELECT id FROM integrations_delivery AS held WHERE connection_id = %(connection)s AND state = 'sending'
-      AND claimed_until <= now() AND NOT EXISTS (
+      AND claimed_until <= now() AND %(look_ups)s AND NOT EXISTS (
         SELECT FROM integrations_batch AS batch
         WHERE batch.id = held.batch_id AND batch.state IN ('sending', 'running'))
       ORDER BY claimed_until LIMIT 1 FOR UPDATE SKIP LOCKED),
-    (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 1
-      AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED),
-    (SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending' AND priority = 2
-      AND next_attempt_at <= now() ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    ({WAITING} AND priority = 1 {FIRST}),
+    ({WAITING} AND priority = 2 {FIRST}),
+    ({WAITING} AND priority = 0 {FIRST})
   )
   AND (state = 'pending' AND next_attempt_at <= now() OR state = 'sending' AND claimed_until <= now())
   AND EXISTS (
@@ -97,8 +104,10 @@ WHERE id = coalesce(
       AND (connection.paused_at IS NULL OR connection.paused_until <= now())
       AND (connection.breaker_opened_at IS NULL OR connection.breaker_probe_at <= now())
   )
-RETURNING *
-"""
+RETURNING delivery.*, (
+  SELECT request FROM integrations_deliverycontent AS content WHERE content.delivery_id = delivery.id
+) AS packed_request
+"""  # noqa: S608 (of the constants above)
 
 
 def key_trusted_seconds(connection: Connection) -> int | None:
@@ -107,21 +116,38 @@ def key_trusted_seconds(connection: Connection) -> int | None:
     return destination.key_trusted_seconds if isinstance(destination, FindsByExternalId) else None
 
 
-def claim(connection: Connection) -> ClaimedDelivery | None:
-    """Claims the first delivery in the queue; None if the connection is closed or nothing is due."""
+def claim(connection: Connection, *, look_ups: bool = True) -> ClaimedDelivery | None:
+    """Claims the first delivery in the queue; None if the connection is closed or nothing is due.
+
+    `look_ups`: whether one that has to be looked up first may be taken.
+    """
     claim_id = uuid.uuid4()
     values = {
         "connection": connection.pk,
         "claim": claim_id,
         "lease": settings.DELIVERY_LEASE_SECONDS,
         "trusted": key_trusted_seconds(connection),
+        "look_ups": look_ups,
     }
     rows = list(Delivery.objects.raw(CLAIM, values))
     if not rows:
         return None
     delivery = rows[0]
     delivery.connection = connection
-    return ClaimedDelivery(delivery, claim_id, Session(connection))
+    request = unpack(delivery.packed_request).decode()  # type: ignore[attr-defined]
+    return ClaimedDelivery(delivery, claim_id, Session(connection), request)
+
+
+def demote_late() -> int:
+    """Moves live deliveries that are late by now behind what is live: each has to be looked up first."""
+    demoted = 0
+    for connection in Connection.objects.filter(Connection.open_now()):
+        trusted = key_trusted_seconds(connection)
+        if trusted is not None:
+            waiting = Delivery.objects.filter(connection=connection, state=Delivery.State.PENDING)
+            late = waiting.filter(priority=Delivery.Priority.LIVE).late(trusted)
+            demoted += late.update(priority=Delivery.Priority.BULK)
+    return demoted
 
 
 def release_claim(claimed: ClaimedDelivery, seconds: float, reason: str = "") -> None:

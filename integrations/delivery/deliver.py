@@ -24,6 +24,7 @@ from integrations.delivery.prepare import wait_for_the_case
 from integrations.delivery.record import begin_attempt, record_result
 from integrations.delivery.retry import retry_delays
 from integrations.delivery.send import hold_permits, send
+from integrations.destinations.capabilities import LOOK_UP
 from integrations.flow import may_send, return_permit, wait_for_permit
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
@@ -65,7 +66,7 @@ def deliver_next(connection_id: int) -> bool:
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection is not None and deliver_batch(connection):
         return True
-    claimed = claim(connection) if connection is not None else None
+    claimed = claim(connection, look_ups=not _seconds_without_look_ups(connection_id)) if connection else None
     if connection is None or claimed is None:
         return_permit(connection_id)
         return False
@@ -86,6 +87,8 @@ def _carry_out(claimed: ClaimedDelivery) -> None:
     try:
         hold_permits(claimed)
     except NoPermit as later:
+        if later.budget == LOOK_UP:
+            _no_look_ups_until[delivery.connection_id] = time.monotonic() + later.seconds
         _put_off(claimed, later.seconds * random.uniform(1.0, 2.0))
         return
     if not may_send(delivery.connection):
@@ -95,6 +98,15 @@ def _carry_out(claimed: ClaimedDelivery) -> None:
     result = send(claimed)
     result = look_up_before_giving_up(claimed, result)
     record_result(claimed, result)
+
+
+# Connections whose look-ups have no permit before then (monotonic). This process learns of it by trying.
+_no_look_ups_until: dict[int, float] = {}
+
+
+def _seconds_without_look_ups(connection_id: int) -> float:
+    """How long look-ups have no permit, as far as this process knows: meanwhile nothing that needs one is taken."""
+    return max(_no_look_ups_until.get(connection_id, 0.0) - time.monotonic(), 0.0)
 
 
 def _put_off(claimed: ClaimedDelivery, seconds: float, reason: str = "") -> None:
@@ -110,5 +122,7 @@ def _seconds_until_next(connection_id: int) -> float | None:
     for priority in Delivery.Priority.values:
         of_priority = waiting.filter(priority=priority, next_attempt_at__gt=Now(), next_attempt_at__lte=soon)
         first_of_each += of_priority.order_by("next_attempt_at").values_list("next_attempt_at", flat=True)[:1]
-    times = [at for at in first_of_each if at is not None]
-    return max((min(times) - database_clock.now()).total_seconds(), 0.1) if times else None
+    now = database_clock.now()
+    seconds = [max((at - now).total_seconds(), 0.1) for at in first_of_each if at is not None]
+    seconds += [left] if (left := _seconds_without_look_ups(connection_id)) else []
+    return min(seconds, default=None)

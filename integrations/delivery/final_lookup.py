@@ -68,7 +68,7 @@ def _given_up_unseen(claimed: ClaimedDelivery, failure: Failure) -> Failure:
 def _is_given_up(claimed: ClaimedDelivery, failure: Failure) -> bool:
     """Whether there would be no further automatic try."""
     step = next_step(failure, claimed.delivery.tries, retry_delays(claimed.delivery.connection))
-    return step.wait is None and not other_way(claimed.delivery, claimed.destination, failure)
+    return step.wait is None and not other_way(claimed.delivery, claimed.request, claimed.destination, failure)
 
 
 def _is_outcome_unknown(claimed: ClaimedDelivery, failure: Failure) -> bool:

@@ -103,9 +103,7 @@ def hold_flood(mapping: Mapping, uuid: str, title: str, text: str, by: str) -> F
     number, url = _make_ticket(mapping, uuid, title, text)
     try:
         with transaction.atomic():
-            flood_hold = FloodHold.objects.create(
-                mapping=mapping, uuid=uuid, opened_by=by, ticket_number=number, ticket_url=url
-            )
+            flood_hold = FloodHold.objects.create(mapping=mapping, uuid=uuid, opened_by=by, number=number, url=url)
             held = _hold_waiting(flood_hold)
     except IntegrityError:
         raise NotHeld("Someone else just started a flood hold on this mapping.") from None

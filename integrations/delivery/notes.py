@@ -9,7 +9,7 @@ from integrations.destinations.base import Receipt
 from integrations.destinations.capabilities import AddsNotes
 from integrations.infra.text import storable
 from integrations.mapping import context_of, post_of
-from integrations.models import Delivery
+from integrations.models import Delivery, DeliveryContent
 
 log = structlog.get_logger(__name__)
 
@@ -18,9 +18,9 @@ def add_note(delivery: Delivery, receipt: Receipt) -> None:
     """Adds the note's delivery where the mapping asks for one. In the transaction that records the ticket."""
     if not delivery.adds_note or delivery.is_note:
         return
-    whole = Delivery.objects.select_related("notification__subscription__company", "mapping__connection").get(
-        pk=delivery.pk
-    )
+    whole = Delivery.objects.select_related(
+        "content__post", "notification__content", "notification__subscription__company", "mapping__connection"
+    ).get(pk=delivery.pk)
     try:
         with transaction.atomic():
             _make(whole, receipt)
@@ -30,14 +30,15 @@ def add_note(delivery: Delivery, receipt: Receipt) -> None:
         # Whatever is wrong with the note must not cost us the ticket's receipt.
         log.exception("internal note failed", delivery_id=delivery.pk)
         message = storable(f"The internal note with the source context could not be created: {error}")
-        Delivery.objects.filter(pk=delivery.pk).update(remarks=f"{delivery.remarks}\n{message}".strip())
+        remarks = f"{whole.remarks}\n{message}".strip()
+        DeliveryContent.objects.filter(pk=delivery.pk).update(remarks=remarks)
 
 
 def _make(whole: Delivery, receipt: Receipt) -> None:
     destination = DESTINATIONS[whole.connection.kind]
     if not isinstance(destination, AddsNotes):
         return
-    occasion = f"{Delivery.NOTE}{whole.pk}"
+    occasion = f"{Delivery.NOTE}{whole.occasion}"
     event, post = post_of(whole)
     external_id = destination.external_id(post.post_id, str(whole.mapping.uuid), occasion)
     context = context_of(whole.notification, event, whole.mapping)
@@ -53,21 +54,19 @@ def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str
         connection_id=delivery.connection_id,
         post_id=delivery.post_id,
         occasion=occasion,
-        native_id=delivery.native_id,
         network=delivery.network,
-        author=delivery.author,
-        text=delivery.text,
-        link=delivery.link,
         posted_at=delivery.posted_at,
-        search_text=delivery.search_text,
+        event_at=delivery.event_at,
         action=Delivery.Action.APPEND,
         target_number=receipt.number,
         is_prepared=True,
         decision=f"Internal note with the source context on {thing} {receipt.number}.",
-        request=request,
         external_id=external_id,
         # Behind tickets that are still to be created.
         priority=max(delivery.priority, Delivery.Priority.RETRY),
         next_attempt_at=Now(),
     )
     Delivery.objects.bulk_create([note], ignore_conflicts=True)
+    same = Delivery.objects.filter(mapping=delivery.mapping_id, post_id=delivery.post_id, occasion=occasion)
+    content = DeliveryContent(delivery_id=same.values_list("pk", flat=True).get(), request=request, post=delivery.post)
+    DeliveryContent.objects.bulk_create([content], ignore_conflicts=True)

@@ -8,8 +8,11 @@ suspended requester.
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import transaction
+
 from integrations.connections import Session
 from integrations.delivery.cases import decide, earlier_under_way
+from integrations.delivery.content import store_request
 from integrations.delivery.requesters import author_suspended, is_new_author, requester_for
 from integrations.destinations import Destination
 from integrations.destinations.base import Credentials, Rules
@@ -67,34 +70,35 @@ def wait_for_the_case(delivery: Delivery) -> Wait | None:
     return Wait(earlier.seconds, f"Waiting for the earlier post {earlier.post_id} of the same case.")
 
 
-def prepare(delivery: Delivery, session: Session, credentials: Credentials, row: DeliveryQuerySet) -> None:
-    """Decides and stores. If it raises Failure or NoPermit, nothing is stored and the next try decides again."""
+def prepare(delivery: Delivery, request: str, session: Session, credentials: Credentials, row: DeliveryQuerySet) -> str:
+    """Decides, stores and returns the final request. If it raises Failure or NoPermit, the next try decides again."""
     rules = rules_of(delivery.mapping)
-    final = _decide(delivery, session, credentials, rules)
+    final = _decide(delivery, request, session, credentials, rules)
     if rules.requester == "author" and final.action != Action.APPEND:
         _set_requester(final, delivery, session, credentials, rules)
-    delivery.request, delivery.action, delivery.target_number = final.request, final.action, final.target
-    delivery.decision, delivery.remarks = final.decision, "\n".join(final.remarks)
-    delivery.is_prepared = True
-    row.update(
-        request=delivery.request,
-        action=delivery.action,
-        target_number=delivery.target_number,
-        decision=delivery.decision,
-        remarks=delivery.remarks,
-        is_prepared=True,
-    )
+    delivery.action, delivery.target_number = final.action, final.target
+    delivery.decision, delivery.is_prepared = final.decision, True
+    with transaction.atomic():
+        is_ours = row.update(
+            action=delivery.action,
+            target_number=delivery.target_number,
+            decision=delivery.decision,
+            is_prepared=True,
+        )
+        if is_ours:
+            store_request(delivery.pk, final.request, "\n".join(final.remarks))
+    return final.request
 
 
-def _decide(delivery: Delivery, session: Session, credentials: Credentials, rules: Rules) -> Final:
+def _decide(delivery: Delivery, first: str, session: Session, credentials: Credentials, rules: Rules) -> Final:
     remarks = [delivery.remarks] if delivery.remarks else []
     destination = session.destination
     if not delivery.case_key or not isinstance(destination, KeepsCases):
-        return Final(delivery.request, remarks=remarks)
+        return Final(first, remarks=remarks)
 
     if delivery.look_up_next and _is_there(delivery, session, credentials):
         message = f"New {destination.thing}: an earlier attempt had already created it."
-        return Final(delivery.request, decision=message, remarks=remarks)
+        return Final(first, decision=message, remarks=remarks)
 
     def status_of(number: str) -> str:
         release_database()
@@ -102,11 +106,11 @@ def _decide(delivery: Delivery, session: Session, credentials: Credentials, rule
 
     decision = decide(delivery, rules, status_of, destination.thing)
     if decision.action == Action.APPEND:
-        request = destination.as_comment(delivery.request, delivery.external_id)
+        request = destination.as_comment(first, delivery.external_id)
     elif decision.action == Action.FOLLOW_UP:
-        request = destination.as_follow_up(delivery.request, decision.number)
+        request = destination.as_follow_up(first, decision.number)
     else:
-        request = delivery.request
+        request = first
     return Final(request, decision.action, decision.number, decision.message, remarks)
 
 
@@ -129,32 +133,32 @@ def _set_requester(final: Final, delivery: Delivery, session: Session, credentia
         final.remarks.append(f"Requester: {substitute_text(rules)}, because {person.problem}.")
 
 
-def other_way(delivery: Delivery, destination: Destination, failure: Failure) -> dict[str, Any]:
+def other_way(delivery: Delivery, request: str, destination: Destination, failure: Failure) -> dict[str, Any]:
     """What to change in the delivery so that the next try avoids the refusal; {} where nothing helps."""
     if failure.is_closed and delivery.action == Action.APPEND and not delivery.is_note:
         return _decide_again(delivery)
     if not isinstance(destination, KnowsPeople) or not failure.is_about_requester:
         return {}
     if rules_of(delivery.mapping).requester == "author":
-        return _without_the_author(delivery, destination)
+        return _without_the_author(delivery, request, destination)
     return {}
 
 
 def _decide_again(delivery: Delivery) -> dict[str, Any]:
     """Renders the request of a new ticket and decides the case again: its ticket takes no more comments."""
-    fresh = Delivery.objects.select_related("notification__subscription__company", "mapping__connection").get(
-        pk=delivery.pk
-    )
+    fresh = Delivery.objects.select_related(
+        "content", "notification__content", "notification__subscription__company", "mapping__connection"
+    ).get(pk=delivery.pk)
     try:
         event, post = post_of(fresh)
     except Unreadable:
         return {}
     render_into(fresh, fresh.notification, event, post, fresh.mapping)
-    if not fresh.request:
+    if not fresh.is_rendered:
         return {}
     return {
         "meaning": "Casebridge decides again right away.",
-        "request": fresh.request,
+        "request": fresh.content.request,
         "action": Action.CREATE,
         "target_number": "",
         "is_prepared": False,
@@ -162,10 +166,10 @@ def _decide_again(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def _without_the_author(delivery: Delivery, destination: KnowsPeople) -> dict[str, Any]:
+def _without_the_author(delivery: Delivery, sent: str, destination: KnowsPeople) -> dict[str, Any]:
     rules = rules_of(delivery.mapping)
-    request = destination.with_requester(delivery.request, rules.intake_user)
-    if request == delivery.request:
+    request = destination.with_requester(sent, rules.intake_user)
+    if request == sent:
         return {}
     message = f"Requester: {substitute_text(rules)}, because {author_suspended(delivery)}."
     return {

@@ -7,10 +7,10 @@ from integrations.destinations import Destination
 from integrations.destinations.base import Receipt
 from integrations.infra.http.failure import Failure
 from integrations.infra.text import UNSTORABLE, storable
-from integrations.models import Delivery
+from integrations.models import Delivery, RemoteObject
 
-LONGEST_NUMBER = Delivery._meta.get_field("ticket_number").max_length or 0
-LONGEST_ADDRESS = Delivery._meta.get_field("ticket_url").max_length or 0
+LONGEST_NUMBER = RemoteObject._meta.get_field("number").max_length or 0
+LONGEST_ADDRESS = RemoteObject._meta.get_field("url").max_length or 0
 LONGEST_WARNING = 2000
 LONGEST_QUOTED = 200
 

@@ -11,11 +11,12 @@ from django.db.models.functions import Now
 from integrations.connections import request_lists_if_old
 from integrations.delivery.cases import wake_next
 from integrations.delivery.claim import ClaimedDelivery
+from integrations.delivery.content import store_request
 from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import unrecorded_failure
 from integrations.delivery.requesters import forget_requester
 from integrations.delivery.retry import NextStep, next_step, no_second, retry_delays
-from integrations.delivery.store import DATABASE_DOWN, LONGEST_CAUSE, store_ticket, store_unrecorded, store_with_retries
+from integrations.delivery.store import DATABASE_DOWN, LONGEST_CAUSE, store_thing, store_unrecorded, store_with_retries
 from integrations.destinations.base import Receipt
 from integrations.flow import record_failure
 from integrations.infra.database_clock import seconds_from_now
@@ -98,11 +99,11 @@ def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
     meaning = f"{claimed.problem} {HOW[receipt.how].format(f'{claimed.thing} {receipt.number}')}".strip()
     with transaction.atomic():
         _complete_attempt(claimed, Attempt.Outcome.DELIVERED, meaning, warning)
-        store_ticket(delivery, receipt, warning)
+        store_thing(delivery, receipt, warning)
     wake_next(delivery)
     if delivery.connection.consecutive_limits:
         Connection.objects.filter(pk=delivery.connection_id).update(consecutive_limits=0)
-    log.info("delivered", ticket=receipt.number, how=receipt.how)
+    log.info("delivered", number=receipt.number, how=receipt.how)
 
 
 # --- Not delivered ---------------------------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ def _record_failure(claimed: ClaimedDelivery, failure: Failure) -> None:
     """Records the failure, and what it means for the delivery and for its connection."""
     client, connection = claimed.session.client, claimed.delivery.connection
     failure.message, failure.detail = storable(failure.message), client.without_secrets(failure.detail)
-    if changes := other_way(claimed.delivery, claimed.destination, failure):
+    if changes := other_way(claimed.delivery, claimed.request, claimed.destination, failure):
         _record_another_way(claimed, failure, changes)
         if failure.is_about_requester:
             forget_requester(claimed.delivery)
@@ -150,13 +151,15 @@ def _store_failure(claimed: ClaimedDelivery, failure: Failure, step: NextStep) -
         claimed.row.schedule(seconds_from_now(step.wait), **columns)
 
 
-def _record_another_way(claimed: ClaimedDelivery, failure: Failure, changes: dict[str, object]) -> None:
+def _record_another_way(claimed: ClaimedDelivery, failure: Failure, changes: dict[str, Any]) -> None:
     """A definite refusal that another request avoids: that is sent at once, under the next version of the key."""
     with transaction.atomic():
         meaning = f"{failure.message} {changes.pop('meaning')}"
         _complete_attempt(claimed, Attempt.Outcome.RETRY, meaning, failure.detail, failure.status)
-        claimed.delivery.attempts.filter(pk=claimed.attempt.pk).update(request=claimed.delivery.request)
-        claimed.row.schedule(tries=F("tries") + 1, key_version=F("key_version") + 1, key_used_at=None, **changes)
+        Attempt.objects.filter(pk=claimed.attempt.pk).update(request=claimed.request)
+        request, remarks = changes.pop("request"), changes.pop("remarks", "")
+        if claimed.row.schedule(tries=F("tries") + 1, key_version=F("key_version") + 1, key_used_at=None, **changes):
+            store_request(claimed.delivery.pk, request, remarks)
 
 
 def _record_no_permit(claimed: ClaimedDelivery, later: NoPermit) -> None:

@@ -17,8 +17,8 @@ log = structlog.get_logger(__name__)
 
 # The share of the lease that a further call of the try may wait for its permit.
 SHARE_FOR_A_PERMIT = 0.25
-# Updates have limits of their own, also for a single ticket: the thread is free for others meanwhile.
-LONGEST_WAIT_FOR_AN_UPDATE = 1.0
+# Look-ups and updates have limits of their own: the thread is free for others meanwhile.
+LONGEST_WAIT_FOR_A_LIMIT = 1.0
 
 
 def hold_permits(claimed: ClaimedDelivery) -> None:
@@ -26,9 +26,9 @@ def hold_permits(claimed: ClaimedDelivery) -> None:
     is_append = claimed.delivery.action == Delivery.Action.APPEND
     permits = permits_for_try(claimed, held=[ACCOUNT])
     if claimed.look_up_first and not is_append:
-        permits.hold(LOOK_UP)
+        permits.hold(LOOK_UP, LONGEST_WAIT_FOR_A_LIMIT)
     if is_append:
-        permits.hold(UPDATES, LONGEST_WAIT_FOR_AN_UPDATE)
+        permits.hold(UPDATES, LONGEST_WAIT_FOR_A_LIMIT)
     if needs_a_new_user(claimed.delivery):
         permits.expect_room(USERS)
     claimed.session.use(permits)
@@ -61,10 +61,10 @@ def send(claimed: ClaimedDelivery) -> Receipt | Failure | NoPermit:
 def _prepare_and_send(claimed: ClaimedDelivery, credentials: Credentials) -> Receipt:
     delivery, destination = claimed.delivery, claimed.destination
     if is_needed(delivery):
-        prepare(delivery, claimed.session, credentials, claimed.row)
+        claimed.request = prepare(delivery, claimed.request, claimed.session, credentials, claimed.row)
     release_database()
     outgoing = Outgoing(
-        request=delivery.request,
+        request=claimed.request,
         external_id=delivery.external_id,
         key=delivery.idempotency_key,
         action=delivery.action,

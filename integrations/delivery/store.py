@@ -4,18 +4,18 @@ import time
 from collections.abc import Callable
 
 import structlog
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 
 from integrations.delivery.notes import add_note
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
-from integrations.infra.database_clock import seconds_from_now
+from integrations.destinations.capabilities import TellsStatus
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure
 from integrations.infra.text import storable
-from integrations.models import Delivery, Mapping
+from integrations.models import Delivery, DeliveryContent, Mapping
 from integrations.models.deliveries import DeliveryQuerySet
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ DATABASE_DOWN = (OperationalError, InterfaceError)
 # Between tries to store a result during a database outage; after LONGEST_STORE_SECONDS the lease is left to expire.
 STORE_DELAYS = (0.2, 1.0, 3.0)
 LONGEST_STORE_SECONDS = 6.0
-# When the ticket's status is first polled, should no webhook report it.
+# When the status is first polled, should no webhook report it.
 FIRST_POLL_SECONDS = 15 * 60
 LONGEST_CAUSE = 250
 
@@ -44,27 +44,59 @@ def store_with_retries(store: Callable[[], None]) -> None:
     return store()
 
 
-def store_ticket(delivery: Delivery, receipt: Receipt, warning: str = "") -> None:
-    """Stores the ticket, adds the note, and records on the mapping what the account dropped. In a transaction."""
-    dropped = _dropped_text(delivery, warning)
-    delivered = Delivery.objects.filter(pk=delivery.pk).deliver(
-        number=receipt.number,
-        url=receipt.url,
-        result=receipt.how,
-        next_poll_at=seconds_from_now(FIRST_POLL_SECONDS),
-        remarks=storable("\n".join(part for part in (delivery.remarks, dropped) if part)),
-    )
-    if delivered:
+def store_thing(delivery: Delivery, receipt: Receipt, warning: str = "") -> None:
+    """Stores what it became, adds the note, and records on the mapping what the account dropped. In a transaction."""
+    row = Delivery.objects.filter(pk=delivery.pk)
+    if row.deliver(_remote_object(delivery, receipt), result=receipt.how):
         add_note(delivery, receipt)
     if warning:
-        Mapping.objects.filter(pk=delivery.mapping_id).update(
-            dropped=storable(warning), dropped_at=Now(), dropped_on=delivery.pk
-        )
+        _store_warning(delivery, warning)
+
+
+# One row however many posts went into the thing. It belongs to the case of its first post; response times count from
+# the earliest.
+REMOTE_OBJECT = """
+INSERT INTO integrations_remoteobject
+  (connection_id, mapping_id, number, url, case_key, posted_at, next_poll_at)
+VALUES (%s, %s, %s, %s, %s, %s, now() + %s * interval '1 second')
+ON CONFLICT ON CONSTRAINT remote_object_known_once DO UPDATE SET
+  last_delivered_at = now(),
+  posted_at = least(integrations_remoteobject.posted_at, excluded.posted_at)
+RETURNING id
+"""
+
+
+def _remote_object(delivery: Delivery, receipt: Receipt) -> int:
+    """The id of its row, made where this is the first delivery that became it."""
+    is_polled = isinstance(DESTINATIONS[delivery.connection.kind], TellsStatus)
+    values = (
+        delivery.connection_id,
+        delivery.mapping_id,
+        receipt.number,
+        receipt.url,
+        delivery.case_key,
+        delivery.posted_at,
+        FIRST_POLL_SECONDS if is_polled else None,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(REMOTE_OBJECT, values)
+        return int(cursor.fetchone()[0])
+
+
+def _store_warning(delivery: Delivery, warning: str) -> None:
+    """On the delivery and on its mapping: the account dropped something."""
+    content = DeliveryContent.objects.filter(pk=delivery.pk)
+    remarks = content.values_list("remarks", flat=True).first() or ""
+    text = "\n".join(part for part in (remarks, _dropped_text(delivery, warning)) if part)
+    content.update(remarks=storable(text))
+    Mapping.objects.filter(pk=delivery.mapping_id).update(
+        dropped=storable(warning), dropped_at=Now(), dropped_on=delivery.pk
+    )
 
 
 def _dropped_text(delivery: Delivery, warning: str) -> str:
     destination = DESTINATIONS[delivery.connection.kind]
-    return f"{destination.title} created the {destination.thing} with a warning: {warning}" if warning else ""
+    return f"{destination.title} created the {destination.thing} with a warning: {warning}"
 
 
 def store_unrecorded(rows: DeliveryQuerySet, failure: Failure) -> int:

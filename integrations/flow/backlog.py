@@ -7,7 +7,9 @@ import structlog
 from django.db.models import Count
 from django.db.models.functions import Now
 
-from integrations.flow.rate_limit import SHARE_OF_LIMIT, account_limit, calls_per_minute
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import ACCOUNT, LOOK_UP, FindsByExternalId
+from integrations.flow.rate_limit import SHARE_OF_LIMIT, calls_per_minute, limit_of
 from integrations.infra.database_clock import now, seconds_from_now
 from integrations.models import Connection, Delivery
 
@@ -36,9 +38,24 @@ def update_backlogs() -> None:
             log.info("backlog mode off", connection_id=connection.pk)
 
 
+def _look_ups(connection: Connection) -> int:
+    """How many of what waits have to be looked up first."""
+    destination = DESTINATIONS[connection.kind]
+    if not isinstance(destination, FindsByExternalId):
+        return 0
+    due = Delivery.objects.filter(connection=connection, state=State.PENDING, next_attempt_at__lte=Now())
+    marked = due.filter(look_up_next=True)[:MOST_COUNTED].count()
+    return marked + due.filter(look_up_next=False).late(destination.key_trusted_seconds)[:MOST_COUNTED].count()
+
+
 def usual_rate(connection: Connection) -> float | None:
     """Calls a minute that our share of the account's limit allows, whatever others leave of it at the moment."""
-    limit = account_limit(connection.pk)
+    return rate_of(connection, ACCOUNT)
+
+
+def rate_of(connection: Connection, budget: str) -> float | None:
+    """The same for any budget; None where its limit is not known."""
+    limit = limit_of(connection.pk, budget)
     return limit * SHARE_OF_LIMIT * connection.limit_share / 100 if limit else None
 
 
@@ -70,9 +87,13 @@ def backlog(connection: Connection) -> Backlog:
     rate = usual_rate(connection) or _per_minute(
         Delivery.objects.filter(connection=connection, state=State.DELIVERED), "created_at"
     )
-    total = sum(waiting.values())
+    total, look_ups = sum(waiting.values()), _look_ups(connection)
     left = (rate or 0.0) - (arriving if waiting[Priority.RETRY] or waiting[Priority.BULK] else 0.0)
-    ends_at = now() + timedelta(minutes=total / left) if total and left > 0 else None
+    look_up_rate = rate_of(connection, LOOK_UP) or left
+    is_known = total and left > 0 and look_up_rate > 0
+    # A look-up is a call of its own, and look-ups have a limit of their own.
+    minutes = max((total + look_ups) / left, look_ups / look_up_rate) if is_known else 0.0
+    ends_at = now() + timedelta(minutes=minutes) if is_known else None
     return Backlog(waiting, rate or None, arriving, ends_at)
 
 
@@ -112,7 +133,7 @@ def backlog_text(connection: Connection) -> str:
 
 def limit_text(connection: Connection) -> str:
     """The account's limit, and what Casebridge takes of it at present."""
-    limit, rate = account_limit(connection.pk), calls_per_minute(connection.pk)
+    limit, rate = limit_of(connection.pk, ACCOUNT), calls_per_minute(connection.pk)
     if limit is None or rate is None:
         return "Not known yet. Casebridge reads it from the account's responses."
     return f"{limit:,} requests a minute for all integrations. Casebridge currently uses at most {rate:.0f}."

@@ -98,7 +98,7 @@ def take_permit(connection_id: int, budget: str, longest_wait: float) -> float:
         log.warning("rate limit not shared: redis unavailable", error=str(error))
         return 0.0
     if not granted:
-        raise NoPermit(milliseconds / 1000)
+        raise NoPermit(milliseconds / 1000, budget)
     time.sleep(milliseconds / 1000)
     return float(milliseconds) / 1000
 
@@ -184,10 +184,10 @@ def calls_per_minute(connection_id: int) -> float | None:
     return 60_000 / float(interval) if interval else None
 
 
-def account_limit(connection_id: int) -> int | None:
-    """The account's limit a minute, from its last headers."""
+def limit_of(connection_id: int, budget: str) -> int | None:
+    """The limit a minute, from the account's last headers."""
     try:
-        limit: Any = redis_client().hget(_key(connection_id, "account"), "limit")
+        limit: Any = redis_client().hget(_key(connection_id, budget), "limit")
     except redis.RedisError:
         return None
     return int(float(limit)) or None if limit else None

@@ -21,6 +21,7 @@ from integrations.infra.queue import ROUTE, publish
 from integrations.infra.webhook import Stored
 from integrations.intake.bearer_tokens import previous_tokens
 from integrations.models import Notification, Subscription
+from integrations.models.fields import pack
 from integrations.sources.khoros.envelope import Envelope, is_probe, open_envelope
 
 log = structlog.get_logger(__name__)
@@ -133,33 +134,38 @@ def receive(subscription: KnownSubscription, body: bytes, headers: dict[str, str
 # row has to be routed now: a new one in the state received, or one that was found missing and arrives after all (the
 # subselect still sees the row as it was before). Runs in autocommit, so the row is durable when it returns.
 STORE = """
-INSERT INTO integrations_notification
-  (subscription_id, event_key, event_name, source, body, headers, state, reason, happened_at,
-   summary, outcome, repeats)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, '', '[]', 0)
-ON CONFLICT ON CONSTRAINT notification_stored_once
-DO UPDATE SET repeats = integrations_notification.repeats + 1, last_repeat_at = now(),
-  state = CASE integrations_notification.state WHEN 'missed' THEN 'received' ELSE integrations_notification.state END
-RETURNING id, xmax <> 0, CASE WHEN xmax = 0 THEN state = 'received' ELSE (
-  SELECT known.state = 'missed' FROM integrations_notification AS known WHERE known.id = integrations_notification.id
-) END
+WITH stored AS (
+  INSERT INTO integrations_notification (subscription_id, event_key, source, state, reason, happened_at, repeats)
+  VALUES (%(subscription)s, %(key_hash)s, %(source)s, %(state)s, %(reason)s, %(happened_at)s, 0)
+  ON CONFLICT ON CONSTRAINT notification_stored_once
+  DO UPDATE SET repeats = integrations_notification.repeats + 1, last_repeat_at = now(),
+    state = CASE integrations_notification.state WHEN 'missed' THEN 'received' ELSE integrations_notification.state END
+  RETURNING id, xmax <> 0 AS is_repeat, CASE WHEN xmax = 0 THEN state = 'received' ELSE (
+    SELECT known.state = 'missed' FROM integrations_notification AS known WHERE known.id = integrations_notification.id
+  ) END AS is_to_route
+), content AS (
+  INSERT INTO integrations_notificationcontent (notification_id, event_key, event_name, body, headers)
+  SELECT id, %(key)s, %(name)s, %(body)s, %(headers)s FROM stored WHERE NOT is_repeat
+)
+SELECT id, is_repeat, is_to_route FROM stored
 """
 
 
 def _store(subscription: KnownSubscription, envelope: Envelope, headers: dict[str, str]) -> tuple[Stored, bool]:
     """The stored row, and whether it is to be routed now."""
     state, reason = _first_state(subscription, envelope)
-    values = (
-        subscription.id,
-        envelope.event_key,
-        envelope.event_name,
-        _source_of(envelope).value,
-        envelope.body,
-        json.dumps(headers),
-        state,
-        reason,
-        envelope.happened_at,
-    )
+    values: dict[str, Any] = {
+        "subscription": subscription.id,
+        "key": envelope.event_key,
+        "key_hash": Notification.hashed(envelope.event_key),
+        "name": envelope.event_name,
+        "source": _source_of(envelope).value,
+        "state": state,
+        "reason": reason,
+        "happened_at": envelope.happened_at,
+        "body": pack(envelope.body),
+        "headers": pack(json.dumps(headers).encode()),
+    }
     with connection.cursor() as cursor:
         cursor.execute(STORE, values)
         notification_id, is_repeat, is_to_route = cursor.fetchone()
@@ -184,23 +190,25 @@ def _first_state(subscription: KnownSubscription, envelope: Envelope) -> tuple[s
 # filtered before the insert, or each run would use up as many ids as there are events.
 STORE_BATCH = """
 WITH batch AS (
-  SELECT DISTINCT ON (event_key) *
+  SELECT DISTINCT ON (key_hash) *
   FROM unnest(
-    %(keys)s::text[], %(names)s::text[], %(bodies)s::bytea[], %(states)s::text[], %(reasons)s::text[],
-    %(times)s::timestamptz[]
-  ) AS rows (event_key, event_name, body, state, reason, happened_at)
+    %(keys)s::text[], %(hashes)s::uuid[], %(names)s::text[], %(bodies)s::bytea[], %(states)s::text[],
+    %(reasons)s::text[], %(times)s::timestamptz[]
+  ) AS rows (event_key, key_hash, event_name, body, state, reason, happened_at)
 ), stored AS (
-  INSERT INTO integrations_notification
-    (subscription_id, event_key, event_name, source, body, headers, state, reason, happened_at,
-     summary, outcome, repeats)
-  SELECT %(subscription)s, event_key, event_name, 'caught_up', body, '{}', state, reason, happened_at, '', '[]', 0
+  INSERT INTO integrations_notification (subscription_id, event_key, source, state, reason, happened_at, repeats)
+  SELECT %(subscription)s, key_hash, 'caught_up', state, reason, happened_at, 0
   FROM batch
   WHERE NOT EXISTS (
     SELECT FROM integrations_notification AS known
-    WHERE known.subscription_id = %(subscription)s AND known.event_key = batch.event_key
+    WHERE known.subscription_id = %(subscription)s AND known.event_key = batch.key_hash
   )
   ON CONFLICT ON CONSTRAINT notification_stored_once DO NOTHING
-  RETURNING id, state
+  RETURNING id, state, event_key
+), content AS (
+  INSERT INTO integrations_notificationcontent (notification_id, event_key, event_name, body)
+  SELECT stored.id, batch.event_key, batch.event_name, batch.body
+  FROM stored JOIN batch ON batch.key_hash = stored.event_key
 ), counted AS (
   UPDATE integrations_catchup SET
     progressed_at = now(), pages = pages + 1, read = read + %(read)s,
@@ -235,8 +243,9 @@ def receive_batch(
         states = [state if state[0] == Notification.State.UNREADABLE else missed for state in states]
     values: dict[str, Any] = {
         "keys": [envelope.event_key for envelope in envelopes],
+        "hashes": [Notification.hashed(envelope.event_key) for envelope in envelopes],
         "names": [envelope.event_name for envelope in envelopes],
-        "bodies": [envelope.body for envelope in envelopes],
+        "bodies": [pack(envelope.body) for envelope in envelopes],
         "states": [state for state, _ in states],
         "reasons": [reason for _, reason in states],
         "times": [envelope.happened_at for envelope in envelopes],

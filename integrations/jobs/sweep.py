@@ -40,6 +40,7 @@ class DueWork:
 def find_due_work() -> DueWork:
     """Marks what is due and returns what to queue."""
     connections.pause_unreadable()
+    delivery.demote_late()
     rows = {
         queue.ROUTE: _mark(_to_route(), _queue_space("intake")),
         queue.FOLLOW_BATCH: list(delivery.batches_to_follow().values_list("pk", flat=True)[:MOST_BATCHES_POLLED]),

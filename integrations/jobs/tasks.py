@@ -73,7 +73,8 @@ def watch() -> None:
     """Every minute: regular upkeep, and the alarms."""
     subscriptions.keep_up()
     delivery.release_leftovers()
-    outcomes.keep_up()
+    outcomes.forget_old_events()
+    operations.forget_content()
     operations.update_alarms()
 
 

@@ -111,7 +111,8 @@ def example_preview(mapping: Mapping) -> dict[str, Any]:
 
 def real_notifications(subscription: Subscription) -> QuerySet[Notification]:
     """The subscription's notifications, newest first, without probes."""
-    rows = Notification.objects.filter(subscription=subscription).exclude(source=Notification.Source.TEST)
+    rows = Notification.objects.filter(subscription=subscription, content__isnull=False)
+    rows = rows.exclude(source=Notification.Source.TEST)
     return rows.order_by("-received_at", "-id")
 
 
@@ -120,7 +121,7 @@ def preview_choices(subscription: Subscription | None) -> list[tuple[str, str]]:
     choices = [(EXAMPLE, "Example post")]
     if subscription is None:
         return choices
-    rows = real_notifications(subscription).only("pk", "received_at", "summary")[:MOST_CHOICES]
+    rows = real_notifications(subscription).prefetch_related("posts")[:MOST_CHOICES]
     return choices + [(str(row.pk), _choice_text(row)) for row in rows]
 
 
@@ -271,7 +272,9 @@ def _changed_rules(saved: Mapping | None, edited: Mapping) -> list[tuple[str, st
 
 def _one_by_one(subscription: Subscription, most: int) -> Iterator[Notification]:
     ids = list(real_notifications(subscription).values_list("pk", flat=True)[: min(most, MOST_COMPARED)])
-    rows = Notification.objects.select_related("subscription__company").defer(*without_lists("subscription__company__"))
+    rows = Notification.objects.select_related("content", "subscription__company").defer(
+        *without_lists("subscription__company__")
+    )
     for notification_id in ids:
         # One that was deleted in the meantime yields nothing.
         yield from rows.filter(pk=notification_id)

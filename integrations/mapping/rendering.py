@@ -8,7 +8,7 @@ from integrations.destinations.base import Context, Rules
 from integrations.destinations.capabilities import Author
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.text import storable
-from integrations.models import Delivery, Mapping, Notification
+from integrations.models import Delivery, DeliveryContent, Mapping, Notification
 from integrations.sources.khoros.parse import parse
 
 log = structlog.get_logger(__name__)
@@ -32,14 +32,16 @@ def author_of(post: Post) -> Author | None:
 
 
 def read_event(notification: Notification) -> Event:
-    """The notification as it is parsed today. Raises Unreadable."""
+    """The notification as it is parsed today. Raises Unreadable, also where its content is no longer kept."""
+    if not notification.has_content:
+        raise Unreadable("The notification's content is no longer kept, so it cannot be read again.")
     event_name = notification.subscription.event_name
-    return parse(bytes(notification.body), declared_charset(notification), subscribed_event=event_name)
+    return parse(notification.content.body, declared_charset(notification), subscribed_event=event_name)
 
 
 def declared_charset(notification: Notification) -> str:
     """The character set that the stored Content-Type names; empty when it names none."""
-    _, parameters = parse_header_parameters(notification.headers.get("Content-Type", ""))
+    _, parameters = parse_header_parameters(notification.content.headers.get("Content-Type", ""))
     return parameters.get("charset", "")
 
 
@@ -48,20 +50,21 @@ def rules_of(mapping: Mapping) -> Rules:
 
 
 def render_into(delivery: Delivery, notification: Notification, event: Event, post: Post, mapping: Mapping) -> None:
-    """Puts the rendered request into an unsaved delivery; if rendering fails, the delivery is failed and says why."""
+    """Puts the rendered request into an unsaved delivery and its content; if that fails, the delivery says why."""
+    content = delivery.content if delivery.has_content else DeliveryContent(delivery=delivery)
     destination = DESTINATIONS[mapping.connection.kind]
     delivery.external_id = destination.external_id(post.post_id, str(mapping.uuid), delivery.occasion)
     context = context_of(notification, event, mapping)
     try:
-        delivery.request = destination.build(post, context, mapping.settings, delivery.external_id)
-        delivery.remarks = storable("\n".join(destination.remarks(post, context, mapping.settings)))
-        delivery.state = Delivery.State.PENDING
+        content.request = destination.build(post, context, mapping.settings, delivery.external_id)
+        content.remarks = storable("\n".join(destination.remarks(post, context, mapping.settings)))
+        delivery.state, delivery.is_rendered = Delivery.State.PENDING, True
         delivery.last_error = delivery.cause = delivery.remedy = delivery.remedy_at = ""
     except Exception as error:
         # Whatever is wrong with a mapping's templates must not prevent the notification's other tickets.
         log.warning("rendering failed", mapping_id=mapping.pk, post_id=post.post_id, error=str(error))
-        delivery.request = ""
-        delivery.state = Delivery.State.FAILED
+        content.request = ""
+        delivery.state, delivery.is_rendered = Delivery.State.FAILED, False
         delivery.next_attempt_at = None
         delivery.last_error = f"The mapping could not be rendered: {error} Fix the mapping, then press “Rebuild”."
         delivery.cause = storable(f"The mapping could not be rendered: {error}")[:250]

@@ -9,9 +9,11 @@ from integrations.models.configuration import (
     Requester,
     Subscription,
 )
-from integrations.models.deliveries import Attempt, Batch, Delivery, FloodHold
+from integrations.models.content import Attempt, DeliveryContent, NotificationContent, PostContent
+from integrations.models.deliveries import Batch, Delivery, FloodHold
 from integrations.models.monitoring import Alarm, CatchUp, Change, HourlyVolume, Probe
 from integrations.models.notifications import Notification, TicketEvent
+from integrations.models.remote import RemoteObject
 
 __all__ = [
     "AccountSchema",
@@ -23,12 +25,16 @@ __all__ = [
     "Company",
     "Connection",
     "Delivery",
+    "DeliveryContent",
     "FloodHold",
     "HourlyVolume",
     "Installation",
     "Mapping",
     "Notification",
+    "NotificationContent",
+    "PostContent",
     "Probe",
+    "RemoteObject",
     "Requester",
     "Subscription",
     "TicketEvent",

@@ -1,15 +1,20 @@
-"""Deliveries, their attempts, and what carries or holds many of them. Attempts are appended, never rewritten."""
+"""Deliveries, and the batches and flood holds that concern many of them. None of it is ever deleted."""
 
+import hashlib
 import uuid
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now, Upper
+from django.db.models.functions import Now
 
 from integrations.models.configuration import Connection, Mapping
 from integrations.models.notifications import Notification
+from integrations.models.remote import RemoteObject
+
+if TYPE_CHECKING:
+    from integrations.models.content import PostContent
 
 UNCLAIMED: dict[str, Any] = {"claim": None, "claimed_until": None}
 NO_PROBLEM: dict[str, Any] = {"last_error": "", "cause": "", "remedy": "", "remedy_at": ""}
@@ -27,6 +32,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         job_goes_on = Q(batch__isnull=False, batch__state__in=["sending", "running"])
         return self.filter(~job_goes_on, state="sending", claimed_until__lte=Now())
 
+    def late(self, trusted_seconds: int) -> "DeliveryQuerySet":
+        """Never sent, though the event is older than a key is trusted: another copy of the portal may have sent it."""
+        before = Now() - timedelta(seconds=trusted_seconds)
+        return self.filter(key_used_at__isnull=True, event_at__lt=before).exclude(action="append")
+
     def changeable(self) -> "DeliveryQuerySet":
         """What staff may send, rebuild or cancel: neither delivered nor being sent."""
         return self.filter(state__in=["pending", "failed", "cancelled", "held"])
@@ -35,12 +45,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """To be sent at that time, or now."""
         return self.update(**{"state": "pending", "next_attempt_at": at or Now(), **UNCLAIMED, **columns})
 
-    def deliver(self, *, number: str, url: str, result: str, **columns: Any) -> int:
-        """It became this ticket. One that is delivered already stays unchanged."""
+    def deliver(self, remote_object_id: int, *, result: str, **columns: Any) -> int:
+        """It became this thing. One that is delivered already stays unchanged."""
         changes = {
             "state": "delivered",
-            "ticket_number": number,
-            "ticket_url": url,
+            "remote_object": remote_object_id,
             "result": result,
             "delivered_at": Now(),
             "next_attempt_at": None,
@@ -63,12 +72,16 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
 
 class Delivery(models.Model):
-    """One post x one mapping: the request as rendered, its state, and what it became.
+    """The ledger: one post x one mapping x one occasion, its state, and what it became. Kept for ever.
 
-    `request` is what is sent, byte for byte, at every try; `key_version` grows only when a person asks for another
-    request, or for another try after a definite refusal, and when a key expires. `key_used_at` is when the current key
-    was first sent: its life at the destination starts there. `is_uncertain`: some try ended without a known outcome, so
-    a ticket may exist that we do not know of.
+    It is what keeps a post from becoming a second ticket, so it is small; the request, the post's text and the attempts
+    are content (models/content.py), which is deleted after a time. Whatever a claim reads or writes is here.
+
+    `key_version` is the version of the idempotency key: it grows when another request is sent, after a definite refusal
+    of the present one, and when a key expires. `key_used_at` is when the present key was first claimed for sending: its
+    life at the destination starts there. `is_uncertain`: some try ended without a known outcome, so a thing may exist
+    that we do not know of. `event_at` is when the event happened, else when it was received: a request that was never
+    sent and is older than a key's life may have been sent by another copy of the portal, so it is looked up first.
     """
 
     # Prefix of `occasion` for deliveries that add a note to another delivery's ticket.
@@ -100,36 +113,29 @@ class Delivery(models.Model):
         FOUND = "found", "Found by its external ID"
         APPENDED = "appended", "Added as a comment"
 
-    uuid = models.UUIDField(default=uuid.uuid4, unique=True)
-    notification = models.ForeignKey(Notification, on_delete=models.PROTECT, related_name="deliveries")
+    notification = models.ForeignKey(Notification, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
     mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
 
     post_id = models.CharField("post", max_length=250)
-    # Empty where a mapping makes one ticket per post; otherwise what distinguishes this delivery.
-    occasion = models.CharField(max_length=40, blank=True, default="", db_default="")
-    native_id = models.CharField(max_length=250)
+    # Empty where a mapping makes one thing per post; otherwise what distinguishes this delivery, by the event's key.
+    occasion = models.CharField(max_length=60, blank=True, default="", db_default="")
     network = models.CharField(max_length=60, blank=True)
-    author = models.CharField(max_length=200, blank=True)
-    text = models.CharField(max_length=300, blank=True)
-    link = models.CharField(max_length=2000, blank=True)
     posted_at = models.DateTimeField(null=True)
-    # Author, handle and text in one short column: the one that is searched.
-    search_text = models.TextField(blank=True)
+    event_at = models.DateTimeField(db_default=Now())
 
     # What posts of one case share (a conversation, an author); empty where each post is a case of its own.
     case_key = models.CharField(max_length=300, blank=True, default="", db_default="")
     action = models.CharField(max_length=10, choices=Action, default=Action.CREATE, db_default="create")
-    # The ticket that is appended to or followed up.
+    # The number of the thing that is appended to or followed up.
     target_number = models.CharField(max_length=40, blank=True, default="", db_default="")
+    # Whether there is a request to send: it was rendered.
+    is_rendered = models.BooleanField(default=True, db_default=True)
     # Whether case and requester are decided and the request is final; `decision` says what was decided.
     is_prepared = models.BooleanField(default=False, db_default=False)
     # Whether the source context follows as an internal note, as a delivery of its own.
     adds_note = models.BooleanField(default=False, db_default=False)
     decision = models.TextField(blank=True, default="", db_default="")
-    # What else staff should know: who replaces the author, what was left out, what the account dropped.
-    remarks = models.TextField(blank=True, default="", db_default="")
-    request = models.TextField(blank=True)
     external_id = models.CharField(max_length=250)
     key_version = models.PositiveIntegerField(default=1)
     key_used_at = models.DateTimeField(null=True)
@@ -157,15 +163,10 @@ class Delivery(models.Model):
     )
 
     result = models.CharField(max_length=14, choices=Result, blank=True, default="")
-    ticket_number = models.CharField("ticket", max_length=40, blank=True, default="")
-    ticket_url = models.CharField(max_length=500, blank=True, default="")
+    remote_object = models.ForeignKey(
+        RemoteObject, on_delete=models.PROTECT, null=True, related_name="deliveries", db_index=False
+    )
     delivered_at = models.DateTimeField(null=True)
-    # The newest known state of the ticket, by the account's clock.
-    ticket_status = models.CharField(max_length=20, blank=True, default="", db_default="")
-    ticket_assignee = models.CharField(max_length=200, blank=True, default="", db_default="")
-    ticket_changed_at = models.DateTimeField(null=True)
-    solved_at = models.DateTimeField("first solved", null=True)
-    next_poll_at = models.DateTimeField(null=True)
     labelled_again = models.PositiveIntegerField(default=0)
     labelled_again_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField("time", db_default=Now())
@@ -180,8 +181,8 @@ class Delivery(models.Model):
                 fields=["mapping", "post_id", "occasion"], name="delivery_once_per_mapping_post_and_occasion"
             ),
             models.CheckConstraint(
-                condition=~Q(state="delivered") | (~Q(ticket_number="") & Q(delivered_at__isnull=False)),
-                name="delivery_delivered_has_its_ticket",
+                condition=~Q(state="delivered") | (Q(remote_object__isnull=False) & Q(delivered_at__isnull=False)),
+                name="delivery_delivered_has_become_something",
             ),
             models.CheckConstraint(
                 condition=~Q(state="pending") | Q(next_attempt_at__isnull=False), name="delivery_pending_has_a_next_try"
@@ -192,54 +193,50 @@ class Delivery(models.Model):
             ),
             models.CheckConstraint(condition=~Q(state="failed") | ~Q(last_error=""), name="delivery_failed_says_why"),
             models.CheckConstraint(
-                condition=~Q(state__in=["pending", "sending"]) | ~Q(request=""), name="delivery_waiting_has_its_request"
+                condition=~Q(state__in=["pending", "sending"]) | Q(is_rendered=True),
+                name="delivery_waiting_has_its_request",
             ),
             models.CheckConstraint(
                 condition=~Q(state="held") | Q(flood_hold__isnull=False), name="delivery_held_has_its_hold"
             ),
             models.CheckConstraint(
-                condition=Q(action="create") | ~Q(target_number=""), name="delivery_of_a_ticket_names_it"
+                condition=Q(action="create") | ~Q(target_number=""), name="delivery_to_an_existing_thing_names_it"
             ),
         ]
         indexes = [
+            # The list, newest first; its filter by time; most states.
             models.Index(fields=["-created_at", "-id"], name="delivery_newest"),
-            models.Index(fields=["state", "-created_at", "-id"], name="delivery_state_newest"),
+            # The list by state, for the states that are rare; counts on the overview.
+            models.Index(
+                fields=["state", "-created_at", "-id"], condition=~Q(state="delivered"), name="delivery_state_newest"
+            ),
+            # The list by mapping, by connection, by network (whose filter also steps through it).
             models.Index(fields=["mapping", "-created_at", "-id"], name="delivery_mapping_newest"),
             models.Index(fields=["connection", "-created_at", "-id"], name="delivery_connection_newest"),
             models.Index(fields=["network", "-created_at", "-id"], name="delivery_network_newest"),
-            models.Index(fields=["post_id"], name="delivery_post"),
-            models.Index(fields=["native_id"], name="delivery_native_id"),
-            models.Index(fields=["ticket_number"], condition=~Q(ticket_number=""), name="delivery_ticket"),
+            # From a thing's number or status to what became it.
+            models.Index(
+                fields=["remote_object"], condition=Q(remote_object__isnull=False), name="delivery_of_remote_object"
+            ),
+            # The claim: what is due, and what a dead process holds.
             models.Index(
                 fields=["connection", "priority", "next_attempt_at", "id"],
                 condition=Q(state="pending"),
                 name="delivery_due",
             ),
-            models.Index(fields=["flood_hold"], condition=Q(flood_hold__isnull=False), name="delivery_of_flood_hold"),
-            models.Index(
-                fields=["connection", "next_poll_at"],
-                condition=Q(next_poll_at__isnull=False),
-                name="delivery_to_poll",
-            ),
+            models.Index(fields=["connection", "claimed_until"], condition=Q(state="sending"), name="delivery_lease"),
+            # Posts of one case find one another.
             models.Index(fields=["mapping", "case_key", "-id"], condition=~Q(case_key=""), name="delivery_case"),
+            # The page of a flood hold, and its release.
+            models.Index(fields=["flood_hold"], condition=Q(flood_hold__isnull=False), name="delivery_of_flood_hold"),
+            # Failures by cause.
             models.Index(fields=["cause", "mapping"], condition=Q(state="failed"), name="delivery_failed_by_cause"),
-            models.Index(
-                fields=["ticket_status", "-created_at", "-id"],
-                condition=~Q(ticket_status=""),
-                name="delivery_ticket_status_newest",
-            ),
+            # Targets: the oldest post that is still to be delivered.
             models.Index(
                 fields=["posted_at"],
                 condition=Q(state__in=["pending", "sending", "failed", "held"]),
-                name="delivery_without_a_ticket",
+                name="delivery_not_delivered",
             ),
-            models.Index(
-                fields=["mapping", "posted_at"],
-                condition=Q(state="delivered", solved_at__isnull=True),
-                name="delivery_not_solved",
-            ),
-            models.Index(fields=["connection", "claimed_until"], condition=Q(state="sending"), name="delivery_lease"),
-            GinIndex(OpClass(Upper("search_text"), "gin_trgm_ops"), name="delivery_search"),
         ]
 
     def __str__(self) -> str:
@@ -252,64 +249,47 @@ class Delivery(models.Model):
 
     @property
     def idempotency_key(self) -> str:
-        return f"casebridge-{self.uuid}-{self.key_version}"
+        """The same wherever this delivery is made: of what any copy of the portal receives, and the key's version."""
+        digest = hashlib.sha256(self.external_id.encode()).hexdigest()[:40]
+        return f"casebridge-{digest}-{self.key_version}"
 
+    @property
+    def has_content(self) -> bool:
+        """Whether request, post and attempts are still kept."""
+        return hasattr(self, "content")
 
-class Attempt(models.Model):
-    """One try at a delivery. Written before the call and completed after it: no end means that its process died."""
+    @property
+    def request(self) -> str:
+        """What is sent; empty where it could not be rendered, or is no longer kept."""
+        return self.content.request if self.has_content else ""
 
-    class Outcome(models.TextChoices):
-        DELIVERED = "delivered", "Delivered"
-        RETRY = "retry", "Will retry"
-        REFUSED = "refused", "Refused"
-        GIVEN_UP = "given_up", "Given up"
-        PAUSED = "paused", "Connection paused"
-        WAITED = "waited", "Waiting for the rate limit"
+    @property
+    def remarks(self) -> str:
+        return self.content.remarks if self.has_content else ""
 
-    delivery = models.ForeignKey(Delivery, on_delete=models.PROTECT, related_name="attempts", db_index=False)
-    number = models.PositiveIntegerField()
-    key_version = models.PositiveIntegerField("idempotency key version")
-    started_at = models.DateTimeField("started", db_default=Now())
-    finished_at = models.DateTimeField("finished", null=True)
-    outcome = models.CharField(max_length=10, choices=Outcome, blank=True, default="")
-    status = models.PositiveIntegerField("status", null=True)
-    duration_ms = models.PositiveIntegerField("duration (ms)", null=True)
-    meaning = models.TextField(blank=True, default="")
-    detail = models.TextField("response", blank=True, default="")
-    # What was sent, where the delivery holds another request by now; empty while it still holds this one.
-    request = models.TextField(blank=True, default="")
-    # The calls made, secrets removed: [{"method", "url", "headers", "body", "status", "reply_headers", "reply", ...}].
-    exchanges = models.JSONField(default=list)
+    @property
+    def post(self) -> "PostContent | None":
+        """The post's text, author and link, as long as they are kept."""
+        return self.content.post if self.has_content else None
 
-    class Meta:
-        ordering = ["-started_at", "-id"]
-        constraints = [
-            models.UniqueConstraint(fields=["delivery", "number"], name="attempt_numbered_once"),
-            models.CheckConstraint(
-                condition=Q(finished_at__isnull=True) | ~Q(outcome=""), name="attempt_finished_has_an_outcome"
-            ),
-        ]
-        indexes = [
-            models.Index(fields=["-started_at", "-id"], name="attempt_newest"),
-            models.Index(fields=["outcome", "-started_at", "-id"], name="attempt_outcome_newest"),
-        ]
-
-    def __str__(self) -> str:
-        return f"Attempt {self.number}"
+    @property
+    def number(self) -> str:
+        """The number of what it became; empty while there is none."""
+        return self.remote_object.number if self.remote_object else ""
 
 
 class Batch(models.Model):
-    """One call that creates up to 100 tickets, and the job at Zendesk that does it. Written before the call.
+    """One call that creates many things, and the job at the account that does it. Written before the call.
 
     `delivery_ids` are in the order they were sent in: results name the index. In state `unknown` the outcome was lost:
-    tickets may exist or still be created, so each delivery is looked up before it is sent again.
+    things may exist or still be created, so each delivery is looked up before it is sent again.
     """
 
     class State(models.TextChoices):
         SENDING = "sending", "Sending"
         RUNNING = "running", "Being processed"
         DONE = "done", "Done"
-        UNKNOWN = "unknown", "Unknown (tickets are looked up one by one)"
+        UNKNOWN = "unknown", "Unknown (looked up one by one)"
         REFUSED = "refused", "Refused"
 
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="batches")
@@ -345,7 +325,7 @@ class Batch(models.Model):
 
 
 class FloodHold(models.Model):
-    """A flood on one mapping, held under one ticket at a person's request, until a person releases it."""
+    """A flood on one mapping, held under one thing at a person's request, until a person releases it."""
 
     mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="flood_holds")
     uuid = models.UUIDField(default=uuid.uuid4, unique=True)
@@ -353,10 +333,10 @@ class FloodHold(models.Model):
     opened_at = models.DateTimeField("started", db_default=Now())
     ended_by = models.CharField(max_length=150, blank=True, default="")
     ended_at = models.DateTimeField("ended", null=True)
-    # How it ended. "released": a ticket for each post.
+    # How it ended. "released": each post was sent.
     ending = models.CharField(max_length=8, blank=True, default="")
-    ticket_number = models.CharField("ticket", max_length=40)
-    ticket_url = models.CharField(max_length=500, blank=True, default="")
+    number = models.CharField("held under", max_length=40)
+    url = models.CharField(max_length=500, blank=True, default="")
 
     class Meta:
         ordering = ["-opened_at", "-id"]
@@ -370,4 +350,4 @@ class FloodHold(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Flood hold {self.ticket_number}"
+        return f"Flood hold {self.number}"

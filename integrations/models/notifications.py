@@ -1,15 +1,21 @@
-"""What was received, raw: Khoros' notifications and an account's ticket events. Appended, never rewritten."""
+"""What was received: Khoros' notifications, and events of accounts about what was delivered."""
 
-from django.contrib.postgres.indexes import GinIndex, OpClass
+import hashlib
+import uuid
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now, Upper
+from django.db.models.functions import Now
 
 from integrations.models.configuration import Connection, Subscription
 
 
 class Notification(models.Model):
-    """One stored call from Khoros, raw. Stored once per (subscription, event key); a repeat is only counted."""
+    """One stored call from Khoros. Stored once per (subscription, event key); a repeat is only counted. Kept for ever.
+
+    What was received is content (models/content.py), which is deleted after a time.
+    """
 
     class State(models.TextChoices):
         RECEIVED = "received", "Received"
@@ -23,19 +29,14 @@ class Notification(models.Model):
         CAUGHT_UP = "caught_up", "Fetched from Khoros"
         TEST = "test", "Test notification"
 
-    subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="notifications")
-    event_key = models.CharField(max_length=140)
-    event_name = models.CharField("event", max_length=100, blank=True, default="")
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.PROTECT, related_name="notifications", db_index=False
+    )
+    # A hash of what identifies the event (see `hashed`): the same event is recognised also when its content is gone.
+    event_key = models.UUIDField()
     source = models.CharField(max_length=10, choices=Source, default=Source.PUSHED)
-    body = models.BinaryField()
-    headers = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State, default=State.RECEIVED)
     reason = models.TextField(blank=True, default="")
-    # "twitter:123 Ann: beginning of the text", one line per post: shown in lists and searched.
-    summary = models.TextField("posts", blank=True, default="")
-    # What routing decided for each post and mapping:
-    # [{"post": "twitter:123", "mapping": 4, "delivery": 17 or null, "made": true, "reason": ""}].
-    outcome = models.JSONField(default=list)
     received_at = models.DateTimeField("received at", db_default=Now())
     # By Khoros' own clock; null where the envelope names no readable time.
     happened_at = models.DateTimeField("happened at", null=True)
@@ -55,15 +56,47 @@ class Notification(models.Model):
             ),
         ]
         indexes = [
+            # The list, newest first; its filter by time.
             models.Index(fields=["-received_at", "-id"], name="notification_newest"),
-            models.Index(fields=["state", "-received_at", "-id"], name="notification_state_newest"),
+            # The list by state, for the states that are rare; counts on the overview.
+            models.Index(
+                fields=["state", "-received_at", "-id"],
+                condition=~Q(state="routed"),
+                name="notification_state_newest",
+            ),
+            # The list by subscription; previews of its mappings.
             models.Index(fields=["subscription", "-received_at", "-id"], name="notification_by_subscription"),
+            # What is still to be routed.
             models.Index(fields=["received_at"], condition=Q(state="received"), name="notification_to_route"),
-            GinIndex(OpClass(Upper("summary"), "gin_trgm_ops"), name="notification_search"),
         ]
 
     def __str__(self) -> str:
         return f"Notification {self.pk}"
+
+    @staticmethod
+    def hashed(event_key: str) -> uuid.UUID:
+        """The event key as it is stored: 128 bits of its SHA-256."""
+        return uuid.UUID(bytes=hashlib.sha256(event_key.encode()).digest()[:16])
+
+    @property
+    def has_content(self) -> bool:
+        """Whether what was received is still kept."""
+        return hasattr(self, "content")
+
+    @property
+    def event_name(self) -> str:
+        return self.content.event_name if self.has_content else ""
+
+    @property
+    def outcome(self) -> list[dict[str, Any]]:
+        """What routing decided, post by post and mapping by mapping (see PostContent), each with its post's id."""
+        return [{"post": post.post_id, **entry} for post in self.posts.all() for entry in post.outcome]
+
+    @property
+    def summary(self) -> str:
+        """ "twitter:123 Ann (@ann): beginning of the text", one line per post; empty before routing."""
+        lines = (f"{post.post_id} {post.author}: {' '.join(post.text.split())[:200]}" for post in self.posts.all())
+        return "\n".join(lines)
 
 
 class TicketEvent(models.Model):

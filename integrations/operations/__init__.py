@@ -1,18 +1,20 @@
-"""What runs beside the journey: alarms, and the first set-up from the environment.
+"""What runs beside the journey: alarms, the first set-up from the environment, and deleting content after a time.
 
 Promised: an alarm is raised once, ends when its cause does, and is mailed at both ends; what staff changed is never
-overwritten from the environment.
+overwritten from the environment; what is not done keeps its content, and the ledger is kept for ever.
 """
 
 from integrations.operations.alarm_mail import can_mail
 from integrations.operations.alarm_rules import alarm_subject, silence_text
 from integrations.operations.alarms import open_alarms, update_alarms
 from integrations.operations.first_setup import environment_differs, make_first_setup, take_from_environment
+from integrations.operations.retention import forget_content
 
 __all__ = [
     "alarm_subject",
     "can_mail",
     "environment_differs",
+    "forget_content",
     "make_first_setup",
     "open_alarms",
     "silence_text",

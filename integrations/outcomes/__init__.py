@@ -4,8 +4,8 @@ Promised: an event is verified and stored before it is answered, and applied onc
 newest status by the account's own clock wins.
 """
 
-from integrations.outcomes.events import apply_event, events_to_apply, latest_events
-from integrations.outcomes.polling import accounts_to_poll, keep_up, poll_tickets, request_poll
+from integrations.outcomes.events import apply_event, events_to_apply, forget_old_events, latest_events
+from integrations.outcomes.polling import accounts_to_poll, poll_tickets, request_poll
 from integrations.outcomes.response_times import response_overview, target_text
 from integrations.outcomes.views import account_webhook
 from integrations.outcomes.webhook import AccountWebhook, NotSetUp
@@ -17,7 +17,7 @@ __all__ = [
     "accounts_to_poll",
     "apply_event",
     "events_to_apply",
-    "keep_up",
+    "forget_old_events",
     "latest_events",
     "poll_tickets",
     "request_poll",

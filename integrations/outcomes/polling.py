@@ -1,9 +1,7 @@
-"""Polling the status of tickets: the safety net behind the webhook, and all there is where none is set up."""
+"""Polling the status of what deliveries became: the safety net behind the webhook, and all there is without one."""
 
 from collections.abc import Mapping
-from datetime import datetime
 
-import redis
 import structlog
 from django.db import transaction
 from django.db.models import Case, DateTimeField, Exists, OuterRef, Q, Value, When
@@ -15,9 +13,7 @@ from integrations.destinations.capabilities import StatusUpdate, TellsStatus
 from integrations.flow import live_backlog, record_failure
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
-from integrations.infra.redis import redis_client
-from integrations.models import Connection, Delivery
-from integrations.outcomes.events import forget_old_events
+from integrations.models import Connection, RemoteObject
 from integrations.outcomes.status import (
     FINAL,
     HOUR,
@@ -38,10 +34,8 @@ CLAIMED_SECONDS = 600
 REFUSED_SECONDS = 4 * HOUR
 POSTPONED_SECONDS = 60
 
-BACKFILL_BATCH = 1000
-BACKFILL_BATCHES = 5
-BACKFILL_POSITION = "casebridge:looks-begun-down-to"
-POLLING_FAILED = "Checking tickets failed: "
+MOST_REQUESTED = 1000
+POLLING_FAILED = "Checking the status failed: "
 
 
 # --- Polling ---------------------------------------------------------------------------------------------------------
@@ -49,7 +43,7 @@ POLLING_FAILED = "Checking tickets failed: "
 
 def accounts_to_poll() -> list[int]:
     """Open connections with tickets that are due to be polled."""
-    due = Delivery.objects.filter(connection=OuterRef("pk"), next_poll_at__lte=Now())
+    due = RemoteObject.objects.filter(connection=OuterRef("pk"), next_poll_at__lte=Now())
     rows = Connection.objects.filter(Connection.open_now(), Exists(due), kind__in=_kinds())
     return list(rows.values_list("pk", flat=True))
 
@@ -119,33 +113,31 @@ class _Poll:
 
 
 def _claim(connection_id: int, most: int) -> dict[int, str]:
-    """Delivery id -> ticket number of what is due, postponed at once so that no other worker polls it too."""
-    due = Delivery.objects.filter(connection=connection_id, next_poll_at__lte=Now()).order_by("next_poll_at")
+    """Row id -> number of what is due, postponed at once so that no other worker polls it too."""
+    due = RemoteObject.objects.filter(connection=connection_id, next_poll_at__lte=Now()).order_by("next_poll_at")
     with transaction.atomic():
         locked = due.select_for_update(skip_locked=True, of=("self",))
-        claimed = dict(locked.values_list("pk", "ticket_number")[:most])
+        claimed = dict(locked.values_list("pk", "number")[:most])
         _postpone(claimed, CLAIMED_SECONDS)
-    without_a_ticket = [pk for pk, number in claimed.items() if not number]
-    Delivery.objects.filter(pk__in=without_a_ticket).update(next_poll_at=None)
-    return {pk: number for pk, number in claimed.items() if number}
+    return claimed
 
 
 def _postpone(claimed: Mapping[int, str], seconds: float) -> None:
-    Delivery.objects.filter(pk__in=list(claimed)).update(next_poll_at=seconds_from_now(seconds))
+    RemoteObject.objects.filter(pk__in=list(claimed)).update(next_poll_at=seconds_from_now(seconds))
 
 
 def _set_next_poll(ids: list[int], connection: Connection) -> None:
     has_webhook = AccountWebhook(connection).is_alive
-    Delivery.objects.filter(pk__in=ids).update(next_poll_at=_next_poll(has_webhook))
+    RemoteObject.objects.filter(pk__in=ids).update(next_poll_at=_next_poll(has_webhook))
 
 
 def _next_poll(has_webhook: bool) -> Case:
-    """Often while a ticket is young, then less and less often, then never."""
+    """Often while a thing is young, then less and less often, then never."""
 
     def younger(seconds: float) -> Q:
-        return Q(delivered_at__gt=seconds_from_now(-seconds))
+        return Q(created_at__gt=seconds_from_now(-seconds))
 
-    never = When(Q(ticket_status__in=FINAL) | Q(delivered_at__isnull=True), then=Value(None))
+    never = When(status__in=FINAL, then=Value(None))
     if has_webhook:
         steps = [When(younger(POLLED_FOR_SECONDS), then=seconds_from_now(POLLED_BESIDE_A_WEBHOOK))]
     else:
@@ -162,50 +154,10 @@ def _store_problem(connection_id: int, problem: str) -> None:
         rows.filter(webhook_problem__startswith=POLLING_FAILED).update(webhook_problem="")
 
 
-# --- On request, and backfilling -------------------------------------------------------------------------------------
+# --- On request -------------------------------------------------------------------------------------
 
 
 def request_poll(connection: Connection) -> int:
-    """Makes the newest tickets of the connection due to be polled; returns how many."""
-    newest = connection.deliveries.order_by("-created_at", "-id").values("pk")[:BACKFILL_BATCH]
-    rows = Delivery.objects.filter(pk__in=newest, state=Delivery.State.DELIVERED).exclude(ticket_number="")
-    return rows.exclude(ticket_status__in=FINAL).update(next_poll_at=Now())
-
-
-def keep_up() -> None:
-    """Every minute: older tickets become due to be polled, old events are deleted."""
-    backfill_polling()
-    forget_old_events()
-
-
-def backfill_polling() -> None:
-    """Makes tickets of the last 60 days that were created before there was any polling due as well.
-
-    Walks down the log once, by id, so no table is scanned; its position is kept in Redis. If that is lost it walks
-    again, which changes nothing: it takes only rows of unknown status that are not due to be polled.
-    """
-    try:
-        for _ in range(BACKFILL_BATCHES):
-            position = redis_client().get(BACKFILL_POSITION)
-            last_id = None if position is None else int(position)
-            if last_id == 0:
-                return
-            redis_client().set(BACKFILL_POSITION, _backfill_below(last_id))
-    except redis.RedisError as error:
-        log.warning("older tickets not queued for polling: redis unavailable", error=str(error))
-
-
-def _backfill_below(below: int | None) -> int:
-    """Handles one batch; returns the id below which the next one starts, 0 when there is none."""
-    rows = Delivery.objects.all() if below is None else Delivery.objects.filter(pk__lt=below)
-    batch: list[tuple[int, datetime]] = list(rows.order_by("-pk").values_list("pk", "created_at")[:BACKFILL_BATCH])
-    if not batch:
-        return 0
-    ids = [pk for pk, _ in batch]
-    young = Delivery.objects.filter(pk__in=ids, delivered_at__gt=seconds_from_now(-POLLED_FOR_SECONDS))
-    unknown = young.filter(state=Delivery.State.DELIVERED, ticket_status="", next_poll_at__isnull=True)
-    pollable = Connection.objects.filter(kind__in=_kinds())
-    unknown.filter(connection__in=pollable).exclude(ticket_number="").update(next_poll_at=Now())
-    # Twice as long: what was created that long ago can hardly have been delivered within the time that counts.
-    is_older = Delivery.objects.filter(pk=ids[-1], created_at__lt=seconds_from_now(-2 * POLLED_FOR_SECONDS)).exists()
-    return 0 if is_older else ids[-1]
+    """Makes the newest things of the connection due to be polled; returns how many."""
+    newest = connection.remote_objects.order_by("-id").values("pk")[:MOST_REQUESTED]
+    return RemoteObject.objects.filter(pk__in=newest).exclude(status__in=FINAL).update(next_poll_at=Now())

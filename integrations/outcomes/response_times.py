@@ -10,9 +10,10 @@ from typing import Any
 
 from django.db.models import Count, DurationField, ExpressionWrapper, F, Min, Q, QuerySet
 
+from integrations.destinations import DESTINATIONS
 from integrations.infra import database_clock
-from integrations.infra.text import span_text
-from integrations.models import Delivery, Subscription
+from integrations.infra.text import article, span_text
+from integrations.models import Delivery, Mapping, RemoteObject, Subscription
 from integrations.models.configuration import without_lists
 
 WITHOUT_A_TICKET = ("pending", "sending", "failed", "held")
@@ -73,16 +74,16 @@ def _not_solved(mapping_id: int, before: datetime, now: datetime) -> Overdue:
 
     Counted from the newest, as most tickets of unknown status are old; the oldest is searched from the other end.
     """
-    rows = Delivery.objects.filter(mapping=mapping_id, state="delivered", solved_at__isnull=True)
+    rows = RemoteObject.objects.filter(mapping=mapping_id, solved_at__isnull=True)
     rows = rows.filter(posted_at__lt=before, posted_at__gt=now - KNOWN_WITHIN)
     newest, oldest = (_known(rows.order_by(order)) for order in ("-posted_at", "posted_at"))
     since = [overdue.oldest for overdue in (newest, oldest) if overdue.oldest]
     return Overdue(newest.count, min(since, default=None))
 
 
-def _known(rows: QuerySet[Delivery]) -> Overdue:
-    is_known = ~Q(ticket_status__in=["", "deleted"])
-    some = rows.only("pk", "posted_at", "ticket_status")[:MOST_SCANNED]
+def _known(rows: QuerySet[RemoteObject]) -> Overdue:
+    is_known = ~Q(status__in=["", "deleted"])
+    some = rows.only("pk", "posted_at", "status")[:MOST_SCANNED]
     figures = some.aggregate(count=Count("pk", filter=is_known), oldest=Min("posted_at", filter=is_known))
     return Overdue(**figures)
 
@@ -101,9 +102,11 @@ def late_tickets(mappings: Iterable[int], target: timedelta, now: datetime) -> L
 
 def late_solves(mappings: Iterable[int], target: timedelta, now: datetime) -> Late:
     """Of those whose status is known at all."""
-    took = ExpressionWrapper(F("solved_at") - F("posted_at"), output_field=DurationField())
-    is_late = Q(took__gt=target) | Q(solved_at__isnull=True)
-    rows = _target_ended_lately(mappings, target, now).exclude(ticket_status__in=["", "deleted"])
+    solved_at = F("remote_object__solved_at")
+    took = ExpressionWrapper(solved_at - F("posted_at"), output_field=DurationField())
+    is_late = Q(took__gt=target) | Q(remote_object__solved_at__isnull=True)
+    rows = _target_ended_lately(mappings, target, now).filter(remote_object__isnull=False)
+    rows = rows.exclude(remote_object__status__in=["", "deleted"])
     return Late(**rows.annotate(took=took).aggregate(late=Count("pk", filter=is_late), of=Count("pk")))
 
 
@@ -141,7 +144,7 @@ def target_rows(subscription: Subscription, now: datetime) -> list[dict[str, Any
     if subscription.ticket_target_minutes is not None:
         target = timedelta(minutes=subscription.ticket_target_minutes)
         overdue = waiting_for_a_ticket(mappings, now - target)
-        rows.append(_row(subscription, "a ticket", target, overdue, late_tickets(mappings, target, now)))
+        rows.append(_row(subscription, _thing(mappings), target, overdue, late_tickets(mappings, target, now)))
     if subscription.solve_target_minutes is not None:
         target = timedelta(minutes=subscription.solve_target_minutes)
         overdue = waiting_to_be_solved(mappings, now - target, now)
@@ -178,9 +181,9 @@ def _ticket_alarm(subscription: Subscription, mappings: list[int], now: datetime
     if not overdue.oldest:
         return ""
     return (
-        f"{_posts(overdue.count)} no ticket within {span_text(target)}, the oldest posted "
+        f"{_posts(overdue.count)} not become {_thing(mappings)} within {span_text(target)}, the oldest posted "
         f"{overdue.oldest:%Y-%m-%d %H:%M:%S} UTC. "
-        "Open the failed and pending deliveries and retry or rebuild them. Cancel those that need no ticket."
+        "Open the failed and pending deliveries and retry or rebuild them. Cancel those that are not needed."
     )
 
 
@@ -192,8 +195,8 @@ def _solve_alarm(subscription: Subscription, mappings: list[int], now: datetime)
     if not overdue.oldest:
         return ""
     return (
-        f"{_tickets(overdue.count)} not solved within {span_text(target)} of the post, the oldest posted "
-        f"{overdue.oldest:%Y-%m-%d %H:%M:%S} UTC. To find them, filter the deliveries by “Ticket status”."
+        f"{_things(overdue.count, mappings)} not solved within {span_text(target)} of the post, the oldest posted "
+        f"{overdue.oldest:%Y-%m-%d %H:%M:%S} UTC. To find them, filter the deliveries by “Status”."
     )
 
 
@@ -201,5 +204,19 @@ def _posts(count: int) -> str:
     return "1 post has" if count == 1 else f"{capped(count)} posts have"
 
 
-def _tickets(count: int) -> str:
-    return "1 ticket is" if count == 1 else f"{capped(count)} tickets are"
+def _noun(mappings: Iterable[int]) -> str:
+    """What the mappings make, where they all make the same."""
+    kinds = Mapping.objects.filter(pk__in=list(mappings)).values_list("connection__kind", flat=True)
+    things = {DESTINATIONS[kind].thing for kind in kinds}
+    return things.pop() if len(things) == 1 else "delivery"
+
+
+def _thing(mappings: Iterable[int]) -> str:
+    noun = _noun(mappings)
+    return f"{article(noun)} {noun}"
+
+
+def _things(count: int, mappings: Iterable[int]) -> str:
+    noun = _noun(mappings)
+    many = "deliveries" if noun == "delivery" else f"{noun}s"
+    return f"1 {noun} is" if count == 1 else f"{capped(count)} {many} are"

@@ -1,4 +1,4 @@
-"""What is known about tickets, stored on their deliveries. News arrive in any order and more than once.
+"""What is known about what deliveries became. Updates arrive in any order and more than once.
 
 Status and assignee follow the newest change by the account's clock; the first solve is the earliest ever reported.
 """
@@ -11,14 +11,14 @@ from django.db.models.functions import Least, Now
 
 from integrations.destinations.capabilities import StatusUpdate
 from integrations.infra.database_clock import seconds_from_now
-from integrations.models import AccountSchema, Connection, Delivery
+from integrations.models import AccountSchema, Connection, RemoteObject
 
 DELETED = "deleted"
 SOLVED = ("solved", "closed")
 FINAL = ("closed", DELETED)
 
 HOUR, DAY = 3600, 86400
-# (age, interval): how often a ticket is polled while it is younger than that.
+# (age, interval): how often a thing is polled while it is younger than that.
 POLL_INTERVALS = ((DAY, HOUR // 4), (7 * DAY, 4 * HOUR), (60 * DAY, DAY))
 POLLED_FOR_SECONDS = POLL_INTERVALS[-1][0]
 POLLED_BESIDE_A_WEBHOOK = 6 * HOUR
@@ -28,11 +28,11 @@ POLLED_BESIDE_A_WEBHOOK = 6 * HOUR
 
 
 def record_update(connection_id: int, update: StatusUpdate) -> int:
-    """Updates what is known about the ticket, and returns how many deliveries became it: 0 when it is not ours.
+    """Updates what is known about the thing, and returns 1, or 0 when it is not ours.
 
-    Repeatable and in any order. News without a status or a time cannot be ordered: the ticket is polled soon.
+    Repeatable and in any order. An update without a status or a time cannot be ordered: the thing is polled soon.
     """
-    rows = Delivery.objects.filter(connection=connection_id, ticket_number=update.number)
+    rows = RemoteObject.objects.filter(connection=connection_id, number=update.number)
     if update.is_deleted:
         return _record(rows, DELETED, update, connection_id)
     if not update.status or update.changed_at is None:
@@ -40,17 +40,17 @@ def record_update(connection_id: int, update: StatusUpdate) -> int:
     return _record(rows, update.status, update, connection_id)
 
 
-def _record(rows: QuerySet[Delivery], status: str, update: StatusUpdate, connection_id: int) -> int:
+def _record(rows: QuerySet[RemoteObject], status: str, update: StatusUpdate, connection_id: int) -> int:
     changed_at: Any = _changed_at(update, connection_id)
-    is_newest = Q(ticket_changed_at__isnull=True) | Q(ticket_changed_at__lte=changed_at)
+    is_newest = Q(changed_at__isnull=True) | Q(changed_at__lte=changed_at)
     changes: dict[str, Any] = {
-        "ticket_status": Case(When(is_newest, then=Value(status)), default=F("ticket_status")),
-        "ticket_changed_at": Case(When(is_newest, then=changed_at), default=F("ticket_changed_at")),
+        "status": Case(When(is_newest, then=Value(status)), default=F("status")),
+        "changed_at": Case(When(is_newest, then=changed_at), default=F("changed_at")),
         "next_poll_at": _next_poll_after(is_newest, status),
     }
     assignee = _assignee(update, connection_id)
     if assignee is not None:
-        changes["ticket_assignee"] = Case(When(is_newest, then=Value(assignee)), default=F("ticket_assignee"))
+        changes["assignee"] = Case(When(is_newest, then=Value(assignee)), default=F("assignee"))
     if status in SOLVED:
         changes["solved_at"] = Least(F("solved_at"), changed_at)  # of an empty one and a time, the time
     return rows.update(**changes)
@@ -65,10 +65,10 @@ def _changed_at(update: StatusUpdate, connection_id: int) -> Any:
 
 
 def _next_poll_after(is_newest: Q, status: str) -> Case:
-    """A final ticket is not polled any more; one that was restored is polled again."""
+    """What is final is not polled any more; what was restored is polled again."""
     if status in FINAL:
         return Case(When(is_newest, then=Value(None)), default=F("next_poll_at"), output_field=DateTimeField())
-    came_back = is_newest & Q(next_poll_at__isnull=True, delivered_at__gt=seconds_from_now(-POLLED_FOR_SECONDS))
+    came_back = is_newest & Q(next_poll_at__isnull=True, created_at__gt=seconds_from_now(-POLLED_FOR_SECONDS))
     later = seconds_from_now(POLLED_BESIDE_A_WEBHOOK)
     return Case(When(came_back, then=later), default=F("next_poll_at"), output_field=DateTimeField())
 

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
-from integrations.delivery import case_key
+from integrations.delivery import case_key, keep_with_attempts, store_request
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import AddsNotes
 from integrations.domain.post import Post, Unreadable
 from integrations.domain.templating import TemplateError
 from integrations.flow import backlog_text
 from integrations.infra.queue import MOST_WAKES, wake_workers
+from integrations.infra.text import article
 from integrations.mapping import context_of, post_of, render_into, rules_of
 from integrations.models import Connection, Delivery
 from integrations.models.configuration import without_lists
@@ -25,7 +27,7 @@ from integrations.models.deliveries import NO_PROBLEM, DeliveryQuerySet
 
 State = Delivery.State
 # The columns that rendering sets.
-RENDERED = ("request", "external_id", "remarks", "cause", "remedy", "remedy_at", "priority")
+RENDERED = ("is_rendered", "external_id", "cause", "remedy", "remedy_at", "priority")
 # More than this in one request would keep the page waiting; a remark says that there is a rest.
 MOST_AT_ONCE = 10_000
 MOST_REBUILT_AT_ONCE = 500
@@ -47,7 +49,7 @@ def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
     After a definite refusal nothing was created, so the next version of the key is used: under the old one Zendesk
     may only repeat its reply. Where a try's outcome is unknown, a look-up comes first, as the page promises.
     """
-    chosen = deliveries.changeable().exclude(request="")
+    chosen = deliveries.changeable().filter(is_rendered=True, content__isnull=False)
     _free_abandoned(deliveries)
     remarks = [*_left_alone(deliveries), *_without_request(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
     ids = oldest(chosen, remarks)
@@ -91,24 +93,28 @@ def _free_abandoned(deliveries: DeliveryQuerySet) -> None:
 
 
 def _left_alone(deliveries: DeliveryQuerySet) -> Iterator[str]:
-    tickets = list(deliveries.filter(state=State.DELIVERED).values_list("ticket_number", flat=True)[:4])
-    if tickets:
-        shown = ", ".join(tickets[:3]) + (", …" if len(tickets) > 3 else "")
-        yield f"Skipped because the ticket already exists: ticket {shown}. To change it, edit the ticket itself."
+    done = list(deliveries.filter(state=State.DELIVERED).select_related("connection", "remote_object")[:4])
+    if done:
+        named = [f"{DESTINATIONS[row.connection.kind].thing} {row.number}" for row in done[:3]]
+        shown = ", ".join(named) + (", …" if len(done) > 3 else "")
+        yield f"Skipped because it already exists: {shown}. To change it, edit it there."
     if sending := deliveries.filter(state=State.SENDING).count():
         yield f"Skipped because they are being sent right now: {sending}."
 
 
 def _without_request(deliveries: DeliveryQuerySet) -> Iterator[str]:
-    if count := deliveries.filter(request="").exclude(state=State.DELIVERED).count():
-        yield f"Skipped because there is no ticket to send yet: {count}. Fix the mapping, then press “Rebuild”."
+    left = deliveries.exclude(state=State.DELIVERED)
+    if count := left.filter(is_rendered=False).count():
+        yield f"Skipped because there is nothing to send yet: {count}. Fix the mapping, then press “Rebuild”."
+    if count := left.filter(is_rendered=True, content__isnull=True).count():
+        yield f"Skipped because their content is no longer kept: {count}."
 
 
 def _refused(deliveries: DeliveryQuerySet) -> Iterator[str]:
     if count := deliveries.filter(was_refused=True).count():
         yield (
-            f"{count} of these had been refused before, so the same ticket will probably be refused again. If you "
-            "changed the mapping, use “Rebuild” instead to create the ticket anew."
+            f"{count} of these had been refused before, so the same request will probably be refused again. If "
+            "you changed the mapping, use “Rebuild” instead to make it anew."
         )
 
 
@@ -125,7 +131,7 @@ def cancel(deliveries: DeliveryQuerySet) -> ActionResult:
     chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.HELD])
     if uncertain := chosen.filter(is_uncertain=True).count():
         remarks.append(
-            f"For {uncertain} of these an earlier attempt ended without an answer, so a ticket may exist anyway."
+            f"For {uncertain} of these an earlier attempt ended without an answer, so something may exist there anyway."
         )
     ids = oldest(chosen, remarks)
     Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.HELD]).cancel()
@@ -137,7 +143,13 @@ def rebuild(deliveries: DeliveryQuerySet) -> ActionResult:
     _free_abandoned(deliveries)
     remarks = list(_left_alone(deliveries))
     changeable = deliveries.changeable()
-    rows = changeable.select_related("notification__subscription__company", "mapping__connection", "connection")
+    rows = changeable.select_related(
+        "content__post",
+        "notification__content",
+        "notification__subscription__company",
+        "mapping__connection",
+        "connection",
+    )
     rows = rows.defer(*without_lists("notification__subscription__company__"))
     chosen = list(rows.order_by("pk")[: MOST_REBUILT_AT_ONCE + 1])
     if len(chosen) > MOST_REBUILT_AT_ONCE:
@@ -155,13 +167,14 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
         return _rebuild_note(delivery, priority, remarks)
     if delivery.is_uncertain and delivery.action == Delivery.Action.APPEND:
         remarks.append(
-            f"{delivery.post_id} was skipped: an earlier attempt may have added the comment to ticket "
+            f"{delivery.post_id} was skipped: an earlier attempt may have added the comment to "
             f"{delivery.target_number}. Use “Retry now” instead, which looks there first."
         )
         return False
     if delivery.is_uncertain and delivery.connection_id != delivery.mapping.connection_id:
+        thing = DESTINATIONS[delivery.connection.kind].thing
         remarks.append(
-            f"{delivery.post_id} was skipped: an earlier attempt may have created a ticket in "
+            f"{delivery.post_id} was skipped: an earlier attempt may have created {article(thing)} {thing} in "
             f"“{delivery.connection}”, but the mapping now uses “{delivery.mapping.connection}”. Use “Retry now” "
             "instead, which looks there first."
         )
@@ -171,7 +184,7 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
     except Unreadable as unreadable:
         remarks.append(f"{delivery.post_id} was skipped: {unreadable}")
         return False
-    _keep_request_with_attempts(delivery)
+    keep_with_attempts(delivery.pk)
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     delivery.priority = priority
     return _store_rebuilt(delivery, post, remarks)
@@ -195,10 +208,15 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
         "tries": 0,
     }
     row = Delivery.objects.filter(pk=delivery.pk).changeable()
-    if delivery.state == State.FAILED:
-        remarks.append(f"{delivery.post_id} could not be rendered: {delivery.last_error}")
-        return bool(row.fail(last_error=delivery.last_error, **columns))
-    return bool(row.schedule(last_error="", **columns))
+    with transaction.atomic():
+        if delivery.state == State.FAILED:
+            remarks.append(f"{delivery.post_id} could not be rendered: {delivery.last_error}")
+            is_changed = bool(row.fail(last_error=delivery.last_error, **columns))
+        else:
+            is_changed = bool(row.schedule(last_error="", **columns))
+        if is_changed:
+            store_request(delivery.pk, delivery.content.request, delivery.content.remarks)
+    return is_changed
 
 
 def _rebuild_note(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
@@ -219,14 +237,13 @@ def _rebuild_note(delivery: Delivery, priority: int, remarks: list[str]) -> bool
             f"{delivery.post_id}: the mapping no longer adds a note. Cancel this delivery if you do not need it."
         )
         return False
-    _keep_request_with_attempts(delivery)
+    keep_with_attempts(delivery.pk)
     waiting = Delivery.objects.filter(pk=delivery.pk).changeable()
-    return bool(waiting.schedule(request=request, tries=0, priority=priority, **NO_PROBLEM))
-
-
-def _keep_request_with_attempts(delivery: Delivery) -> None:
-    """Earlier attempts sent the request that is about to be replaced: the log keeps it with them."""
-    delivery.attempts.filter(request="").update(request=delivery.request)
+    with transaction.atomic():
+        is_changed = bool(waiting.schedule(tries=0, priority=priority, **NO_PROBLEM))
+        if is_changed:
+            store_request(delivery.pk, request, delivery.remarks)
+    return is_changed
 
 
 def oldest(rows: QuerySet[Any], remarks: list[str]) -> list[int]:

@@ -16,11 +16,12 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from integrations.delivery import case_key, hold_new, join_case, with_open_hold
+from integrations.destinations.base import Rules
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.database_clock import now
 from integrations.intake import SUBSCRIPTION_IS_OFF
 from integrations.mapping import read_event, render_into, rules_of, unmet_condition
-from integrations.models import Delivery, Mapping, Notification, Probe, Subscription
+from integrations.models import Delivery, DeliveryContent, Mapping, Notification, PostContent, Probe, Subscription
 from integrations.models.configuration import without_lists
 from integrations.sources.khoros.envelope import PROBE_MARK
 
@@ -28,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 KEPT_TEXT = 2000
 LIVE_SECONDS = 15 * 60
-LONGEST_SUMMARY = 2000
+LONGEST_AUTHOR = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,10 @@ class Outcome:
     delivery_id: int | None = None
     is_new: bool = False
     reason: str = ""
+    content: DeliveryContent | None = None
 
     def as_json(self) -> dict[str, object]:
         return {
-            "post": self.post_id,
             "mapping": self.mapping.pk,
             "mapping_name": self.mapping.name,
             "delivery": self.delivery_id,
@@ -60,7 +61,7 @@ def route_notification(notification_id: int) -> dict[int, int]:
     with transaction.atomic():
         notification = (
             Notification.objects.select_for_update(skip_locked=True, of=("self",))
-            .select_related("subscription__company")
+            .select_related("content", "subscription__company")
             .defer(*without_lists("subscription__company__"))
             .filter(pk=notification_id, state=Notification.State.RECEIVED)
             .first()
@@ -84,7 +85,6 @@ def _route_locked(notification: Notification) -> list[Outcome]:
     except Exception as error:
         # A defect of ours must not recur at every sweep: staff see it and can route again later.
         log.exception("routing failed")
-        notification.summary, notification.outcome = "", []
         message = (
             f"Processing failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever "
             "runs it."
@@ -95,20 +95,38 @@ def _route_locked(notification: Notification) -> list[Outcome]:
 
 def _read_and_route(notification: Notification) -> list[Outcome]:
     event = read_event(notification)
-    notification.summary = summary_of(event.posts)
     if reason := _why_unroutable(notification.subscription, event):
+        _store_posts(notification, event, [])
         _finish(notification, Notification.State.UNMATCHED, reason)
         return []
     mappings = with_open_hold(notification.subscription.mappings.select_related("connection"))
     decide = _outcomes if _makes_tickets(notification) else _dry_run
     outcomes = [outcome for mapping in mappings for outcome in decide(notification, event, mapping)]
+    _store_posts(notification, event, outcomes)
     _finish_routed(notification, outcomes)
     return outcomes
 
 
-def summary_of(posts: tuple[Post, ...]) -> str:
-    lines = (f"{post.post_id} {post.author_text}: {' '.join(post.text.split())[:200]}" for post in posts)
-    return "\n".join(lines)[:LONGEST_SUMMARY]
+def _store_posts(notification: Notification, event: Event, outcomes: list[Outcome]) -> None:
+    """What lists show of the posts, what was decided for each, and what their new deliveries send."""
+    if notification.routed_at is not None:
+        PostContent.objects.filter(notification=notification).delete()
+    posts = PostContent.objects.bulk_create(
+        PostContent(
+            notification=notification,
+            position=position,
+            post_id=post.post_id,
+            search_text=f"{' '.join(post.author_text.split())[:LONGEST_AUTHOR]}\n{post.text[:KEPT_TEXT]}",
+            link=post.link[:2000],
+            outcome=[outcome.as_json() for outcome in outcomes if outcome.post_id == post.post_id],
+        )
+        for position, post in enumerate(event.posts)
+    )
+    by_id = {post.post_id: post for post in posts}
+    contents = [outcome.content for outcome in outcomes if outcome.content is not None]
+    for content in contents:
+        content.post = by_id[content.delivery.post_id]
+    DeliveryContent.objects.bulk_create(contents)
 
 
 def _why_unroutable(subscription: Subscription, event: Event) -> str:
@@ -136,7 +154,7 @@ def _makes_tickets(notification: Notification) -> bool:
     """Everything does, except for a probe that was not asked to."""
     if notification.source != Notification.Source.TEST:
         return True
-    uuid = notification.event_key.removeprefix(f"uuid:{PROBE_MARK}")
+    uuid = notification.content.event_key.removeprefix(f"uuid:{PROBE_MARK}")
     try:
         return Probe.objects.filter(uuid=uuid, makes_tickets=True).exists()
     except ValidationError:
@@ -167,23 +185,40 @@ def _create_once(notification: Notification, event: Event, posts: list[Post], ma
 
     In the order of post ids, so that two notifications with the same posts do not deadlock.
     """
+    if not posts:
+        return []
     posts = sorted(posts, key=lambda post: post.post_id)
-    new = {post.post_id: _new_delivery(notification, event, post, mapping) for post in posts}
-    Delivery.objects.bulk_create(new.values(), ignore_conflicts=True, batch_size=500)
-    occasions = {delivery.occasion for delivery in new.values()}
-    rows = Delivery.objects.filter(mapping=mapping, post_id__in=new, occasion__in=occasions)
-    rows = rows.only("pk", "uuid", "post_id")
-    existing = {delivery.post_id: delivery for delivery in rows}
-    again = [existing[post_id].pk for post_id, delivery in new.items() if existing[post_id].uuid != delivery.uuid]
-    for post_id, delivery in new.items():
-        if existing[post_id].uuid == delivery.uuid:
+    made = {post.post_id: _new_delivery(notification, event, post, mapping) for post in posts}
+    occasion = _occasion(notification, rules_of(mapping))
+    same = Delivery.objects.filter(mapping=mapping, post_id__in=made, occasion=occasion)
+    before = set(same.values_list("post_id", flat=True))
+    Delivery.objects.bulk_create(made.values(), ignore_conflicts=True, batch_size=500)
+    stored = {delivery.post_id: delivery for delivery in same.only("pk", "post_id", "notification_id")}
+    outcomes = []
+    for post_id, delivery in made.items():
+        delivery.pk = stored[post_id].pk
+        is_new = post_id not in before and stored[post_id].notification_id == notification.pk
+        if is_new:
             join_case(delivery)
-    Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
-    return [
-        Outcome(post_id, mapping, existing[post_id].pk, is_new, "" if is_new else "labelled again")
-        for post_id, delivery in new.items()
-        for is_new in [existing[post_id].uuid == delivery.uuid]
-    ]
+        content = _content_of(delivery) if is_new else None
+        outcomes.append(
+            Outcome(post_id, mapping, delivery.pk, is_new, "" if is_new else "labelled again", content=content)
+        )
+    again = [delivery.pk for delivery, outcome in zip(made.values(), outcomes, strict=True) if not outcome.is_new]
+    if again:
+        Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
+    return outcomes
+
+
+def _content_of(delivery: Delivery) -> DeliveryContent:
+    content = delivery.content
+    content.delivery = delivery
+    return content
+
+
+def _occasion(notification: Notification, rules: Rules) -> str:
+    """What tells several deliveries of one post and mapping apart: the event, as any copy of the portal knows it."""
+    return f"e{notification.event_key.hex}" if rules.case == "always" else ""
 
 
 def _new_delivery(notification: Notification, event: Event, post: Post, mapping: Mapping) -> Delivery:
@@ -193,18 +228,14 @@ def _new_delivery(notification: Notification, event: Event, post: Post, mapping:
         mapping=mapping,
         connection=mapping.connection,
         post_id=post.post_id,
-        occasion=f"n{notification.pk}" if rules.case == "always" else "",
+        occasion=_occasion(notification, rules),
         case_key=case_key(post, mapping, rules),
         priority=priority_of(notification),
         adds_note=rules.adds_note,
         is_prepared=not rules.needs_preparation,
-        native_id=post.native_id[:250],
         network=post.network,
-        author=post.author_text[:200],
-        text=" ".join(post.text.split())[:300],
-        link=post.link[:2000],
         posted_at=post.posted_at,
-        search_text=f"{post.author} {post.author_handle} {post.text[:KEPT_TEXT]}",
+        event_at=notification.happened_at or notification.received_at,
         next_attempt_at=Now(),
     )
     render_into(delivery, notification, event, post, mapping)
@@ -222,7 +253,6 @@ def priority_of(notification: Notification) -> int:
 
 
 def _finish_routed(notification: Notification, outcomes: list[Outcome]) -> None:
-    notification.outcome = [outcome.as_json() for outcome in outcomes]
     if any(outcome.delivery_id for outcome in outcomes):
         _finish(notification, Notification.State.ROUTED, "")
         return
@@ -234,4 +264,4 @@ def _finish_routed(notification: Notification, outcomes: list[Outcome]) -> None:
 def _finish(notification: Notification, state: str, reason: str) -> None:
     notification.state, notification.reason = state, reason
     notification.routed_at = Now()
-    notification.save(update_fields=["state", "reason", "routed_at", "summary", "outcome"])
+    notification.save(update_fields=["state", "reason", "routed_at"])

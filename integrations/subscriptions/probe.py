@@ -102,7 +102,9 @@ def event_key(probe: Probe) -> str:
 
 
 def probe_notification(probe: Probe) -> Notification | None:
-    return Notification.objects.filter(subscription=probe.subscription_id, event_key=event_key(probe)).first()
+    return Notification.objects.filter(
+        subscription=probe.subscription_id, event_key=Notification.hashed(event_key(probe))
+    ).first()
 
 
 def _notification_id(reply: Reply, probe: Probe) -> int | None:

@@ -25,13 +25,14 @@ def response_time_text(delivery: Delivery, now: datetime) -> str:
         waits = delivery.state in WITHOUT_A_TICKET
         return f"Not delivered yet, {span_text(now - posted)} after the post" if waits else "Not delivered"
     after = f"{thing_of(delivery).capitalize()} after {span_text(delivery.delivered_at - posted)}"
-    if delivery.solved_at is not None:
-        return f"{after}, solved after {span_text(delivery.solved_at - posted)}"
+    remote = delivery.remote_object
+    if remote is not None and remote.solved_at is not None:
+        return f"{after}, solved after {span_text(remote.solved_at - posted)}"
     if not tells_status(delivery):
         return after
-    if not delivery.ticket_status:
+    if remote is None or not remote.status:
         return f"{after}, status not known yet"
-    return after if delivery.ticket_status == "deleted" else f"{after}, not solved yet"
+    return after if remote.status == "deleted" else f"{after}, not solved yet"
 
 
 def thing_of(delivery: Delivery) -> str:
@@ -48,20 +49,20 @@ def _no_second(delivery: Delivery) -> str:
     return f" {sentence}" if sentence else ""
 
 
-def ticket_state_text(delivery: Delivery) -> str:
+def remote_state_text(delivery: Delivery) -> str:
     """Status and assignee, short: "open, Ann"."""
-    if not delivery.ticket_status:
-        return "–"
-    return f"{delivery.ticket_status}, {delivery.ticket_assignee or 'unassigned'}"
+    remote = delivery.remote_object
+    return f"{remote.status}, {remote.assignee or 'unassigned'}" if remote and remote.status else "–"
 
 
 def status_text(delivery: Delivery) -> str:
     """The status and when it last changed, by the account's clock."""
-    if not delivery.ticket_number:
+    remote = delivery.remote_object
+    if remote is None:
         return "–"
-    if not delivery.ticket_status or delivery.ticket_changed_at is None:
+    if not remote.status or remote.changed_at is None:
         return "Not known yet."
-    return f"{delivery.ticket_status} (last change {delivery.ticket_changed_at:%Y-%m-%d %H:%M:%S} UTC)"
+    return f"{remote.status} (last change {timestamp(remote.changed_at)})"
 
 
 State = Delivery.State
@@ -122,7 +123,7 @@ def what_happens_next(delivery: Delivery) -> str:
     if delivery.state == State.FAILED:
         return _after_failure(delivery)
     if delivery.state == State.HELD:
-        number = delivery.flood_hold.ticket_number if delivery.flood_hold else "?"
+        number = delivery.flood_hold.number if delivery.flood_hold else "?"
         return f"Held under {thing_of(delivery)} {number}. It is sent when the flood hold is released."
     if delivery.state == State.SENDING and delivery.batch_id and delivery.batch and not delivery.batch.finished_at:
         return f"It was sent in a batch and is being processed (job {delivery.batch.number or 'not known yet'})."
@@ -143,9 +144,10 @@ def what_happens_next(delivery: Delivery) -> str:
 
 def _after_delivery(delivery: Delivery) -> str:
     title = DESTINATIONS[delivery.connection.kind].title
-    if delivery.ticket_status == "deleted":
+    remote = delivery.remote_object
+    if remote is not None and remote.status == "deleted":
         return f"Nothing: the {thing_of(delivery)} was created and later deleted in {title}."
-    if not delivery.ticket_url:
+    if remote is None or not remote.url:
         return f"Nothing: {title} has taken it."
     return f"Nothing: the {thing_of(delivery)} exists. To change it, edit it in {title}."
 
@@ -156,7 +158,7 @@ def _inside(text: str) -> str:
 
 
 def _after_failure(delivery: Delivery) -> str:
-    if not delivery.request:
+    if not delivery.is_rendered:
         return "Nothing until you fix the mapping. Then press “Rebuild”."
     if delivery.was_refused:
         message = (
@@ -198,8 +200,8 @@ def labelled(delivery: Delivery) -> str:
     if not delivery.labelled_again:
         return "Labelled once."
     became = (
-        f"it already is {thing_of(delivery)} {delivery.ticket_number}"
-        if delivery.ticket_number
+        f"it already is {thing_of(delivery)} {delivery.number}"
+        if delivery.number
         else "already covered by this delivery"
     )
     if delivery.state == State.CANCELLED:
@@ -212,6 +214,7 @@ def delivery_text(delivery: Delivery) -> dict[str, Any]:
     return {
         "post": _post_rows(delivery),
         "thing": thing_of(delivery),
+        "is_kept": delivery.has_content,
         "content": _content_rows(delivery),
         "request": delivery.request[:LONGEST_RAW],
         "key": delivery.idempotency_key,
@@ -224,14 +227,14 @@ def _post_rows(delivery: Delivery) -> list[tuple[str, str]]:
     rows = [
         ("Post", delivery.post_id),
         ("Network", delivery.network or "Unknown"),
-        ("Author", delivery.author or "–"),
         ("Posted", timestamp(delivery.posted_at)),
-        ("Link", delivery.link or "–"),
     ]
+    kept = delivery.post
+    rows += [("Author", kept.author or "–"), ("Link", kept.link or "–")] if kept else []
     try:
         _, post = post_of(delivery)
-    except Unreadable:
-        return [*rows, ("Text", delivery.text)]
+    except Unreadable as unreadable:
+        return [*rows, ("Text", kept.text if kept else str(unreadable))]
     followers = "–" if post.followers is None else f"{post.followers:,}"
     labels = ", ".join(post.labels) or "None in the notification"
     return [
@@ -293,25 +296,24 @@ def notification_state(notification: Notification) -> str:
 def notification_facts(notification: Notification) -> dict[str, Any]:
     """What became of each post and mapping, and the body as it was received."""
     ids = [entry["delivery"] for entry in notification.outcome if entry.get("delivery")]
-    rows = Delivery.objects.select_related("connection").only(
-        "state", "ticket_number", "last_error", "connection__kind"
-    )
-    deliveries = rows.in_bulk(ids)
+    deliveries = Delivery.objects.select_related("connection", "remote_object").in_bulk(ids)
+    content = notification.content if notification.has_content else None
     return {
         "outcomes": [_outcome(entry, deliveries.get(entry.get("delivery"))) for entry in notification.outcome],
-        "body": readable_body(bytes(notification.body)),
-        "headers": "\n".join(f"{name}: {value}" for name, value in notification.headers.items()),
+        "is_kept": content is not None,
+        "body": readable_body(content.body) if content else "",
+        "headers": "\n".join(f"{name}: {value}" for name, value in content.headers.items()) if content else "",
     }
 
 
 def _outcome(entry: dict[str, Any], delivery: Delivery | None) -> dict[str, Any]:
     message = f"Nothing was sent: {entry.get('reason')}."
     if delivery is not None and not entry.get("made"):
-        thing = f"{thing_of(delivery)} {delivery.ticket_number}"
-        message = f"Labelled again: {f'already is {thing}' if delivery.ticket_number else 'already being delivered'}."
+        thing = f"{thing_of(delivery)} {delivery.number}"
+        message = f"Labelled again: {f'already is {thing}' if delivery.number else 'already being delivered'}."
     elif delivery is not None:
-        thing = f"{thing_of(delivery).capitalize()} {delivery.ticket_number}"
-        message = f"{thing}." if delivery.ticket_number else f"{delivery.get_state_display()}."
+        thing = f"{thing_of(delivery).capitalize()} {delivery.number}"
+        message = f"{thing}." if delivery.number else f"{delivery.get_state_display()}."
     return {
         "post": entry.get("post"),
         "mapping": entry.get("mapping_name"),

@@ -9,6 +9,7 @@ from django.db.models import Count, Max, Q, Sum
 from django.utils.text import capfirst
 
 from integrations.companies import token_end_text
+from integrations.destinations import DESTINATIONS
 from integrations.infra import database_clock
 from integrations.infra.text import timestamp
 from integrations.installation import WORKER_SILENT_AFTER, NoPublicAddress, subscription_webhook_url
@@ -369,9 +370,9 @@ def _routing_steps(notification: Notification) -> Iterator[tuple[str, str, str]]
 
 
 def _delivery_text(delivery_id: int) -> str:
-    delivery = Delivery.objects.filter(pk=delivery_id).only("state", "ticket_number", "last_error").first()
+    delivery = Delivery.objects.filter(pk=delivery_id).select_related("connection", "remote_object").first()
     if delivery is None:
         return "–"
-    if delivery.ticket_number:
-        return f"Ticket {delivery.ticket_number}."
+    if delivery.number:
+        return f"{DESTINATIONS[delivery.connection.kind].thing.capitalize()} {delivery.number}."
     return f"Delivery {delivery_id}: {delivery.get_state_display().lower()}. {delivery.last_error}".strip()

@@ -1,0 +1,134 @@
+"""Payload: what was received, what is sent, what was answered. It is deleted after a time (operations/retention.py).
+
+Nothing that is kept points at these rows; each points at the row of the ledger that it belongs to. What keeps a post
+from being delivered twice (notifications' event keys, deliveries, what they became) is in the ledger.
+"""
+
+from django.contrib.postgres.indexes import GinIndex, HashIndex, OpClass
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now, Upper
+
+from integrations.models.deliveries import Delivery
+from integrations.models.fields import PackedField, PackedJSONField, PackedTextField
+from integrations.models.notifications import Notification
+
+
+class NotificationContent(models.Model):
+    """A notification as it was received; written once, with it."""
+
+    notification = models.OneToOneField(
+        Notification, on_delete=models.CASCADE, primary_key=True, related_name="content"
+    )
+    # What identifies the event, readable; the notification has its hash.
+    event_key = models.CharField(max_length=140)
+    event_name = models.CharField("event", max_length=100, blank=True, default="")
+    body = PackedField()
+    headers = PackedJSONField(empty=dict)
+
+    def __str__(self) -> str:
+        return self.event_key
+
+
+class PostContent(models.Model):
+    """One post of a notification, as far as lists show it and staff search it; written when it is routed.
+
+    `outcome` is what routing decided for it, mapping by mapping:
+    [{"mapping": 4, "mapping_name": "To Zendesk", "delivery": 17 or null, "made": true, "reason": ""}].
+    """
+
+    notification = models.ForeignKey(Notification, on_delete=models.CASCADE, related_name="posts", db_index=False)
+    position = models.PositiveSmallIntegerField(default=0)
+    post_id = models.CharField("post", max_length=250)
+    # The author on the first line, the beginning of the text on the following ones: what is searched.
+    search_text = models.TextField(blank=True)
+    link = models.CharField(max_length=2000, blank=True)
+    outcome = PackedJSONField()
+
+    class Meta:
+        ordering = ["notification_id", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["notification", "position"], name="post_content_numbered_once"),
+        ]
+        indexes = [
+            # Search by a post's id, where no delivery was made of it.
+            HashIndex(fields=["post_id"], name="post_content_post_id"),
+            # Search, in deliveries and in notifications. `icontains` becomes UPPER(...) LIKE.
+            GinIndex(OpClass(Upper("search_text"), "gin_trgm_ops"), name="post_content_search"),
+        ]
+
+    def __str__(self) -> str:
+        return self.post_id
+
+    @property
+    def author(self) -> str:
+        return self.search_text.partition("\n")[0]
+
+    @property
+    def text(self) -> str:
+        return self.search_text.partition("\n")[2]
+
+
+class DeliveryContent(models.Model):
+    """What a delivery sends: `request`, byte for byte at every try; and what else staff should know about it.
+
+    `remarks`: who replaces the author, what was left out, what the account dropped.
+    """
+
+    delivery = models.OneToOneField(Delivery, on_delete=models.CASCADE, primary_key=True, related_name="content")
+    # Without its own post it says nothing of it: a note follows another delivery's post.
+    post = models.ForeignKey(PostContent, on_delete=models.SET_NULL, null=True, related_name="deliveries")
+    request = PackedTextField()
+    remarks = models.TextField(blank=True, default="", db_default="")
+
+    def __str__(self) -> str:
+        return f"Content of delivery {self.pk}"
+
+
+class Attempt(models.Model):
+    """One try at a delivery. Written before the call and completed after it: no end means that its process died."""
+
+    class Outcome(models.TextChoices):
+        DELIVERED = "delivered", "Delivered"
+        RETRY = "retry", "Will retry"
+        REFUSED = "refused", "Refused"
+        GIVEN_UP = "given_up", "Given up"
+        PAUSED = "paused", "Connection paused"
+        WAITED = "waited", "Waiting for the rate limit"
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts", db_index=False)
+    number = models.PositiveIntegerField()
+    key_version = models.PositiveIntegerField("idempotency key version")
+    started_at = models.DateTimeField("started", db_default=Now())
+    finished_at = models.DateTimeField("finished", null=True)
+    outcome = models.CharField(max_length=10, choices=Outcome, blank=True, default="")
+    status = models.PositiveIntegerField("status", null=True)
+    duration_ms = models.PositiveIntegerField("duration (ms)", null=True)
+    meaning = models.TextField(blank=True, default="")
+    detail = models.TextField("response", blank=True, default="")
+    # What was sent, once the delivery's request has been replaced; empty while it still holds this one.
+    request = PackedTextField()
+    # The calls made, without secrets: [{"method", "url", "headers", "body_bytes", "status", "reply_headers", "reply"}].
+    exchanges = PackedJSONField()
+
+    class Meta:
+        ordering = ["-started_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "number"], name="attempt_numbered_once"),
+            models.CheckConstraint(
+                condition=Q(finished_at__isnull=True) | ~Q(outcome=""), name="attempt_finished_has_an_outcome"
+            ),
+        ]
+        indexes = [
+            # The list, newest first.
+            models.Index(fields=["-started_at", "-id"], name="attempt_newest"),
+            # The list by outcome; most are deliveries, which the list above finds at once.
+            models.Index(
+                fields=["outcome", "-started_at", "-id"],
+                condition=~Q(outcome="delivered"),
+                name="attempt_outcome_newest",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Attempt {self.number}"
