@@ -12,7 +12,7 @@ from types import FrameType
 
 import psycopg
 
-from bench import acknowledgement, crash, disk, disturbed, drain, lists, memory
+from bench import acknowledgement, copies, crash, disk, disturbed, drain, lists, memory
 from bench.ground import Ground, prepared
 from bench.processes import Processes
 from bench.report import RESULTS, Section, as_text, markdown
@@ -23,6 +23,7 @@ MEASUREMENTS: dict[str, Callable[[Ground], Section]] = {
     "drain": drain.measure,
     "lists": lists.measure,
     "crash": crash.measure,
+    "copies": copies.measure,
     "memory": memory.measure,
     "disk": disk.measure,
 }

@@ -113,8 +113,8 @@ def _wait_until_nothing_is_pending(portal: Portal) -> float:
 def _lost(portal: Portal, acknowledged: set[str], tickets: set[str]) -> int:
     """Acknowledged events without a ticket at the stand-in or a failure that somebody sees."""
     rows = portal.execute(
-        "SELECT event_key, external_id, d.state FROM integrations_notification n"
-        " JOIN integrations_delivery d ON d.notification_id = n.id"
+        "SELECT event_key, external_id, d.state FROM integrations_notificationcontent n"
+        " JOIN integrations_delivery d ON d.notification_id = n.notification_id"
     )
     settled = {key.removeprefix("uuid:") for key, ticket, state in rows if ticket in tickets or state == "failed"}
     return len(acknowledged - settled)

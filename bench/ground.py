@@ -40,6 +40,7 @@ class Ground:
     environment: dict[str, str]
     quick: bool
     admin_password: str = field(default_factory=lambda: secrets.token_hex(16))
+    copies: int = 0
     _ports: set[int] = field(default_factory=set)
 
     def port(self) -> int:
@@ -58,7 +59,7 @@ class Ground:
         try:
             with contextlib.ExitStack() as ending:
                 redis.Redis.from_url(self.environment["REDIS_URL"]).flushdb()
-                portal = Portal(self, self._portal_environment(name, environment))
+                portal = Portal(self, self._portal_environment(name, environment), own=tuple(environment))
                 ending.callback(portal.end)
                 portal.set_up(zendesk)
                 yield portal
@@ -80,6 +81,25 @@ class Ground:
             "LOG_FORMAT": "json",
             **more,
         }
+
+    @contextlib.contextmanager
+    def copy_of(self, portal: "Portal") -> Iterator["Portal"]:
+        """Another portal, restored from a dump of this one as it is now, with queues of its own."""
+        name = f"{PREFIX}_{secrets.token_hex(3)}"
+        source = urlsplit(portal.environment["DATABASE_URL"]).path.removeprefix("/")
+        self.copies += 1
+        redis_url = with_database(self.environment["REDIS_URL"], str(REDIS_DATABASE + self.copies))
+        _administer(self.environment, "CREATE DATABASE {} TEMPLATE {}", name, source)
+        try:
+            redis.Redis.from_url(redis_url).flushdb()
+            more = {"REDIS_URL": redis_url} | {key: portal.environment[key] for key in portal.own}
+            copied = Portal(self, self._portal_environment(name, more), portal.path, portal.token, own=portal.own)
+            try:
+                yield copied
+            finally:
+                copied.end()
+        finally:
+            _administer(self.environment, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
     @contextlib.contextmanager
     def stand_in(self, **settings: Any) -> Iterator["StandIn"]:
@@ -129,6 +149,8 @@ class Portal:
     path: str = ""
     token: str = ""
     started: list[Started] = field(default_factory=list)
+    # Names of the variables that the measurement itself set.
+    own: tuple[str, ...] = ()
 
     @property
     def port(self) -> int:

@@ -14,6 +14,7 @@ from psycopg import sql
 from bench import notification, words
 from bench.ground import Ground, Portal
 from bench.report import Row, Section
+from integrations.infra.packing import pack
 
 LIST_GOAL_MS = 150.0
 SEARCH_GOAL_MS = 200.0
@@ -199,8 +200,6 @@ EXCHANGES = b'[{"method":"POST","url":"https://example.zendesk.com/api/v2/ticket
 
 
 def _packed(raw: bytes) -> str:
-    from integrations.models.fields import pack
-
     return pack(raw).hex()
 
 
@@ -332,7 +331,7 @@ INSERT INTO integrations_attempt (delivery_id, number, key_version, started_at, 
     duration_ms, meaning, exchanges)
 SELECT id, 1, 1, created_at + interval '1 second', created_at + interval '2 seconds',
     CASE WHEN state = 'failed' THEN 'refused' ELSE 'delivered' END, CASE WHEN state = 'failed' THEN 422 ELSE 201 END,
-    300 + id % 700, CASE WHEN state = 'failed' THEN last_error ELSE 'Created ticket ' || remote_object_id || '.' END,
+    300 + id % 700, CASE WHEN state = 'failed' THEN last_error ELSE 'Created ticket ' || id || '.' END,
     '\\x{exchanges}'::bytea
 FROM integrations_delivery WHERE state <> 'pending'
 """

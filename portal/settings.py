@@ -354,7 +354,7 @@ logging.captureWarnings(capture=True)
 UNFOLD = {
     "SITE_TITLE": "Casebridge",
     "SITE_HEADER": "Casebridge",
-    "SITE_SUBHEADER": "Turns labelled posts into tickets",
+    "SITE_SUBHEADER": "Takes labelled posts where they belong",
     "SITE_SYMBOL": "mediation",
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("casebridge.svg")},

@@ -12,6 +12,8 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from integrations.connections.account import pause_unreadable
+from integrations.delivery.store import store_thing
+from integrations.destinations.base import Receipt
 from integrations.flow.pause import pause_connections
 from integrations.infra.encryption import Secret
 from integrations.models import Attempt, Company, Connection, Delivery, Mapping, Notification, Subscription
@@ -24,7 +26,6 @@ from tests.factories import (
     ConnectionFactory,
     MappingFactory,
     NotificationFactory,
-    RemoteObjectFactory,
     StaffFactory,
 )
 from tests.stand_in import StandIn
@@ -338,8 +339,7 @@ def test_history_is_read_only_delete_included(admin: Client, mapping: Mapping, m
 
 
 def is_ticket_4711(delivery: Delivery, url: str = "") -> None:
-    remote = RemoteObjectFactory.create(mapping=delivery.mapping, number="4711", url=url)
-    Delivery.objects.filter(pk=delivery.pk).deliver(remote.pk, result="created")
+    store_thing(delivery, Receipt("4711", url, "created"))
 
 
 def test_the_list_shows_what_staff_need(admin: Client, mapping: Mapping) -> None:

@@ -27,7 +27,7 @@ from integrations.admin.forms import connection_form_for
 from integrations.connections.check import check_and_resume, check_connection
 from integrations.connections.clock_skew import record_clock_skew, skew_text
 from integrations.connections.oauth_migration import move_to_oauth
-from integrations.destinations.base import ConnectionFields
+from integrations.destinations.base import ConnectionFields, SecretField
 from integrations.destinations.zendesk import ZENDESK, Zendesk, oauth
 from integrations.destinations.zendesk.checks import scope_checks
 from integrations.flow.pause import pause_connections, resume_connections
@@ -838,9 +838,7 @@ class Plain(ConnectionFields):
     """A destination's form that asks for nothing itself."""
 
     site = forms.CharField()
-    key = forms.CharField(required=False)
-
-    SECRETS = ("key",)
+    key = SecretField()
 
 
 class Asking(Plain):

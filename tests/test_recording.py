@@ -31,7 +31,7 @@ State = Delivery.State
 Work = Callable[[], None]
 NUMBER, ADDRESS = "7", "https://example.zendesk.com/agent/tickets/7"
 UNKEEPABLE = [
-    (Receipt("7" * 77, ADDRESS, "created"), "its number has 77 characters, but at most 40 can be stored"),
+    (Receipt("7" * 300, ADDRESS, "created"), "its number has 300 characters, but at most 250 can be stored"),
     (Receipt("", ADDRESS, "created"), "it has no number"),
     (Receipt(" ", ADDRESS, "created"), "it has no number"),
     (Receipt("7\x00", ADDRESS, "created"), "its number contains characters that cannot be stored"),
@@ -150,7 +150,7 @@ def test_a_receipt_that_cannot_be_kept_asks_a_person_and_is_not_sent_again(
 def test_a_person_who_retries_what_could_not_be_recorded_looks_first(
     sandbox: StandIn, delivery: Delivery, work: Work, trial: Callable[[Any], Trial]
 ) -> None:
-    destination = trial(Receipt("7" * 77, ADDRESS, "created"))
+    destination = trial(Receipt("7" * 300, ADDRESS, "created"))
     work()
     retry_now(Delivery.objects.all())
     work()
@@ -162,10 +162,10 @@ def test_a_person_who_retries_what_could_not_be_recorded_looks_first(
 def test_the_page_of_what_could_not_be_recorded_does_not_call_it_refused(
     sandbox: StandIn, delivery: Delivery, work: Work, trial: Callable[[Any], Trial], admin: Client
 ) -> None:
-    trial(Receipt("7" * 77, ADDRESS, "created"))
+    trial(Receipt("7" * 300, ADDRESS, "created"))
     work()
     html = admin.get(f"/admin/integrations/delivery/{delivery.pk}/change/").content.decode()
-    assert "its number has 77 characters, but at most 40 can be stored" in html
+    assert "its number has 300 characters, but at most 250 can be stored" in html
     assert "would be refused again" not in html
 
 
@@ -184,11 +184,11 @@ def test_a_jobs_number_that_cannot_be_kept_asks_a_person_and_holds_up_no_other(
     sandbox: StandIn, mapping: Mapping, work: Work
 ) -> None:
     job = job_of(labelled(mapping, 12))
-    items = tuple(JobItem(index, number="7" * 77 if index == 0 else str(100 + index)) for index in range(12))
+    items = tuple(JobItem(index, number="7" * 300 if index == 0 else str(100 + index)) for index in range(12))
     record_results(job, JobNews(has_ended=True, message="", items=items))
     bad = Delivery.objects.get(pk=job.delivery_ids[0])
     assert (bad.state, bad.is_uncertain, bad.look_up_next) == (State.FAILED, True, True)
-    assert "its number has 77 characters, but at most 40 can be stored" in bad.last_error
+    assert "its number has 300 characters, but at most 250 can be stored" in bad.last_error
     assert bad.attempts.get().outcome == "given_up"
     assert Delivery.objects.filter(state=State.DELIVERED).count() == 11
     assert Batch.objects.get().made == 11
@@ -200,8 +200,8 @@ def test_a_flood_holds_ticket_that_cannot_be_recorded_holds_nothing_and_says_so(
     sandbox: StandIn, mapping: Mapping, trial: Callable[[Any], Trial]
 ) -> None:
     labelled(mapping, 3)
-    trial(Receipt("7" * 77, ADDRESS, "created"))
-    with pytest.raises(NotHeld, match=r"No posts are held: .* number has 77 characters") as why:
+    trial(Receipt("7" * 300, ADDRESS, "created"))
+    with pytest.raises(NotHeld, match=r"No posts are held: .* number has 300 characters") as why:
         hold_flood(mapping, "6f2f8a35-3b3f-4a2c-9c2e-0f0f0f0f0f0f", "Outage", "One thing", "ann")
     assert why.value.may_exist
     assert not FloodHold.objects.exists()

@@ -227,13 +227,3 @@ def test_custom_fields_that_are_too_long_together_are_left_out_with_a_remark() -
     assert sum(len(str(field["value"])) for field in whole["custom_fields"]) <= 500_100
     assert {1, 8888} <= {field["id"] for field in whole["custom_fields"]}
     assert "The custom field 9999 was left out: the custom fields together would exceed 500,000 characters." in remarks
-
-
-def test_a_remark_quotes_no_notes_that_the_mapping_does_not_forward() -> None:
-    settings = {"custom_fields": [{"id": 7, "type": "integer", "value": "{{ notes }}"}]}
-    notes = ("Handle with care",)
-    assert "custom_fields" not in built(settings, notes=notes)
-    remarks = ticket.remarks(post(notes=notes), CONTEXT, settings)
-    assert remarks == ["The custom field 7 was left out: the value is empty."]
-    remarks = ticket.remarks(post(notes=notes), CONTEXT, settings | {"forward_notes": True})
-    assert remarks == ["The custom field 7 was left out: “Handle with care” is not a whole number."]

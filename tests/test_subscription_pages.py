@@ -334,8 +334,8 @@ def test_reconciliation_counts_what_came_and_fetches_what_is_missing(
     counts = {message: number for number, message in _counts(html)}
     assert counts == {
         "pushed": 2, "fetched": 3, "repeats": 0, "matched a mapping": 4,
-        "matched no mapping": 1, "unreadable": 0, "waiting to be processed": 0, "became tickets": 4,
-        "failed": 0, "waiting or being sent": 0, "held under one ticket": 0, "cancelled": 0,
+        "matched no mapping": 1, "unreadable": 0, "waiting to be processed": 0, "delivered": 4,
+        "failed": 0, "waiting or being sent": 0, "held in a flood": 0, "cancelled": 0,
     }  # fmt: skip
     assert CatchUp.objects.filter(requested_by="operator").count() == 2
     yesterday = (timezone.now() - timedelta(days=1)).date()

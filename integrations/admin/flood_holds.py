@@ -114,11 +114,8 @@ class FloodHoldAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Held under")
     def ticket(self, flood_hold: FloodHold) -> str:
-        return format_html(
-            '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>',
-            flood_hold.url,
-            flood_hold.number,
-        )
+        link = '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>'
+        return format_html(link, flood_hold.url, flood_hold.number) if flood_hold.url else flood_hold.number
 
     @admin.display(description="Held posts")
     def held_text(self, flood_hold: FloodHold) -> str:

@@ -19,6 +19,7 @@ from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import MappingFields
 from integrations.destinations.capabilities import OffersLists
 from integrations.domain.expressions import BadExpression, compile_expression
+from integrations.domain.templating import FILTERS
 from integrations.infra import database_clock
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.infra.http.addresses import origin_of
@@ -36,6 +37,9 @@ KEEP = "Leave empty to keep the stored value."
 ADDRESS_CHANGED = (
     "The address changed, so enter this again: a stored secret is only sent to the address it was entered for."
 )
+
+
+FILTER_HELP = "; ".join(f"|{name} {description}" for name, (_, _, description) in FILTERS.items())
 
 
 class CompanyForm(forms.ModelForm):
@@ -242,8 +246,10 @@ class ConnectionForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         super().clean()
         self.goes_elsewhere = self._leaves_its_origin()
-        not_entered = {name for name in self.destination.connection_form.SECRETS if not self.cleaned_data.get(name)}
-        cleaned = self.destination.connection_form.clean(self) or {}
+        own = self.destination.connection_form
+        not_entered = {name for name in own.secret_names() if not self.cleaned_data.get(name)}
+        # Its fields are among ours: the form of a kind is made of both.
+        cleaned = own.clean(self) or {}  # type: ignore[arg-type]
         if self.goes_elsewhere:
             self._ask_again(not_entered & self._readable_secrets())
         return cleaned
@@ -257,7 +263,7 @@ class ConnectionForm(forms.ModelForm):
     def _entered(self) -> dict[str, Any]:
         """The settings, without the secrets."""
         own = self.destination.connection_form
-        return {name: self.cleaned_data[name] for name in own.base_fields if name not in own.SECRETS}
+        return {name: self.cleaned_data[name] for name in own.base_fields if name not in own.secret_names()}
 
     def _ask_again(self, names: set[str]) -> None:
         """Replaces the destination's error for secrets that are stored, but for another address."""
@@ -272,7 +278,7 @@ class ConnectionForm(forms.ModelForm):
         self.instance.retry_delays = self.cleaned_data.get("retry_schedule") or []
         if self.goes_elsewhere:
             forget_secrets(self.instance)
-        secrets = {name: self.cleaned_data[name] for name in self.destination.connection_form.SECRETS}
+        secrets = {name: self.cleaned_data[name] for name in self.destination.connection_form.secret_names()}
         assumed = self.destination.connection_form.ASSUMED
         has_other_secrets = change_secrets(self.instance, secrets)
         has_other_settings = _filled(before, assumed) != _filled(self.instance.settings, assumed)
@@ -457,8 +463,7 @@ def mapping_form_for(
     form.declared_fields = copy.deepcopy(form.declared_fields)
     known = ", ".join(f"{{{{ {name} }}}}" for name in (*kind.placeholders, *OF_ALL))
     for field in form.declared_fields.values():
-        if "{PLACEHOLDERS}" in str(field.help_text):
-            field.help_text = str(field.help_text).replace("{PLACEHOLDERS}", known)
+        field.help_text = str(field.help_text).replace("{PLACEHOLDERS}", known).replace("{FILTERS}", FILTER_HELP)
     form.base_fields = form.declared_fields | {
         name: field for name, field in form.base_fields.items() if name not in form.declared_fields
     }

@@ -80,7 +80,7 @@ NOTIFICATION_COLOURS = {
     "received": "info",
     "missed": "danger",
 }
-LARGEST_NUMBER_LENGTH = 40
+LARGEST_NUMBER_LENGTH = 250
 LONGEST_ROW_NUMBER = 18
 REBUILT = "{} rebuilt and queued."
 RETRIED = "{} queued to be sent now."
@@ -251,7 +251,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def priority_text(self, delivery: Delivery) -> str:
         return priority_text(delivery)
 
-    @admin.display(description="Notes")
+    @admin.display(description="Remarks")
     def remarks_text(self, delivery: Delivery) -> str:
         return delivery.remarks or "–"
 
@@ -440,7 +440,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         message = {"pushed": "Pushed", "caught_up": "Fetched", "test": "Test"}[notification.source]
         return f"{message}, received {notification.repeats + 1} times" if notification.repeats else message
 
-    @admin.display(description="Reason for no ticket")
+    @admin.display(description="Why nothing was sent")
     def why(self, notification: Notification) -> str:
         return shortened(notification.reason, 140) or "–"
 

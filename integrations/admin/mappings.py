@@ -15,6 +15,7 @@ from integrations.admin.mapping_editing import MappingEditing, number_in, schema
 from integrations.connections import check_mapping
 from integrations.delivery import intake_user_text
 from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import ChecksMappings
 from integrations.infra.text import article, timestamp
 from integrations.mapping import example_preview
 from integrations.models import Connection, Mapping, Subscription
@@ -141,8 +142,12 @@ class MappingAdmin(MappingEditing):
     def conditions_text(self, mapping: Mapping) -> str:
         return ", ".join(name.replace("_", " ") for name in mapping.conditions) or "all posts"
 
-    @display(description="Account check", label={"fits": "success", "not": "danger", "unknown": "default"})
+    @display(
+        description="Account check", label={"fits": "success", "not": "danger", "unknown": "default", "none": "default"}
+    )
     def fits(self, mapping: Mapping) -> tuple[str, str]:
+        if not isinstance(DESTINATIONS[mapping.connection.kind], ChecksMappings):
+            return "unknown", "–"
         if mapping.warnings:
             return "not", f"{len(mapping.warnings)} to fix"
         return ("fits", "OK") if mapping.checked_at else ("unknown", "Not checked")

@@ -163,7 +163,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
     @admin.display(description="Mappings")
     def mappings_text(self, subscription: Subscription) -> str:
         names = [f"{mapping.name}{'' if mapping.is_active else ' (off)'}" for mapping in subscription.mappings.all()]
-        return ", ".join(names) or "None yet: notifications are stored but create no tickets."
+        return ", ".join(names) or "None yet: notifications are stored but not sent on."
 
     @admin.display(description="Stored bearer token")
     def token_state(self, subscription: Subscription) -> str:

@@ -12,10 +12,10 @@ from integrations.connections import Session
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.capabilities import FindsByExternalId
 from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.packing import unpack
 from integrations.infra.queue import LONGEST_WAKE_SECONDS
 from integrations.models import Attempt, Connection, Delivery
 from integrations.models.deliveries import DeliveryQuerySet
-from integrations.models.fields import unpack
 
 # While the circuit breaker lets nothing through.
 PUT_OFF_SECONDS = 1.0

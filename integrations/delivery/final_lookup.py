@@ -10,7 +10,7 @@ from integrations.delivery.claim import PUT_OFF_SECONDS, ClaimedDelivery, releas
 from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import checked_receipt
 from integrations.delivery.record import begin_attempt, record_result
-from integrations.delivery.retry import next_step, retry_delays
+from integrations.delivery.retry import next_step, no_second, retry_delays
 from integrations.delivery.send import permits_for_try
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Credentials, Receipt
@@ -158,5 +158,6 @@ def may_exist_text(delivery: Delivery) -> str:
         return f"A comment may exist {where}. {search} comment: “Retry now” looks for it first."
     exists = f"{article(thing).capitalize()} {thing} may exist in {title}, although none is recorded here."
     if not isinstance(destination, FindsByExternalId):
-        return f"{exists} “Retry now” sends it again: look there first if {title} may not drop the repeat."
+        harmless = no_second(destination) or f"Look there before you press “Retry now”: {title} may take it twice."
+        return f"{exists} {harmless}"
     return f"{exists} {search} {thing}: “Retry now” looks for it first."

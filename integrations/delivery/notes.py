@@ -8,7 +8,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
 from integrations.destinations.capabilities import AddsNotes
 from integrations.infra.text import storable
-from integrations.mapping import context_of, post_of
+from integrations.mapping import context_of, post_of, shared_post
 from integrations.models import Delivery, DeliveryContent
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ def _make(whole: Delivery, receipt: Receipt) -> None:
     event, post = post_of(whole)
     external_id = destination.external_id(post.post_id, str(whole.mapping.uuid), occasion)
     context = context_of(whole.notification, event, whole.mapping)
-    request = destination.build_note(post, context, whole.mapping.settings, external_id)
+    request = destination.build_note(shared_post(whole.mapping, post), context, whole.mapping.settings, external_id)
     if request:
         _store(whole, receipt, occasion, external_id, request, destination.thing)
 

@@ -26,8 +26,8 @@ class NextStep:
 
 def no_second(destination: Destination) -> str:
     """That a further try is harmless; empty where nothing shows what an earlier one has made."""
-    can_find = isinstance(destination, FindsByExternalId)
-    return f"Trying again will not create a second {destination.thing}." if can_find else ""
+    is_recognised = destination.drops_repeats or isinstance(destination, FindsByExternalId)
+    return f"Trying again will not create a second {destination.thing}." if is_recognised else ""
 
 
 def retry_delays(connection: Connection) -> Sequence[float]:

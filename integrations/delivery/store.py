@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection
@@ -44,43 +45,47 @@ def store_with_retries(store: Callable[[], None]) -> None:
     return store()
 
 
-def store_thing(delivery: Delivery, receipt: Receipt, warning: str = "") -> None:
-    """Stores what it became, adds the note, and records on the mapping what the account dropped. In a transaction."""
-    row = Delivery.objects.filter(pk=delivery.pk)
-    if row.deliver(_remote_object(delivery, receipt), result=receipt.how):
-        add_note(delivery, receipt)
-    if warning:
-        _store_warning(delivery, warning)
-
-
-# One row however many posts went into the thing. It belongs to the case of its first post; response times count from
-# the earliest.
-REMOTE_OBJECT = """
-INSERT INTO integrations_remoteobject
-  (connection_id, mapping_id, number, url, case_key, posted_at, next_poll_at)
-VALUES (%s, %s, %s, %s, %s, %s, now() + %s * interval '1 second')
-ON CONFLICT ON CONSTRAINT remote_object_known_once DO UPDATE SET
-  last_delivered_at = now(),
-  posted_at = least(integrations_remoteobject.posted_at, excluded.posted_at)
-RETURNING id
+# Delivered, and what it became: one row however many posts went into the thing. That belongs to the case of its first
+# post, and response times count from the earliest. A delivery that is delivered already stays unchanged.
+DELIVERED = """
+WITH thing AS (
+  INSERT INTO integrations_remoteobject
+    (connection_id, mapping_id, number, url, case_key, posted_at, next_poll_at)
+  VALUES (%(connection)s, %(mapping)s, %(number)s, %(url)s, %(case)s, %(posted_at)s, now() + %(poll)s * interval '1 s')
+  ON CONFLICT ON CONSTRAINT remote_object_known_once DO UPDATE SET
+    last_delivered_at = now(),
+    posted_at = least(integrations_remoteobject.posted_at, excluded.posted_at)
+  RETURNING id
+)
+UPDATE integrations_delivery AS delivery SET
+  state = 'delivered', remote_object_id = thing.id, result = %(how)s, delivered_at = now(), next_attempt_at = NULL,
+  is_uncertain = false, was_refused = false, tries = tries + 1, claim = NULL, claimed_until = NULL,
+  last_error = '', cause = '', remedy = '', remedy_at = ''
+FROM thing WHERE delivery.id = %(delivery)s AND delivery.state <> 'delivered'
 """
 
 
-def _remote_object(delivery: Delivery, receipt: Receipt) -> int:
-    """The id of its row, made where this is the first delivery that became it."""
+def store_thing(delivery: Delivery, receipt: Receipt, warning: str = "") -> None:
+    """Stores that it is delivered, and as what; adds the note; records what the account dropped. In a transaction."""
     is_polled = isinstance(DESTINATIONS[delivery.connection.kind], TellsStatus)
-    values = (
-        delivery.connection_id,
-        delivery.mapping_id,
-        receipt.number,
-        receipt.url,
-        delivery.case_key,
-        delivery.posted_at,
-        FIRST_POLL_SECONDS if is_polled else None,
-    )
+    values: dict[str, Any] = {
+        "delivery": delivery.pk,
+        "connection": delivery.connection_id,
+        "mapping": delivery.mapping_id,
+        "number": receipt.number,
+        "url": receipt.url,
+        "how": receipt.how,
+        "case": delivery.case_key,
+        "posted_at": delivery.posted_at,
+        "poll": FIRST_POLL_SECONDS if is_polled else None,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(REMOTE_OBJECT, values)
-        return int(cursor.fetchone()[0])
+        cursor.execute(DELIVERED, values)
+        is_first_time = cursor.rowcount == 1
+    if is_first_time:
+        add_note(delivery, receipt)
+    if warning:
+        _store_warning(delivery, warning)
 
 
 def _store_warning(delivery: Delivery, warning: str) -> None:

@@ -17,7 +17,7 @@ Secrets that belong into a body are put in by `send`: what `build` returns is st
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from integrations.domain.post import FACTS, Post
-from integrations.domain.templating import TemplateError, Value, check_template
+from integrations.domain.templating import TemplateError, Value, check_json_template, check_template
 from integrations.infra.http.addresses import AddressRefused, checked_origin
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
@@ -55,7 +55,8 @@ class Rules:
 
     `case`: "post" (a case of its own), "conversation", "author" (within `case_hours`) or "always" (one per label).
     `requester`: "account" (whoever the connection signs in as), "intake" (the user `intake_user`) or "author" (a user
-    for each author; else `intake_user`). `adds_note`: the source context follows as an internal note.
+    for each author; else `intake_user`). `adds_note`: the source context follows as an internal note. `shares_notes`:
+    agents' internal notes on the post may leave the portal; otherwise `build` gets the post without them.
     """
 
     case: str = "post"
@@ -63,6 +64,7 @@ class Rules:
     requester: str = "account"
     intake_user: str = ""
     adds_note: bool = False
+    shares_notes: bool = False
 
     @property
     def needs_preparation(self) -> bool:
@@ -90,7 +92,8 @@ class Outgoing:
 class Receipt:
     """Proof of a delivery. `how`: "created", "already_there" (an earlier try under this key), "found", "appended".
 
-    `number` (at most 40 characters) is how people name the thing; `url` (at most 500) opens it, or is empty.
+    `number` (1 to 250 characters) is how people name the thing: the external id where the other side gives none. `url`
+    (at most 500) opens it, or is empty.
     """
 
     number: str
@@ -124,17 +127,33 @@ class Credentials:
 
 
 class ConnectionFields(forms.Form):
-    """Base of a destination's account form. `SECRETS` name the write-only fields, which are stored encrypted."""
+    """Base of a destination's account form. What is typed into a `SecretField` is stored encrypted.
+
+    Fields may not be called like those that every connection has: name, is_active, limit_share, backlog_minutes,
+    look_up_before_create, retry_schedule.
+    """
 
     base_fields: ClassVar[dict[str, forms.Field]]
-    SECRETS: ClassVar[tuple[str, ...]] = ()
     # Values assumed for settings that are not stored, so that adding a field does not change stored sign-ins.
     ASSUMED: ClassVar[dict[str, str]] = {}
 
+    @classmethod
+    def secret_names(cls) -> list[str]:
+        return [name for name, field in cls.base_fields.items() if isinstance(field, SecretField)]
+
     @property
     def stored_secrets(self) -> set[str]:
-        """Names of the secrets that an empty field may keep."""
+        """Names of the secrets that an empty field may keep; the admin fills them in, once all fields are cleaned."""
         return set()
+
+    def clean(self) -> dict[str, Any]:
+        """Asks for needed secrets that are neither typed nor stored."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        for name, field in self.fields.items():
+            is_missing = not cleaned.get(name) and name not in self.stored_secrets and name not in self.errors
+            if isinstance(field, SecretField) and field.is_needed and is_missing:
+                self.add_error(name, "Required.")
+        return cleaned
 
 
 class MappingFields(forms.Form):
@@ -166,27 +185,42 @@ class MappingFields(forms.Form):
 
 
 class SecretField(forms.CharField):
-    """A write-only field for one of a connection form's `SECRETS`; left empty, what is stored is kept."""
+    """A write-only field of a connection's form: stored encrypted, never shown. Left empty, what is stored is kept.
 
-    KEEP = "Leave empty to keep the stored value. If the address changes, enter it again."
+    `is_needed`: one has to be typed or stored. (`required` would ask for it again at every save.)
+    """
 
-    def __init__(self, *, help_text: str = KEEP, **options: Any) -> None:
+    KEEP = (
+        "Stored encrypted, never shown. Leave empty to keep the stored value; if the address changes, enter it again."
+    )
+
+    def __init__(self, *, is_needed: bool = False, help_text: str = KEEP, **options: Any) -> None:
+        self.is_needed = is_needed
         super().__init__(required=False, widget=forms.PasswordInput, help_text=help_text, **options)
 
 
 class TemplateField(forms.CharField):
     """A text with placeholders, refused beside the field when it cannot be rendered.
 
-    `{PLACEHOLDERS}` in its help text becomes the list of those that the mapping's event knows.
+    `{PLACEHOLDERS}` and `{FILTERS}` in its help text become the lists of those that there are.
     """
+
+    check = staticmethod(check_template)
 
     def clean(self, value: Any) -> str:
         template: str = super().clean(value).replace("\r\n", "\n")
         try:
-            check_template(template)
+            if template:
+                self.check(template)
         except TemplateError as error:
             raise ValidationError(str(error)) from None
         return template
+
+
+class JSONTemplateField(TemplateField):
+    """JSON whose texts have placeholders; `templating.render_json` fills it in."""
+
+    check = staticmethod(check_json_template)
 
 
 def checked_address(raw: str, example: str) -> str:
@@ -204,7 +238,9 @@ class Destination(ABC):
     """One kind of connection. Abstract methods and bare attributes have to be written; the rest may be.
 
     `kind` is stored; `title` is what staff read, as in “Zendesk”; `thing` is what is made there, in the singular:
-    "ticket", "message", "alert". `kept_headers` are headers of replies, in lower case, that are worth recording.
+    "ticket", "message", "alert". `drops_repeats`: whether what is sent again under the same external id is recognised
+    there, so that trying again makes no second thing. `kept_headers` are headers of replies, in lower case, that are
+    worth recording.
     """
 
     kind: ClassVar[str]
@@ -212,6 +248,7 @@ class Destination(ABC):
     thing: ClassVar[str]
     connection_form: type[ConnectionFields]
     mapping_form: type[MappingFields]
+    drops_repeats: ClassVar[bool] = False
     kept_headers: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
@@ -256,9 +293,18 @@ class Destination(ABC):
 
     def describe(self, request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
         """The request as a person reads it: (our name of the field, value), with names where `lists` has them."""
-        content = json.loads(request)
-        rows = content.items() if isinstance(content, dict) else [("Content", content)]
-        return [(str(name), value if isinstance(value, str) else as_json(value)) for name, value in rows]
+        return list(_rows(json.loads(request)))
+
+
+def _rows(content: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Each value of JSON content with the path to it."""
+    if isinstance(content, dict) and content:
+        for key, value in content.items():
+            yield from _rows(value, f"{name}: {key}" if name else str(key))
+    elif isinstance(content, str):
+        yield name or "Content", content
+    else:
+        yield name or "Content", as_json(content)
 
 
 def as_json(content: Any) -> str:
@@ -270,13 +316,16 @@ def as_json(content: Any) -> str:
 
 
 def refusal(reply: Reply, title: str) -> Failure:
-    """What a reply other than 2xx means at a service that gives status codes their usual meaning.
+    """What a reply that is no acceptance means at a service that gives status codes their usual meaning.
 
     401 and 403 (sign-in), redirects, 404 and 410 (address) pause the connection, as they concern all its deliveries;
     429 pauses it for as long as is asked; 408, 425 and 5xx are tried again; any other is final.
     """
     status, own_text = reply.status, " ".join(reply.text[:LONGEST_QUOTED].split())
     address = "Correct the connection's address."
+    if 200 <= status < 300:
+        message = f"{title} answered {status}, which is not how it accepts a request."
+        return Failure(message, own_text, status=status, is_uncertain=True, remedy=address, remedy_at="connection")
     if status in (401, 403):
         remedy = "Correct the secret on the connection and save; it resumes when the test passes."
         return _of_the_connection(f"{title} refused the sign-in (status {status}).", own_text, status, remedy)

@@ -17,11 +17,11 @@ from typing import Any
 import structlog
 from django.db import connection, transaction
 
+from integrations.infra.packing import pack
 from integrations.infra.queue import ROUTE, publish
 from integrations.infra.webhook import Stored
 from integrations.intake.bearer_tokens import previous_tokens
 from integrations.models import Notification, Subscription
-from integrations.models.fields import pack
 from integrations.sources.khoros.envelope import Envelope, is_probe, open_envelope
 
 log = structlog.get_logger(__name__)

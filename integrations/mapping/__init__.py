@@ -19,6 +19,7 @@ from integrations.mapping.rendering import (
     read_event,
     render_into,
     rules_of,
+    shared_post,
     substitute_text,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "read_event",
     "render_into",
     "rules_of",
+    "shared_post",
     "substitute_text",
     "unmet_condition",
 ]

@@ -16,7 +16,7 @@ from integrations.destinations.base import Context
 from integrations.destinations.capabilities import AddsNotes, KnowsPeople
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.mapping.conditions import unmet_condition
-from integrations.mapping.rendering import author_of, read_event, substitute_text
+from integrations.mapping.rendering import author_of, read_event, shared_post, substitute_text
 from integrations.models import AccountSchema, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.sources.khoros.events import kind_of
@@ -66,12 +66,11 @@ def preview_post(
     """Rendered even where the conditions refuse the post, so that staff see both."""
     destination = DESTINATIONS[mapping.connection.kind]
     context = _context(mapping, event, notification)
-    refused = unmet_condition(mapping.conditions, post)
+    refused, shared = unmet_condition(mapping.conditions, post), shared_post(mapping, post)
     try:
-        request = destination.build(
-            post, context, mapping.settings, destination.external_id(post.post_id, str(mapping.uuid))
-        )
-        remarks = destination.remarks(post, context, mapping.settings, lists)
+        external_id = destination.external_id(post.post_id, str(mapping.uuid))
+        request = destination.build(shared, context, mapping.settings, external_id)
+        remarks = destination.remarks(shared, context, mapping.settings, lists)
         return Preview(post, request, refused, "", destination.describe(request, lists), remarks)
     except Exception as error:
         # As in routing: whatever is wrong with a mapping's templates is reported, not raised.
@@ -182,7 +181,9 @@ def _note_rows(mapping: Mapping, event: Event, post: Post, notification: Notific
     if not isinstance(destination, AddsNotes) or not destination.rules(mapping.settings).adds_note:
         return []
     context = _context(mapping, event, notification)
-    request = destination.build_note(post, context, mapping.settings, "(reference of the delivery)")
+    request = destination.build_note(
+        shared_post(mapping, post), context, mapping.settings, "(reference of the delivery)"
+    )
     return [("Then, as an internal note", value) for name, value in destination.describe(request) if name == "Comment"]
 
 

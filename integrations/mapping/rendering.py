@@ -1,5 +1,7 @@
 """From a notification and a mapping to the request that will be sent: routing, recovery and previews render alike."""
 
+from dataclasses import replace
+
 import structlog
 from django.utils.http import parse_header_parameters
 
@@ -45,6 +47,11 @@ def declared_charset(notification: Notification) -> str:
     return parameters.get("charset", "")
 
 
+def shared_post(mapping: Mapping, post: Post) -> Post:
+    """The post as it may leave the portal: without agents' internal notes, unless the mapping shares them."""
+    return post if rules_of(mapping).shares_notes else replace(post, notes=())
+
+
 def rules_of(mapping: Mapping) -> Rules:
     return DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
 
@@ -54,7 +61,7 @@ def render_into(delivery: Delivery, notification: Notification, event: Event, po
     content = delivery.content if delivery.has_content else DeliveryContent(delivery=delivery)
     destination = DESTINATIONS[mapping.connection.kind]
     delivery.external_id = destination.external_id(post.post_id, str(mapping.uuid), delivery.occasion)
-    context = context_of(notification, event, mapping)
+    context, post = context_of(notification, event, mapping), shared_post(mapping, post)
     try:
         content.request = destination.build(post, context, mapping.settings, delivery.external_id)
         content.remarks = storable("\n".join(destination.remarks(post, context, mapping.settings)))

@@ -389,7 +389,7 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("target_number", models.CharField(blank=True, db_default="", default="", max_length=40)),
+                ("target_number", models.CharField(blank=True, db_default="", default="", max_length=250)),
                 ("is_rendered", models.BooleanField(db_default=True, default=True)),
                 ("is_prepared", models.BooleanField(db_default=False, default=False)),
                 ("adds_note", models.BooleanField(db_default=False, default=False)),
@@ -470,7 +470,7 @@ class Migration(migrations.Migration):
                 ("ended_by", models.CharField(blank=True, default="", max_length=150)),
                 ("ended_at", models.DateTimeField(null=True, verbose_name="ended")),
                 ("ending", models.CharField(blank=True, default="", max_length=8)),
-                ("number", models.CharField(max_length=40, verbose_name="held under")),
+                ("number", models.CharField(max_length=250, verbose_name="held under")),
                 ("url", models.CharField(blank=True, default="", max_length=500)),
             ],
             options={
@@ -501,12 +501,12 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ("name", models.CharField(help_text='For example "CreateCase to Zendesk".', max_length=120)),
+                ("name", models.CharField(help_text='For example "CreateCase to the help desk".', max_length=120)),
                 (
                     "is_active",
                     models.BooleanField(
                         default=True,
-                        help_text="Off: no new tickets are created. Deliveries that already exist are still sent.",
+                        help_text="Off: no new deliveries are made. Those that already exist are still sent.",
                         verbose_name="active",
                     ),
                 ),
@@ -612,7 +612,7 @@ class Migration(migrations.Migration):
             name="RemoteObject",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.CharField(max_length=40)),
+                ("number", models.CharField(max_length=250)),
                 ("url", models.CharField(blank=True, default="", max_length=500)),
                 ("case_key", models.CharField(blank=True, db_default="", default="", max_length=300)),
                 ("posted_at", models.DateTimeField(null=True)),
@@ -677,7 +677,7 @@ class Migration(migrations.Migration):
                     "is_active",
                     models.BooleanField(
                         default=True,
-                        help_text="Off: the subscription is paused at Khoros. Notifications that still arrive are stored but create no tickets.",
+                        help_text="Off: the subscription is paused at Khoros. Notifications that still arrive are stored but not sent on.",
                         verbose_name="active",
                     ),
                 ),
@@ -730,16 +730,16 @@ class Migration(migrations.Migration):
                     "ticket_target_minutes",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="From the customer's post to the ticket. Misses are shown on the overview and raise an alarm. Leave empty for no target.",
+                        help_text="From the customer's post to its delivery. Misses are shown on the overview and raise an alarm. Leave empty for no target.",
                         null=True,
-                        verbose_name="ticket target (minutes)",
+                        verbose_name="delivery target (minutes)",
                     ),
                 ),
                 (
                     "solve_target_minutes",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="From the customer's post to the first time the ticket is solved, for example 1440 for one day. Leave empty for no target.",
+                        help_text="From the customer's post to the first time the ticket is solved, for example 1440 for one day. Only where the destination reports a status. Leave empty for no target.",
                         null=True,
                         verbose_name="solve target (minutes)",
                     ),
@@ -999,7 +999,7 @@ class Migration(migrations.Migration):
             model_name="mapping",
             name="connection",
             field=models.ForeignKey(
-                help_text="Send tickets to this account.",
+                help_text="Where the posts go.",
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="mappings",
                 to="integrations.connection",
@@ -1134,7 +1134,7 @@ class Migration(migrations.Migration):
             model_name="mapping",
             name="subscription",
             field=models.ForeignKey(
-                help_text="Create tickets from this subscription.",
+                help_text="Whose posts it takes.",
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="mappings",
                 to="integrations.subscription",

@@ -157,8 +157,8 @@ class Subscription(models.Model):
     is_active = models.BooleanField(
         "active",
         default=True,
-        help_text="Off: the subscription is paused at Khoros. Notifications that still arrive are stored but create no "
-        "tickets.",
+        help_text="Off: the subscription is paused at Khoros. Notifications that still arrive are stored but not sent "
+        "on.",
     )
     receives_by = models.CharField(
         "receive events by",
@@ -186,18 +186,18 @@ class Subscription(models.Model):
         "quiet hours", null=True, blank=True, help_text="Raise an alarm after this many quiet hours."
     )
     ticket_target_minutes = models.PositiveIntegerField(
-        "ticket target (minutes)",
+        "delivery target (minutes)",
         null=True,
         blank=True,
-        help_text="From the customer's post to the ticket. Misses are shown on the overview and raise an alarm. Leave "
-        "empty for no target.",
+        help_text="From the customer's post to its delivery. Misses are shown on the overview and raise an alarm. "
+        "Leave empty for no target.",
     )
     solve_target_minutes = models.PositiveIntegerField(
         "solve target (minutes)",
         null=True,
         blank=True,
         help_text="From the customer's post to the first time the ticket is solved, for example 1440 for one day. "
-        "Leave empty for no target.",
+        "Only where the destination reports a status. Leave empty for no target.",
     )
     bearer_token = SecretField()
     token_changed_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -464,20 +464,20 @@ class Mapping(models.Model):
     """Subscription -> connection: which posts become tickets, and what these look like."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    name = models.CharField(max_length=120, help_text='For example "CreateCase to Zendesk".')
+    name = models.CharField(max_length=120, help_text='For example "CreateCase to the help desk".')
     subscription = models.ForeignKey(
         Subscription,
         on_delete=models.PROTECT,
         related_name="mappings",
-        help_text="Create tickets from this subscription.",
+        help_text="Whose posts it takes.",
     )
     connection = models.ForeignKey(
-        Connection, on_delete=models.PROTECT, related_name="mappings", help_text="Send tickets to this account."
+        Connection, on_delete=models.PROTECT, related_name="mappings", help_text="Where the posts go."
     )
     is_active = models.BooleanField(
         "active",
         default=True,
-        help_text="Off: no new tickets are created. Deliveries that already exist are still sent.",
+        help_text="Off: no new deliveries are made. Those that already exist are still sent.",
     )
     conditions = models.JSONField(default=dict, editable=False)
     settings = models.JSONField(default=dict, editable=False)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from integrations.models.configuration import Connection, Mapping
@@ -44,20 +44,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def schedule(self, at: Any = None, **columns: Any) -> int:
         """To be sent at that time, or now."""
         return self.update(**{"state": "pending", "next_attempt_at": at or Now(), **UNCLAIMED, **columns})
-
-    def deliver(self, remote_object_id: int, *, result: str, **columns: Any) -> int:
-        """It became this thing. One that is delivered already stays unchanged."""
-        changes = {
-            "state": "delivered",
-            "remote_object": remote_object_id,
-            "result": result,
-            "delivered_at": Now(),
-            "next_attempt_at": None,
-            "is_uncertain": False,
-            "was_refused": False,
-            "tries": F("tries") + 1,
-        }
-        return self.exclude(state="delivered").update(**changes, **UNCLAIMED, **NO_PROBLEM, **columns)
 
     def fail(self, *, last_error: str, **columns: Any) -> int:
         """Not retried automatically; `last_error` says why."""
@@ -128,7 +114,7 @@ class Delivery(models.Model):
     case_key = models.CharField(max_length=300, blank=True, default="", db_default="")
     action = models.CharField(max_length=10, choices=Action, default=Action.CREATE, db_default="create")
     # The number of the thing that is appended to or followed up.
-    target_number = models.CharField(max_length=40, blank=True, default="", db_default="")
+    target_number = models.CharField(max_length=250, blank=True, default="", db_default="")
     # Whether there is a request to send: it was rendered.
     is_rendered = models.BooleanField(default=True, db_default=True)
     # Whether case and requester are decided and the request is final; `decision` says what was decided.
@@ -335,7 +321,7 @@ class FloodHold(models.Model):
     ended_at = models.DateTimeField("ended", null=True)
     # How it ended. "released": each post was sent.
     ending = models.CharField(max_length=8, blank=True, default="")
-    number = models.CharField("held under", max_length=40)
+    number = models.CharField("held under", max_length=250)
     url = models.CharField(max_length=500, blank=True, default="")
 
     class Meta:

@@ -1,12 +1,12 @@
 """Columns that hold a Secret, and columns that hold much text in little space."""
 
 import json
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
 from integrations.infra.encryption import Secret
+from integrations.infra.packing import pack, unpack
 
 if TYPE_CHECKING:
     SecretText = models.TextField[Secret | str, Secret]
@@ -43,17 +43,6 @@ class SecretField(SecretText):
 
 
 # --- Packed ----------------------------------------------------------------------------------------------------------
-
-LEVEL = 6
-
-
-def pack(raw: bytes) -> bytes:
-    """Half the size or less for JSON and prose; PostgreSQL itself compresses only rows over two kilobytes."""
-    return zlib.compress(raw, LEVEL) if raw else b""
-
-
-def unpack(packed: bytes | memoryview | None) -> bytes:
-    return zlib.decompress(packed) if packed else b""
 
 
 class PackedField(PackedBase):

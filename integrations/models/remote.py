@@ -17,7 +17,7 @@ class RemoteObject(models.Model):
 
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="remote_objects", db_index=False)
     mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="remote_objects", db_index=False)
-    number = models.CharField(max_length=40)
+    number = models.CharField(max_length=250)
     url = models.CharField(max_length=500, blank=True, default="")
     case_key = models.CharField(max_length=300, blank=True, default="", db_default="")
     posted_at = models.DateTimeField(null=True)

@@ -20,7 +20,7 @@ from integrations.domain.templating import TemplateError
 from integrations.flow import backlog_text
 from integrations.infra.queue import MOST_WAKES, wake_workers
 from integrations.infra.text import article
-from integrations.mapping import context_of, post_of, render_into, rules_of
+from integrations.mapping import context_of, post_of, render_into, rules_of, shared_post
 from integrations.models import Connection, Delivery
 from integrations.models.configuration import without_lists
 from integrations.models.deliveries import NO_PROBLEM, DeliveryQuerySet
@@ -228,6 +228,7 @@ def _rebuild_note(delivery: Delivery, priority: int, remarks: list[str]) -> bool
     try:
         event, post = post_of(delivery)
         context = context_of(delivery.notification, event, delivery.mapping)
+        post = shared_post(delivery.mapping, post)
         request = destination.build_note(post, context, delivery.mapping.settings, delivery.external_id)
     except (Unreadable, TemplateError) as error:
         remarks.append(f"{delivery.post_id} was skipped: {error}")

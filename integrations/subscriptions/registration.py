@@ -177,7 +177,7 @@ def _register_by_v1(subscription: Subscription, desired: DesiredState, client: K
     if not desired.is_active:
         message = "Version 1 of the Khoros API can neither pause nor delete it. Turn it off in Khoros Marketing itself."
         state = Registration.RETIRED if desired.is_deleted else Registration.PAUSED
-        return CheckResult(state, f"{message} Notifications that still arrive are stored but create no tickets.")
+        return CheckResult(state, f"{message} Notifications that still arrive are stored but not sent on.")
     if not desired.address:
         return CheckResult(
             Registration.NOT_POSSIBLE, "Version 1 of the Khoros API does not support fetching. Choose “Push only”."

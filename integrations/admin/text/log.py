@@ -6,7 +6,7 @@ from typing import Any
 
 from integrations.delivery import may_exist_text, no_second
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.capabilities import TellsStatus
+from integrations.destinations.capabilities import FindsByExternalId, TellsStatus
 from integrations.domain.post import Unreadable
 from integrations.infra import database_clock
 from integrations.infra.text import span_text, storable, timestamp
@@ -210,14 +210,15 @@ def labelled(delivery: Delivery) -> str:
 
 
 def delivery_text(delivery: Delivery) -> dict[str, Any]:
-    """Everything the delivery's page shows: the post, the rendered ticket, every attempt."""
+    """Everything the delivery's page shows: the post, the rendered request, every attempt."""
+    destination = DESTINATIONS[delivery.connection.kind]
     return {
         "post": _post_rows(delivery),
         "thing": thing_of(delivery),
         "is_kept": delivery.has_content,
         "content": _content_rows(delivery),
         "request": delivery.request[:LONGEST_RAW],
-        "key": delivery.idempotency_key,
+        "key": delivery.idempotency_key if isinstance(destination, FindsByExternalId) else "",
         "external_id": delivery.external_id,
         "attempts": [_attempt(attempt) for attempt in delivery.attempts.order_by("-number")[:100]],
     }

@@ -106,7 +106,7 @@ def _problems(subscription: Subscription) -> Iterator[str]:
     if seen is None or seen < database_clock.now() - WORKER_SILENT_AFTER:
         yield "No worker is running: notifications are stored, but nothing is sent until one starts."
     if not subscription.mappings.filter(is_active=True, connection__is_active=True).exists():
-        yield "No active mapping: notifications are stored but create no tickets."
+        yield "No active mapping: notifications are stored but not sent on."
 
 
 def _rows(subscription: Subscription) -> Iterator[tuple[str, str]]:
@@ -283,10 +283,10 @@ def reconciliation(subscription: Subscription, begins: datetime, ends: datetime)
         ),
         "posts": _counts(
             _delivery_counts(subscription, begins, ends),
-            ("ticketed", "became tickets"),
+            ("ticketed", "delivered"),
             ("failed", "failed"),
             ("on_their_way", "waiting or being sent"),
-            ("held", "held under one ticket"),
+            ("held", "held in a flood"),
             ("cancelled", "cancelled"),
         ),
         "missing": missing.count(),

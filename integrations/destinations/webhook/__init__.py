@@ -13,13 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
-from django.core.exceptions import ValidationError
 from standardwebhooks import Webhook as Signer
 
 from integrations.destinations import base
 from integrations.destinations.base import Check, Context, Credentials, Outgoing, Receipt
 from integrations.domain.post import Post
-from integrations.domain.templating import TemplateError, check_json_template, render_json
+from integrations.domain.templating import render_json
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 
@@ -43,22 +42,14 @@ class WebhookConnectionForm(base.ConnectionFields):
 
 
 class WebhookMappingForm(base.MappingFields):
-    template = forms.CharField(
+    template = base.JSONTemplateField(
         label="JSON template",
         required=False,
         max_length=20_000,
         widget=forms.Textarea(attrs={"rows": 10}),
         help_text='Your own JSON, for example {"title": "{{ author }}", "body": "{{ text }}"}. Leave empty to send the '
-        "whole post. Placeholders: {PLACEHOLDERS}.",
+        "whole post. Placeholders: {PLACEHOLDERS}. Filters: {FILTERS}.",
     )
-
-    def clean_template(self) -> str:
-        template: str = self.cleaned_data["template"]
-        try:
-            check_json_template(template or "{}")
-        except TemplateError as error:
-            raise ValidationError(str(error)) from None
-        return template
 
 
 class SignedWebhook(base.Destination):

@@ -62,6 +62,7 @@ class Zendesk(Destination):
             requester=settings.get("requester") or "account",
             intake_user=str(settings.get("intake_user") or ""),
             adds_note=settings.get("context") == "note",
+            shares_notes=bool(settings.get("forward_notes")),
         )
 
     def remarks(

@@ -10,7 +10,7 @@ from integrations.destinations.base import ConnectionFields, MappingFields, Secr
 from integrations.destinations.zendesk.case_fields import CaseFields
 from integrations.destinations.zendesk.oauth import DEFAULT_SCOPES, LONGEST_SCOPE
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT, LONGEST_TAG
-from integrations.domain.templating import FILTERS, PLACEHOLDER, TemplateError, check_template
+from integrations.domain.templating import PLACEHOLDER, TemplateError, check_template
 
 LARGEST_ID = 2**63 - 1
 EXAMPLE_ADDRESS = "https://example.zendesk.com"
@@ -61,7 +61,6 @@ class ZendeskConnectionForm(ConnectionFields):
     )
     api_token = SecretField(label="API token")
 
-    SECRETS = ("client_secret", "api_token")
     ASSUMED = {"scopes": DEFAULT_SCOPES}
     NEEDED = {
         "oauth_client": ("client_id", "client_secret"),
@@ -113,9 +112,6 @@ def checked_scopes(raw: str) -> str:
     return " ".join(dict.fromkeys(scopes)) or DEFAULT_SCOPES
 
 
-FILTER_HELP = "; ".join(f"|{name} {description}" for name, (_, _, description) in FILTERS.items())
-
-
 def _number_field(label: str, where: str) -> forms.CharField:
     return forms.CharField(
         label=label,
@@ -149,9 +145,9 @@ class ZendeskMappingForm(CaseFields, MappingFields):
         max_length=20_000,
         strip=False,
         widget=forms.Textarea(attrs={"rows": 12}),
-        # {PLACEHOLDERS} is filled in for the event that the mapping is for.
-        help_text=f"Placeholders: {{PLACEHOLDERS}}. Filters: {FILTER_HELP}. Lines whose placeholders are all empty are "
-        "left out.",
+        # Filled in for the event that the mapping is for.
+        help_text="Placeholders: {PLACEHOLDERS}. Filters: {FILTERS}. Lines whose placeholders are all empty are left "
+        "out.",
     )
     comment_public = forms.BooleanField(
         label="Public first comment",

@@ -78,7 +78,7 @@ FIELD_NAMES = {
 
 def build(post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
     """The JSON body of POST /api/v2/tickets.json. Raises templating.TemplateError."""
-    values = allowed_values(post, context, settings)
+    values = placeholder_values(post, context)
     ticket: dict[str, Any] = {
         "subject": _subject(settings, values, post),
         "comment": {"body": _comment(settings, values, post), "public": bool(settings.get("comment_public"))},
@@ -100,12 +100,6 @@ def build(post: Post, context: Context, settings: Mapping[str, Any], external_id
     if custom_fields := _custom_fields(settings.get("custom_fields") or [], values):
         ticket["custom_fields"] = custom_fields
     return as_json({"ticket": ticket})
-
-
-def allowed_values(post: Post, context: Context, settings: Mapping[str, Any]) -> dict[str, Value]:
-    """The placeholders' values; agents' notes only where the mapping allows them to leave."""
-    values = placeholder_values(post, context)
-    return values if settings.get("forward_notes") else values | {"notes": ""}
 
 
 def build_for_flood(settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
@@ -150,7 +144,7 @@ def as_follow_up(request: str, number: str) -> str:
 
 def build_note(post: Post, context: Context, settings: Mapping[str, Any], reference: str) -> str:
     """The source context as an internal note. Raises templating.TemplateError."""
-    text = _context_text(settings, allowed_values(post, context, settings))
+    text = _context_text(settings, placeholder_values(post, context))
     if not text:
         return ""
     ending = f"\n\n{REFERENCE} {reference}"
@@ -210,7 +204,7 @@ def remarks(
 ) -> list[str]:
     """What `build` leaves out, as sentences. Raises templating.TemplateError."""
     titles = {field["id"]: f"“{field['title']}”" for field in (lists or {}).get("fields") or []}
-    values = allowed_values(post, context, settings)
+    values = placeholder_values(post, context)
     _fitting, left_out = fitting_custom_fields(settings.get("custom_fields") or [], values, titles)
     return left_out
 

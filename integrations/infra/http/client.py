@@ -169,7 +169,7 @@ class HttpClient:
         failure.detail = self.without_secrets(_plain(error))
         failure.is_transport = True
         failure.remedy = (
-            f"If this keeps happening, check the connection's address and whether {self.name} works in a browser."
+            f"If this keeps happening, check the connection's address, and whether this server can reach {self.name}."
         )
         failure.remedy_at = "connection"
         failure.cause = failure.message
