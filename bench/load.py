@@ -63,7 +63,8 @@ def run(
 
 def command(target: Target, load: Load, acknowledged: Path | None = None) -> list[str]:
     values = {**asdict(target), **asdict(load)} | ({"acknowledged": acknowledged} if acknowledged else {})
-    options = [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    # With “=”, as a token may begin with a hyphen.
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     return [sys.executable, "-m", "bench.load", *options]
 
 

@@ -190,7 +190,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         kind = "note" if delivery.is_note else {"append": "comment", "follow_up": "follow-up"}.get(delivery.action, "")
         name = f"{thing_of(delivery)} {remote.number}"
         link = '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a> <span class="cb-quiet">{}</span>'
-        return format_html(link, remote.url, name, kind) if remote.url else shortened(name, 24)
+        return format_html(link, remote.url, name, kind) if remote.url else name
 
     @admin.display(description="Status")
     def status(self, delivery: Delivery) -> str:

@@ -88,8 +88,10 @@ class MappingAdmin(MappingEditing):
         """The kind of its connection; when adding, of the one that was chosen."""
         if obj is not None or "kind" in request.GET:
             return obj.connection.kind if obj else request.GET["kind"]
-        chosen = Connection.objects.filter(pk=self.connection_id(request, None) or 0)
-        return chosen.values_list("kind", flat=True).first() or DEFAULT_KIND
+        chosen = self.connection_id(request, None)
+        rows = Connection.objects.filter(is_active=True) if chosen is None else Connection.objects.filter(pk=chosen)
+        kinds = set(rows.order_by().values_list("kind", flat=True).distinct())
+        return kinds.pop() if len(kinds) == 1 else DEFAULT_KIND
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         general = ["name", "subscription", "connection", "is_active"]

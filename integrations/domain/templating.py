@@ -19,6 +19,7 @@ LONGEST_OUTPUT = 200_000
 # A multiple of the longest output: more than any template needs, and a bound on what a hostile one can cost.
 MOST_READ_BY_FILTERS = 10
 LONGEST_QUOTED = 60
+DEEPEST = 100
 
 # name -> what it stands for, as the help text says it.
 PLACEHOLDERS = {
@@ -135,14 +136,7 @@ def render(template: str, values: Mapping[str, Value], most: int = LONGEST_OUTPU
     version's placeholders.
     """
     check_template(template)
-    rendering = _Rendering(values, most)
-    lines: list[str] = []
-    for raw in template.splitlines():
-        if rendering.is_full:
-            break
-        if (line := rendering.line(raw)) is not None:
-            lines.append(line)
-    return "\n".join(lines)[:most]
+    return _Rendering(values, most).text(template)[:most]
 
 
 # --- JSON with placeholders in its texts -----------------------------------------------------------------------------
@@ -158,35 +152,39 @@ def render_json(template: str, values: Mapping[str, Value], most: int = LONGEST_
 
     Raises TemplateError for a template that `check_json_template` refuses.
     """
-    room = most
+    rendering, room = _Rendering(values, most), most
 
     def rendered(text: str) -> str:
         nonlocal room
-        output = render(text, values, room)
+        check_template(text)
+        output = (rendering.text(text) if PLACEHOLDER.search(text) else text)[:room]
         room -= len(output)
         return output
 
     return each_text(_parsed(template), rendered)
 
 
-def each_text(content: Any, change: Callable[[str], Any]) -> Any:
+def each_text(content: Any, change: Callable[[str], Any], depth: int = DEEPEST) -> Any:
     """JSON content with each text in it changed; names of members stay as they are."""
+    if depth == 0:
+        raise TemplateError(f"This is nested more than {DEEPEST} levels deep.")
     if isinstance(content, dict):
-        return {name: each_text(value, change) for name, value in content.items()}
+        return {name: each_text(value, change, depth - 1) for name, value in content.items()}
     if isinstance(content, list):
-        return [each_text(value, change) for value in content]
+        return [each_text(value, change, depth - 1) for value in content]
     return change(content) if isinstance(content, str) else content
 
 
 def _parsed(template: str) -> Any:
     try:
-        return json.loads(template, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        content = json.loads(template)
+        # What cannot be written again cannot be sent: NaN, 1e999, half a character.
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise TemplateError(f"This is nested more than {DEEPEST} levels deep.") from None
+    except ValueError as error:
         raise TemplateError(f"This is not valid JSON: {error}.") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number")
+    return content
 
 
 # --- Rendering -------------------------------------------------------------------------------------------------------
@@ -204,6 +202,15 @@ class _Rendering:
     @property
     def is_full(self) -> bool:
         return self._room <= 0
+
+    def text(self, template: str) -> str:
+        lines: list[str] = []
+        for raw in template.splitlines():
+            if self.is_full:
+                break
+            if (line := self.line(raw)) is not None:
+                lines.append(line)
+        return "\n".join(lines)
 
     def line(self, raw: str) -> str | None:
         """The rendered line; None where all its placeholders are empty."""

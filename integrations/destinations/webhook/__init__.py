@@ -13,12 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
+from django.core.exceptions import ValidationError
 from standardwebhooks import Webhook as Signer
 
 from integrations.destinations import base
 from integrations.destinations.base import Check, Context, Credentials, Outgoing, Receipt
 from integrations.domain.post import Post
 from integrations.domain.templating import render_json
+from integrations.infra.http.addresses import is_path
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 
@@ -36,9 +38,14 @@ class WebhookConnectionForm(base.ConnectionFields):
     )
 
     def clean_address(self) -> str:
-        origin = base.checked_address(self.cleaned_data["address"], "https://example.com/hooks/posts")
-        address: str = self.cleaned_data["address"].strip()
-        return origin + (address.partition("://")[2] or address).partition("#")[0].removeprefix(urlsplit(origin).netloc)
+        example = "https://example.com/hooks/posts"
+        typed: str = self.cleaned_data["address"].strip()
+        origin = base.checked_address(typed, example)
+        parts = urlsplit(typed if "://" in typed else f"https://{typed}")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if not is_path(path):
+            raise ValidationError(f"This is not an address. Enter it like {example}.")
+        return origin + path
 
 
 class WebhookMappingForm(base.MappingFields):
@@ -79,13 +86,17 @@ class SignedWebhook(base.Destination):
     def issue_secret(self, secrets: Mapping[str, str], now: datetime) -> tuple[dict[str, str], str]:
         new = f"whsec_{base64.b64encode(randomness.token_bytes(32)).decode()}"
         older = {"previous": secrets["secret"], "until": (now + OVERLAP).isoformat()} if "secret" in secrets else {}
+        # Pressed twice within the day: the receiver may still have the one before.
+        if secrets.get("until", "") > now.isoformat():
+            older |= {"earlier": secrets["previous"], "earlier_until": secrets["until"]}
         return {"secret": new, **older}, new
 
     def _post(self, client: HttpClient, number: str, text: str, credentials: Credentials) -> int:
         now, secrets = datetime.now(UTC), credentials.secrets
         if "secret" not in secrets:
             raise Failure("This webhook has no secret yet: press “Make a new secret”.", permanent=True, pauses=True)
-        in_use = [secrets["secret"], *([secrets["previous"]] if secrets.get("until", "") > now.isoformat() else [])]
+        older = (("previous", "until"), ("earlier", "earlier_until"))
+        in_use = [secrets["secret"], *(secrets[old] for old, end in older if secrets.get(end, "") > now.isoformat())]
         headers = {
             "webhook-id": number,
             "webhook-timestamp": str(int(now.timestamp())),
