@@ -137,7 +137,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
 
     @admin.display(description="Queue")
     def queue_text(self, connection: Connection) -> str:
-        held = " There is a backlog: new posts are sent in batches of up to 100." if connection.backlog_since else ""
+        held = " There is a backlog: new posts are sent in batches." if connection.backlog_since else ""
         return f"{backlog_text(connection)}{held}"
 
     @admin.display(description="Rate limit")

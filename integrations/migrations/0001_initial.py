@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
                     "look_up_before_create",
                     models.BooleanField(
                         default=False,
-                        help_text="Before creating a ticket, check whether it already exists. Slower. Turn this on after restoring the database from a backup, and off again a day later.",
+                        help_text="Before anything is created, check whether it already exists. Slower, and rarely needed: what happened a while ago is looked up anyway, also after restoring the database from a backup.",
                         verbose_name="look up before creating",
                     ),
                 ),
@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         db_default=5,
                         default=5,
-                        help_text="If the queue of new posts would take longer than this to clear, tickets are sent in batches of up to 100. Enter 0 to never send in batches.",
+                        help_text="If the queue of new posts would take longer than this to clear, many are sent with one call. Enter 0 to never send in batches.",
                         verbose_name="backlog threshold (minutes)",
                     ),
                 ),

@@ -313,8 +313,8 @@ class Connection(models.Model):
     look_up_before_create = models.BooleanField(
         "look up before creating",
         default=False,
-        help_text="Before creating a ticket, check whether it already exists. Slower. Turn this on after restoring the "
-        "database from a backup, and off again a day later.",
+        help_text="Before anything is created, check whether it already exists. Slower, and rarely needed: what "
+        "happened a while ago is looked up anyway, also after restoring the database from a backup.",
     )
     limit_share = models.PositiveSmallIntegerField(
         "share of the rate limit (%)",
@@ -327,8 +327,8 @@ class Connection(models.Model):
         "backlog threshold (minutes)",
         db_default=5,
         default=5,
-        help_text="If the queue of new posts would take longer than this to clear, tickets are sent in batches of up "
-        "to 100. Enter 0 to never send in batches.",
+        help_text="If the queue of new posts would take longer than this to clear, many are sent with one call. "
+        "Enter 0 to never send in batches.",
     )
     breaker_enabled = models.BooleanField(
         "outage protection",
