@@ -24,11 +24,10 @@ from integrations.flow import (
     resume_connections,
 )
 from integrations.infra import database_clock
-from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.queue import SWEEP, publish
 from integrations.infra.text import article, shortened, timestamp
 from integrations.models import Connection
-from integrations.sign_in import TOKEN_COLUMNS, issue_first_secret, issue_secret
+from integrations.sign_in import TOKEN_COLUMNS, issue_first_secret, issue_secret, unreadable_secrets
 
 
 @admin.register(Connection)
@@ -212,7 +211,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     def notices(self, request: HttpRequest, obj: Connection) -> list[tuple[str, ...]]:
         found: list[tuple[str, ...]] = [*self.environment_notices(obj)]
         if obj.secrets and not obj.secrets.is_readable:
-            found.append(("error", f"The stored secrets {UnreadableSecret.message}."))
+            found.append(("error", unreadable_secrets(obj).message))
         if obj.is_active and obj.is_paused(database_clock.now()):
             found.append(("error", self.health_text(obj), "resume"))
         elif obj.is_active and obj.breaker_opened_at is not None:
@@ -263,7 +262,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     def new_secret(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         """The one so far stays in use beside it for a while, so that the receiver can be changed meanwhile."""
         for connection in queryset:
-            if secret := issue_secret(connection):
+            if secret := issue_secret(connection.pk):
                 note_action(request, Connection, [connection.pk], "Made a new secret")
                 self._show_once(request, secret)
             else:

@@ -27,6 +27,7 @@ from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Credentials
 from integrations.destinations.capabilities import (
     AsksConsent,
+    IssuesSecret,
     SignsInByToken,
     Token,
     token_source,
@@ -98,6 +99,11 @@ def unreadable_secrets(connection: Connection) -> Failure:
         f"The secrets of the connection “{connection.name}” {UnreadableSecret.message} on the connection's page and "
         "save; it resumes when the test passes."
     )
+    if isinstance(DESTINATIONS[connection.kind], IssuesSecret):
+        message = (
+            f"The secret of the connection “{connection.name}” cannot be read with the present key. Press “Make a new "
+            "secret”, give it to the receiver, then press “Test connection”; it resumes when the test passes."
+        )
     return Failure(message, permanent=True, pauses=True)
 
 

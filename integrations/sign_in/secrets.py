@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 
+from django.db import transaction
+
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import IssuesSecret
 from integrations.infra import database_clock
@@ -43,18 +45,19 @@ def issue_first_secret(connection: Connection) -> str:
     return shown
 
 
-def issue_secret(connection: Connection) -> str:
+def issue_secret(connection_id: int) -> str:
     """Stores a new secret beside the one so far, and returns it to be shown once; "" where none is issued."""
-    destination = DESTINATIONS[connection.kind]
-    if not isinstance(destination, IssuesSecret):
-        return ""
-    if shown := issue_first_secret(connection):
+    with transaction.atomic():
+        connection = Connection.objects.select_for_update().get(pk=connection_id)
+        destination = DESTINATIONS[connection.kind]
+        if not isinstance(destination, IssuesSecret):
+            return ""
+        shown = issue_first_secret(connection)
+        if not shown:
+            stored, shown = destination.issue_secret(read_secrets(connection), database_clock.now())
+            connection.secrets = Secret.of(json.dumps(stored))
         connection.save(update_fields=["secrets"])
-        return shown
-    before = connection.secrets
-    stored, shown = destination.issue_secret(read_secrets(connection), database_clock.now())
-    changed = Connection.objects.filter(pk=connection.pk, secrets=before).update(secrets=Secret.of(json.dumps(stored)))
-    return shown if changed else ""
+    return shown
 
 
 def forget_secrets(connection: Connection) -> None:

@@ -25,6 +25,10 @@ from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 
 OVERLAP = timedelta(days=1)
+SIGN_IN_REMEDY = (
+    "Give the receiver this connection's secret (“Make a new secret” shows one), then press “Test connection”: the "
+    "connection resumes when the test passes."
+)
 
 
 class WebhookConnectionForm(base.ConnectionFields):
@@ -109,6 +113,10 @@ class SignedWebhook(base.Destination):
             return reply.status
         failure = base.refusal(reply, "The receiver")
         failure.permanent, failure.pauses = False, failure.pauses and reply.status != 404
+        if reply.status in (401, 403):
+            failure.remedy = SIGN_IN_REMEDY
+        elif failure.remedy_at == "mapping":
+            failure.remedy = "Ask whoever runs the receiver why, or change the mapping's template and press “Rebuild”."
         raise failure
 
 
