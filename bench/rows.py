@@ -70,6 +70,7 @@ def make_deliveries(count: int, *, distinct: bool) -> None:
                 event_key=_key(run, number),
                 event_name="stream-item-label-applied",
                 body=notification.with_text(notification.body(run, number), text),
+                headers={"Content-Type": "application/json", "User-Agent": "Khoros"},
             )
             for (number, row), text in zip(enumerate(stored), texts, strict=True)
         ],

@@ -112,7 +112,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "batch",
     )
     search_fields = ("post_id",)
-    search_help_text = "Search by post ID (twitter:123 or 123), ticket number, author or text"
+    search_help_text = "Search by post ID (twitter:123 or 123), number of the ticket or message, author or text"
     actions = ("retry_now", "rebuild", "cancel")
     page_buttons = ("retry_now", "rebuild", "cancel")
     ordering = ("-created_at", "-id")

@@ -100,7 +100,7 @@ class Notification(models.Model):
 
 
 class TicketEvent(models.Model):
-    """One call of Zendesk's webhook about a ticket, verified and stored before it is answered; applied once."""
+    """One call of an account's webhook about a ticket, verified and stored before it is answered; applied once."""
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="ticket_events")
     event_id = models.CharField(max_length=120)

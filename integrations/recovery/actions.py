@@ -46,7 +46,7 @@ class ActionResult:
 def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
     """Retries at once, with a new schedule and the same bytes.
 
-    After a definite refusal nothing was created, so the next version of the key is used: under the old one Zendesk
+    After a definite refusal nothing was created, so the next version of the key is used: under the old one the account
     may only repeat its reply. Where a try's outcome is unknown, a look-up comes first, as the page promises.
     """
     chosen = deliveries.changeable().filter(is_rendered=True, content__isnull=False)

@@ -16,9 +16,11 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from integrations.delivery import case_key, hold_new, join_case, with_open_hold
+from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Rules
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.database_clock import now
+from integrations.infra.text import article
 from integrations.intake import SUBSCRIPTION_IS_OFF
 from integrations.mapping import read_event, render_into, rules_of, unmet_condition
 from integrations.models import Delivery, DeliveryContent, Mapping, Notification, PostContent, Probe, Subscription
@@ -136,7 +138,7 @@ def _why_unroutable(subscription: Subscription, event: Event) -> str:
         name = f"“{event.name[:100]}”" if event.name else "without a name"
         return f"The event is {name}, but this subscription is for “{subscription.event_name}”."
     if not event.posts:
-        return "The notification contains no posts, so there is nothing to create a ticket from."
+        return "The notification contains no posts, so there is nothing to deliver."
     return ""
 
 
@@ -163,13 +165,13 @@ def _makes_tickets(notification: Notification) -> bool:
 
 def _dry_run(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
     """The same decisions without creating anything: for probes."""
-    off = _why_mapping_makes_nothing(mapping)
+    off, thing = _why_mapping_makes_nothing(mapping), DESTINATIONS[mapping.connection.kind].thing
     outcomes = []
     for post in event.posts:
         reason = off or unmet_condition(mapping.conditions, post)
         if not reason:
             problem = _new_delivery(notification, event, post, mapping).last_error
-            reason = problem or "it would create a ticket, but this test notification creates none"
+            reason = problem or f"it would create {article(thing)} {thing}, but this test notification creates none"
         outcomes.append(Outcome(post.post_id, mapping, reason=reason))
     return outcomes
 
