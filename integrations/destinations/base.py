@@ -297,12 +297,13 @@ class Destination(ABC):
 
 
 def _rows(content: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Each value of JSON content with the path to it."""
+    """Each value of JSON content with the path to it; without those that are empty."""
     if isinstance(content, dict) and content:
         for key, value in content.items():
             yield from _rows(value, f"{name}: {key}" if name else str(key))
     elif isinstance(content, str):
-        yield name or "Content", content
+        if content:
+            yield name or "Content", content
     else:
         yield name or "Content", as_json(content)
 

@@ -193,7 +193,8 @@ def _create_once(notification: Notification, event: Event, posts: list[Post], ma
     made = {post.post_id: _new_delivery(notification, event, post, mapping) for post in posts}
     occasion = _occasion(notification, rules_of(mapping))
     same = Delivery.objects.filter(mapping=mapping, post_id__in=made, occasion=occasion)
-    before = set(same.values_list("post_id", flat=True))
+    # What an earlier routing of the same notification made is not new.
+    before = set(same.values_list("post_id", flat=True)) if notification.routed_at else set()
     Delivery.objects.bulk_create(made.values(), ignore_conflicts=True, batch_size=500)
     stored = {delivery.post_id: delivery for delivery in same.only("pk", "post_id", "notification_id")}
     outcomes = []
