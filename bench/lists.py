@@ -308,11 +308,11 @@ FROM bench_texts {MAPPING} WHERE {STATE} = 'delivered'
 
 FILL_DELIVERIES = f"""
 INSERT INTO integrations_delivery (id, notification_id, mapping_id, connection_id, post_id, network, posted_at,
-    event_at, external_id, key_version, key_used_at, was_refused, state, tries, attempt_count, next_attempt_at,
+    event_at, key_version, key_used_at, was_refused, state, tries, attempt_count, next_attempt_at,
     last_error, cause,
     result, remote_object_id, delivered_at, created_at, is_prepared)
 SELECT i, i, m.id, m.connection_id, {POST}, {NETWORK}, at - interval '1 hour', at,
-    'khoros:' || {POST} || ':' || m.uuid, 1, at, {STATE} = 'failed', {STATE}, 1, 1,
+    1, at, {STATE} = 'failed', {STATE}, 1, 1,
     CASE WHEN {STATE} = 'pending' THEN now() + interval '30 days' END,
     CASE WHEN {STATE} = 'failed' THEN 'Zendesk refuses this ticket: Subject is refused by a rule.' ELSE '' END,
     CASE WHEN {STATE} = 'failed' THEN 'Subject is refused by a rule.' ELSE '' END,
@@ -321,9 +321,9 @@ SELECT i, i, m.id, m.connection_id, {POST}, {NETWORK}, at - interval '1 hour', a
 FROM bench_texts {MAPPING}
 """
 
-FILL_DELIVERY_CONTENT = """
-INSERT INTO integrations_deliverycontent (delivery_id, post_id, request)
-SELECT i, i, '\\x{request}'::bytea FROM bench_texts
+FILL_DELIVERY_CONTENT = f"""
+INSERT INTO integrations_deliverycontent (delivery_id, post_id, external_id, request)
+SELECT i, i, 'khoros:' || {POST} || ':' || m.uuid, '\\x{{request}}'::bytea FROM bench_texts {MAPPING}
 """
 
 FILL_ATTEMPTS = """

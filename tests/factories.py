@@ -145,7 +145,6 @@ class DeliveryFactory(DjangoModelFactory[Delivery]):
     connection = SelfAttribute("mapping.connection")
     notification = SubFactory(NotificationFactory, subscription=SelfAttribute("..mapping.subscription"))
     post_id = LazyFunction(lambda: f"twitter:{uuid.uuid4().int % 10**12}")
-    external_id = LazyAttribute(lambda made: f"khoros:{made.post_id}:{made.mapping.uuid}")
     request = '{"ticket": {"comment": {"body": "text", "public": false}}}'
     search_text = "Ann\ntext"
     next_attempt_at = LazyFunction(timezone.now)
@@ -171,7 +170,8 @@ class DeliveryFactory(DjangoModelFactory[Delivery]):
             post_id=made.post_id,
             search_text=search_text,
         )
-        DeliveryContent.objects.create(delivery=made, post=post, request=request)
+        external_id = f"khoros:{made.post_id}:{made.mapping.uuid}"
+        DeliveryContent.objects.create(delivery=made, post=post, external_id=external_id, request=request)
         return made
 
 

@@ -20,6 +20,7 @@ from integrations.models import (
     RemoteObject,
 )
 from tests import payloads
+from tests.factories import DeliveryFactory
 from tests.stand_in import StandIn
 
 Work = Callable[[], None]
@@ -138,3 +139,15 @@ def test_a_cancelled_delivery_without_content_cannot_be_sent_and_says_why(
     answer = admin.post("/admin/integrations/delivery/", values, follow=True)
     assert "no longer kept" in answer.content.decode()
     assert Delivery.objects.get().state == Delivery.State.CANCELLED
+
+
+def test_what_has_nothing_left_to_send_fails_in_words_and_holds_up_nobody(
+    sandbox: StandIn, mapping: Mapping, push: Any, work: Work
+) -> None:
+    """Retried at the very moment its content was deleted."""
+    DeliveryFactory.create_batch(2, mapping=mapping)
+    DeliveryContent.objects.order_by("pk")[:1].get().delete()
+    work()
+    without, after = Delivery.objects.order_by("pk")
+    assert (without.state, after.state) == ("failed", "delivered")
+    assert "no longer kept" in without.last_error

@@ -72,8 +72,8 @@ class CappedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        rows: QuerySet[Any] = self.object_list[: self.MOST]  # type: ignore[assignment]
-        return rows.count()
+        rows: QuerySet[Any] = self.object_list.order_by()  # type: ignore[attr-defined]
+        return rows[: self.MOST].count()
 
 
 class PortalAdmin(ModelAdmin):

@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -85,7 +85,7 @@ LONGEST_ROW_NUMBER = 18
 REBUILT = "{} rebuilt and queued."
 RETRIED = "{} queued to be sent now."
 SHORTEST_TEXT = 3  # a trigram index cannot help with less
-MOST_FOUND = 10_000  # as many as people page through
+MOST_FOUND = 2_000  # posts with a word: forty pages, and quick however common the word is
 
 
 @admin.register(Delivery)
@@ -103,14 +103,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     )
     list_display_links = ("at", "post")
     list_filter = ("state", StatusFilter, "mapping", "connection", NetworkFilter, TimeFilter)
-    list_select_related = (
-        "mapping__subscription",
-        "connection",
-        "remote_object",
-        "content__post",
-        "flood_hold",
-        "batch",
-    )
+    list_select_related = ()
     search_fields = ("post_id",)
     search_help_text = "Search by post ID (twitter:123 or 123), number of the ticket or message, author or text"
     actions = ("retry_now", "rebuild", "cancel")
@@ -150,14 +143,29 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return (first, second, (thing_of(obj).capitalize(), {"fields": names}), *rest)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        return super().get_queryset(request).defer("content__request", "content__remarks", "content__post__outcome")
+        """What belongs to the rows is fetched by itself: joined, whole tables would be joined to find a few rows."""
+        return (
+            super()
+            .get_queryset(request)
+            .prefetch_related(
+                "mapping__subscription",
+                "connection",
+                "remote_object",
+                "flood_hold",
+                "batch",
+                Prefetch("content", DeliveryContent.objects.defer("request", "remarks")),
+                Prefetch("content__post", PostContent.objects.defer("outcome")),
+            )
+        )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
     ) -> tuple[QuerySet[Delivery], bool]:
         """Ids and numbers exactly; author and text anywhere, by the trigram index on one short column."""
         term = search_term.strip().removeprefix("#")
-        return (queryset.filter(pk__in=found_deliveries(term)) if term else queryset), False
+        if not term:
+            return queryset, False
+        return queryset.filter(pk__in=found_deliveries(term, posts_with(term, request))), False
 
     @admin.display(description="Time (UTC)")
     def at(self, delivery: Delivery) -> str:
@@ -328,30 +336,27 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return self.report(request, cancel(queryset), "{} cancelled.", queryset, "cancel")
 
 
-def found_deliveries(term: str) -> QuerySet[Any, Any]:
-    """The ids of what a search finds. Each part has its index; the newest of many posts with a word are enough."""
+def found_deliveries(term: str, posts: list[PostContent]) -> set[int]:
+    """The ids of what a search finds: of these posts, or with this post id or number.
+
+    Each part has its index and is asked for by itself: of all at once PostgreSQL cannot tell how few they are.
+    """
     mappings = list(Mapping.objects.values_list("pk", flat=True))
-    rows = Delivery.objects.order_by().values("pk")
-    parts: list[QuerySet[Any, Any]] = [rows.filter(mapping__in=mappings, post_id__in=_post_ids(term))]
+    rows = Delivery.objects.order_by().values_list("pk", flat=True)
+    found = set(rows.filter(mapping__in=mappings, post_id__in=_post_ids(term)))
     if len(term) <= LARGEST_NUMBER_LENGTH:
-        parts.append(rows.filter(remote_object__in=RemoteObject.objects.filter(number=term).values("pk")))
-    if len(term) >= SHORTEST_TEXT:
-        posts = found_posts(term).values("pk")
-        parts.append(DeliveryContent.objects.filter(post__in=posts).order_by().values("delivery"))
-    return parts[0].union(*parts[1:])
+        things = list(RemoteObject.objects.filter(number=term).values_list("pk", flat=True))
+        found.update(rows.filter(remote_object__in=things))
+    contents = DeliveryContent.objects.filter(post__in=[post.pk for post in posts])
+    return found.union(contents.order_by().values_list("pk", flat=True))
 
 
-def found_notifications(term: str) -> QuerySet[Any, Any]:
-    """The same for notifications: by their number, or by their posts."""
-    parts: list[QuerySet[Any, Any]] = [
-        PostContent.objects.filter(post_id__in=_post_ids(term)).order_by().values("notification")
-    ]
-    if term.isdecimal() and len(term) < LONGEST_ROW_NUMBER:
-        parts.append(Notification.objects.filter(pk=int(term)).order_by().values("pk"))
-    if len(term) >= SHORTEST_TEXT:
-        newest = found_posts(term).values("pk")
-        parts.append(PostContent.objects.filter(pk__in=newest).order_by().values("notification"))
-    return parts[0].union(*parts[1:])
+def found_notifications(term: str, posts: list[PostContent]) -> set[int]:
+    """The same for notifications: of these posts, or with this post id or their own number."""
+    rows = PostContent.objects.order_by().values_list("notification", flat=True)
+    found = {post.notification_id for post in posts}.union(rows.filter(post_id__in=_post_ids(term)))
+    is_number = term.isdecimal() and len(term) < LONGEST_ROW_NUMBER
+    return found | {int(term)} if is_number else found
 
 
 def _post_ids(term: str) -> list[str]:
@@ -359,9 +364,18 @@ def _post_ids(term: str) -> list[str]:
     return [term, *(f"{network}:{term}" for network in (existing_networks() if ":" not in term else []))]
 
 
-def found_posts(term: str) -> QuerySet[PostContent]:
-    """The newest posts whose author or text has the term."""
-    return PostContent.objects.filter(search_text__icontains=term).order_by("-pk")[:MOST_FOUND]
+def posts_with(term: str, request: HttpRequest) -> list[PostContent]:
+    """The newest posts whose author or text has the term; the page says so where there may be more."""
+    if len(term) < SHORTEST_TEXT:
+        return []
+    rows = PostContent.objects.filter(search_text__icontains=term).order_by("-pk").only("notification_id")
+    posts = list(rows[:MOST_FOUND])
+    if len(posts) == MOST_FOUND and request.method == "GET":
+        messages.info(
+            request,
+            f"Many posts have “{term}”: these are the newest {MOST_FOUND}. Type more of the text to find others.",
+        )
+    return posts
 
 
 @admin.register(Notification)
@@ -406,7 +420,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         term = search_term.strip().removeprefix("#")
         if not term:
             return queryset, False
-        return queryset.filter(pk__in=found_notifications(term)), False
+        return queryset.filter(pk__in=found_notifications(term, posts_with(term, request))), False
 
     @admin.display(description="Received (UTC)")
     def at(self, notification: Notification) -> str:

@@ -3,6 +3,7 @@
 import time
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F
@@ -14,11 +15,12 @@ from integrations.destinations.capabilities import FindsByExternalId
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.packing import unpack
 from integrations.infra.queue import LONGEST_WAKE_SECONDS
-from integrations.models import Attempt, Connection, Delivery
+from integrations.models import Attempt, Connection, Delivery, DeliveryContent
 from integrations.models.deliveries import DeliveryQuerySet
 
 # While the circuit breaker lets nothing through.
 PUT_OFF_SECONDS = 1.0
+NOTHING_TO_SEND = "Nothing was sent: what it would send is no longer kept."
 
 
 @dataclass
@@ -55,8 +57,7 @@ class ClaimedDelivery:
 
     @property
     def row(self) -> DeliveryQuerySet:
-        """The row, unless somebody took over after our lease ran out."""
-        return Delivery.objects.filter(pk=self.delivery.pk, claim=self.claim)
+        return self.delivery.claimed_by(self.claim)
 
 
 # One conditional UPDATE is lock, lease and crash recovery. The right-hand sides see the row as it was before.
@@ -104,9 +105,9 @@ WHERE id = coalesce(
       AND (connection.paused_at IS NULL OR connection.paused_until <= now())
       AND (connection.breaker_opened_at IS NULL OR connection.breaker_probe_at <= now())
   )
-RETURNING delivery.*, (
-  SELECT request FROM integrations_deliverycontent AS content WHERE content.delivery_id = delivery.id
-) AS packed_request
+RETURNING delivery.*,
+  (SELECT request FROM integrations_deliverycontent AS content WHERE content.delivery_id = delivery.id) AS packed,
+  (SELECT external_id FROM integrations_deliverycontent AS content WHERE content.delivery_id = delivery.id) AS known_as
 """  # noqa: S608 (of the constants above)
 
 
@@ -134,8 +135,20 @@ def claim(connection: Connection, *, look_ups: bool = True) -> ClaimedDelivery |
         return None
     delivery = rows[0]
     delivery.connection = connection
-    request = unpack(delivery.packed_request).decode()  # type: ignore[attr-defined]
-    return ClaimedDelivery(delivery, claim_id, Session(connection), request)
+    if not _attach_content(delivery):
+        delivery.claimed_by(claim_id).fail(last_error=NOTHING_TO_SEND)
+        return claim(connection, look_ups=look_ups)
+    return ClaimedDelivery(delivery, claim_id, Session(connection), delivery.request)
+
+
+def _attach_content(delivery: Delivery) -> bool:
+    """What the claim brought along to be sent; False where it is no longer kept. The rest is read when asked for."""
+    row: Any = delivery
+    if row.packed is None:
+        return False
+    names, values = ["delivery_id", "external_id", "request"], [row.pk, row.known_as, unpack(row.packed).decode()]
+    delivery.content = DeliveryContent.from_db(None, names, values)
+    return True
 
 
 def demote_late() -> int:

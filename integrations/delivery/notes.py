@@ -61,12 +61,12 @@ def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str
         target_number=receipt.number,
         is_prepared=True,
         decision=f"Internal note with the source context on {thing} {receipt.number}.",
-        external_id=external_id,
         # Behind tickets that are still to be created.
         priority=max(delivery.priority, Delivery.Priority.RETRY),
         next_attempt_at=Now(),
     )
     Delivery.objects.bulk_create([note], ignore_conflicts=True)
     same = Delivery.objects.filter(mapping=delivery.mapping_id, post_id=delivery.post_id, occasion=occasion)
-    content = DeliveryContent(delivery_id=same.values_list("pk", flat=True).get(), request=request, post=delivery.post)
+    stored_id = same.values_list("pk", flat=True).get()
+    content = DeliveryContent(delivery_id=stored_id, external_id=external_id, request=request, post=delivery.post)
     DeliveryContent.objects.bulk_create([content], ignore_conflicts=True)

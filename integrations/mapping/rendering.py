@@ -60,10 +60,10 @@ def render_into(delivery: Delivery, notification: Notification, event: Event, po
     """Puts the rendered request into an unsaved delivery and its content; if that fails, the delivery says why."""
     content = delivery.content if delivery.has_content else DeliveryContent(delivery=delivery)
     destination = DESTINATIONS[mapping.connection.kind]
-    delivery.external_id = destination.external_id(post.post_id, str(mapping.uuid), delivery.occasion)
+    content.external_id = destination.external_id(post.post_id, str(mapping.uuid), delivery.occasion)
     context, post = context_of(notification, event, mapping), shared_post(mapping, post)
     try:
-        content.request = destination.build(post, context, mapping.settings, delivery.external_id)
+        content.request = destination.build(post, context, mapping.settings, content.external_id)
         content.remarks = storable("\n".join(destination.remarks(post, context, mapping.settings)))
         delivery.state, delivery.is_rendered = Delivery.State.PENDING, True
         delivery.last_error = delivery.cause = delivery.remedy = delivery.remedy_at = ""

@@ -78,6 +78,8 @@ class DeliveryContent(models.Model):
     delivery = models.OneToOneField(Delivery, on_delete=models.CASCADE, primary_key=True, related_name="content")
     # Without its own post it says nothing of it: a note follows another delivery's post.
     post = models.ForeignKey(PostContent, on_delete=models.SET_NULL, null=True, related_name="deliveries")
+    # What it is found by at the destination: the same in every copy of the portal, and part of the request.
+    external_id = models.CharField(max_length=250)
     request = PackedTextField()
     remarks = models.TextField(blank=True, default="", db_default="")
 

@@ -122,7 +122,6 @@ class Delivery(models.Model):
     # Whether the source context follows as an internal note, as a delivery of its own.
     adds_note = models.BooleanField(default=False, db_default=False)
     decision = models.TextField(blank=True, default="", db_default="")
-    external_id = models.CharField(max_length=250)
     key_version = models.PositiveIntegerField(default=1)
     key_used_at = models.DateTimeField(null=True)
     is_uncertain = models.BooleanField(default=False)
@@ -228,6 +227,10 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"Delivery {self.pk}: {self.post_id}"
 
+    def claimed_by(self, claim: uuid.UUID) -> DeliveryQuerySet:
+        """Its row, unless somebody took over after that claim's lease ran out."""
+        return Delivery.objects.filter(pk=self.pk, claim=claim)
+
     @property
     def is_note(self) -> bool:
         """Whether it adds the internal note with the source context to another delivery's ticket."""
@@ -243,6 +246,11 @@ class Delivery(models.Model):
     def has_content(self) -> bool:
         """Whether request, post and attempts are still kept."""
         return hasattr(self, "content")
+
+    @property
+    def external_id(self) -> str:
+        """What it is found by at the destination; empty where its content is no longer kept."""
+        return self.content.external_id if self.has_content else ""
 
     @property
     def request(self) -> str:

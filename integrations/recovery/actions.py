@@ -27,7 +27,7 @@ from integrations.models.deliveries import NO_PROBLEM, DeliveryQuerySet
 
 State = Delivery.State
 # The columns that rendering sets.
-RENDERED = ("is_rendered", "external_id", "cause", "remedy", "remedy_at", "priority")
+RENDERED = ("is_rendered", "cause", "remedy", "remedy_at", "priority")
 # More than this in one request would keep the page waiting; a remark says that there is a rest.
 MOST_AT_ONCE = 10_000
 MOST_REBUILT_AT_ONCE = 500
@@ -215,7 +215,7 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
         else:
             is_changed = bool(row.schedule(last_error="", **columns))
         if is_changed:
-            store_request(delivery.pk, delivery.content.request, delivery.content.remarks)
+            delivery.content.save(update_fields=["external_id", "request", "remarks"])
     return is_changed
 
 
