@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 
+from integrations.admin import log
 from integrations.connections.account import pause_unreadable
 from integrations.delivery.store import store_thing
 from integrations.destinations.base import Receipt
@@ -373,6 +374,21 @@ def test_search_finds_by_post_ticket_author_and_text(
 ) -> None:
     is_ticket_4711(new_delivery(mapping, entity_id="twitter:123456", author="Ann Author", text="My parcel is late"))
     assert ("My parcel is late" in page(admin, "delivery/?" + f"q={query.replace('#', '%23')}")) is is_found
+
+
+@pytest.mark.parametrize("name", ["delivery", "notification"])
+def test_a_search_says_that_it_shows_only_the_newest_of_many(
+    admin: Client, mapping: Mapping, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(log, "MOST_FOUND", 2)
+    for number in range(3):
+        new_delivery(mapping, entity_id=f"twitter:{number}", text=f"parcel no. {number}")
+    html = page(admin, f"{name}/?q=parcel")
+    assert "these are the newest 2" in html
+    assert [number for number in range(3) if f"parcel no. {number}" in html] == [1, 2]
+    html = page(admin, f"{name}/?q=no.%201")
+    assert "these are the newest" not in html
+    assert "parcel no. 1" in html
 
 
 def test_filters_narrow_the_list(admin: Client, mapping: Mapping) -> None:

@@ -85,7 +85,7 @@ LONGEST_ROW_NUMBER = 18
 REBUILT = "{} rebuilt and queued."
 RETRIED = "{} queued to be sent now."
 SHORTEST_TEXT = 3  # a trigram index cannot help with less
-MOST_FOUND = 2_000  # posts with a word: forty pages, and quick however common the word is
+MOST_FOUND = 1_000  # posts with a word: twenty pages, and quick however common the word is
 
 
 @admin.register(Delivery)
