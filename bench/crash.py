@@ -115,6 +115,7 @@ def _lost(portal: Portal, acknowledged: set[str], tickets: set[str]) -> int:
     rows = portal.execute(
         "SELECT event_key, external_id, d.state FROM integrations_notificationcontent n"
         " JOIN integrations_delivery d ON d.notification_id = n.notification_id"
+        " JOIN integrations_deliverycontent c ON c.delivery_id = d.id"
     )
     settled = {key.removeprefix("uuid:") for key, ticket, state in rows if ticket in tickets or state == "failed"}
     return len(acknowledged - settled)
