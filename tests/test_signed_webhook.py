@@ -478,6 +478,7 @@ def test_what_concerns_every_post_pauses_until_a_person_acts(
     connection = to_receiver.connection
     assert is_paused_for_a_person(connection)
     assert f"status {status}" in connection.pause_reason
+    assert ("Make a new secret" in connection.pause_reason) is (status in (401, 403))
     assert f"status {status}" in own_text(page(admin, f"connection/{connection.pk}/change/"))
     assert f"status {status}" in Delivery.objects.get().last_error
     receiver.answer(204)
@@ -523,6 +524,7 @@ def test_what_concerns_one_post_is_tried_again_by_the_schedule_and_pauses_nothin
     assert (connection.paused_at, delivery.state) == (None, State.PENDING)
     assert f"status {status}" in delivery.last_error
     assert "words of the receiver" in delivery.last_error
+    assert ("Ask whoever runs the receiver" in delivery.remedy) is (status in (400, 422))
     assert 50 < seconds_until_next_try() <= 66
     work()
     assert len(receiver.calls) == 1
@@ -731,6 +733,7 @@ def test_a_secret_that_cannot_be_read_any_more_is_replaced_by_pressing(
     push_post(push)
     work()
     assert (is_paused_for_a_person(to_receiver.connection), receiver.calls) == (True, [])
+    assert "Press “Make a new secret”" in own_text(page(admin, f"connection/{to_receiver.connection_id}/change/"))
     (new,) = ISSUED.findall(act(admin, "connection", "new_secret", to_receiver.connection))
     assert "was resumed" in act(admin, "connection", "test_connection", to_receiver.connection)
     work()

@@ -25,10 +25,7 @@ from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 
 OVERLAP = timedelta(days=1)
-SIGN_IN_REMEDY = (
-    "Give the receiver this connection's secret (“Make a new secret” shows one), then press “Test connection”: the "
-    "connection resumes when the test passes."
-)
+SIGN_IN_REMEDY = "Give the receiver the secret (“Make a new secret” shows one), then press “Test connection” to resume."
 
 
 class WebhookConnectionForm(base.ConnectionFields):
