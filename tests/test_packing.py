@@ -9,7 +9,16 @@ from tests.payloads import DOCUMENTED
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"x", b"\x00\xff" * 5000, str(DOCUMENTED).encode(), "Wo bleibt mein Päckchen? 📦".encode()]
+    "raw",
+    [
+        b"",
+        b"x",
+        b"\x00\xff" * 5000,
+        b"ab" * 2048,
+        b"ab" * 2049,
+        str(DOCUMENTED).encode(),
+        "Wo bleibt mein Päckchen? 📦".encode(),
+    ],
 )
 def test_what_is_packed_is_unpacked_as_it_was(raw: bytes) -> None:
     assert unpack(pack(raw)) == raw
