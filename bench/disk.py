@@ -15,7 +15,7 @@ VACUUM_SECONDS = 75.0
 
 
 def measure(ground: Ground) -> Section:
-    count = 4_000 if ground.quick else 20_000
+    count = 12_000 if ground.quick else 20_000
     with ground.stand_in() as stand_in, ground.portal(stand_in.url) as portal:
         portal.execute("ALTER SYSTEM SET autovacuum_naptime = '15s'")
         portal.execute("SELECT pg_reload_conf()")
