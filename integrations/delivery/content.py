@@ -8,6 +8,11 @@ def store_request(delivery_id: int, request: str, remarks: str) -> None:
     DeliveryContent.objects.filter(pk=delivery_id).update(request=request, remarks=remarks)
 
 
+def store_rendered(content: DeliveryContent) -> None:
+    """What was rendered anew, with what it is found by."""
+    content.save(update_fields=["external_id", "request", "remarks"])
+
+
 def keep_with_attempts(delivery_id: int) -> None:
     """Earlier attempts sent the request that is about to be replaced: the log keeps it with them."""
     sent = DeliveryContent.objects.filter(pk=delivery_id).values_list("request", flat=True).first()

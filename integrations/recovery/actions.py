@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
-from integrations.delivery import case_key, keep_with_attempts, store_request
+from integrations.delivery import case_key, keep_with_attempts, store_rendered, store_request
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import AddsNotes
 from integrations.domain.post import Post, Unreadable
@@ -215,7 +215,7 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
         else:
             is_changed = bool(row.schedule(last_error="", **columns))
         if is_changed:
-            delivery.content.save(update_fields=["external_id", "request", "remarks"])
+            store_rendered(delivery.content)
     return is_changed
 
 
