@@ -59,7 +59,7 @@ def wait_for_database_connections(**_kwargs: Any) -> None:
     """More threads than connections is normal in a worker; only a web request has to be answered within seconds."""
     from django.conf import settings
 
-    settings.DATABASES["default"]["OPTIONS"]["pool"]["timeout"] = settings.WORKER_DATABASE_WAIT_SECONDS
+    settings.DATABASES["default"]["OPTIONS"]["pool"] |= settings.WORKER_DATABASE_POOL
 
 
 @worker_ready.connect

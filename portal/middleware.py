@@ -7,7 +7,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 
+from integrations.infra.postgresql import outage
+from integrations.infra.webhook import not_stored
+from portal.errors import database_is_away
+
 GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+CHECK_SECONDS = 2.0
 
 
 class HealthMiddleware:
@@ -32,13 +39,35 @@ class HealthMiddleware:
     def _ready(*, is_full: bool) -> JsonResponse:
         from integrations.installation import OK, health_checks
 
-        found = health_checks()
+        with outage.Limit(CHECK_SECONDS):
+            found = health_checks()
         needed = found if is_full else {"database": found["database"]}
         is_ready = all(state == OK for state in needed.values())
         degraded = [name for name, state in found.items() if state != OK]
         status = "ok" if not degraded else "degraded" if is_ready else "not ready"
         content = {"status": status, "degraded": degraded, "checks": found}
         return JsonResponse(content, status=200 if is_ready else 503)
+
+
+class DatabaseOutageMiddleware:
+    """While PostgreSQL is away every request is told so within seconds, and none of them waits for it.
+
+    A webhook's caller gets its own 503; a person a page that says what to do. An error in the middle of a page comes
+    back as `portal.errors.server_error`.
+    """
+
+    CALL_SECONDS = 2.0
+    PAGE_SECONDS = 30.0
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        is_call = request.path_info.startswith("/webhooks/")
+        if outage.is_on():
+            return not_stored() if is_call else database_is_away(request)
+        with outage.Limit(self.CALL_SECONDS if is_call else self.PAGE_SECONDS):
+            return self.get_response(request)
 
 
 class ContentSecurityPolicyMiddleware:

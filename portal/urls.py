@@ -15,3 +15,5 @@ urlpatterns = [
     path("webhooks/zendesk/<str:address>/", account_webhook),
     path("admin/", admin.site.urls),
 ]
+
+handler500 = "portal.errors.server_error"

@@ -12,8 +12,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import urllib3
 
@@ -22,6 +25,7 @@ from tests import payloads
 from tests.stand_in import StandIn
 
 PATIENCE_SECONDS = 45
+OUTAGE_SECONDS = 6
 http_client = urllib3.PoolManager()
 pytestmark = pytest.mark.xdist_group("one running portal")
 
@@ -163,6 +167,112 @@ def _status_of_one_push(zendesk: StandIn) -> int:
     return http_client.request(
         "POST", subscription["notificationUri"], body=body, headers=headers, retries=False
     ).status
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the webhook: its status (0 for silence), and how long the caller waited."""
+
+    began: float
+    status: int
+    seconds: float
+    entity_id: str
+
+
+class SteadyCalls:
+    """Twenty calls a second, each from a caller of its own, for as long as the block lasts."""
+
+    PER_SECOND = 20
+    SILENCE_SECONDS = 10
+
+    def __init__(self, zendesk: StandIn) -> None:
+        (self.subscription,) = zendesk.subscriptions()
+        self.calls: list[Call] = []
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> "SteadyCalls":
+        self._clock = threading.Thread(target=self._run)
+        self._clock.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._clock.join()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(1 / self.PER_SECOND):
+            self._threads.append(threading.Thread(target=self._call))
+            self._threads[-1].start()
+
+    def _call(self) -> None:
+        (entity_id,) = some_posts(1)
+        body = json.dumps(payloads.notification(payloads.item(entity_id))).encode()
+        headers = {"Authorization": f"Bearer {self.subscription['bearerToken']}"}
+        began = time.monotonic()
+        try:
+            answer = urllib3.request(
+                "POST",
+                self.subscription["notificationUri"],
+                body=body,
+                headers=headers,
+                retries=False,
+                timeout=self.SILENCE_SECONDS,
+            )
+            status = answer.status
+        except urllib3.exceptions.HTTPError:
+            status = 0
+        self.calls.append(Call(began, status, time.monotonic() - began, entity_id))
+
+
+def postgres_is_frozen(trial: Trial) -> None:
+    (server,) = pids_of(trial, "postgres")
+    for pid in (server, *children_of(server)):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(OUTAGE_SECONDS)
+    for pid in (server, *children_of(server)):
+        os.kill(pid, signal.SIGCONT)
+
+
+def postgres_is_dead(trial: Trial) -> None:
+    until = time.monotonic() + OUTAGE_SECONDS
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError, ValueError):
+            kill_9(trial, "postgres")
+        time.sleep(0.1)
+    wait_until(lambda: trial_answers(trial))
+
+
+def trial_answers(trial: Trial) -> bool:
+    """Whether PostgreSQL lets a client in, at the address that the web process was given."""
+    (web,) = pids_of(trial, "web")
+    variables = Path(f"/proc/{web}/environ").read_text().split("\0")
+    (address,) = (one.partition("=")[2] for one in variables if one.startswith("DATABASE_URL="))
+    try:
+        with psycopg.connect(address, connect_timeout=2):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+@pytest.mark.parametrize("outage", [postgres_is_frozen, postgres_is_dead])
+def test_while_postgres_is_away_every_call_is_answered_and_nothing_acknowledged_is_lost(
+    portal_process: Trial, zendesk: StandIn, outage: Callable[[Trial], None]
+) -> None:
+    with SteadyCalls(zendesk) as steady:
+        time.sleep(1)
+        outage(portal_process)
+        back = time.monotonic()
+        time.sleep(3)
+    statuses = Counter(call.status for call in steady.calls)
+    assert set(statuses) == {200, 503}
+    assert max(call.seconds for call in steady.calls) < 3
+    assert next(call.began for call in steady.calls if call.began > back and call.status == 200) - back < 3
+    acknowledged = {call.entity_id for call in steady.calls if call.status == 200}
+    wait_until(lambda: acknowledged <= set(tickets_by_post(zendesk)))
+    assert max(tickets_by_post(zendesk).values()) == 1
 
 
 @pytest.fixture

@@ -11,9 +11,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from integrations.infra.encryption import UnreadableSecret
+from integrations.infra.postgresql import outage
 from integrations.infra.request_body import BodyIncomplete, BodyTooLarge
 
 log = structlog.get_logger(__name__)
+
+RETRY_AFTER_SECONDS = "10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,19 @@ def webhook(noun: str) -> Callable[[Store], View]:
             except BodyTooLarge:
                 return _refusal(413, f"A {noun} may have {settings.INTAKE_MAX_BYTES} bytes at most.")
             except (DatabaseError, UnreadableSecret) as error:
+                outage.suspect(error)
                 log.error("call not stored", noun=noun, error=type(error).__name__)
-                return _refusal(503, "Not stored. Try again later.", {"Retry-After": "30"})
+                return not_stored()
             return JsonResponse({"id": stored.id, "repeat": stored.is_repeat})
 
         return view
 
     return decorate
+
+
+def not_stored() -> HttpResponse:
+    """What a caller is told while nothing can be stored."""
+    return _refusal(503, "Not stored. Try again later.", {"Retry-After": RETRY_AFTER_SECONDS})
 
 
 def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -> HttpResponse:

@@ -12,6 +12,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
 
 from integrations.infra import database_clock
+from integrations.infra.postgresql import outage
 from integrations.infra.redis import redis_client
 from integrations.models import Installation
 
@@ -30,9 +31,12 @@ def health_checks() -> dict[str, str]:
 
 
 def _database() -> str:
+    if outage.is_on():
+        return "cannot be reached"
     try:
         missing = _missing_migrations()
     except DatabaseError as error:
+        outage.suspect(error)
         log.warning("database unreachable", error=str(error))
         return "cannot be reached"
     return f"{missing} migrations are missing: run manage.py release" if missing else OK
@@ -72,6 +76,8 @@ def send_heartbeats() -> None:
 
 
 def _worker() -> str:
+    if outage.is_on():
+        return "unknown without the database"
     try:
         last_seen: Any = Installation.objects.values_list("worker_seen_at", flat=True).first()
     except DatabaseError:

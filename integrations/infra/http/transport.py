@@ -1,7 +1,5 @@
 """Connections that check the address they really connect to, and end when the call is out of time."""
 
-import heapq
-import os
 import socket
 import threading
 import time
@@ -16,6 +14,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from integrations.infra.http.addresses import refuse_private
+from integrations.infra.watchdog import Limited, watch
 
 CONNECT_SECONDS = 10.0
 USER_AGENT = "Casebridge/0.1"
@@ -108,70 +107,30 @@ def session() -> requests.Session:
 _calls = threading.local()
 
 
-class Deadline:
+class Deadline(Limited):
     """Shuts the call's socket when its time is over: a read timeout alone is reset by every byte that drips in."""
 
     def __init__(self, seconds: float) -> None:
-        self.is_over = self.is_done = False
-        self.until = time.monotonic() + seconds
+        super().__init__(seconds)
+        self.is_over = False
         self.connection: Any = None
         self.socket: socket.socket | None = None
 
     def __enter__(self) -> "Deadline":
         _calls.deadline = self
-        _watchdog.watch(self)
+        watch(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.is_done = True
         self.connection = self.socket = _calls.deadline = None
 
-    def __lt__(self, other: "Deadline") -> bool:
-        return self.until < other.until
-
     def end(self) -> None:
-        if self.is_done:
-            return
         self.is_over = True
         for open_socket in (getattr(self.connection, "sock", None), self.socket):
             if open_socket is not None:
                 with suppress(OSError):
                     open_socket.shutdown(socket.SHUT_RDWR)
-
-
-class _Watchdog:
-    """One thread that ends the calls of all others when their time is over; one for each call would cost a lot."""
-
-    def __init__(self) -> None:
-        self._deadlines: list[Deadline] = []
-        self._changed = threading.Condition()
-        self._process: int | None = None
-
-    def watch(self, deadline: Deadline) -> None:
-        with self._changed:
-            if self._process != os.getpid():
-                # A forked process has none of its parent's threads.
-                self._process, self._deadlines = os.getpid(), []
-                threading.Thread(target=self._run, name="call-deadlines", daemon=True).start()
-            heapq.heappush(self._deadlines, deadline)
-            if self._deadlines[0] is deadline:
-                self._changed.notify()
-
-    def _run(self) -> None:
-        while True:
-            self._next().end()
-
-    def _next(self) -> Deadline:
-        """Waits for the next deadline whose time is over."""
-        with self._changed:
-            while True:
-                left = self._deadlines[0].until - time.monotonic() if self._deadlines else None
-                if left is not None and (left <= 0 or self._deadlines[0].is_done):
-                    return heapq.heappop(self._deadlines)
-                self._changed.wait(left)
-
-
-_watchdog = _Watchdog()
 
 
 def seconds_left() -> float:

@@ -1,0 +1,60 @@
+"""The pool's connections: a dead one is noticed when it is taken, and nobody sees an error for it."""
+
+import time
+
+import psycopg
+import pytest
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
+from psycopg_pool import ConnectionPool
+
+from integrations.infra.postgresql import base, outage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def process_of_the_server() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return int(cursor.fetchone()[0])
+
+
+def end_on_the_server(pid: int) -> None:
+    with psycopg.connect(**connections[DEFAULT_DB_ALIAS].get_connection_params()) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def test_a_connection_that_the_server_ended_is_replaced_when_it_is_taken() -> None:
+    ended = process_of_the_server()
+    connection.close()
+    end_on_the_server(ended)
+    assert process_of_the_server() != ended
+
+
+def test_a_connection_used_a_moment_ago_is_taken_without_asking_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.ensure_connection()
+    taken = connection.connection
+    connection.close()
+    asked: list[object] = []
+    monkeypatch.setattr(ConnectionPool, "check_connection", asked.append)
+    assert base.is_alive(taken)
+    assert not asked
+    base._returned_at[taken] = time.monotonic() - base.ASKED_AFTER_SECONDS
+    assert base.is_alive(taken)
+    assert asked == [taken]
+
+
+def test_a_request_whose_time_is_over_gets_an_error_instead_of_waiting_for_a_statement() -> None:
+    with outage.Limit(0.2), connection.cursor() as cursor:
+        slow = process_of_the_server()
+        with pytest.raises(OperationalError):
+            cursor.execute("SELECT pg_sleep(60)")
+    connection.close()
+    end_on_the_server(slow)
+    assert process_of_the_server() != slow
+
+
+def test_a_request_that_is_done_in_time_keeps_its_connection() -> None:
+    with outage.Limit(0.2):
+        first = process_of_the_server()
+    time.sleep(0.3)
+    assert process_of_the_server() == first
