@@ -1,20 +1,18 @@
 """Ending what other threads wait for once its time is over: one thread for all, as one for each would cost a lot."""
 
-import heapq
 import os
 import threading
 import time
 
+# How late an end may come. Looking ten times a second costs less than being woken for each of a thousand requests.
+LOOK_EVERY_SECONDS = 0.1
+
 
 class Limited:
-    """Something with a time limit. The watchdog's thread calls `end` when the time is over, unless it is done."""
+    """A `with` block with a time limit: the watchdog's thread calls `end` if the block is still running then."""
 
     def __init__(self, seconds: float) -> None:
         self.until = time.monotonic() + seconds
-        self.is_done = False
-
-    def __lt__(self, other: "Limited") -> bool:
-        return self.until < other.until
 
     def end(self) -> None:
         raise NotImplementedError
@@ -22,38 +20,42 @@ class Limited:
 
 class _Watchdog:
     def __init__(self) -> None:
-        self._watched: list[Limited] = []
-        self._changed = threading.Condition()
+        self._watched: set[Limited] = set()
+        self._lock = threading.Lock()
+        self._has_work = threading.Event()
         self._process: int | None = None
 
     def watch(self, limited: Limited) -> None:
-        with self._changed:
+        with self._lock:
             if self._process != os.getpid():
                 # A forked process has none of its parent's threads.
-                self._process, self._watched = os.getpid(), []
+                self._process, self._watched, self._has_work = os.getpid(), set(), threading.Event()
                 threading.Thread(target=self._run, name="watchdog", daemon=True).start()
-            heapq.heappush(self._watched, limited)
-            if self._watched[0] is limited:
-                self._changed.notify()
+            self._watched.add(limited)
+        if not self._has_work.is_set():
+            self._has_work.set()
+
+    def forget(self, limited: Limited) -> None:
+        with self._lock:
+            self._watched.discard(limited)
+
+    def watched(self) -> list[Limited]:
+        with self._lock:
+            return list(self._watched)
 
     def _run(self) -> None:
         while True:
-            limited = self._next()
-            if not limited.is_done:
+            self._has_work.wait()
+            time.sleep(LOOK_EVERY_SECONDS)
+            with self._lock:
+                now = time.monotonic()
+                over = [limited for limited in self._watched if limited.until <= now]
+                self._watched.difference_update(over)
+                if not self._watched:
+                    self._has_work.clear()
+            for limited in over:
                 limited.end()
-
-    def _next(self) -> Limited:
-        """Waits for the next one that is done or whose time is over."""
-        with self._changed:
-            while True:
-                left = self._watched[0].until - time.monotonic() if self._watched else None
-                if left is not None and (left <= 0 or self._watched[0].is_done):
-                    return heapq.heappop(self._watched)
-                self._changed.wait(left)
 
 
 _watchdog = _Watchdog()
-
-
-def watch(limited: Limited) -> None:
-    _watchdog.watch(limited)
+watch, forget, watched = _watchdog.watch, _watchdog.forget, _watchdog.watched

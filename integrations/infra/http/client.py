@@ -135,13 +135,17 @@ class HttpClient:
         with Deadline(left) as deadline:
             try:
                 checked_origin(self.origin)
-                return self._exchange(method, path, headers, body, left, cap_bytes)
+                reply = self._exchange(method, path, headers, body, left, cap_bytes)
             except AddressRefused as refused:
                 raise Failure(
                     f"The address of {self.name} may not be called: {refused} Correct the address.", pauses=True
                 ) from None
             except (requests.RequestException, HTTPError) as error:
                 raise self._unreachable(_cause_of(error), deadline) from error
+            if deadline.is_over:
+                # The end of a stream that was shut can look like the end of a reply.
+                raise self._unreachable(TimeoutError("cut off at the deadline"), deadline)
+            return reply
 
     def _exchange(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, left: float, cap_bytes: int

@@ -14,7 +14,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from integrations.infra.http.addresses import refuse_private
-from integrations.infra.watchdog import Limited, watch
+from integrations.infra.watchdog import Limited, forget, watch
 
 CONNECT_SECONDS = 10.0
 USER_AGENT = "Casebridge/0.1"
@@ -112,7 +112,8 @@ class Deadline(Limited):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self.is_over = False
+        self._lock = threading.Lock()
+        self.is_over = self.is_done = False
         self.connection: Any = None
         self.socket: socket.socket | None = None
 
@@ -122,15 +123,20 @@ class Deadline(Limited):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.is_done = True
-        self.connection = self.socket = _calls.deadline = None
+        forget(self)
+        with self._lock:
+            self.is_done = True
+            self.connection = self.socket = _calls.deadline = None
 
     def end(self) -> None:
-        self.is_over = True
-        for open_socket in (getattr(self.connection, "sock", None), self.socket):
-            if open_socket is not None:
-                with suppress(OSError):
-                    open_socket.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            if self.is_done:
+                return
+            self.is_over = True
+            for open_socket in (getattr(self.connection, "sock", None), self.socket):
+                if open_socket is not None:
+                    with suppress(OSError):
+                        open_socket.shutdown(socket.SHUT_RDWR)
 
 
 def seconds_left() -> float:

@@ -16,7 +16,7 @@ import psycopg
 import structlog
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 
-from integrations.infra.watchdog import Limited, watch
+from integrations.infra.watchdog import Limited, forget, watch, watched
 
 log = structlog.get_logger(__name__)
 
@@ -33,20 +33,19 @@ class Limit(Limited):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self._lock = threading.Lock()
-        self.is_over = False
+        self.is_over = self._is_done = False
         self._connection: psycopg.Connection | None = None
 
     def __enter__(self) -> "Limit":
         _threads.limit = self
-        _limits.add(self)
         watch(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         _threads.limit = None
-        _limits.discard(self)
+        forget(self)
         with self._lock:
-            self.is_done, self._connection = True, None
+            self._is_done, self._connection = True, None
 
     def use(self, connection: psycopg.Connection | None) -> None:
         """The connection that the request uses from now on; None when it was given back."""
@@ -57,7 +56,7 @@ class Limit(Limited):
 
     def end(self) -> None:
         with self._lock:
-            self.is_over = True
+            self.is_over = not self._is_done
             self._shut()
 
     def _shut(self) -> None:
@@ -66,9 +65,6 @@ class Limit(Limited):
             return
         with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as shared:
             shared.shutdown(socket.SHUT_RDWR)
-
-
-_limits: set[Limit] = set()
 
 
 def using(connection: psycopg.Connection) -> None:
@@ -122,8 +118,9 @@ class _Outage:
                 log.error("PostgreSQL is away: calls and pages are answered 503 until it is back")
                 is_told = True
             # Whoever began before it was known would wait to the end of the limit, and keep a thread from others.
-            for limit in list(_limits):
-                limit.end()
+            for limited in watched():
+                if isinstance(limited, Limit):
+                    limited.end()
             time.sleep(PROBE_EVERY_SECONDS)
         if is_told and self._since is not None:
             log.warning("PostgreSQL is back", seconds=round(time.monotonic() - self._since, 1))
