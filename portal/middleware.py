@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.http.response import HttpResponseBase
-from django.middleware.common import CommonMiddleware
+from django.urls import Resolver404, resolve
 
 from integrations.infra.postgresql import outage
 from integrations.infra.webhook import not_stored
@@ -15,6 +14,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 CHECK_SECONDS = 2.0
+WEBHOOKS = "/webhooks/"
 
 
 class HealthMiddleware:
@@ -63,7 +63,7 @@ class DatabaseOutageMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        is_call = request.path_info.startswith("/webhooks/")
+        is_call = request.path_info.startswith(WEBHOOKS)
         if outage.is_on():
             return not_stored() if is_call else database_is_away(request)
         with outage.Limit(self.CALL_SECONDS if is_call else self.PAGE_SECONDS):
@@ -82,11 +82,22 @@ class ContentSecurityPolicyMiddleware:
         return response
 
 
-class PagesCommonMiddleware(CommonMiddleware):
-    """Django's own, for pages only: webhooks are accepted at any host name, as their credentials prove them.
+class WebhookMiddleware:
+    """Calls of webhooks go straight to their view: no session, no form and no host name has a part in them.
 
-    When the public address changes, Khoros still calls the old one for a while.
+    Their credentials prove them, at any host name: when the public address changes, Khoros still calls the old one for
+    a while. And what a page needs would cost a call a tenth of its time.
     """
 
-    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:  # type: ignore[override]
-        return None if request.path_info.startswith("/webhooks/") else super().process_request(request)
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(WEBHOOKS):
+            return self.get_response(request)
+        try:
+            view, args, kwargs = resolve(request.path_info)
+        except Resolver404:
+            return self.get_response(request)
+        answer: HttpResponse = view(request, *args, **kwargs)
+        return answer

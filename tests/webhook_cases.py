@@ -211,7 +211,7 @@ class WebhookCases:
         finally:
             with database.cursor() as cursor:
                 cursor.execute(f'ALTER TABLE away RENAME TO "{table}"')
-        assert (answer.status_code, answer["Retry-After"]) == (503, "30")
+        assert (answer.status_code, answer["Retry-After"]) == (503, "10")
 
     def test_a_secret_that_the_present_key_does_not_open_is_told_as_503(self, hook: Hook, settings: Any) -> None:
         settings.ENCRYPTION_KEYS = ["another key of at least thirty-two characters"]
