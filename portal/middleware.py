@@ -100,4 +100,5 @@ class WebhookMiddleware:
         except Resolver404:
             return self.get_response(request)
         answer: HttpResponse = view(request, *args, **kwargs)
+        answer.headers["Content-Length"] = str(len(answer.content))
         return answer

@@ -291,6 +291,13 @@ def raw_call(portal_process: Trial, zendesk: StandIn) -> Callable[..., Any]:
     return call
 
 
+def test_an_answer_says_how_long_it_is_so_that_the_connection_can_be_used_again(
+    portal_process: Trial, zendesk: StandIn
+) -> None:
+    answer = http_client.request("POST", f"{portal_process.url}/webhooks/khoros/{uuid.uuid4()}", body=b"{}")
+    assert (answer.status, answer.headers["Content-Length"]) == (401, str(len(answer.data)))
+
+
 def test_a_body_sent_in_chunks_is_read_whole(raw_call: Any, zendesk: StandIn) -> None:
     content = json.dumps(payloads.notification(payloads.item("twitter:60601"))).encode()
     chunks = iter([content[:100], content[100:700], content[700:]])
