@@ -242,12 +242,13 @@ CELERY = {
     "task_default_queue": "deliver",
     "task_routes": {
         "integrations.jobs.route": {"queue": "intake"},
+        "integrations.jobs.route_fetched": {"queue": "fetched"},
         "integrations.jobs.deliver": {"queue": "deliver"},
         "integrations.jobs.*": {"queue": "control"},
     },
     # Separate, so that a long queue of deliveries holds up neither new notifications nor the sweep. The process of beat
     # works on the first and the last of them too (see Procfile), and so do they when every delivery hangs.
-    "task_queues_names": ["intake", "deliver", "control"],
+    "task_queues_names": ["intake", "fetched", "deliver", "control"],
     "beat_schedule_filename": str(DATA_DIR / "celerybeat-schedule"),
     "timezone": "UTC",
 }

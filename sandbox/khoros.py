@@ -5,16 +5,19 @@ JSON; the events API declares them text/plain, as the real one does. Of version 
 Undocumented behaviour can be chosen, see `Settings`.
 """
 
+import hashlib
 import hmac
 import json
 import os
 import random
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any
 
 from sandbox import labels, subscriptions
 from sandbox.exchange import JSON, TEXT, Answer, Request, Routes, html_answer, json_answer, text_answer, whole_number
+from sandbox.settings import Settings
 from sandbox.state import State
 from sandbox.subscriptions import COMPANY_ID, NOT_READABLE, STATUSES, USER_ID, described
 
@@ -103,6 +106,14 @@ SHAPES: dict[str, Callable[[list[Any]], Any]] = {
 }
 
 
+# How a bearer token is listed. The hash is none that a client would try.
+MASKS: dict[str, Callable[[str], str]] = {
+    "itself": lambda token: token,
+    "redacted": lambda _: "REDACTED",
+    "hash": lambda token: hashlib.blake2b(token.encode(), digest_size=16).hexdigest(),
+}
+
+
 def accepted_token() -> str:
     return os.environ.get("SANDBOX_KHOROS_TOKEN", DEFAULT_TOKEN)
 
@@ -140,6 +151,8 @@ def capped(size: int, largest: int) -> int:
 class KhorosApi:
     def __init__(self, state: State) -> None:
         self._state = state
+        self._pulls = self._burst = 0
+        self._pulls_allowed_from = 0.0
         subscription = "/v2/events/subscription"
         one = rf"{subscription}/([^/]+)"
         self._routes = Routes(
@@ -202,7 +215,11 @@ class KhorosApi:
         # When pages count from 1, page 0 (the documented default) is also the first.
         page, size = max(page - settings.list_first_page, 0), capped(size, settings.list_largest_page)
         rows = subscriptions.everything(self._state)
+        if settings.list_leaves_out_paused:
+            rows = [row for row in rows if row["status"] != "PAUSED"]
         shown = page_of(rows, page, size)
+        if settings.lists_end_with_404 and page and not shown:
+            raise LookupError("There is no such page.")
         if settings.list_repeats and page:
             shown = page_of(rows, page - 1, size)[-1:] + shown
         found = SHAPES[settings.list_shape]([self._described(row) for row in shown])
@@ -210,7 +227,11 @@ class KhorosApi:
         return json_answer(200, whole, content_type=TEXT)
 
     def _described(self, row: sqlite3.Row) -> dict[str, Any]:
-        return described(row, shows_token=self._state.settings.list_shows_token)
+        settings = self._state.settings
+        shown = described(row, shows_token=settings.list_shows_token)
+        if "bearerToken" in shown:
+            shown["bearerToken"] = MASKS[settings.list_shows_token_as](shown["bearerToken"])
+        return shown
 
     def _show(self, request: Request, uuid: str) -> Answer:
         return success(self._described(subscriptions.one(self._state, uuid)))
@@ -232,8 +253,23 @@ class KhorosApi:
         offset, limit = whole_number(request.query, "offset", 0), whole_number(request.query, "limit", 0)
         if not settings.pull:
             raise LookupError("There is nothing at this address.")
+        if refusal := self._refusal_of_pull(settings):
+            return refusal
         found = SHAPES[settings.pull_shape](self._collected(uuid, offset, limit))
         return json_answer(200, found, content_type=TEXT if settings.pull_content_type == "text/plain" else JSON)
+
+    def _refusal_of_pull(self, settings: Settings) -> Answer | None:
+        """A burst limit of its own kind, and a gateway that fails now and then."""
+        self._pulls = self._pulls + 1 if settings.pull_fails_every else 0
+        if self._pulls and self._pulls % settings.pull_fails_every == 0:
+            return failure(502, "proxy_origin_server_failure", "The upstream did not answer.")
+        if time.monotonic() >= self._pulls_allowed_from:
+            if not settings.pull_burst or self._burst < settings.pull_burst:
+                self._burst += 1
+                return None
+            self._burst, self._pulls_allowed_from = 0, time.monotonic() + 1
+        refused = failure(429, "rate_limited", "Too many requests.")
+        return refused.plus(("Retry-After", "1"))
 
     def _collected(self, uuid: str, offset: int, limit: int) -> list[Any]:
         """The events that answer one call, marked as collected if events can be collected only once."""
@@ -247,11 +283,15 @@ class KhorosApi:
                 not settings.pull_consumes,
             )
             ids = [row["id"] for row in rows]
+            if settings.pull_keeps:
+                ids = ids[-settings.pull_keeps :]
             if settings.pull_order == "newest":
                 ids.reverse()
             elif settings.pull_order == "shuffled":
                 random.shuffle(ids)
             chosen = ids[offset : offset + limit] if limit else ids[offset:]
+            if settings.lists_end_with_404 and offset and not chosen:
+                raise LookupError("There is no such page.")
             if settings.pull_consumes:
                 for event_id in chosen:
                     state.change("UPDATE events SET is_collected = 1 WHERE id = ?", event_id)

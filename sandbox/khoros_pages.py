@@ -24,6 +24,9 @@ HABITS = (
     "pull_ignores_limit",
     "pull_ignores_offset",
     "pull_consumes",
+    "pull_keeps",
+    "pull_burst",
+    "pull_fails_every",
     "refuse_pushes",
     "push_twice",
     "push_out_of_order",
@@ -32,6 +35,9 @@ HABITS = (
     "list_largest_page",
     "list_repeats",
     "list_shows_token",
+    "list_shows_token_as",
+    "list_leaves_out_paused",
+    "lists_end_with_404",
     "refuse_status_changes",
 )
 WORDS: dict[str, dict[Any, str]] = {
@@ -51,6 +57,7 @@ WORDS: dict[str, dict[Any, str]] = {
         "bare": "[subscriptions]",
         "data_items": '{"data": {"items": [subscriptions]}}',
     },
+    "list_shows_token_as": {"itself": "itself", "redacted": "REDACTED", "hash": "a hash of it"},
     "list_first_page": {0: "0", 1: "1, and 0 is the same page"},
 }
 

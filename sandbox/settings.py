@@ -16,6 +16,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "pull_content_type": ("text/plain", "application/json"),
     "list_first_page": (0, 1),
     "list_shape": ("data", "bare", "data_items"),
+    "list_shows_token_as": ("itself", "redacted", "hash"),
     "job_death": ("failed", "killed"),
     "agent_role": ("admin", "agent", "end-user"),
     "rate_headers": ("all", "new", "old", "x", "shouting", "none"),
@@ -31,7 +32,9 @@ class Settings:
     """`rate_limit` 0 means no limits, not even for look-ups, and no rate headers.
 
     Names beginning with `pull` concern collecting events, those with `list` the list of subscriptions; a largest page
-    of 0 is no limit. `refuse_pushes` is how many of the next pushes are not made. `update_limit` is per minute, 0 for
+    of 0 is no limit. `pull_keeps` is how many of the newest events a subscription has (0: all), `pull_burst` how many
+    calls for events are answered before some are refused with 429 for a second, and each `pull_fails_every`th fails
+    with 502. `refuse_pushes` is how many of the next pushes are not made. `update_limit` is per minute, 0 for
     none. `job_dies_after` is the number of tickets after which the next job ends, once, in the state `job_death`.
     `user_limits` are those of `create_or_update` and need a `rate_limit` too. The agent is the one whose credentials
     are accepted; others use the account's limit evenly over each minute. With `webhooks_off` changes are not reported,
@@ -52,6 +55,9 @@ class Settings:
     pull_ignores_limit: bool = False
     pull_ignores_offset: bool = False
     pull_consumes: bool = False
+    pull_keeps: int = 0
+    pull_burst: int = 0
+    pull_fails_every: int = 0
     pull_content_type: str = "text/plain"
     push_twice: bool = False
     push_out_of_order: bool = False
@@ -61,6 +67,9 @@ class Settings:
     list_repeats: bool = False
     list_shape: str = "data"
     list_shows_token: bool = True
+    list_shows_token_as: str = "itself"  # noqa: S105 - a way of showing one
+    list_leaves_out_paused: bool = False
+    lists_end_with_404: bool = False
     refuse_status_changes: bool = False
     offers_forms: bool = True
     offers_custom_statuses: bool = True

@@ -10,7 +10,7 @@ from integrations.infra import queue
 from integrations.infra.redis import redis_client
 from portal.celery import app
 
-QUEUES = ("intake", "deliver", "control")
+QUEUES = ("intake", "fetched", "deliver", "control")
 MOST_MESSAGES = 2000
 
 

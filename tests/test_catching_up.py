@@ -12,15 +12,16 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from integrations.infra import queue
 from integrations.models import CatchUp, Delivery, Mapping, Notification, NotificationContent, Subscription
 from integrations.recovery.reroute import fetch_missing
 from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.pull import pulled
-from integrations.subscriptions import catch_up
+from integrations.subscriptions import reading
 from integrations.subscriptions.catch_up import _claim, catch_ups_due, request_catch_up, run_catch_up
 from integrations.subscriptions.registration import check_subscription
 from integrations.subscriptions.requests import request_check
-from tests import payloads
+from tests import payloads, queues
 from tests.factories import CatchUpFactory
 from tests.stand_in import StandIn
 
@@ -36,6 +37,11 @@ def registered(sandbox: StandIn, mapping: Mapping, settings: Any) -> Subscriptio
     sandbox.change_settings(push=False)
     mapping.subscription.refresh_from_db()
     return mapping.subscription
+
+
+@pytest.fixture(autouse=True)
+def calls_are_repeated_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "REPEAT_AFTER", (0.01, 0.01, 0.01))
 
 
 def happen(sandbox: StandIn, count: int) -> None:
@@ -159,6 +165,151 @@ def spread_in_time(sandbox: StandIn, count: int) -> None:
             sandbox.control("POST", "events", event | {"text": "CreateCase"})
 
 
+def pushed(sandbox: StandIn, push: Any, count: int) -> None:
+    """Events that happen at Khoros and arrive."""
+    before = {event["eventUuid"] for event in sandbox.control("GET", "events")["events"]}
+    happen(sandbox, count)
+    for event in sandbox.control("GET", "events")["events"]:
+        if event["eventUuid"] not in before:
+            push(payloads.notification() | {"eventUuid": event["eventUuid"]})
+
+
+def known_and_in_order(sandbox: StandIn, subscription: Subscription, order: str, **settings: Any) -> None:
+    """The state after a regular run: everything known, the list's order observed."""
+    sandbox.change_settings(pull_order=order, **settings)
+    for _ in range(4):
+        spread_in_time(sandbox, 100)
+    assert run(subscription).mode == Mode.WHOLE
+    subscription.refresh_from_db()
+    assert subscription.catch_up_order == order
+    Notification.objects.update(received_at=timezone.now() - timedelta(minutes=5))
+
+
+def test_what_lies_behind_pages_of_pushed_events_is_found(
+    sandbox: StandIn, registered: Subscription, push: Any
+) -> None:
+    known_and_in_order(sandbox, registered, "newest", pull_largest_page=20)
+    happen(sandbox, 5)
+    pushed(sandbox, push, 80)
+    recent = run(registered)
+    assert (recent.mode, recent.new) == (Mode.RECENT, 5)
+
+
+def test_a_walk_ends_at_the_first_page_that_was_known_before_the_last_one_began(
+    sandbox: StandIn, registered: Subscription, push: Any
+) -> None:
+    known_and_in_order(sandbox, registered, "newest")
+    pushed(sandbox, push, 150)
+    sandbox.control("DELETE", "requests")
+    assert run(registered).new == 0
+    assert len([call for call in sandbox.calls("khoros") if "/data/" in call.path]) == 3
+
+
+def test_where_old_events_fall_off_the_list_none_between_two_runs_is_lost(
+    sandbox: StandIn, registered: Subscription
+) -> None:
+    known_and_in_order(sandbox, registered, "oldest", pull_keeps=400)
+    happen(sandbox, 350)
+    recent = run(registered)
+    assert (recent.mode, recent.new) == (Mode.RECENT, 350)
+
+
+def test_a_first_page_that_is_all_new_is_a_gap_that_is_followed_and_told(
+    sandbox: StandIn, registered: Subscription
+) -> None:
+    known_and_in_order(sandbox, registered, "newest", pull_largest_page=20)
+    happen(sandbox, 130)
+    recent = run(registered)
+    assert recent.new == 130
+    assert "All of the 20 newest events were new" in recent.message
+    assert "Nothing is missing" in recent.message
+    sandbox.change_settings(pull_keeps=60)
+    happen(sandbox, 200)
+    assert "may be gone from Khoros' list" in run(registered).message
+
+
+@pytest.mark.parametrize("oddity", [{"pull_burst": 12}, {"pull_fails_every": 40}])
+def test_ten_thousand_events_arrive_through_a_burst_limit_and_failing_calls(
+    sandbox: StandIn, registered: Subscription, oddity: dict[str, int]
+) -> None:
+    sandbox.change_settings(**oddity)
+    happen(sandbox, 10_000)
+    assert counts(run(registered)) == (10_000, 0, 10_000, 0)
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_a_walk_that_could_not_be_finished_goes_on_where_it_stopped(
+    sandbox: StandIn, registered: Subscription, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    monkeypatch.setattr(reading, "REPEAT_AFTER", ())
+    sandbox.change_settings(pull_order=order)
+    for _ in range(4):
+        spread_in_time(sandbox, 100)
+    sandbox.change_settings(pull_fails_every=4)
+    assert run(registered).state == State.FAILED
+    assert Notification.objects.count() == 300
+    sandbox.change_settings(pull_fails_every=0)
+    spread_in_time(sandbox, 8)
+    sandbox.control("DELETE", "requests")
+    assert run(registered).state == State.DONE
+    assert Notification.objects.count() == 408
+    offsets = [call.path.partition("offset=")[2].partition("&")[0] for call in sandbox.calls("khoros")]
+    assert offsets[0] == "200"
+
+
+def test_when_khoros_says_how_long_to_wait_the_next_run_waits_so_long(
+    sandbox: StandIn, registered: Subscription
+) -> None:
+    sandbox.add_fault("429", api="khoros", path="/v2/events/data/", retry_after="600")
+    assert run(registered).state == State.FAILED
+    registered.refresh_from_db()
+    assert registered.next_catch_up_at is not None
+    wait = registered.next_catch_up_at - timezone.now()
+    assert timedelta(seconds=590) < wait < timedelta(seconds=610)
+
+
+def test_a_subscription_that_khoros_no_longer_knows_is_registered_anew_at_once(
+    sandbox: StandIn, registered: Subscription, work: Any
+) -> None:
+    Subscription.objects.update(receives_by=Subscription.Receives.PULL)
+    request_check([registered.pk])
+    check_subscription(registered.pk)
+    registered.refresh_from_db()
+    run(registered)
+    sandbox.control("DELETE", f"subscriptions/{registered.khoros_uuid}")
+    assert run(registered).state == State.FAILED
+    work()
+    (row,) = sandbox.subscriptions()
+    assert row["uuid"] != registered.khoros_uuid
+    happen(sandbox, 2)
+    assert run(registered).new == 2
+
+
+def test_a_404_after_the_last_page_ends_the_list(sandbox: StandIn, registered: Subscription) -> None:
+    sandbox.change_settings(lists_end_with_404=True)
+    happen(sandbox, 100)
+    assert (run(registered).state, Notification.objects.count()) == (State.DONE, 100)
+    request_check([registered.pk])
+    check_subscription(registered.pk)
+    registered.refresh_from_db()
+    assert registered.registration == "registered"
+
+
+def test_ten_live_posts_have_tickets_within_seconds_behind_ten_thousand_fetched_ones(
+    sandbox: StandIn, registered: Subscription, push: Any
+) -> None:
+    happen(sandbox, 500)
+    run(registered)
+    for _ in range(10):
+        push(payloads.notification(payloads.item()))
+    queue.publisher().waiting.join()
+    waiting = queues.waiting()
+    live = {pk for message in waiting if message.task == queue.ROUTE for pk in message.arguments[0]}
+    fetched = {pk for message in waiting if message.task == queue.ROUTE_FETCHED for pk in message.arguments[0]}
+    assert (len(live), len(fetched)) == (10, 500)
+    assert set(Notification.objects.filter(pk__in=live).values_list("source", flat=True)) == {Source.PUSHED}
+
+
 def test_a_list_that_became_shorter_is_read_whole(sandbox: StandIn, registered: Subscription) -> None:
     Subscription.objects.update(catch_up_order="oldest", catch_up_end=5000, read_whole_at=timezone.now())
     CatchUpFactory.create(subscription=registered, is_done=True)
@@ -223,8 +374,9 @@ def test_a_failing_list_is_told_and_read_again_later(
 
 def test_a_run_that_died_is_taken_up_again_and_what_it_kept_stays(sandbox: StandIn, registered: Subscription) -> None:
     happen(sandbox, 350)
-    sandbox.add_fault("hang_up_after", api="khoros", path="/v2/events/data/", times=1)
+    sandbox.add_fault("hang_up_after", api="khoros", path="/v2/events/data/")
     assert run(registered).state == State.FAILED
+    sandbox.clear_faults()
     CatchUpFactory.create(subscription=registered, state=State.RUNNING)
     Subscription.objects.update(catching_up_until=timezone.now() - timedelta(seconds=1))
     assert run(registered).state == State.DONE
@@ -394,7 +546,7 @@ def test_a_page_in_hand_survives_a_database_that_breaks_off_while_storing_it(
 ) -> None:
     """What was read is gone at Khoros; the statement that stores it waits for a lock, and its connection is ended."""
     sandbox.change_settings(pull_consumes=True)
-    monkeypatch.setattr(catch_up, "STORE_AGAIN_AFTER", (0.5, 0.5))
+    monkeypatch.setattr(reading, "STORE_AGAIN_AFTER", (0.5, 0.5))
     happen(sandbox, 150)
     breaker = threading.Thread(target=end_the_connection_that_waits)
     with transaction_elsewhere() as elsewhere:

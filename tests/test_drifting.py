@@ -502,3 +502,45 @@ def test_a_new_public_address_is_noticed_before_the_next_regular_check(
 
 def test_a_call_to_the_old_host_name_is_heard(subscription: Subscription, push: Any) -> None:
     assert push(headers={"Host": "the-old-name.example.com"}).status_code == 200
+
+
+def test_one_that_khoros_paused_and_leaves_out_of_its_list_is_activated(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    uuid = check(subscription).khoros_uuid
+    sandbox.change_settings(list_leaves_out_paused=True)
+    changed_at_khoros(sandbox, uuid, status="PAUSED")
+    assert check(subscription).registration == Registration.REGISTERED
+    (row,) = sandbox.subscriptions()
+    assert (row["uuid"], row["status"]) == (uuid, "ACTIVE")
+
+
+@pytest.mark.parametrize("mode", ["update", "second"])
+@pytest.mark.parametrize("shown_as", ["redacted", "hash"])
+def test_a_token_that_khoros_masks_in_its_list_is_taken_for_ours_and_one_active_stays_one(
+    sandbox: StandIn, subscription: Subscription, shown_as: str, mode: str
+) -> None:
+    sandbox.change_settings(list_shows_token_as=shown_as, resubscribe=mode)
+    uuid = check(subscription).khoros_uuid
+    for _ in range(3):
+        assert check(subscription).registration == Registration.REGISTERED
+    assert [row["uuid"] for row in sandbox.subscriptions()] == [uuid]
+    change_bearer_token(subscription, new_bearer_token())
+    for _ in range(3):
+        check(subscription)
+        end_the_overlap()
+    assert check(subscription).registration == Registration.REGISTERED
+    assert [row["status"] for row in sandbox.subscriptions()] == ["ACTIVE"]
+    assert Change.objects.filter(action=Change.Action.POST).count() == 2
+
+
+def test_another_token_is_noticed_behind_a_mask_that_tells_tokens_apart(
+    sandbox: StandIn, subscription: Subscription
+) -> None:
+    sandbox.change_settings(list_shows_token_as="hash")
+    uuid = check(subscription).khoros_uuid
+    changed_at_khoros(sandbox, uuid, bearerToken="somebody else's")
+    Subscription.objects.update(auto_repair=False)
+    checked = check(subscription)
+    assert checked.registration == Registration.DRIFTED
+    assert checked.drift[0]["kind"] == "token"

@@ -1,5 +1,6 @@
 """The webhook: who is let in, what is stored, what is answered."""
 
+import gzip
 import json
 import uuid
 from datetime import timedelta
@@ -103,6 +104,22 @@ def test_without_an_event_uuid_the_same_content_is_a_repeat_whatever_its_spacing
     push(json.dumps(content, indent=3).encode())
     push(content | {"companyId": 99})
     assert Notification.objects.count() == 2
+
+
+def test_a_body_sent_as_gzip_is_read(push: Any) -> None:
+    content = payloads.notification()
+    body = json.dumps(content).encode()
+    assert push(gzip.compress(body), headers={"Content-Encoding": "gzip"}).status_code == 200
+    assert push(content).json()["repeat"] is True
+    assert Notification.objects.get().content.body == body
+
+
+def test_a_gzip_body_that_grows_over_the_limit_is_refused_and_one_that_is_broken_is_kept(push: Any) -> None:
+    assert push(gzip.compress(b" " * 3_000_000)).status_code == 413
+    broken = gzip.compress(b"{}")[:4] + b"nothing"
+    assert push(broken).status_code == 200
+    stored = Notification.objects.get()
+    assert (stored.state, stored.content.body) == (State.UNREADABLE, broken)
 
 
 def test_a_missing_or_other_scheme_is_refused(push: Any) -> None:

@@ -630,9 +630,13 @@ def test_the_page_of_habits_changes_them_all(khoros: Khoros) -> None:
         "list_largest_page": "3",
         "list_shape": "bare",
         "list_first_page": "1",
+        "list_shows_token_as": "redacted",
+        "pull_keeps": "400",
+        "pull_burst": "12",
+        "pull_fails_every": "40",
     }
     flags = ["pull_ignores_limit", "pull_ignores_offset", "pull_consumes", "push_twice", "push_out_of_order"]
-    flags += ["list_repeats", "refuse_status_changes"]
+    flags += ["list_repeats", "refuse_status_changes", "list_leaves_out_paused", "lists_end_with_404"]
     answer = khoros.send_form("/khoros", **fields, **dict.fromkeys(flags, "1"))
     assert (answer.status, answer.headers["Location"]) == (303, "/khoros")
     numbers = {name: int(value) for name, value in fields.items() if value.isdigit()}

@@ -52,3 +52,19 @@ def unpack(packed: bytes | memoryview | None) -> bytes:
         return b""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS, zdict=DICTIONARIES[packed[0]])
     return unpacker.decompress(bytes(packed[1:]))
+
+
+GZIP_BEGINS = b"\x1f\x8b"
+
+
+def gunzipped(body: bytes, most: int) -> bytes:
+    """The content of a gzip body, and any other body as it is; at most one byte more than `most`.
+
+    Told by its first bytes: senders compress without saying so. One that cannot be unpacked stays as it is.
+    """
+    if not body.startswith(GZIP_BEGINS):
+        return body
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(body, most + 1)
+    except zlib.error:
+        return body

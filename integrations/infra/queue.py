@@ -21,6 +21,7 @@ from integrations.infra.redis import redis_client
 log = structlog.get_logger(__name__)
 
 ROUTE = "integrations.jobs.route"
+ROUTE_FETCHED = "integrations.jobs.route_fetched"
 DELIVER = "integrations.jobs.deliver"
 CHECK_SUBSCRIPTION = "integrations.jobs.check_subscription"
 CATCH_UP = "integrations.jobs.catch_up"
@@ -75,11 +76,12 @@ class Publisher:
 
     def _send(self, batch: list[tuple[str, Any, float | None]]) -> None:
         """Notifications to route share a message, everything else gets one each."""
-        to_route = [argument for task, argument, _ in batch if task == ROUTE]
-        if to_route:
-            self._send_one(ROUTE, to_route, None)
+        for shared in (ROUTE, ROUTE_FETCHED):
+            to_route = [argument for task, argument, _ in batch if task == shared]
+            if to_route:
+                self._send_one(shared, to_route, None)
         for task, argument, countdown in batch:
-            if task != ROUTE:
+            if task not in (ROUTE, ROUTE_FETCHED):
                 self._send_one(task, argument, countdown)
 
     def _send_one(self, task: str, argument: Any, countdown: float | None) -> None:

@@ -3,6 +3,8 @@
 from django.conf import settings
 from django.http import HttpRequest
 
+from integrations.infra.packing import gunzipped
+
 READ_AT_ONCE = 64 * 1024
 # A body over the limit is drained up to here, so that its sender sees our answer and not a reset.
 DRAINED_BYTES = 8 * 1024 * 1024
@@ -17,7 +19,18 @@ class BodyIncomplete(Exception):
 
 
 def read_body(request: HttpRequest) -> bytes:
-    """The body, at most INTAKE_MAX_BYTES of it, also when it is sent in chunks without a Content-Length.
+    """The body, at most INTAKE_MAX_BYTES of it, also when it is sent in chunks without a Content-Length, or as gzip.
+
+    Raises BodyTooLarge, BodyIncomplete.
+    """
+    body = gunzipped(_received(request), settings.INTAKE_MAX_BYTES)
+    if len(body) > settings.INTAKE_MAX_BYTES:
+        raise BodyTooLarge
+    return body
+
+
+def _received(request: HttpRequest) -> bytes:
+    """What was sent, at most INTAKE_MAX_BYTES of it.
 
     Django reads a chunked body as empty (it trusts Content-Length alone), so that one is read from the server itself.
     """

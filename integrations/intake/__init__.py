@@ -5,7 +5,7 @@ is sent. Neither Redis nor a worker has a part in the answer.
 """
 
 from integrations.intake.bearer_tokens import BEARER_TOKEN_COLUMNS, TOKEN_OVERLAP, previous_tokens, replace_bearer_token
-from integrations.intake.receive import SUBSCRIPTION_IS_OFF, KnownSubscription, receive_batch
+from integrations.intake.receive import SUBSCRIPTION_IS_OFF, KnownSubscription, Period, StoredPage, receive_batch
 from integrations.intake.views import khoros_webhook
 
 __all__ = [
@@ -13,6 +13,8 @@ __all__ = [
     "SUBSCRIPTION_IS_OFF",
     "TOKEN_OVERLAP",
     "KnownSubscription",
+    "Period",
+    "StoredPage",
     "khoros_webhook",
     "previous_tokens",
     "receive_batch",

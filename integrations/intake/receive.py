@@ -12,16 +12,17 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
 from django.db import connection, transaction
 
 from integrations.infra.packing import pack
-from integrations.infra.queue import ROUTE, publish
+from integrations.infra.queue import ROUTE, ROUTE_FETCHED, publish
 from integrations.infra.webhook import Stored
 from integrations.intake.bearer_tokens import previous_tokens
-from integrations.models import Notification, Subscription
+from integrations.models import CatchUp, Notification, Subscription
 from integrations.sources.khoros.envelope import Envelope, is_probe, open_envelope
 
 log = structlog.get_logger(__name__)
@@ -211,7 +212,7 @@ WITH batch AS (
   FROM stored JOIN batch ON batch.key_hash = stored.event_key
 ), counted AS (
   UPDATE integrations_catchup SET
-    progressed_at = now(), pages = pages + 1, read = read + %(read)s,
+    progressed_at = now(), pages = pages + 1, read = read + %(read)s, position = %(position)s, "order" = %(order)s,
     known = known + %(read)s - (SELECT count(*) FROM stored),
     new = new + (SELECT count(*) FROM stored WHERE state NOT IN ('unreadable', 'missed')),
     missing = missing + (SELECT count(*) FROM stored WHERE state = 'missed'),
@@ -221,21 +222,51 @@ WITH batch AS (
   UPDATE integrations_subscription SET catching_up_until = now() + %(claim)s * interval '1 second'
   WHERE id = %(subscription)s AND catching_up_until IS NOT NULL
 )
-SELECT id, state FROM stored
+SELECT
+  (SELECT count(*) FROM batch),
+  (SELECT count(*) FROM stored),
+  (SELECT count(*) FROM batch JOIN integrations_notification AS known
+    ON known.subscription_id = %(subscription)s AND known.event_key = batch.key_hash
+    WHERE known.received_at < %(began)s::timestamptz
+      OR known.source = 'caught_up' AND known.received_at <= %(ended)s::timestamptz),
+  ARRAY(SELECT id FROM stored WHERE state = 'received')
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Between when an earlier walk over the list of events read."""
+
+    began: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage:
+    """How many different events a page had, how many were new, and how many an earlier walk knew or read."""
+
+    events: int
+    new: int
+    known_earlier: int
+
+    @property
+    def were_all_known(self) -> bool:
+        return self.events == self.known_earlier > 0
 
 
 def receive_batch(
     subscription: KnownSubscription,
     envelopes: Sequence[Envelope],
-    run_id: int,
+    run: CatchUp,
     claim_seconds: int,
     *,
+    earlier: Period | None = None,
     waits: bool = False,
-) -> int:
-    """Stores those of the fetched events that are unknown, queues their routing, and returns how many there were.
+) -> StoredPage:
+    """Stores those of the fetched events that are unknown, and queues their routing.
 
-    `waits`: they are stored as missed and routed only when somebody asks for it.
+    `earlier`: events known before that walk began, or fetched by it, are counted. `waits`: events are stored as missed
+    and routed only when somebody asks for it. The run's position and order are stored with its counts.
     """
     states = [_first_state(subscription, envelope) for envelope in envelopes]
     if waits:
@@ -251,13 +282,16 @@ def receive_batch(
         "times": [envelope.happened_at for envelope in envelopes],
         "subscription": subscription.id,
         "read": len(envelopes),
-        "run": run_id,
+        "run": run.pk,
+        "position": run.position,
+        "order": run.order,
         "claim": claim_seconds,
+        "began": earlier.began if earlier else None,
+        "ended": earlier.ended if earlier else None,
     }
     with connection.cursor() as cursor:
         cursor.execute(STORE_BATCH, values)
-        stored = cursor.fetchall()
-    for notification_id, state in stored:
-        if state == Notification.State.RECEIVED:
-            publish(ROUTE, notification_id)
-    return len(stored)
+        events, new, known_earlier, to_route = cursor.fetchone()
+    for notification_id in to_route:
+        publish(ROUTE_FETCHED, notification_id)
+    return StoredPage(events, new, known_earlier)

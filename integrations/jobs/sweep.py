@@ -21,6 +21,7 @@ from integrations.models import Connection, Delivery, Notification
 
 log = structlog.get_logger(__name__)
 
+FETCHED = Notification.Source.CAUGHT_UP
 LONGEST_QUEUE = 2000
 MOST_BATCHES_POLLED = 30
 MOST_CALLS_TO_ACCOUNTS = 4
@@ -42,7 +43,8 @@ def find_due_work() -> DueWork:
     connections.pause_unreadable()
     delivery.demote_late()
     rows = {
-        queue.ROUTE: _mark(_to_route(), _queue_space("intake")),
+        queue.ROUTE: _mark(_to_route().exclude(source=FETCHED), _queue_space("intake")),
+        queue.ROUTE_FETCHED: _mark(_to_route().filter(source=FETCHED), _queue_space("fetched")),
         queue.FOLLOW_BATCH: list(delivery.batches_to_follow().values_list("pk", flat=True)[:MOST_BATCHES_POLLED]),
         queue.CHECK_SUBSCRIPTION: subscriptions.to_check(),
         queue.CATCH_UP: subscriptions.to_catch_up(),

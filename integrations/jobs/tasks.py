@@ -10,6 +10,16 @@ from integrations.jobs.sweep import find_due_work
 
 @shared_task(name=queue.ROUTE)
 def route(notification_ids: list[int]) -> None:
+    _route(notification_ids)
+
+
+@shared_task(name=queue.ROUTE_FETCHED)
+def route_fetched(notification_ids: list[int]) -> None:
+    """From a queue of its own: workers take from it and from that of live ones in turn."""
+    _route(notification_ids)
+
+
+def _route(notification_ids: list[int]) -> None:
     for notification_id in [notification_ids] if isinstance(notification_ids, int) else notification_ids:
         with bound_contextvars(notification_id=notification_id):
             for connection_id, count in routing.route_notification(notification_id).items():

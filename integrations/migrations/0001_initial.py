@@ -274,6 +274,10 @@ class Migration(migrations.Migration):
                 ("unreadable", models.PositiveIntegerField(default=0)),
                 ("missing", models.PositiveIntegerField(default=0)),
                 ("message", models.TextField(blank=True, default="")),
+                ("khoros_uuid", models.CharField(blank=True, default="", max_length=64)),
+                ("position", models.PositiveIntegerField(default=0)),
+                ("order", models.CharField(blank=True, default="", max_length=8)),
+                ("walk_began_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
                 "verbose_name": "catch-up",
@@ -801,6 +805,7 @@ class Migration(migrations.Migration):
                 ("replaces", models.JSONField(default=list, editable=False)),
                 ("replaced_at", models.DateTimeField(editable=False, null=True)),
                 ("not_shown", models.CharField(blank=True, default="", editable=False, max_length=64)),
+                ("token_shown_as", models.CharField(blank=True, default="", editable=False, max_length=64)),
                 ("next_catch_up_at", models.DateTimeField(default=None, editable=False, null=True)),
                 ("catching_up_until", models.DateTimeField(editable=False, null=True)),
                 ("catch_up_order", models.CharField(blank=True, default="", editable=False, max_length=8)),

@@ -231,6 +231,8 @@ class Subscription(models.Model):
     replaced_at = models.DateTimeField(null=True, editable=False)
     # Fingerprint of what Khoros accepted and then did not list as posted: not posted again automatically.
     not_shown = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # Fingerprint of what Khoros lists as our token, which may be a mask of it.
+    token_shown_as = models.CharField(max_length=64, blank=True, default="", editable=False)
 
     next_catch_up_at = models.DateTimeField(null=True, editable=False, default=None)
     catching_up_until = models.DateTimeField(null=True, editable=False)

@@ -81,6 +81,11 @@ class CatchUp(models.Model):
     unreadable = models.PositiveIntegerField(default=0)
     missing = models.PositiveIntegerField(default=0)
     message = models.TextField(blank=True, default="")
+    # Where the walk over the list is, so that the next run goes on there: which list, how far, since when, what order.
+    khoros_uuid = models.CharField(max_length=64, blank=True, default="")
+    position = models.PositiveIntegerField(default=0)
+    order = models.CharField(max_length=8, blank=True, default="")
+    walk_began_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         verbose_name = "catch-up"

@@ -29,7 +29,7 @@ from integrations.infra.http.failure import Failure
 from integrations.infra.queue import CATCH_UP, publish
 from integrations.infra.text import storable
 from integrations.installation import NoPublicAddress, subscription_webhook_url
-from integrations.intake import TOKEN_OVERLAP
+from integrations.intake import TOKEN_OVERLAP, previous_tokens
 from integrations.models import Change, Company, Subscription
 from integrations.models.configuration import without_lists
 from integrations.sources.khoros import plan
@@ -217,15 +217,18 @@ class CheckRun:
         """Raises Failure when Khoros refuses or cannot be reached; what was done by then stays."""
         for _ in range(MOST_ROUNDS):
             self.listed = record_registered(self.subscription.company, self.client)
-            comparison = plan.compare(self.desired, self.listed, self._memory(), just_posted=self.just_posted)
+            self._learn_mask()
+            comparison = self._compare()
+            if comparison.steps and comparison.steps[0].action == "post" and self._finds_unlisted():
+                comparison = self._compare()
+                if not comparison.steps and not comparison.drift:
+                    return self._unlisted()
             if not comparison.steps and comparison.drift and not comparison.row:
                 return self._not_shown(comparison)
             if not comparison.steps:
                 return self._settled(comparison)
             if comparison.drift and not self._may_repair():
                 return self._drifted(comparison)
-            if comparison.steps[0].action == "post" and self._exists_unlisted():
-                return self._unlisted()
             if self._would_retire_unread(comparison):
                 return self._settled(comparison)
             for step in comparison.steps:
@@ -235,6 +238,19 @@ class CheckRun:
             "continues."
         )
         return CheckResult(Registration.REFUSED, message, address=self.desired.address)
+
+    def _compare(self) -> Comparison:
+        return plan.compare(self.desired, self.listed, self._memory(), just_posted=self.just_posted)
+
+    def _learn_mask(self) -> None:
+        """How Khoros shows the token that we posted, once for each post."""
+        row = self.subscription
+        if row.token_shown_as or row.posted_as != self.desired.fingerprint or not self.desired.address:
+            return
+        row.token_shown_as = plan.learned_mask(
+            self.desired, self.listed, self._memory().replaces, tuple(previous_tokens(row))
+        )
+        Subscription.objects.filter(pk=row.pk).update(token_shown_as=row.token_shown_as)
 
     def _memory(self) -> Memory:
         row = self.subscription
@@ -247,6 +263,7 @@ class CheckRun:
             replaces_for=str(replaces.get("for", "")),
             overlap_is_over=ends is None or ends <= database_clock.now(),
             not_shown="" if row.requested_by and not self.just_posted else row.not_shown,
+            token_shown_as=row.token_shown_as,
         )
 
     def _may_repair(self) -> bool:
@@ -254,14 +271,23 @@ class CheckRun:
         is_new = not self.subscription.posted_as and not self.subscription.khoros_uuid
         return self.subscription.auto_repair or bool(self.subscription.requested_by) or is_new
 
-    def _exists_unlisted(self) -> bool:
-        """Registered as desired and known to Khoros by its id, yet not listed: posting again might duplicate it."""
+    def _finds_unlisted(self) -> bool:
+        """Registered as desired and known to Khoros by its id, yet not listed: posting again might duplicate it.
+
+        What the answer to the look by id shows counts as listed; what it leaves out is as it was posted.
+        """
         row, listed = self.subscription, {plan.uuid_of(each) for each in self.listed}
         is_as_posted = (
             row.posted_as in ("", self.desired.fingerprint) and row.registered_address == self.desired.address
         )
-        is_missing = bool(row.khoros_uuid) and row.khoros_uuid not in listed
-        return is_as_posted and is_missing and self.client.knows(row.khoros_uuid)
+        if not is_as_posted or not row.khoros_uuid or row.khoros_uuid in listed:
+            return False
+        shown = self.client.subscription(row.khoros_uuid)
+        if shown is None:
+            return False
+        posted = {name: value for name, value in self.desired.body().items() if name != "bearerToken"}
+        self.listed = [*self.listed, {"status": "", **posted, **shown}]
+        return True
 
     def _would_retire_unread(self, comparison: Comparison) -> bool:
         """A replaced subscription's events cannot be read once it is gone, so a catch-up comes first."""
@@ -322,13 +348,16 @@ class CheckRun:
         self.just_posted = True
         self.was_not_shown = self.subscription.not_shown == self.desired.fingerprint
         self.subscription.posted_as = self.desired.fingerprint
-        self.subscription.not_shown = ""
+        self.subscription.not_shown = self.subscription.token_shown_as = ""
         self.subscription.khoros_uuid = storable(self.answered_uuid)[:64] or self.subscription.khoros_uuid
         Subscription.objects.filter(pk=self.subscription.pk).update(
             posted_as=self.desired.fingerprint,
             not_shown="",
+            token_shown_as="",
             khoros_uuid=self.subscription.khoros_uuid,
             registered_address=self.desired.address,
+            # What happened while it was gone, or under the one it replaces, is read at once.
+            next_catch_up_at=Now() if self.subscription.is_fetched else None,
         )
 
     # --- Results ---

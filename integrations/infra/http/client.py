@@ -20,6 +20,7 @@ from integrations.infra.http.addresses import AddressRefused, checked_origin, is
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import KEPT_BYTES, Reply
 from integrations.infra.http.transport import CONNECT_SECONDS, Deadline, session
+from integrations.infra.packing import gunzipped
 from integrations.infra.text import storable
 
 ANSWER_CAP_BYTES = 2 * 1024 * 1024
@@ -216,7 +217,8 @@ def _read_capped(response: urllib3.BaseHTTPResponse, cap_bytes: int) -> tuple[by
             response.close()
             return bytes(received[:KEPT_BYTES]), True
     response.release_conn()
-    return bytes(received), False
+    unpacked = gunzipped(bytes(received), cap_bytes)
+    return (unpacked[:KEPT_BYTES], True) if len(unpacked) > cap_bytes else (unpacked, False)
 
 
 def _plain(error: Exception) -> str:

@@ -88,19 +88,23 @@ class KhorosClient:
         try:
             return _rows(self._call("GET", path))
         except Failure as failure:
-            if page == 0 and failure.status == 400:
+            if _is_outside_the_list(failure, page):
                 return []
             raise
 
-    def knows(self, uuid: str) -> bool:
-        """GET /v2/events/subscription/{id}: whether it exists; the reply's content is not documented."""
+    def subscription(self, uuid: str) -> dict[str, Any] | None:
+        """GET /v2/events/subscription/{id}: None where there is none.
+
+        The reply's content is not documented: what it shows beside the id may be nothing.
+        """
         try:
-            self._call("GET", f"/v2/events/subscription/{quote(uuid, safe='')}", may_be_empty=True)
+            shown = self._call("GET", f"/v2/events/subscription/{quote(uuid, safe='')}", may_be_empty=True)
         except Failure as failure:
             if failure.status == 404:
-                return False
+                return None
             raise
-        return True
+        rows = [row for row in (_object(shown), *_rows(shown)) if uuid_of(row) in ("", uuid)]
+        return max(rows, key=len, default={}) | {"uuid": uuid}
 
     def subscribe(self, subscription: dict[str, Any]) -> dict[str, Any]:
         """POST /v2/events/subscription. Creates, or updates the one of the same externalId.
@@ -119,14 +123,16 @@ class KhorosClient:
     def events(self, uuid: str, offset: int, limit: int) -> list[Any]:
         """GET /v2/events/data/{id}?offset=&limit=: some of the subscription's events, in whatever shape they come.
 
-        Body, order and the meaning of `limit` are not documented; 404 means that the subscription is gone. Raises
-        TooMuchAtOnce when the answer is longer than we read.
+        Body, order and the meaning of `limit` are not documented; 404 at the beginning means that the subscription is
+        gone, further on that the list is over. Raises TooMuchAtOnce when the answer is longer than we read.
         """
         path = f"/v2/events/data/{quote(uuid, safe='')}?offset={offset}&limit={limit}"
         headers = {"Authorization": f"Bearer {self.api_token}"}
         reply = self.http.call("GET", path, headers=headers, cap_bytes=EVENTS_CAP_BYTES, keep_reply=False)
         if reply.is_cut and 200 <= reply.status < 300:
             raise TooMuchAtOnce("Khoros' response is too large for Casebridge to read.", status=reply.status)
+        if reply.status == 404 and offset:
+            return []
         if 200 <= reply.status < 300 and (rows := _json_lines(reply.body)) is not None:
             return rows
         return _list_in(read_answer(reply, without_secrets=self.http.without_secrets), is_open=True)
@@ -149,7 +155,7 @@ class KhorosClient:
         try:
             return _rows(self._call("GET", f"/v2/labelsets?pageNumber={page}&pageSize={PAGE_SIZE}"))
         except Failure as failure:
-            if page == 0 and failure.status == 400:
+            if _is_outside_the_list(failure, page):
                 return []
             raise
 
@@ -158,13 +164,21 @@ class KhorosClient:
         labels: dict[str, dict[str, str]] = {}
         for page in range(MOST_LABEL_PAGES):
             path = f"/v2/conversations/initiative/{quote(initiative_id, safe='')}/contentLabel"
-            rows = _rows(self._call("GET", f"{path}?q=&priority=&pageNumber={page}&pageSize={PAGE_SIZE}"))
+            rows = self._content_label_page(f"{path}?q=&priority=&pageNumber={page}&pageSize={PAGE_SIZE}", page)
             titles = [str(row["title"]) for row in rows if row.get("title")]
             new = [title for title in titles if title not in labels]
             labels |= {title: _from_title(title, initiative_id) for title in new}
             if not new:
                 break
         return list(labels.values())
+
+    def _content_label_page(self, path: str, page: int) -> list[dict[str, Any]]:
+        try:
+            return _rows(self._call("GET", path))
+        except Failure as failure:
+            if page > 0 and failure.status == 404:
+                return []
+            raise
 
     def set_status(self, uuid: str, status: str) -> None:
         """PUT /v2/events/subscription/{id}/{ACTIVE|PAUSED|DISABLED}; 422 means that Khoros refuses the change."""
@@ -191,6 +205,11 @@ class KhorosClient:
         if reply.is_cut and 200 <= reply.status < 300:
             raise TooMuchAtOnce("Khoros' response is too large for Casebridge to read.", status=reply.status)
         return read_answer(reply, without_secrets=self.http.without_secrets, may_be_empty=may_be_empty)
+
+
+def _is_outside_the_list(failure: Failure, page: int) -> bool:
+    """Numbering may begin at 1, so page 0 may be refused; and a page after the last one may be told as not there."""
+    return failure.status == 400 if page == 0 else failure.status == 404
 
 
 def read_answer(reply: Reply, *, without_secrets: Any = str, may_be_empty: bool = False) -> Any:

@@ -18,6 +18,7 @@ from integrations.domain.expressions import BadExpression, compile_expression
 from integrations.infra.http.client import MASK
 
 PREFIX = "casebridge-"
+MASK_WORDS = re.compile(r"^\W*(redacted|hidden|masked|removed|secret|protected|encrypted|filtered)\W*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class Memory:
     `current` is the id of the subscription that matched at the last check. `replaces` were stored before posting
     `replaces_for`. `overlap_is_over`: the replaced ones have stayed long enough. `not_shown` is the fingerprint of what
     Khoros accepted but did not list as posted: posting it again would have no effect, or add another duplicate.
+    `token_shown_as` is the fingerprint of what Khoros listed as our token: the token itself, or whatever masks it.
     """
 
     posted_as: str = ""
@@ -62,6 +64,7 @@ class Memory:
     replaces_for: str = ""
     overlap_is_over: bool = True
     not_shown: str = ""
+    token_shown_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def compare(
     if desired.is_deleted:
         return Comparison(tuple(Step("retire", uuid_of(row), "the subscription was deleted here") for row in own))
     here = [row for row in own if event_name_of(row) == desired.event_name]
-    equal = [row for row in here if is_equal(desired, row)]
+    equal = [row for row in here if is_equal(desired, row, memory.token_shown_as)]
     if not desired.is_active:
         return _paused(own, newest(equal or here))
     if not _is_posted(desired, equal, memory):
@@ -208,17 +211,50 @@ def _duplicate(row: dict[str, Any]) -> Drift:
     )  # fmt: skip
 
 
-def is_equal(desired: DesiredState, row: dict[str, Any]) -> bool:
+def is_equal(desired: DesiredState, row: dict[str, Any], token_shown_as: str = "") -> bool:
     """Address and query as desired, and the token where Khoros lists it; spelling differences do not count."""
-    token = row.get("bearerToken")
-    shows_another_token = (
-        bool(desired.address) and isinstance(token, str) and not _is_masked(token) and token != desired.bearer_token
-    )
+    return _is_equal_but_for_the_token(desired, row) and not _shows_another_token(desired, row, token_shown_as)
+
+
+def _is_equal_but_for_the_token(desired: DesiredState, row: dict[str, Any]) -> bool:
     return (
         _normalised(str(row.get("notificationUri") or "")) == _normalised(desired.address)
         and str(row.get("query") or "").strip() == desired.query.strip()
-        and not shows_another_token
     )
+
+
+def _shows_another_token(desired: DesiredState, row: dict[str, Any], token_shown_as: str) -> bool:
+    token = row.get("bearerToken")
+    if not desired.address or not isinstance(token, str) or _is_masked(token):
+        return False
+    is_ours = token == desired.bearer_token or token.casefold() in _digests(desired.bearer_token)
+    return not is_ours and token_fingerprint(token) != token_shown_as
+
+
+def learned_mask(
+    desired: DesiredState, listed: list[dict[str, Any]], replaced: tuple[str, ...], own_tokens: tuple[str, ...]
+) -> str:
+    """The fingerprint of what Khoros shows as the token that was just posted; "" where it shows none.
+
+    Directly after our own post, a value that is none of our tokens is our token in disguise. An earlier token of ours
+    only says that the list lags. Where a second subscription was made, it is the one that shows it.
+    """
+    own = [row for row in listed if row.get("externalId") == desired.external_id]
+    posted = [row for row in own if _is_equal_but_for_the_token(desired, row)]
+    row = newest([row for row in posted if uuid_of(row) not in replaced] or posted)
+    token = row.get("bearerToken")
+    return token_fingerprint(token) if isinstance(token, str) and token and token not in own_tokens else ""
+
+
+def token_fingerprint(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
+
+
+def _digests(token: str) -> set[str]:
+    """What a list might show instead of the token: its usual hashes."""
+    kinds = (hashlib.md5, hashlib.sha1, hashlib.sha256, hashlib.sha512)  # compared with, never relied on
+    raw = token.encode()
+    return {kind(raw, usedforsecurity=False).hexdigest() for kind in kinds}
 
 
 def _normalised(address: str) -> str:
@@ -293,7 +329,9 @@ def escaped(label: str) -> str:
 
 def _is_masked(token: str) -> bool:
     """Wholly or in part: it does not show whether it is ours."""
-    return token in ("", MASK) or bool(re.search(r"\*{2}|•{2}|[xX]{4}|\.{3}|…", token))
+    return (
+        token in ("", MASK) or bool(re.search(r"\*{2}|•{2}|[xX]{4}|\.{3}|…", token)) or bool(MASK_WORDS.search(token))
+    )
 
 
 def uuid_of(row: dict[str, Any]) -> str:
