@@ -1,15 +1,14 @@
-"""The Celery application: queues, the beat schedule, and logging through Django's settings."""
+"""The Celery application: queues, the clock of each worker, and logging through Django's settings."""
 
 import logging.config
 import os
 import threading
-import time
 import warnings
 from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning
-from celery.signals import beat_embedded_init, celeryd_init, setup_logging, worker_ready
+from celery.signals import celeryd_init, setup_logging, worker_ready
 from kombu.entity import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -35,19 +34,6 @@ def allow_root_for_make_run(**_kwargs: Any) -> None:
         warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
-@beat_embedded_init.connect
-def end_beat_with_its_worker(**_kwargs: Any) -> None:
-    """Beat inside a worker is a process of its own, and would survive a kill -9 of the worker."""
-    worker = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == worker:
-            time.sleep(1)
-        os._exit(0)
-
-    threading.Thread(target=watch, name="parent watch", daemon=True).start()
-
-
 @celeryd_init.connect
 def lower_priority(**_kwargs: Any) -> None:
     """On a shared machine an acknowledgement goes before a ticket. Threads started later inherit the priority."""
@@ -63,13 +49,12 @@ def wait_for_database_connections(**_kwargs: Any) -> None:
 
 
 @worker_ready.connect
-def start(**_kwargs: Any) -> None:
-    """What became due without a worker does not wait for beat; workers that deliver send heartbeats."""
-    app.send_task("integrations.jobs.sweep", queue="control")
-    if "deliver" in app.amqp.queues.consume_from:
-        from integrations.installation import send_heartbeats
+def start_clock(**_kwargs: Any) -> None:
+    """What became due without a worker does not wait, and a worker needs no other process to go on."""
+    from integrations.jobs.clock import run_clock
 
-        threading.Thread(target=send_heartbeats, name="heartbeat", daemon=True).start()
+    app.send_task("integrations.jobs.sweep", queue="control")
+    threading.Thread(target=run_clock, args=[threading.Event()], name="clock", daemon=True).start()
 
 
 @app.on_configure.connect
@@ -80,18 +65,6 @@ def configure(**_kwargs: Any) -> None:
     # Each queue has an exchange of its own: bound to a common one, all of them would get every message.
     names = configuration.pop("task_queues_names")
     configuration["task_queues"] = [Queue(name, Exchange(name), routing_key=name) for name in names]
-    configuration["beat_schedule"] = {
-        "sweep": {
-            "task": "integrations.jobs.sweep",
-            "schedule": settings.SWEEP_SECONDS,
-            "options": {"expires": settings.SWEEP_SECONDS * 2, "queue": "control"},
-        },
-        "watch": {
-            "task": "integrations.jobs.watch",
-            "schedule": settings.WATCH_SECONDS,
-            "options": {"expires": settings.WATCH_SECONDS * 2, "queue": "control"},
-        },
-    }
     app.conf.update(configuration)
 
 

@@ -1,10 +1,12 @@
 """What answers or adds headers around Django's own middleware."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import Resolver404, resolve
+from django.utils.crypto import constant_time_compare
 
 from integrations.infra.postgresql import outage
 from integrations.infra.webhook import not_stored
@@ -20,8 +22,9 @@ WEBHOOKS = "/webhooks/"
 class HealthMiddleware:
     """/healthz and /readyz, answered first: probes come by any host name, without https, and want no session.
 
-    /healthz: the process answers. /readyz: what intake needs (database, migrations); Redis and the worker are listed
-    but a dead worker must not stop intake. /readyz?full=1: 503 when anything is missing.
+    /healthz: the process answers. /readyz: 503 without what intake needs (database, migrations): a dead worker must not
+    stop intake. /readyz?full=1: 503 when anything is missing. A stranger learns yes or no; who sends READYZ_TOKEN as
+    bearer token is told what is missing.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -32,21 +35,28 @@ class HealthMiddleware:
         if path == "/healthz":
             return JsonResponse({"status": "ok"})
         if path == "/readyz":
-            return self._ready(is_full=request.GET.get("full", "") not in ("", "0", "false"))
+            is_full = request.GET.get("full", "") not in ("", "0", "false")
+            return self._ready(is_full=is_full, tells_parts=_is_watcher(request))
         return self.get_response(request)
 
     @staticmethod
-    def _ready(*, is_full: bool) -> JsonResponse:
+    def _ready(*, is_full: bool, tells_parts: bool) -> JsonResponse:
         from integrations.installation import OK, health_checks
 
         with outage.Limit(CHECK_SECONDS):
             found = health_checks()
         needed = found if is_full else {"database": found["database"]}
         is_ready = all(state == OK for state in needed.values())
-        degraded = [name for name, state in found.items() if state != OK]
-        status = "ok" if not degraded else "degraded" if is_ready else "not ready"
-        content = {"status": status, "degraded": degraded, "checks": found}
+        content: dict[str, Any] = {"status": "ok" if is_ready else "not ready"}
+        if tells_parts:
+            content |= {"degraded": [name for name, state in found.items() if state != OK], "checks": found}
         return JsonResponse(content, status=200 if is_ready else 503)
+
+
+def _is_watcher(request: HttpRequest) -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    token = settings.READYZ_TOKEN
+    return bool(token) and scheme.casefold() == "bearer" and constant_time_compare(given.strip(), token)
 
 
 class DatabaseOutageMiddleware:

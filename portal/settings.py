@@ -211,7 +211,8 @@ if flag("REDIS_TLS_INSECURE", default=False) and REDIS_URL.startswith("rediss://
 SWEEP_SECONDS = number("SWEEP_SECONDS", 15, least=1)
 DATA_DIR = Path(env.str("DATA_DIR", "") or tempfile.gettempdir())
 
-WORKER_CONCURRENCY = number("WORKER_CONCURRENCY", 20, least=1)
+# Threads of a worker. One account gets half of them at most (flow.in_flight); 16 are as many as one can use.
+WORKER_CONCURRENCY = number("WORKER_CONCURRENCY", 32, least=4)
 CELERY = {
     "broker_url": REDIS_URL,
     "result_backend": "django-db",
@@ -246,10 +247,9 @@ CELERY = {
         "integrations.jobs.deliver": {"queue": "deliver"},
         "integrations.jobs.*": {"queue": "control"},
     },
-    # Separate, so that a long queue of deliveries holds up neither new notifications nor the sweep. The process of beat
-    # works on the first and the last of them too (see Procfile), and so do they when every delivery hangs.
+    # Separate, as workers take from them in turn: a long queue of deliveries holds up no new notification, and a long
+    # list of fetched ones no live one.
     "task_queues_names": ["intake", "fetched", "deliver", "control"],
-    "beat_schedule_filename": str(DATA_DIR / "celerybeat-schedule"),
     "timezone": "UTC",
 }
 
@@ -284,7 +284,7 @@ if ALERT_EMAILS and not env.str("EMAIL_URL", ""):
 vars().update(env.email_url_config(env.str("EMAIL_URL", "") or "dummymail://"))
 EMAIL_TIMEOUT = 10
 # How often notifications are counted and alarms updated.
-WATCH_SECONDS = number("WATCH_SECONDS", 60, least=1)
+WATCH_SECONDS = number("WATCH_SECONDS", 30, least=1)
 
 # --- The 2017 example's variables (see integrations.operations.first_setup) ----------------------------------------
 
@@ -304,6 +304,9 @@ ADMINISTRATOR = {
     "password": first_of("DJANGO_SUPERUSER_PASSWORD"),
     "email": first_of("DJANGO_SUPERUSER_EMAIL") or "admin@localhost",
 }
+
+# Who sends this as bearer token is told by /readyz what is missing; others learn yes or no.
+READYZ_TOKEN = env.str("READYZ_TOKEN", "").strip()
 
 # --- Security --------------------------------------------------------------------------------------------------------
 

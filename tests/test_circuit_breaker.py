@@ -7,7 +7,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from integrations.flow.circuit_breaker import OPENS_AFTER
+from integrations.flow.circuit_breaker import LEAST_CALLS, OPENS_AFTER, count_failure, record_answer
+from integrations.infra.http.failure import Failure
 from integrations.models import Alarm, Connection, Delivery, Mapping
 from integrations.operations.alarms import update_alarms
 from tests.deliveries import labelled, move
@@ -55,6 +56,26 @@ def test_the_breaker_opens_probes_with_one_and_closes(
     assert Delivery.objects.filter(state=State.DELIVERED).count() == len(rows)
     update_alarms()
     assert Alarm.objects.get(kind="breaker").ended_at is not None
+
+
+def test_the_breaker_opens_when_half_of_the_calls_fail_though_never_five_in_a_row(connection: Connection) -> None:
+    hung = Failure("Zendesk did not respond in time.", is_transport=True)
+    for _ in range(LEAST_CALLS // 2):
+        record_answer(Connection.objects.get())
+        count_failure(Connection.objects.get(), hung)
+    connection.refresh_from_db()
+    assert connection.breaker_opened_at is not None
+    assert "5 of 10 calls failed" in connection.breaker_reason
+
+
+def test_a_failure_now_and_then_does_not_open_the_breaker(connection: Connection) -> None:
+    for number in range(40):
+        if number % 3:
+            record_answer(Connection.objects.get())
+        else:
+            count_failure(Connection.objects.get(), Failure("No answer.", is_transport=True))
+    connection.refresh_from_db()
+    assert connection.breaker_opened_at is None
 
 
 def test_staff_close_the_breaker_by_hand_or_switch_it_off(

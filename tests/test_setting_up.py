@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 from django.test import Client
+from django.utils import timezone
 
 from integrations.infra import redis
 from integrations.infra.encryption import Secret, UnreadableSecret
-from integrations.models import Company, Connection, Installation, Mapping, Subscription
+from integrations.models import Company, Connection, Installation, Mapping, Subscription, Turn
 from integrations.operations.first_setup import make_first_setup
 from integrations.sign_in.secrets import read_secrets
 from tests.factories import BEARER_TOKEN
@@ -189,26 +192,65 @@ def test_secure_cookies_follow_the_public_address(environment: dict[str, str], p
     assert start(**environment).stdout.strip("\n") == printed
 
 
+WATCHER = {"Authorization": "Bearer a watcher"}
+
+
+def everything_runs() -> None:
+    Installation.objects.update(worker_seen_at=Now(), beat_seen_at=Now())
+    Turn.objects.create(name=Turn.Name.SWEEP, taken_at=Now(), done_at=Now())
+
+
 def test_health_tells_the_process_and_what_intake_needs(client: Client, portal: Installation) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
-    answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()["degraded"]) == (200, ["worker"])
+    assert client.get("/readyz").status_code == 200
     assert client.get("/readyz?full=1").status_code == 503
-    Installation.objects.update(worker_seen_at=Now())
+    everything_runs()
     full = client.get("/readyz?full=1")
-    assert (full.status_code, full.json()["status"]) == (200, "ok")
+    assert (full.status_code, full.json()) == (200, {"status": "ok"})
+
+
+def test_only_who_knows_the_token_is_told_what_is_missing(client: Client, portal: Installation, settings: Any) -> None:
+    assert client.get("/readyz?full=1", headers={"Authorization": "Bearer "}).json() == {"status": "not ready"}
+    settings.READYZ_TOKEN = "a watcher"
+    assert client.get("/readyz?full=1").json() == {"status": "not ready"}
+    told = client.get("/readyz?full=1", headers=WATCHER).json()
+    assert told["degraded"] == ["worker", "beat", "sweep"]
+    assert told["checks"]["database"] == "ok"
+
+
+@pytest.mark.parametrize("part", ["worker", "beat", "sweep"])
+def test_a_part_that_was_not_heard_of_for_a_minute_is_missing(
+    client: Client, portal: Installation, settings: Any, part: str
+) -> None:
+    settings.READYZ_TOKEN = "a watcher"
+    everything_runs()
+    long_ago = timezone.now() - timedelta(seconds=150)
+    if part == "sweep":
+        Turn.objects.update(done_at=long_ago)
+    else:
+        Installation.objects.update(**{f"{part}_seen_at": long_ago})
+    full = client.get("/readyz?full=1", headers=WATCHER)
+    assert (full.status_code, full.json()["degraded"]) == (503, [part])
+    assert "last seen 15" in full.json()["checks"][part]
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.fixture
+def no_redis(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(settings.CELERY, "broker_url", "redis://127.0.0.1:1/0")
+    redis.redis_client.cache_clear()
+    yield
+    redis.redis_client.cache_clear()
 
 
 def test_a_dead_redis_degrades_and_does_not_stop_intake(
-    client: Client, portal: Installation, settings: Any, monkeypatch: pytest.MonkeyPatch
+    client: Client, portal: Installation, settings: Any, no_redis: None
 ) -> None:
-    Installation.objects.update(worker_seen_at=Now())
-    monkeypatch.setitem(settings.CELERY, "broker_url", "redis://127.0.0.1:1/0")
-    redis.redis_client.cache_clear()
-    answer = client.get("/readyz")
+    settings.READYZ_TOKEN = "a watcher"
+    everything_runs()
+    answer = client.get("/readyz", headers=WATCHER)
     assert (answer.status_code, answer.json()["degraded"]) == (200, ["redis"])
     assert client.get("/readyz?full=1").status_code == 503
-    redis.redis_client.cache_clear()
 
 
 def test_health_answers_any_host_and_without_https(client: Client, portal: Installation, settings: Any) -> None:

@@ -12,10 +12,23 @@ from django.utils import timezone
 from integrations.admin.text.subscription import probe_steps
 from integrations.companies.token import token_end_text
 from integrations.infra.encryption import Secret
-from integrations.models import Alarm, Company, Delivery, HourlyVolume, Mapping, Notification, Probe, Subscription
+from integrations.jobs.clock import tick
+from integrations.models import (
+    Alarm,
+    Company,
+    Delivery,
+    HourlyVolume,
+    Installation,
+    Mapping,
+    Notification,
+    Probe,
+    Subscription,
+    Turn,
+)
 from integrations.operations.alarms import update_alarms
 from integrations.subscriptions.probe import request_probe, send_probe
 from integrations.subscriptions.volume import count_volume, daily_volume, expected_volume, hour_of_week, learn
+from tests.deliveries import labelled
 from tests.factories import HourlyVolumeFactory, NotificationFactory
 from tests.stand_in import StandIn
 
@@ -225,6 +238,100 @@ def test_an_alarm_is_mailed_when_it_is_raised_and_when_it_is_over(registered: Su
         update_alarms()
     assert len(mail_server.mails) == 2
     assert "Subject: Casebridge: resolved: Silence" in mail_server.mails[1]
+
+
+def subjects(mail_server: Any) -> list[str]:
+    lines = [line for mail in mail_server.mails for line in mail.splitlines()]
+    return [line.removeprefix("Subject: Casebridge: ") for line in lines if line.startswith("Subject: ")]
+
+
+def failed(mapping: Mapping, count: int, cause: str) -> None:
+    for delivery in labelled(mapping, count):
+        claimed = Delivery.objects.filter(pk=delivery.pk)
+        claimed.update(state="failed", cause=cause, last_error=cause, next_attempt_at=None, remedy="Do this.")
+
+
+def test_failures_are_mailed_by_cause_at_1_10_and_100_and_when_they_are_over(
+    mapping: Mapping, mail_server: Any
+) -> None:
+    for count in (1, 1, 8, 5, 85, 20):
+        failed(mapping, count, "The form is gone.")
+        update_alarms()
+    assert subjects(mail_server) == [
+        "Deliveries failed (1)",
+        "still: Deliveries failed (10)",
+        "still: Deliveries failed (100)",
+    ]
+    assert "100 deliveries failed. The form is gone. Do this." in mail_server.mails[2]
+    assert "/admin/integrations/delivery/causes/" in mail_server.mails[2]
+    failed(mapping, 1, "The brand is gone.")
+    update_alarms()
+    assert subjects(mail_server)[3:] == ["Deliveries failed (1)"]
+    Delivery.objects.filter(cause="The form is gone.").update(state="cancelled")
+    update_alarms()
+    assert subjects(mail_server)[4:] == ["resolved: Deliveries failed (100)"]
+
+
+def test_unreadable_notifications_are_told(subscription: Subscription, mail_server: Any) -> None:
+    stored = NotificationFactory.create(subscription=subscription)
+    Notification.objects.filter(pk=stored.pk).update(state="unreadable", reason="It is no JSON.")
+    update_alarms()
+    assert subjects(mail_server) == ["Notifications unreadable (1)"]
+    assert "It is no JSON." in mail_server.mails[0]
+
+
+def test_another_reason_for_the_same_alarm_is_mailed(registered: Subscription, mail_server: Any) -> None:
+    Subscription.objects.update(
+        registration="unreachable", failed_checks=3, khoros_message="Khoros has a problem (502)."
+    )
+    update_alarms()
+    Subscription.objects.update(failed_checks=4, khoros_message="Khoros has a problem (502).\nBad Gateway")
+    update_alarms()
+    Subscription.objects.update(registration="refused", khoros_message="Khoros says “Developer Inactive”.")
+    for _ in range(2):
+        update_alarms()
+    assert len(mail_server.mails) == 2
+    assert "Developer Inactive" in mail_server.mails[1] or "Developer=20Inactive" in mail_server.mails[1]
+
+
+@pytest.mark.parametrize("part", ["worker", "beat", "sweep"])
+def test_a_part_that_died_is_told_and_so_is_its_return(portal: Installation, mail_server: Any, part: str) -> None:
+    now, long_ago = timezone.now(), timezone.now() - timedelta(seconds=90)
+    Installation.objects.update(worker_seen_at=now, beat_seen_at=now)
+    Turn.objects.create(name="sweep", taken_at=now, done_at=now)
+    update_alarms()
+    assert open_alarms() == []
+    if part == "sweep":
+        Turn.objects.update(done_at=long_ago)
+    else:
+        Installation.objects.update(**{f"{part}_seen_at": long_ago})
+    update_alarms()
+    assert open_alarms() == [part]
+    Installation.objects.update(worker_seen_at=now, beat_seen_at=now)
+    Turn.objects.update(done_at=now)
+    update_alarms()
+    assert open_alarms() == []
+    assert len(mail_server.mails) == 2
+
+
+def test_a_part_that_never_started_is_told_once_it_had_the_time(portal: Installation) -> None:
+    tick()
+    update_alarms()
+    assert open_alarms() == []
+    Turn.objects.filter(name="ask").update(done_at=timezone.now() - timedelta(seconds=90))
+    update_alarms()
+    assert open_alarms() == ["beat", "worker"]
+
+
+def test_two_clocks_do_each_thing_once(portal: Installation) -> None:
+    tick(is_beat=True)
+    done = dict(Turn.objects.values_list("name", "done_at"))
+    assert set(done) == {"sweep", "watch", "ask"}
+    tick()
+    assert dict(Turn.objects.values_list("name", "done_at")) == done
+    Turn.objects.update(taken_at=timezone.now() - timedelta(seconds=120))
+    tick()
+    assert not Turn.objects.exclude(name="ask").filter(done_at__in=done.values()).exists()
 
 
 def test_a_mail_that_is_refused_is_sent_later_and_the_alarm_stays_visible(

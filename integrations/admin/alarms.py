@@ -54,7 +54,10 @@ class AlarmAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Concerns")
     def about(self, alarm: Alarm) -> str:
-        kind, row_id = alarm_subject(alarm)
+        subject = alarm_subject(alarm)
+        if subject is None:
+            return "This installation"
+        kind, row_id = subject
         address = reverse(f"admin:integrations_{kind}_change", args=[row_id])
         return format_html('<a class="cb-link" href="{}">{}</a>', address, getattr(alarm, kind))
 

@@ -6,6 +6,7 @@ deliveries instead of failing them. Without Redis no call waits: a refusal by th
 
 from integrations.flow.backlog import backlog_text, limit_text, live_backlog, update_backlogs, usual_rate
 from integrations.flow.circuit_breaker import close_circuit, may_send
+from integrations.flow.in_flight import slot
 from integrations.flow.pause import pause_connections, resume_connections
 from integrations.flow.permits import Permits, return_permit, wait_for_permit
 from integrations.flow.rate_limit import forget_limits
@@ -24,6 +25,7 @@ __all__ = [
     "record_failure",
     "resume_connections",
     "return_permit",
+    "slot",
     "update_backlogs",
     "usual_rate",
     "wait_for_permit",

@@ -31,6 +31,7 @@ APPLY_TICKET_EVENT = "integrations.jobs.apply_ticket_event"
 POLL_TICKETS = "integrations.jobs.poll_tickets"
 WATCH = "integrations.jobs.watch"
 SWEEP = "integrations.jobs.sweep"
+ANSWER = "integrations.jobs.answer"
 FOLLOW_BATCH = "integrations.jobs.follow_batch"
 READ_LISTS = "integrations.jobs.read_lists"
 

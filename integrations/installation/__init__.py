@@ -4,7 +4,15 @@ Promised: an address is only given out when somebody outside can reach it, else 
 check never hangs and never raises.
 """
 
-from integrations.installation.health import OK, WORKER_SILENT_AFTER, health_checks, send_heartbeats
+from integrations.installation.health import (
+    HEARTBEAT_SECONDS,
+    OK,
+    SILENT_AFTER,
+    health_checks,
+    missed_parts,
+    record_answer,
+    record_beat,
+)
 from integrations.installation.public_address import (
     NoPublicAddress,
     connection_webhook_url,
@@ -13,12 +21,15 @@ from integrations.installation.public_address import (
 )
 
 __all__ = [
+    "HEARTBEAT_SECONDS",
     "OK",
-    "WORKER_SILENT_AFTER",
+    "SILENT_AFTER",
     "NoPublicAddress",
     "connection_webhook_url",
     "health_checks",
+    "missed_parts",
     "public_url",
-    "send_heartbeats",
+    "record_answer",
+    "record_beat",
     "subscription_webhook_url",
 ]

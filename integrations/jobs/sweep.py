@@ -43,13 +43,13 @@ def find_due_work() -> DueWork:
     connections.pause_unreadable()
     delivery.demote_late()
     rows = {
-        queue.ROUTE: _mark(_to_route().exclude(source=FETCHED), _queue_space("intake")),
-        queue.ROUTE_FETCHED: _mark(_to_route().filter(source=FETCHED), _queue_space("fetched")),
+        queue.ROUTE: _mark(_to_route().exclude(source=FETCHED), queue_space("intake")),
+        queue.ROUTE_FETCHED: _mark(_to_route().filter(source=FETCHED), queue_space("fetched")),
         queue.FOLLOW_BATCH: list(delivery.batches_to_follow().values_list("pk", flat=True)[:MOST_BATCHES_POLLED]),
         queue.CHECK_SUBSCRIPTION: subscriptions.to_check(),
         queue.CATCH_UP: subscriptions.to_catch_up(),
         queue.SEND_PROBE: subscriptions.probes_to_send(),
-        queue.APPLY_TICKET_EVENT: outcomes.events_to_apply(_queue_space("control")[0]),
+        queue.APPLY_TICKET_EVENT: outcomes.events_to_apply(queue_space("control")[0]),
         queue.POLL_TICKETS: outcomes.accounts_to_poll(),
         queue.READ_LISTS: list(connections.lists_due().values_list("pk", flat=True)[:MOST_CALLS_TO_ACCOUNTS]),
     }
@@ -68,7 +68,7 @@ def _due_deliveries() -> list[tuple[int, int]]:
     Waiting and abandoned ones are separate queries: each has an index, and one OR of both would use neither.
     """
     open_ids = list(Connection.objects.filter(Connection.open_now()).values_list("pk", flat=True))
-    if _queue_space("deliver")[1]:
+    if queue_space("deliver")[1]:
         queue.forget_wakes(open_ids)
     due = []
     for connection_id in open_ids:
@@ -79,7 +79,7 @@ def _due_deliveries() -> list[tuple[int, int]]:
     return due
 
 
-def _queue_space(queue_name: str) -> tuple[int, bool]:
+def queue_space(queue_name: str) -> tuple[int, bool]:
     """(how many more messages the queue takes, whether it is empty now)."""
     try:
         length = int(redis_client().llen(queue_name))

@@ -133,11 +133,20 @@ class Migration(migrations.Migration):
                             ("mapping", "Mapping needs fixing"),
                             ("flood", "Flood of posts"),
                             ("target", "Target missed"),
+                            ("failed", "Deliveries failed"),
+                            ("unreadable", "Notifications unreadable"),
+                            ("worker", "No worker answers"),
+                            ("beat", "Beat is not running"),
+                            ("sweep", "Regular work stands still"),
                         ],
                         max_length=12,
                     ),
                 ),
+                ("cause", models.CharField(blank=True, default="", max_length=250)),
                 ("message", models.TextField()),
+                ("reason", models.CharField(blank=True, default="", max_length=500)),
+                ("count", models.PositiveIntegerField(default=0)),
+                ("has_news", models.BooleanField(default=False)),
                 (
                     "raised_at",
                     models.DateTimeField(
@@ -497,6 +506,7 @@ class Migration(migrations.Migration):
                 ("seeded_at", models.DateTimeField(null=True)),
                 ("heroku_address_seen_at", models.DateTimeField(null=True)),
                 ("worker_seen_at", models.DateTimeField(null=True)),
+                ("beat_seen_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
@@ -841,6 +851,26 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["-received_at", "-id"],
             },
+        ),
+        migrations.CreateModel(
+            name="Turn",
+            fields=[
+                (
+                    "name",
+                    models.CharField(
+                        choices=[
+                            ("sweep", "Sweep"),
+                            ("watch", "Alarms and upkeep"),
+                            ("ask", "Question to the workers"),
+                        ],
+                        max_length=8,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("taken_at", models.DateTimeField(null=True)),
+                ("done_at", models.DateTimeField(null=True)),
+            ],
         ),
         migrations.CreateModel(
             name="AccountSchema",
@@ -1671,8 +1701,22 @@ class Migration(migrations.Migration):
             model_name="alarm",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("ended_at__isnull", True), ("mapping__isnull", False)),
-                fields=("kind", "mapping"),
+                fields=("kind", "mapping", "cause"),
                 name="alarm_open_once_per_mapping",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="alarm",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("company", None),
+                    ("connection", None),
+                    ("ended_at__isnull", True),
+                    ("mapping", None),
+                    ("subscription", None),
+                ),
+                fields=("kind",),
+                name="alarm_open_once_per_installation",
             ),
         ),
         migrations.AddConstraint(
@@ -1703,9 +1747,16 @@ class Migration(migrations.Migration):
                         ("mapping__isnull", False),
                         ("subscription__isnull", True),
                     ),
+                    models.Q(
+                        ("company", None),
+                        ("connection", None),
+                        ("kind__in", ["worker", "beat", "sweep"]),
+                        ("mapping", None),
+                        ("subscription", None),
+                    ),
                     _connector="OR",
                 ),
-                name="alarm_is_about_one_of_four",
+                name="alarm_is_about_one_of_four_or_the_installation",
             ),
         ),
         migrations.AddIndex(

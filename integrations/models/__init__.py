@@ -11,7 +11,7 @@ from integrations.models.configuration import (
 )
 from integrations.models.content import Attempt, DeliveryContent, NotificationContent, PostContent
 from integrations.models.deliveries import Batch, Delivery, FloodHold
-from integrations.models.monitoring import Alarm, CatchUp, Change, HourlyVolume, Probe
+from integrations.models.monitoring import Alarm, CatchUp, Change, HourlyVolume, Probe, Turn
 from integrations.models.notifications import Notification, TicketEvent
 from integrations.models.remote import RemoteObject
 
@@ -38,4 +38,5 @@ __all__ = [
     "Requester",
     "Subscription",
     "TicketEvent",
+    "Turn",
 ]

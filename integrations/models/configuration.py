@@ -32,8 +32,9 @@ class Installation(models.Model):
     seeded_at = models.DateTimeField(null=True)
     # Set when a request reached us under HEROKU_APP_NAME's address: only then is that address known to be ours.
     heroku_address_seen_at = models.DateTimeField(null=True)
-    # Written by the workers that deliver, every few seconds.
+    # When a worker last answered, and when the process `beat` was last alive.
     worker_seen_at = models.DateTimeField(null=True)
+    beat_seen_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(id=1), name="installation_is_one_row")]

@@ -103,6 +103,22 @@ class CatchUp(models.Model):
         return f"Catch-up {self.pk}"
 
 
+class Turn(models.Model):
+    """Something that is done regularly by whichever clock comes first (jobs.clock): when begun, and when done."""
+
+    class Name(models.TextChoices):
+        SWEEP = "sweep", "Sweep"
+        WATCH = "watch", "Alarms and upkeep"
+        ASK = "ask", "Question to the workers"
+
+    name = models.CharField(max_length=8, primary_key=True, choices=Name)
+    taken_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Probe(models.Model):
     """One marked test notification, sent through the public address, and how far it got."""
 
@@ -160,13 +176,24 @@ class Alarm(models.Model):
         MAPPING = "mapping", "Mapping needs fixing"
         FLOOD = "flood", "Flood of posts"
         TARGET = "target", "Target missed"
+        FAILED = "failed", "Deliveries failed"
+        UNREADABLE = "unreadable", "Notifications unreadable"
+        WORKER = "worker", "No worker answers"
+        BEAT = "beat", "Beat is not running"
+        SWEEP = "sweep", "Regular work stands still"
 
     kind = models.CharField(max_length=12, choices=Kind)
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, related_name="alarms")
     company = models.ForeignKey(Company, on_delete=models.CASCADE, null=True, related_name="alarms")
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, null=True, related_name="alarms")
     mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, null=True, related_name="alarms")
+    # Failures of one mapping with different causes are alarms of their own.
+    cause = models.CharField(max_length=250, blank=True, default="")
     message = models.TextField()
+    # What would be a new reason, and how many it concerns: mailed again when either is another one.
+    reason = models.CharField(max_length=500, blank=True, default="")
+    count = models.PositiveIntegerField(default=0)
+    has_news = models.BooleanField(default=False)
     raised_at = models.DateTimeField("raised at", db_default=Now())
     ended_at = models.DateTimeField("resolved at", null=True)
     acknowledged_by = models.CharField(max_length=150, blank=True, default="")
@@ -194,9 +221,14 @@ class Alarm(models.Model):
                 name="alarm_open_once_per_connection",
             ),
             models.UniqueConstraint(
-                fields=["kind", "mapping"],
+                fields=["kind", "mapping", "cause"],
                 condition=Q(ended_at__isnull=True) & Q(mapping__isnull=False),
                 name="alarm_open_once_per_mapping",
+            ),
+            models.UniqueConstraint(
+                fields=["kind"],
+                condition=Q(ended_at__isnull=True, subscription=None, company=None, connection=None, mapping=None),
+                name="alarm_open_once_per_installation",
             ),
             models.CheckConstraint(
                 condition=Q(
@@ -204,8 +236,11 @@ class Alarm(models.Model):
                 )
                 | Q(subscription__isnull=True, company__isnull=False, connection__isnull=True, mapping__isnull=True)
                 | Q(subscription__isnull=True, company__isnull=True, connection__isnull=False, mapping__isnull=True)
-                | Q(subscription__isnull=True, company__isnull=True, connection__isnull=True, mapping__isnull=False),
-                name="alarm_is_about_one_of_four",
+                | Q(subscription__isnull=True, company__isnull=True, connection__isnull=True, mapping__isnull=False)
+                | Q(
+                    subscription=None, company=None, connection=None, mapping=None, kind__in=["worker", "beat", "sweep"]
+                ),
+                name="alarm_is_about_one_of_four_or_the_installation",
             ),
         ]
 

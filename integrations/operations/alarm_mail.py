@@ -1,11 +1,11 @@
 """Mails about alarms, raised and ended. One that cannot be sent is retried every minute for a day."""
 
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from integrations.infra import database_clock
@@ -24,19 +24,29 @@ def can_mail() -> bool:
 
 
 def send_mails() -> None:
+    if not can_mail():
+        return
     recent = database_clock.now() - MAILED_WITHIN
-    raised = Alarm.objects.filter(mailed_at__isnull=True, raised_at__gte=recent)
+    open_ones = Alarm.objects.filter(ended_at__isnull=True)
+    for alarm in open_ones.filter(mailed_at__isnull=True, raised_at__gte=recent):
+        _mail(alarm, _subject(alarm), mailed_at=Now(), has_news=False)
+    for alarm in open_ones.filter(mailed_at__isnull=False, has_news=True):
+        _mail(alarm, _subject(alarm, "still: "), has_news=False)
     ended = Alarm.objects.filter(mailed_at__isnull=False, ended_at__gte=recent, end_mailed_at__isnull=True)
-    if can_mail():
-        for alarm in raised.filter(ended_at__isnull=True):
-            _mail(alarm, f"Casebridge: {alarm.get_kind_display()}", "mailed_at")
-        for alarm in ended:
-            _mail(alarm, f"Casebridge: resolved: {alarm.get_kind_display()}", "end_mailed_at")
+    for alarm in ended:
+        _mail(alarm, _subject(alarm, "resolved: "), end_mailed_at=Now())
 
 
-def _mail(alarm: Alarm, subject: str, column: str) -> None:
-    """Claims the row first, so that two workers do not both send; releases it when sending fails."""
-    if not Alarm.objects.filter(Q(**{f"{column}__isnull": True}), pk=alarm.pk).update(**{column: Now()}):
+def _subject(alarm: Alarm, what: str = "") -> str:
+    """How many and why, where that is what a person wants to know from the list of mails."""
+    count = f" ({alarm.count:,})" if alarm.count else ""
+    return f"Casebridge: {what}{alarm.get_kind_display()}{count}"
+
+
+def _mail(alarm: Alarm, subject: str, **claimed: Any) -> None:
+    """Claims the row first, so that two clocks do not both send; releases it when sending fails."""
+    before = {column: getattr(alarm, column) for column in claimed}
+    if not Alarm.objects.filter(pk=alarm.pk, **before).update(**claimed):
         return
     release_database()
     try:
@@ -45,7 +55,7 @@ def _mail(alarm: Alarm, subject: str, column: str) -> None:
     except Exception as error:
         # Whatever the mail server does: the alarm stays visible in the portal, and the mail is retried.
         log.warning("alarm mail not sent", error=str(error))
-        Alarm.objects.filter(pk=alarm.pk).update(**{column: None}, mail_problem=storable(str(error))[:500])
+        Alarm.objects.filter(pk=alarm.pk).update(**before, mail_problem=storable(str(error))[:500])
     else:
         Alarm.objects.filter(pk=alarm.pk).update(mail_problem="")
 
@@ -58,5 +68,14 @@ def _body(alarm: Alarm) -> str:
         address = public_url()
     except NoPublicAddress:
         address = settings.LOCAL_URL
-    kind, row_id = alarm_subject(alarm)
-    return "\n".join([*lines, "", f"{address}/admin/integrations/{kind}/{row_id}/change/"])
+    return "\n".join([*lines, "", f"{address}{_path_to_repair(alarm)}"])
+
+
+def _path_to_repair(alarm: Alarm) -> str:
+    """Where a person does something about it."""
+    if alarm.kind == Alarm.Kind.FAILED:
+        return "/admin/integrations/delivery/causes/"
+    if alarm.kind == Alarm.Kind.UNREADABLE:
+        return "/admin/integrations/notification/?state__exact=unreadable"
+    subject = alarm_subject(alarm)
+    return "/admin/integrations/{}/{}/change/".format(*subject) if subject else "/admin/"

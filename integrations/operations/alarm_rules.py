@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import Count, Max
+
 from integrations.companies import token_warning
 from integrations.delivery import find_floods
 from integrations.infra import database_clock
+from integrations.installation import missed_parts
 from integrations.models import Alarm, Change, Company, Connection, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.outcomes import target_text
+from integrations.recovery import failure_groups
 from integrations.sign_in import end_alarm
 from integrations.subscriptions import expected_volume
 
@@ -19,6 +23,10 @@ FAILED_CATCH_UPS = 3
 FAILED_CHECKS = 3
 PUSHES_LOST_WITHIN = timedelta(hours=1)
 PUSHES_MAY_BE_SLOW = timedelta(minutes=5)
+MOST_SHOWN = 100
+
+
+AlarmKey = tuple[str, int | None, int | None, int | None, int | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +39,36 @@ class Problem:
     company_id: int | None = None
     connection_id: int | None = None
     mapping_id: int | None = None
+    # Failures of one mapping with another cause are another problem.
+    cause: str = ""
+    # Another reason for the same alarm is news, and so is ten times as much; another message alone is not.
+    reason: str = ""
+    count: int = 0
 
     @property
-    def key(self) -> tuple[str, int | None, int | None, int | None, int | None]:
-        return self.kind, self.subscription_id, self.company_id, self.connection_id, self.mapping_id
+    def key(self) -> AlarmKey:
+        return self.kind, self.subscription_id, self.company_id, self.connection_id, self.mapping_id, self.cause
 
 
-def key_of(alarm: Alarm) -> tuple[str, int | None, int | None, int | None, int | None]:
-    return alarm.kind, alarm.subscription_id, alarm.company_id, alarm.connection_id, alarm.mapping_id
+def key_of(alarm: Alarm) -> AlarmKey:
+    return alarm.kind, alarm.subscription_id, alarm.company_id, alarm.connection_id, alarm.mapping_id, alarm.cause
 
 
-def alarm_subject(alarm: Alarm) -> tuple[str, int]:
-    """What the alarm is about: the name of the model, and its row."""
+def alarm_subject(alarm: Alarm) -> tuple[str, int] | None:
+    """What the alarm is about: the name of the model, and its row; None when it is this installation itself."""
     for name in ("subscription", "company", "connection", "mapping"):
         if (row_id := getattr(alarm, f"{name}_id")) is not None:
             return name, row_id
-    raise ValueError("an alarm is about one of four")
+    return None
 
 
 # --- Rules -----------------------------------------------------------------------------------------------------------
 
 
 def find_problems() -> Iterator[Problem]:
+    yield from _of_the_installation()
+    yield from _of_failures()
+    yield from _of_unreadable()
     for company in Company.objects.defer(*without_lists()):
         if message := token_warning(company):
             yield Problem(Alarm.Kind.TOKEN, message, company_id=company.pk)
@@ -62,6 +78,47 @@ def find_problems() -> Iterator[Problem]:
         yield from _of_connection(connection)
     yield from _of_mappings()
     yield from _of_floods()
+
+
+SILENT_KINDS = {"worker": Alarm.Kind.WORKER, "beat": Alarm.Kind.BEAT, "sweep": Alarm.Kind.SWEEP}
+SILENT_TEXTS = {
+    "worker": "No worker answers ({since}): notifications are stored, but nothing is sent. Start the process “worker”, "
+    "or restart it if it runs, and check that Redis is there.",
+    "beat": "The process “beat” is not running ({since}). The workers do its work meanwhile, but nobody would notice "
+    "if they stopped too. Start it.",
+    "sweep": "Regular work stands still ({since}): retries wait, and nothing that got lost is found. The log of “beat” "
+    "and of the workers says why.",
+}
+
+
+def _of_the_installation() -> Iterator[Problem]:
+    for part, since in missed_parts().items():
+        yield Problem(SILENT_KINDS[part], SILENT_TEXTS[part].format(since=since))
+
+
+def _of_failures() -> Iterator[Problem]:
+    for group in failure_groups():
+        count = f"{group.count:,} deliver{'y' if group.count == 1 else 'ies'} failed"
+        message = f"{group.mapping.name}: {count}. {group.shown} {group.remedy}".strip()
+        yield Problem(Alarm.Kind.FAILED, message, mapping_id=group.mapping.pk, cause=group.cause, count=group.count)
+
+
+def _of_unreadable() -> Iterator[Problem]:
+    unreadable = Notification.objects.filter(state=Notification.State.UNREADABLE)
+    counted = unreadable.order_by().values("subscription").annotate(count=Count("pk"), newest=Max("pk"))
+    rows = list(counted.order_by("subscription")[:MOST_SHOWN])
+    subscriptions = Subscription.objects.in_bulk([row["subscription"] for row in rows])
+    reasons = dict(Notification.objects.filter(pk__in=[row["newest"] for row in rows]).values_list("pk", "reason"))
+    for row in rows:
+        count = f"{row['count']:,} notification{'' if row['count'] == 1 else 's'} could not be read"
+        name = subscriptions[row["subscription"]].listens_to
+        message = f"{name}: {count}, and no ticket was made. The newest: {reasons.get(row['newest'], '')}"
+        yield Problem(Alarm.Kind.UNREADABLE, message, subscription_id=row["subscription"], count=row["count"])
+
+
+def _first_line(text: str) -> str:
+    """What was said, without the details that differ from one call to the next."""
+    return text.partition("\n")[0]
 
 
 def _of_floods() -> Iterator[Problem]:
@@ -89,15 +146,25 @@ def _of_subscription(subscription: Subscription) -> Iterator[Problem]:
     }
     for kind, rule in rules.items():
         if subscription.is_active and (message := rule(subscription)):
-            yield Problem(kind, f"{subscription.listens_to}: {message}", subscription_id=subscription.pk)
+            reason = _first_line(subscription.khoros_message) if kind == Alarm.Kind.REGISTRATION else ""
+            text = f"{subscription.listens_to}: {message}"
+            yield Problem(kind, text, subscription_id=subscription.pk, reason=reason)
 
 
 def _of_connection(connection: Connection) -> Iterator[Problem]:
     if message := _waits_for_a_person(connection):
-        yield Problem(Alarm.Kind.CONNECTION, f"{connection.name}: {message}", connection_id=connection.pk)
+        text = f"{connection.name}: {message}"
+        yield Problem(
+            Alarm.Kind.CONNECTION, text, connection_id=connection.pk, reason=_first_line(connection.pause_reason)
+        )
     if connection.breaker_opened_at is not None and connection.paused_at is None:
-        message = f"{connection.name}: unreachable {connection.transport_failures} times in a row, so deliveries wait. "
-        yield Problem(Alarm.Kind.BREAKER, message + connection.breaker_reason, connection_id=connection.pk)
+        message = f"{connection.name}: out of reach, so deliveries wait. {connection.breaker_reason}"
+        yield Problem(
+            Alarm.Kind.BREAKER,
+            message,
+            connection_id=connection.pk,
+            reason=_first_line(connection.breaker_reason.partition(". ")[2]),
+        )
     if message := end_alarm(connection):
         yield Problem(Alarm.Kind.TOKEN_END, f"{connection.name}: {message}", connection_id=connection.pk)
 

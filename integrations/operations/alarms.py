@@ -1,6 +1,7 @@
 """Alarms: raised when something needs a person, ended when it is over, shown in the portal and mailed both times.
 
-`update_alarms` runs every minute and compares what the rules find with the open alarms.
+`update_alarms` runs every WATCH_SECONDS and compares what the rules find with the open alarms. What failed for one
+reason is one alarm, mailed at 1, 10, 100 and so on, and when it is over.
 """
 
 import structlog
@@ -16,6 +17,8 @@ from integrations.operations.alarm_rules import Problem, find_problems, key_of
 
 log = structlog.get_logger(__name__)
 
+LONGEST_REASON = 500
+
 
 def update_alarms() -> None:
     """Raises what is new, ends what is over, mails both."""
@@ -24,10 +27,8 @@ def update_alarms() -> None:
         problem = problems.pop(key_of(alarm), None)
         if problem is None and not _is_being_checked(alarm):
             _end(alarm)
-        elif problem is None:
-            continue
-        elif problem.message != alarm.message:
-            Alarm.objects.filter(pk=alarm.pk).update(message=problem.message)
+        elif problem is not None:
+            _update(alarm, problem)
     for problem in problems.values():
         _raise(problem)
     send_mails()
@@ -41,6 +42,24 @@ def _is_being_checked(alarm: Alarm) -> bool:
     return subscription.is_active and subscription.registration == Subscription.Registration.WAITING
 
 
+def _update(alarm: Alarm, problem: Problem) -> None:
+    """Another reason, or ten times as much as was told, is mailed like a new alarm; a person has not seen that yet."""
+    reason = storable(problem.reason)[:LONGEST_REASON]
+    is_news = reason != alarm.reason or len(str(problem.count)) > len(str(alarm.count))
+    if is_news:
+        Alarm.objects.filter(pk=alarm.pk).update(
+            message=storable(problem.message),
+            reason=reason,
+            count=problem.count,
+            has_news=True,
+            acknowledged_by="",
+            acknowledged_at=None,
+        )
+        log.warning("alarm has another reason", kind=problem.kind, reason=problem.message)
+    elif problem.message != alarm.message:
+        Alarm.objects.filter(pk=alarm.pk).update(message=storable(problem.message))
+
+
 def _raise(problem: Problem) -> None:
     try:
         with transaction.atomic():
@@ -51,6 +70,9 @@ def _raise(problem: Problem) -> None:
                 company_id=problem.company_id,
                 connection_id=problem.connection_id,
                 mapping_id=problem.mapping_id,
+                cause=problem.cause,
+                reason=storable(problem.reason)[:LONGEST_REASON],
+                count=problem.count,
             )
     except IntegrityError:
         # Another worker was quicker, or the subscription is gone.

@@ -5,7 +5,7 @@ says how many rows it changed, and which it left alone and why.
 """
 
 from integrations.recovery.actions import ActionResult, cancel, rebuild, retry_now
-from integrations.recovery.failure_groups import FailureGroup, deliveries_in_group, failure_groups, remedy_place
+from integrations.recovery.groups import FailureGroup, deliveries_in_group, failure_groups, remedy_place
 from integrations.recovery.reroute import fetch_missing, route_again
 
 __all__ = [

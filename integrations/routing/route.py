@@ -251,8 +251,10 @@ def priority_of(notification: Notification) -> int:
     """What happened a while ago (fetched late, routed again) does not go before what is live."""
     is_fetched = notification.source == Notification.Source.CAUGHT_UP
     when = (notification.happened_at if is_fetched else None) or notification.received_at
-    is_old = when < now() - timedelta(seconds=LIVE_SECONDS)
-    return Delivery.Priority.BULK if is_old else Delivery.Priority.LIVE
+    if when < now() - timedelta(seconds=LIVE_SECONDS):
+        return Delivery.Priority.BULK
+    # Where events are only fetched, fetched ones are the live ones.
+    return Delivery.Priority.RETRY if is_fetched and notification.subscription.is_pushed else Delivery.Priority.LIVE
 
 
 def _finish_routed(notification: Notification, outcomes: list[Outcome]) -> None:

@@ -12,7 +12,7 @@ from integrations.companies import token_end_text
 from integrations.destinations import DESTINATIONS
 from integrations.infra import database_clock
 from integrations.infra.text import timestamp
-from integrations.installation import WORKER_SILENT_AFTER, NoPublicAddress, subscription_webhook_url
+from integrations.installation import SILENT_AFTER, NoPublicAddress, subscription_webhook_url
 from integrations.intake import previous_tokens
 from integrations.models import (
     Alarm,
@@ -96,14 +96,11 @@ def _problems(subscription: Subscription) -> Iterator[str]:
         yield subscription.khoros_message
     checked = subscription.checked_at
     if checked is not None and checked < database_clock.now() - CHECKED_WITHIN:
-        yield (
-            f"Not checked at Khoros for {_span(database_clock.now() - checked)}. Make sure the “beat” process is "
-            "running."
-        )
+        yield (f"Not checked at Khoros for {_span(database_clock.now() - checked)}. Make sure a worker is running.")
     if subscription.is_fetched and subscription.failed_catch_ups:
         yield "The last catch-up failed. See “Catch-ups” below."
     seen = Installation.objects.values_list("worker_seen_at", flat=True).first()
-    if seen is None or seen < database_clock.now() - WORKER_SILENT_AFTER:
+    if seen is None or seen < database_clock.now() - SILENT_AFTER:
         yield "No worker is running: notifications are stored, but nothing is sent until one starts."
     if not subscription.mappings.filter(is_active=True, connection__is_active=True).exists():
         yield "No active mapping: notifications are stored but not sent on."

@@ -1,0 +1,82 @@
+"""What has to be done every few seconds or minutes, whoever is alive to do it.
+
+Each worker and the process `beat` run this clock. A turn is taken by one conditional UPDATE, so any number of clocks do
+each thing once, and one that died or hangs is followed by the next. Nothing of it waits in a queue: a worker that is
+busy, or a Redis that is gone, holds up neither sweep nor alarms.
+"""
+
+import threading
+
+import structlog
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.models.functions import Now
+
+from integrations.infra import queue
+from integrations.installation import HEARTBEAT_SECONDS, record_beat
+from integrations.jobs.sweep import queue_space
+from integrations.jobs.tasks import sweep, watch
+from integrations.models import Turn
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 1.0
+
+
+def run_clock(ending: threading.Event, *, is_beat: bool = False) -> None:
+    """Runs until `ending` is set. `is_beat`: in the process of that name, which is missed when it is silent."""
+    while not ending.wait(TICK_SECONDS):
+        tick(is_beat=is_beat)
+
+
+def tick(*, is_beat: bool = False) -> None:
+    """Does what is due. Never raises: the next tick tries again."""
+    try:
+        if is_beat:
+            record_beat()
+        if take_turn(Turn.Name.ASK, HEARTBEAT_SECONDS):
+            _ask_workers()
+        if take_turn(Turn.Name.SWEEP, settings.SWEEP_SECONDS):
+            sweep()
+            _done(Turn.Name.SWEEP)
+        if take_turn(Turn.Name.WATCH, settings.WATCH_SECONDS):
+            watch()
+            _done(Turn.Name.WATCH)
+    except DatabaseError as error:
+        log.warning("clock waits for the database", error=str(error))
+    except Exception:
+        log.exception("regular work failed")
+    finally:
+        _give_connection_back()
+
+
+TAKE = """
+INSERT INTO integrations_turn (name, taken_at) VALUES (%s, now())
+ON CONFLICT (name) DO UPDATE SET taken_at = now() WHERE integrations_turn.taken_at <= now() - %s * interval '1 second'
+"""
+
+
+def take_turn(name: Turn.Name, seconds: float) -> bool:
+    """Whether this clock does it now: nobody has begun it for so long."""
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE, [name.value, seconds])
+        return cursor.rowcount == 1
+
+
+def _done(name: Turn.Name) -> None:
+    Turn.objects.filter(name=name).update(done_at=Now())
+
+
+def _ask_workers() -> None:
+    """A worker's answer proves that it takes messages and works on them. Nobody asks more where none is taken."""
+    Turn.objects.filter(name=Turn.Name.ASK, done_at=None).update(done_at=Now())
+    if queue_space("control")[0]:
+        queue.publish(queue.ANSWER)
+
+
+def _give_connection_back() -> None:
+    try:
+        connection.close()
+    except DatabaseError as error:
+        log.warning("connection not returned", error=str(error))
