@@ -22,7 +22,7 @@ Slice = Callable[[int, int], list[dict[str, Any]]]
 def paged(request: Request, name: str, total: int, rows: Slice, *, only_by_cursor: bool = False) -> Answer:
     """One page of a list, or 400 for an invalid page."""
     try:
-        way = _by_cursor if only_by_cursor or _is_by_cursor(request) else _by_number
+        way = _by_cursor if only_by_cursor or is_by_cursor(request) else _by_number
         return json_answer(200, way(request, name, total, rows))
     except ValueError as problem:
         return json_answer(400, {"error": "InvalidPaginationParameter", "description": str(problem)})
@@ -39,7 +39,7 @@ def paged_items(
     return paged(request, name, len(items), part, only_by_cursor=only_by_cursor)
 
 
-def _is_by_cursor(request: Request) -> bool:
+def is_by_cursor(request: Request) -> bool:
     return any(f"page[{each}]" in request.query for each in ("size", "after", "before"))
 
 

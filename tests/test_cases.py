@@ -169,6 +169,36 @@ def test_a_ticket_closed_between_the_look_and_the_comment_gets_a_follow_up_at_on
     assert "closed" in Attempt.objects.filter(delivery=reply).order_by("number")[0].meaning
 
 
+def test_a_closed_ticket_is_recognised_in_any_language(sandbox: StandIn, by_conversation: Mapping, work: Work) -> None:
+    first = labelled(by_conversation, "twitter:1")
+    work()
+    number = fresh(first).number
+    path = f"/api/v2/tickets/{number}.json"
+    german = {"details": {"status": [{"description": "Status: Das Ticket kann nicht geändert werden"}]}}
+    sandbox.add_fault("answer", status=422, body={"error": "RecordInvalid"} | german, method="PUT", path=path, times=1)
+    reply = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
+    work()
+    assert "closed" in Attempt.objects.filter(delivery=reply).order_by("number")[0].meaning
+
+
+def test_a_note_for_a_closed_ticket_goes_where_its_post_went(sandbox: StandIn, mapping: Mapping, work: Work) -> None:
+    labelled(choose(mapping, context="note", comment="{{ text }}"), "twitter:1")
+    deliver_next(mapping.connection_id)
+    post, note = Delivery.objects.order_by("pk")
+    sandbox.change_ticket(int(post.number), status="closed")
+    other = labelled(mapping, "twitter:2")
+    Delivery.objects.filter(pk=note.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1))
+    work()
+    moved_to = fresh(other).remote_object
+    assert moved_to is not None
+    Delivery.objects.filter(pk=post.pk).update(remote_object=moved_to)
+    Delivery.objects.filter(pk=note.pk).update(next_attempt_at=timezone.now())
+    work()
+    note = fresh(note)
+    assert (note.state, note.target_number) == (State.DELIVERED, moved_to.number)
+    assert any(note.external_id in body for body in bodies(sandbox, moved_to.number))
+
+
 @pytest.mark.parametrize(("change", "message"), [("solved", "is already solved"), ("deleted", "was deleted")])
 def test_a_solved_or_deleted_ticket_gives_way_to_a_new_one(
     sandbox: StandIn, by_conversation: Mapping, work: Work, change: str, message: str

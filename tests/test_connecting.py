@@ -116,10 +116,10 @@ def test_a_consent_is_renewed_and_both_tokens_are_replaced(account: Account, con
     assert (token, consented.access_token.reveal(), consented.refresh_token.reveal()) == (access, access, refresh)
     assert consented.renewing_until is None
     (asked,) = account.refreshes()
-    assert (asked["expires_in"], asked["refresh_token_expires_in"]) == (172_800, 7_776_000)
+    assert (asked["expires_in"], asked["refresh_token_expires_in"]) == (171_000, 7_700_000)
     assert consented.access_token_expires_at is not None
     lives = consented.access_token_expires_at - database_clock.now()
-    assert timedelta(seconds=172_700) < lives <= timedelta(seconds=172_800)
+    assert timedelta(seconds=170_900) < lives <= timedelta(seconds=171_000)
 
 
 def test_of_many_threads_one_renews_and_all_get_the_new_token(account: Account, consented: Connection) -> None:
@@ -553,6 +553,29 @@ def test_a_new_connection_is_tested_when_it_is_saved(admin: Client, sandbox: Sta
     assert made.settings["scopes"] == "read write"
     assert made.granted_scope == "read write"
     assert made.checks[0]["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (401, {"error": "invalid_client"}, "its ID or secret is wrong"),
+        (400, {"error": "unauthorized_client"}, "kind has to be Confidential"),
+        (
+            400,
+            {"error": "invalid_request", "error_description": "expires_in must be between 300 and 172800"},
+            "expires_in must be between 300 and 172800",
+        ),
+        (403, {"error": {"title": "Forbidden", "message": "The account is suspended."}}, "The account is suspended"),
+    ],
+)
+def test_a_refused_sign_in_is_told_as_what_it_is(
+    sandbox: StandIn, portal: Any, status: int, body: dict[str, Any], message: str
+) -> None:
+    connection = OAuthConnectionFactory.create(url=sandbox.url)
+    sandbox.add_fault("answer", status=status, body=body, path="/oauth/tokens")
+    told = " ".join(check.message for check in check_connection(connection))
+    assert message in told
+    assert ("ID or secret is wrong" in told) == (body["error"] == "invalid_client")
 
 
 def test_a_wrong_client_secret_is_told_although_a_token_is_kept(sandbox: StandIn, portal: Any) -> None:

@@ -163,7 +163,8 @@ def test_the_documented_event_is_read_with_its_capitalised_status() -> None:
     body = json.loads((Path(__file__).parent / "fixtures/zendesk/webhook_event_ticket.json").read_text())["body"]
     event_id, kind, found = ticket_news.read_event(json.dumps(body).encode())
     assert (event_id, kind) == ("01HNXXXX-CTEXAMPLE", "zen:event-type:ticket.created")
-    assert found == StatusUpdate("35436", status="open", changed_at=datetime(2024, 4, 17, 17, 18, 10, tzinfo=UTC))
+    at = datetime(2024, 4, 17, 17, 18, 10, tzinfo=UTC)
+    assert found == StatusUpdate("35436", status="open", changed_at=at, ordered_at=at)
 
 
 @pytest.mark.parametrize(
@@ -346,6 +347,24 @@ def test_in_every_order_and_however_often_the_outcome_is_the_same(ticket: Delive
             record_update(ticket.connection_id, told)
         assert known(ticket) == ("closed", "agent 8", at(5))
         assert became(ticket).changed_at == at(20)
+
+
+def test_two_changes_in_one_second_are_ordered_by_the_events_own_time_and_place(ticket: Delivery) -> None:
+    def told(status: str, milliseconds: int, position: int) -> Any:
+        body = event(number=ticket.number, status=status)
+        body["time"] = (at(1) + timedelta(milliseconds=milliseconds)).isoformat()
+        body["event"]["meta"] = {"sequence": {"id": "x", "position": position, "total": 3}}
+        update = ticket_news.read_event(json.dumps(body).encode())[2]
+        assert update is not None
+        return update
+
+    in_order = [told("Open", 100, 1), told("Pending", 700, 1), told("Solved", 700, 2)]
+    for order in itertools.permutations(in_order):
+        RemoteObject.objects.update(status="", changed_at=None, solved_at=None)
+        for update in order:
+            record_update(ticket.connection_id, update)
+        assert known(ticket)[0] == "solved"
+        assert became(ticket).solved_at == at(1)
 
 
 def test_a_ticket_that_is_reopened_keeps_its_first_solve(ticket: Delivery) -> None:

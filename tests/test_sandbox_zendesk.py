@@ -221,7 +221,10 @@ def test_lists_have_the_recorded_shape(zendesk: Zendesk, name: str) -> None:
     found = zendesk.get(name)
     assert found.keys() == {name, "next_page", "previous_page", "count"}
     assert found[name][0].keys() == set(RECORDED_KEYS[name].split())
-    assert zendesk.get(f"{name}?page[size]=5").keys() == {name, "meta", "links"}
+    if name == "ticket_forms":
+        assert zendesk.ask("GET", f"/api/v2/{name}?page[size]=5").status == 400
+    else:
+        assert zendesk.get(f"{name}?page[size]=5").keys() == {name, "meta", "links"}
 
 
 def test_there_is_a_field_of_every_type(zendesk: Zendesk) -> None:

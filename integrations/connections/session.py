@@ -17,13 +17,15 @@ from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
 from integrations.models import Connection
-from integrations.sign_in import credentials_of, fresh_credentials, renewed_credentials
+from integrations.sign_in import credentials_of, fresh_credentials, is_stored_token, renewed_credentials
 
 log = structlog.get_logger(__name__)
 
 LONGEST_CALLS_SECONDS = 60.0
 # The share of the lease that the calls of one try may take; with the permits waited for it stays below the whole.
 SHARE_FOR_CALLS = 0.6
+
+MOST_RENEWALS = 3
 
 Result = TypeVar("Result")
 
@@ -55,19 +57,23 @@ class Session:
     def ask(self, question: Callable[[Credentials], Result], *, with_fresh_token: bool = False) -> Result:
         """The result of `question`, called signed in and holding no database connection. Raises Failure, NoPermit.
 
-        A refused access token is renewed once and the question repeated.
+        A refused access token is renewed once and the question repeated. One that somebody else has replaced meanwhile
+        says nothing: the stored one is taken.
         """
         credentials = self._credentials(with_fresh_token)
-        release_database()
-        try:
-            return question(credentials)
-        except Failure as failure:
-            source = token_source(self.destination, self.connection.settings)
-            if not failure.renew_token or source is None:
-                raise
-        credentials = renewed_credentials(self.connection, source, self.client, credentials)
-        release_database()
-        return question(credentials)
+        source = token_source(self.destination, self.connection.settings)
+        for number in range(MOST_RENEWALS + 1):
+            release_database()
+            try:
+                return question(credentials)
+            except Failure as failure:
+                if not failure.renew_token or source is None or number == MOST_RENEWALS:
+                    raise
+                if number and is_stored_token(self.connection, credentials):
+                    # A new token is refused as well: another one would be too.
+                    raise
+            credentials = renewed_credentials(self.connection, source, self.client, credentials)
+        raise AssertionError("unreachable")
 
     def use(self, permits: Permits) -> None:
         """Takes these permits from now on."""

@@ -137,6 +137,8 @@ def other_way(delivery: Delivery, request: str, destination: Destination, failur
     """What to change in the delivery so that the next try avoids the refusal; {} where nothing helps."""
     if failure.is_closed and delivery.action == Action.APPEND and not delivery.is_note:
         return _decide_again(delivery)
+    if failure.is_closed and delivery.is_note:
+        return _follow_the_post(delivery, request)
     if not isinstance(destination, KnowsPeople) or not failure.is_about_requester:
         return {}
     if rules_of(delivery.mapping).requester == "author":
@@ -164,6 +166,18 @@ def _decide_again(delivery: Delivery) -> dict[str, Any]:
         "is_prepared": False,
         "look_up_next": False,
     }
+
+
+def _follow_the_post(note: Delivery, request: str) -> dict[str, Any]:
+    """A note goes where its post is by now: rebuilt, or moved on to a follow-up, since the note was made."""
+    post = Delivery.objects.filter(
+        mapping=note.mapping_id, post_id=note.post_id, occasion=note.occasion.removeprefix(Delivery.NOTE)
+    )
+    number = post.values_list("remote_object__number", flat=True).first()
+    if not number or number == note.target_number:
+        return {}
+    meaning = f"Its post is on {number} now: the note goes there right away."
+    return {"meaning": meaning, "request": request, "target_number": number}
 
 
 def _without_the_author(delivery: Delivery, sent: str, destination: KnowsPeople) -> dict[str, Any]:

@@ -346,8 +346,9 @@ class StatusUpdate:
     """The state of a thing at one time, by the account's clock.
 
     `status` is one of the statuses we know, or empty; `changed_at` is None where the time is unknown. `assignee_id`:
-    None where unknown, empty where nobody is assigned. `is_ours`: whether it has an external id of ours; None where
-    unknown.
+    None where unknown, empty where nobody is assigned. `ordered_at` is finer than `changed_at` and only says which of
+    two changes came later; None where there is nothing finer. `is_ours`: whether it has an external id of ours; None
+    where unknown.
     """
 
     number: str
@@ -355,6 +356,7 @@ class StatusUpdate:
     assignee_id: str | None = None
     assignee_name: str = ""
     changed_at: datetime | None = None
+    ordered_at: datetime | None = None
     is_deleted: bool = False
     is_ours: bool | None = None
 

@@ -156,7 +156,7 @@ def _believable(event: TicketEvent, update: StatusUpdate) -> StatusUpdate:
     latest = event.received_at + timedelta(seconds=event.connection.clock_skew_seconds) + AHEAD_AT_MOST
     if update.changed_at is None or update.changed_at <= latest:
         return update
-    return replace(update, changed_at=None)
+    return replace(update, changed_at=None, ordered_at=None)
 
 
 def events_to_apply(room: int) -> list[int]:

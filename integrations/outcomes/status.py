@@ -4,6 +4,7 @@ Status and assignee follow the newest change by the account's clock; the first s
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Case, DateTimeField, F, Q, QuerySet, Value, When
@@ -41,7 +42,8 @@ def record_update(connection_id: int, update: StatusUpdate) -> int:
 
 
 def _record(rows: QuerySet[RemoteObject], status: str, update: StatusUpdate, connection_id: int) -> int:
-    changed_at: Any = _changed_at(update, connection_id)
+    solved_at: Any = _changed_at(update.changed_at, connection_id)
+    changed_at: Any = _changed_at(update.ordered_at or update.changed_at, connection_id)
     is_newest = Q(changed_at__isnull=True) | Q(changed_at__lte=changed_at)
     changes: dict[str, Any] = {
         "status": Case(When(is_newest, then=Value(status)), default=F("status")),
@@ -52,14 +54,14 @@ def _record(rows: QuerySet[RemoteObject], status: str, update: StatusUpdate, con
     if assignee is not None:
         changes["assignee"] = Case(When(is_newest, then=Value(assignee)), default=F("assignee"))
     if status in SOLVED:
-        changes["solved_at"] = Least(F("solved_at"), changed_at)  # of an empty one and a time, the time
+        changes["solved_at"] = Least(F("solved_at"), solved_at)  # of an empty one and a time, the time
     return rows.update(**changes)
 
 
-def _changed_at(update: StatusUpdate, connection_id: int) -> Any:
+def _changed_at(moment: datetime | None, connection_id: int) -> Any:
     """When it changed; for a deletion without a time, now by the account's clock."""
-    if update.changed_at is not None:
-        return Value(update.changed_at, output_field=DateTimeField())
+    if moment is not None:
+        return Value(moment, output_field=DateTimeField())
     ahead = Connection.objects.filter(pk=connection_id).values_list("clock_skew_seconds", flat=True).first()
     return seconds_from_now(ahead or 0)
 

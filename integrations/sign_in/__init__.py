@@ -7,6 +7,7 @@ refresh token is used by one process at a time, and its successor is never lost 
 from integrations.sign_in.credentials import (
     credentials_of,
     fresh_credentials,
+    is_stored_token,
     renewed_credentials,
     store_consent,
     token_columns,
@@ -32,6 +33,7 @@ __all__ = [
     "forget_secrets",
     "forget_tokens",
     "fresh_credentials",
+    "is_stored_token",
     "issue_first_secret",
     "issue_secret",
     "read_secrets",

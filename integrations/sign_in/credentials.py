@@ -74,6 +74,11 @@ def renewed_credentials(
     return _with_token(connection, client, dict(refused.secrets), token)
 
 
+def is_stored_token(connection: Connection, used: Credentials) -> bool:
+    """Whether the token of this try is still the stored one, or none is stored that could be taken instead."""
+    return not _newer_token(connection, used.access_token)
+
+
 def fresh_credentials(connection: Connection, source: SignsInByToken, client: HttpClient) -> Credentials:
     """With a token fetched now, whatever is stored. Only for sign-ins that need no consent. Raises Failure."""
     secrets = _readable_secrets(connection)

@@ -272,13 +272,6 @@ def _invalid(reply: Reply) -> Failure:
             remedy="Unsuspend this user in Zendesk, then retry.",
             remedy_at=SUSPENDED_PAGE,
         )
-    if about == {"status"} and "closed" in own_text(reply).lower():
-        return Failure(
-            "The ticket is closed in Zendesk and can no longer be changed (422).",
-            permanent=True,
-            is_closed=True,
-            remedy="Press “Rebuild” to create a follow-up ticket.",
-        )
     if codes & GONE_CODES or about & {"group", "group_id", "assignee", "assignee_id", "brand_id", "ticket_form_id"}:
         return Failure(
             f"The mapping uses something that Zendesk does not know or no longer accepts: {named} (422).",
@@ -293,6 +286,23 @@ def _invalid(reply: Reply) -> Failure:
         remedy="Fix the mapping, then press “Rebuild”.",
         remedy_at="mapping",
         cause=shortened(f"Rejected as invalid: {texts or named}"),
+    )
+
+
+def is_about_the_status_alone(reply: Reply) -> bool:
+    """How an update of a closed ticket is refused; the words beside it are in the account's language."""
+    fields = {field for field, _, _ in _problems(reply.json_object().get("details"))}
+    return reply.status == 422 and fields == {"status"}
+
+
+def ticket_is_closed(reply: Reply) -> Failure:
+    return Failure(
+        "The ticket is closed in Zendesk and can no longer be changed (422).",
+        own_text(reply),
+        permanent=True,
+        is_closed=True,
+        status=reply.status,
+        remedy="Press “Rebuild” to create a follow-up ticket.",
     )
 
 
@@ -399,16 +409,32 @@ def read_token_failure(reply: Reply) -> Failure:
             pauses=True,
             status=reply.status,
         )
+    message, cause = _refused_token(reply)
     return Failure(
-        f"Zendesk rejected the OAuth client (status {reply.status}): its ID or secret is wrong, or it was deleted.",
+        message,
         own_text(reply),
         permanent=True,
         pauses=True,
         status=reply.status,
         remedy="Correct it on the connection and save; it resumes when the test passes.",
         remedy_at="connection",
-        cause="The OAuth client was rejected",
+        cause=cause,
     )
+
+
+def _refused_token(reply: Reply) -> tuple[str, str]:
+    """(message, cause) by the codes of RFC 6749, 5.2; other refusals are told as what Zendesk says."""
+    code = error_code(reply)
+    if code == "invalid_client" or (reply.status == 401 and not code):
+        return (
+            f"Zendesk rejected the OAuth client (status {reply.status}): its ID or secret is wrong, or it was deleted.",
+            "The OAuth client was rejected",
+        )
+    if code in ("unauthorized_client", "unsupported_grant_type"):
+        refused = f"This OAuth client may not sign in this way (status {reply.status})"
+        return f"{refused}: in Zendesk Admin Center its kind has to be Confidential.", refused
+    said = f": “{shortened(own_text(reply))}”" if own_text(reply) else ""
+    return f"Zendesk refused the sign-in (status {reply.status}){said}.", "The sign-in was refused"
 
 
 def read_refresh_failure(reply: Reply) -> Failure:

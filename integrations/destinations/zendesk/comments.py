@@ -46,6 +46,8 @@ def append(client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> 
 
 def _refused(client: HttpClient, reply: Reply) -> Failure:
     client.exchanges[-1]["reply"] = client.without_secrets(reply.text[:2048])
+    if answers.is_about_the_status_alone(reply):
+        return answers.ticket_is_closed(reply)
     failure = answers.failure(reply)
     failure.look_up_next = failure.is_uncertain
     if reply.status == 404 and answers.error_code(reply) == "RecordNotFound":

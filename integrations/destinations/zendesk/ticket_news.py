@@ -35,6 +35,10 @@ TICKET_EVENT_PREFIX = "zen:event-type:ticket."
 DELETIONS = {"zen:event-type:ticket.soft_deleted", "zen:event-type:ticket.permanently_deleted"}
 UNDELETED = "zen:event-type:ticket.undeleted"
 LONGEST_ID = 120
+# An event's time follows the change at once; one further off says nothing about the order.
+EVENT_WITHIN = timedelta(seconds=60)
+# A ticket that was read later shows all changes of that second.
+END_OF_SECOND = timedelta(microseconds=999_999)
 OUR_EXTERNAL_ID = "khoros:"
 
 # Those that a ticket can have, in their order.
@@ -113,9 +117,22 @@ def _news_of_event(kind: str, content: Mapping[str, Any], detail: Mapping[str, A
         status="" if status == "deleted" else status,
         assignee_id=_id(detail["assignee_id"]) if "assignee_id" in detail else None,
         changed_at=changed_at,
+        ordered_at=_place_of(content, changed_at),
         is_deleted=is_deleted,
         is_ours=_is_ours(detail),
     )
+
+
+def _place_of(content: Mapping[str, Any], changed_at: datetime | None) -> datetime | None:
+    """The event's own time, and within it its place in `meta.sequence`: `updated_at` has whole seconds only."""
+    time, event = _moment(content.get("time")), content.get("event")
+    if changed_at is None or time is None or not changed_at <= time <= changed_at + EVENT_WITHIN:
+        return None
+    meta = event.get("meta") if isinstance(event, dict) else None
+    sequence = meta.get("sequence") if isinstance(meta, dict) else None
+    position = sequence.get("position") if isinstance(sequence, dict) else 0
+    place = position if isinstance(position, int) and not isinstance(position, bool) else 0
+    return time + timedelta(microseconds=min(max(place, 0), 999))
 
 
 def _news_of_trigger(content: Mapping[str, Any]) -> StatusUpdate | None:
@@ -156,13 +173,15 @@ def read_tickets(reply: Reply) -> list[StatusUpdate]:
 
 def _news_of_ticket(ticket: Mapping[str, Any]) -> StatusUpdate | None:
     number, status = answers.ticket_number(ticket), _status(ticket.get("status"))
+    changed_at = _moment(ticket.get("updated_at"))
     if number is None or not status:
         return None
     return StatusUpdate(
         number=str(number),
         status="" if status == "deleted" else status,
         assignee_id=_id(ticket["assignee_id"]) if "assignee_id" in ticket else None,
-        changed_at=_moment(ticket.get("updated_at")),
+        changed_at=changed_at,
+        ordered_at=changed_at + END_OF_SECOND if changed_at else None,
         is_deleted=status == "deleted",
         is_ours=_is_ours(ticket),
     )
