@@ -8,6 +8,7 @@ docs/operations.md lists the variables for the people who set them.
 import logging
 import os
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -83,6 +84,10 @@ def origin(name: str, value: str) -> str:
 
 DEBUG = flag("DEBUG", default=False)
 SECRET_KEY = required("SECRET_KEY", "set it to at least 50 random characters; it signs sessions.")
+if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 10:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is too weak: set it to at least 50 random characters, such as `openssl rand -hex 32` prints."
+    )
 ENCRYPTION_KEYS = [
     key.strip()
     for key in required(
@@ -106,7 +111,9 @@ if not PUBLIC_URL and HEROKU_DOMAIN:
     PUBLIC_URL = f"https://{HEROKU_DOMAIN}"
 HEROKU_APP_HOST = f"{HEROKU_APP_NAME}.herokuapp.com" if HEROKU_APP_NAME else ""
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
-if PUBLIC_URL.startswith("http://") and urlsplit(PUBLIC_URL).hostname not in {"localhost", "127.0.0.1", "::1"}:
+# In production nobody visits it as "localhost"; health is answered under any name.
+IS_ON_THIS_MACHINE = bool(LOCAL_URL) or DEBUG or urlsplit(PUBLIC_URL).hostname in {"localhost", "127.0.0.1", "::1"}
+if PUBLIC_URL.startswith("http://") and not IS_ON_THIS_MACHINE:
     raise ImproperlyConfigured(
         f"PUBLIC_URL must begin with https:// (http is for this machine only), not {PUBLIC_URL!r}."
     )
@@ -118,7 +125,7 @@ SANDBOX_URL = origin("SANDBOX_URL", env.str("SANDBOX_URL", "").strip())
 
 ALLOWED_HOSTS = [
     *env.list("ALLOWED_HOSTS", default=[]),
-    *LOOPBACK_HOSTS,
+    *(LOOPBACK_HOSTS if IS_ON_THIS_MACHINE else []),
     *filter(None, [urlsplit(PUBLIC_URL).hostname or "", HEROKU_APP_HOST]),
 ]
 CSRF_TRUSTED_ORIGINS = [url for url in (PUBLIC_URL, f"https://{HEROKU_APP_HOST}" if HEROKU_APP_HOST else "") if url]
@@ -135,6 +142,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django_celery_results",
+    "axes",
     "integrations",
 ]
 MIDDLEWARE = [
@@ -151,6 +159,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
@@ -174,7 +183,6 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 FORMAT_MODULE_PATH = ["portal.formats"]  # how the admin shows dates and times
-SILENCED_SYSTEM_CHECKS: list[str] = []
 
 # --- Database and broker ---------------------------------------------------------------------------------------------
 
@@ -317,10 +325,15 @@ SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^webhooks/"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+# Both bind whoever owns the domain for years, other services under it included, so they are a choice.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS and flag("HSTS_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = HTTPS and flag("HSTS_PRELOAD", default=False)
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # which ask for the two without a choice
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = HTTPS
+# Each page begins the time anew: it is how long somebody may be away.
+SESSION_COOKIE_AGE = number("SESSION_IDLE_MINUTES", 120, least=1) * 60
+SESSION_SAVE_EVERY_REQUEST = True
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
@@ -332,9 +345,25 @@ CONTENT_SECURITY_POLICY = (
 )
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = number("SIGN_IN_FAILURES", 10, least=3)
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# Either of them: one user from many addresses, and many users from one.
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "portal.client_address.client_address"
+AXES_LOCKOUT_TEMPLATE = "too_many_sign_ins.html"
+AXES_HTTP_RESPONSE_CODE = 429
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+# How many proxies stand in front: so many entries at the end of X-Forwarded-For are theirs, the rest anybody's.
+TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0)
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 # A person may tick a whole list page of 100 rows plus their fields; Django's default of 1,000 fields is enough. The

@@ -57,7 +57,9 @@ def test_the_preview_is_of_what_was_typed_and_saves_nothing(admin: Client, mappi
     assert "This post matches the conditions." in shown
     mapping.refresh_from_db()
     assert "Typed" not in mapping.settings["subject"]
-    written = [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+    changing = [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+    # Each page prolongs the session.
+    written = [statement for statement in changing if "django_session" not in statement]
     assert written == []
 
 

@@ -139,7 +139,7 @@ def test_a_tampered_secret_is_unreadable_and_not_garbage() -> None:
 
 def start(**environment: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "DATABASE_URL", "REDIS_URL")}
-    needed = {"SECRET_KEY": "s" * 50, "ENCRYPTION_KEY": "e" * 40}
+    needed = {"SECRET_KEY": "0123456789abcdef" * 4, "ENCRYPTION_KEY": "e" * 40}
     command = [
         sys.executable,
         "-c",

@@ -10,9 +10,11 @@ import re2
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
-# Searching takes linear time, compiling does not: it unfolds each repetition with two bounds.
-REPEATED = re.compile(r"\{[0-9]+,([0-9]{1,4})\}")
-MOST_REPEATED = 10_000
+# Both compiling and, where RE2's cache of states overflows, each character of a search cost as much as the program is
+# long, and repetitions are unfolded into it.
+REPEATED = re.compile(r"\{[0-9]*,?([0-9]{1,4})\}")
+MOST_REPEATED = 500
+MOST_PROGRAM = 1_500
 
 
 class BadExpression(ValueError):
@@ -22,9 +24,12 @@ class BadExpression(ValueError):
 def compile_expression(expression: str) -> Any:
     """A compiled expression with `.search(text)`. Raises BadExpression."""
     if sum(map(int, REPEATED.findall(expression))) > MOST_REPEATED:
-        raise BadExpression("The regular expression cannot be used: its counts in braces are too large together.")
+        raise BadExpression("The regular expression cannot be used: its counts in braces are over 500 together.")
     try:
-        return re2.compile(expression, options=_OPTIONS)
+        compiled = re2.compile(expression, options=_OPTIONS)
+        if compiled.programsize > MOST_PROGRAM:
+            raise BadExpression("The regular expression cannot be used: it is too large. Make it shorter.")
+        return compiled
     except UnicodeEncodeError:
         raise BadExpression("The regular expression cannot be used: it holds half a character.") from None
     except re2.error as error:

@@ -58,7 +58,7 @@ _fetching: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 def credentials_of(connection: Connection, destination: Destination, client: HttpClient) -> Credentials:
     """Ready to use; fetches an access token when there is no valid one. Raises Failure."""
     secrets = _readable_secrets(connection)
-    client.secrets = tuple(secrets.values())
+    client.secrets = (*secrets.values(), *_other_secrets(connection))
     source = token_source(destination, connection.settings)
     if source is None:
         return Credentials(connection.settings, secrets)
@@ -82,9 +82,15 @@ def is_stored_token(connection: Connection, used: Credentials) -> bool:
 def fresh_credentials(connection: Connection, source: SignsInByToken, client: HttpClient) -> Credentials:
     """With a token fetched now, whatever is stored. Only for sign-ins that need no consent. Raises Failure."""
     secrets = _readable_secrets(connection)
-    client.secrets = tuple(secrets.values())
+    client.secrets = (*secrets.values(), *_other_secrets(connection))
     token = _fetch(connection, source, client, secrets)
     return _with_token(connection, client, secrets, token)
+
+
+def _other_secrets(connection: Connection) -> list[str]:
+    """What is not needed for the call, and must not be recorded when an answer echoes it."""
+    stored = (connection.webhook_secret, connection.access_token, connection.refresh_token)
+    return [secret.reveal() for secret in stored if secret and secret.is_readable]
 
 
 def _with_token(connection: Connection, client: HttpClient, secrets: dict[str, str], token: str) -> Credentials:

@@ -10,6 +10,9 @@ from django.conf import settings
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
+# Not public, whatever the Python version thinks of them: NAT64, deprecated site-local, IETF protocol assignments,
+# documentation (https://www.iana.org/assignments/iana-ipv6-special-registry, iana-ipv4-special-registry).
+CLOSED = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "fec0::/10", "192.0.0.0/24", "3fff::/20")]
 DEFAULT_PORTS = {"https": 443, "http": 80}
 # Not allowed in a path: URL parsers disagree on these, and one of them may end the host name elsewhere.
 OUT_OF_PLACE = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")
@@ -83,6 +86,6 @@ def refuse_private(address: str) -> None:
         ip = mapped
     if settings.OUTBOUND_ALLOW_PRIVATE and (ip.is_loopback or (ip.is_private and not ip.is_link_local)):
         return
-    in_nat64 = ip.version == 6 and ip in ipaddress.ip_network("64:ff9b::/96")
-    if not ip.is_global or ip.is_multicast or ip.is_reserved or in_nat64:
+    is_closed = any(ip.version == network.version and ip in network for network in CLOSED)
+    if not ip.is_global or ip.is_multicast or ip.is_reserved or is_closed:
         raise AddressRefused(f"{address} is a private address: outgoing calls go to public addresses only.")

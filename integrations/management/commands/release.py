@@ -6,6 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
@@ -48,5 +50,9 @@ def make_administrator() -> str:
         return f"The administrator “{administrator['username']}” exists."
     if not administrator["password"]:
         return "No administrator was made, because DJANGO_SUPERUSER_PASSWORD is not set."
+    try:
+        validate_password(administrator["password"], users.model(username=administrator["username"]))
+    except ValidationError as weak:
+        raise CommandError(f"DJANGO_SUPERUSER_PASSWORD is too weak. {' '.join(weak.messages)}") from None
     users.create_superuser(administrator["username"], administrator["email"], administrator["password"])
     return f"Made the administrator “{administrator['username']}”."

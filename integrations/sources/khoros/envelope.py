@@ -27,6 +27,10 @@ SECRET_NAME = re.compile(
 )
 SECRET_PARAMETER = re.compile(r"((?:^|[?&;])([^=&;#?\s]{1,100})=)[^&;#\s]*")
 MASK = "[removed by Casebridge]"
+USER_AND_PASSWORD = re.compile(r"(://)[^/@\s\"'<>?#]{1,300}@")
+# The text right behind an opening tag; attributes of any tag. Neither goes back over what it has read.
+XML_ELEMENT = re.compile(r"(<([^<>/\s]{1,100})(?:\s[^<>]{0,500})?>)[^<]+")
+XML_ATTRIBUTE = re.compile(r"(\s([^\s=<>\"']{1,100})=[\"'])[^\"'<>]{0,2000}([\"'])")
 # A quoted name, its colon, and where a list begins; in JSON inside a string, quotes are preceded by backslashes.
 # Possessive throughout, so that no hostile body causes backtracking.
 NAME_PATTERN = re.compile(rb'"([^"\\]{1,200}+)\\*+"\s*+:\s*+(\[\s*+)?+')
@@ -196,8 +200,25 @@ def _masked(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         return _masked_json(value)
     if isinstance(value, str):
-        return SECRET_PARAMETER.sub(_masked_parameter, value)
+        return _masked_text(value)
     return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _masked_text(text: str) -> str:
+    """Secrets in a query string, in front of a host name, and in elements and attributes of XML."""
+    text = SECRET_PARAMETER.sub(_masked_parameter, USER_AND_PASSWORD.sub(rf"\1{MASK}@", text))
+    if "<" not in text:
+        return text
+    text = XML_ELEMENT.sub(_masked_element, text)
+    return XML_ATTRIBUTE.sub(_masked_attribute, text)
+
+
+def _masked_element(match: re.Match[str]) -> str:
+    return f"{match[1]}{MASK}" if SECRET_NAME.search(match[2]) else match[0]
+
+
+def _masked_attribute(match: re.Match[str]) -> str:
+    return f"{match[1]}{MASK}{match[3]}" if SECRET_NAME.search(match[2]) else match[0]
 
 
 def _masked_json(text: str) -> str:
