@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from portal import logs
+from portal import alive, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -218,6 +218,7 @@ if flag("REDIS_TLS_INSECURE", default=False) and REDIS_URL.startswith("rediss://
 
 SWEEP_SECONDS = number("SWEEP_SECONDS", 15, least=1)
 DATA_DIR = Path(env.str("DATA_DIR", "") or tempfile.gettempdir())
+CLOCK_FILE = alive.clock_file()
 
 # Threads of a worker. One account gets half of them at most (flow.in_flight); 16 are as many as one can use.
 WORKER_CONCURRENCY = number("WORKER_CONCURRENCY", 32, least=4)
@@ -312,6 +313,9 @@ ADMINISTRATOR = {
     "password": first_of("DJANGO_SUPERUSER_PASSWORD"),
     "email": first_of("DJANGO_SUPERUSER_EMAIL") or "admin@localhost",
 }
+
+# Connections to Redis for permits, wake-ups and health; a thread waits for one.
+REDIS_CLIENT_CONNECTIONS = number("REDIS_CLIENT_CONNECTIONS", 16, least=1)
 
 # Who sends this as bearer token is told by /readyz what is missing; others learn yes or no.
 READYZ_TOKEN = env.str("READYZ_TOKEN", "").strip()

@@ -8,11 +8,13 @@ from django.conf import settings
 
 @cache
 def redis_client() -> redis.Redis:
-    return redis.Redis.from_url(
+    pool = redis.BlockingConnectionPool.from_url(
         str(settings.CELERY["broker_url"]),
         socket_connect_timeout=0.5,
         socket_timeout=1.0,
         health_check_interval=30,
-        max_connections=settings.WORKER_CONCURRENCY + 16,
+        max_connections=settings.REDIS_CLIENT_CONNECTIONS,
+        timeout=1.0,
         decode_responses=True,
     )
+    return redis.Redis(connection_pool=pool)
