@@ -5,7 +5,9 @@ import os
 from portal import settings
 
 bind = f"{os.environ.get('BIND_HOST', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"
-worker_class = "gthread"
+worker_class = "portal.web_worker.WholeRequestWorker"
+# Connections that a process receives from at a time, however slow they are.
+worker_connections = 2000
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("WEB_THREADS", "6"))
 keepalive = 65
