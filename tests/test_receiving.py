@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection as database
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from integrations.infra import queue
@@ -295,3 +297,14 @@ def test_only_so_many_subscriptions_are_remembered_and_the_oldest_go(
     for subscription in subscriptions:
         assert push(address=str(subscription.uuid)).status_code == 200
     assert list(_cache) == [subscription.uuid for subscription in subscriptions[2:]]
+
+
+def test_wrong_tokens_cost_the_database_little(
+    push: Any, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
+    push()
+    with CaptureQueriesContext(database) as queries:
+        answers = {push(token=f"wrong {number}").status_code for number in range(200)}
+    assert answers == {401}
+    assert len(queries) < 100
