@@ -12,7 +12,7 @@ from types import FrameType
 
 import psycopg
 
-from bench import acknowledgement, copies, crash, disk, disturbed, drain, lists, memory
+from bench import acknowledgement, copies, crash, disk, disturbed, drain, fairness, lists, memory
 from bench.ground import Ground, prepared
 from bench.processes import Processes
 from bench.report import RESULTS, Section, as_text, markdown
@@ -21,6 +21,7 @@ MEASUREMENTS: dict[str, Callable[[Ground], Section]] = {
     "ack": acknowledgement.measure,
     "disturbed": disturbed.measure,
     "drain": drain.measure,
+    "fairness": fairness.measure,
     "lists": lists.measure,
     "crash": crash.measure,
     "copies": copies.measure,

@@ -34,16 +34,21 @@ def set_up(zendesk: str) -> dict[str, str]:
     return {"path": f"/webhooks/khoros/{subscription.uuid}", "token": token}
 
 
-def make_second_mapping() -> None:
-    """Beside the first one, to a connection of its own."""
+def make_further_mappings(count: int) -> None:
+    """Beside the first one, each to a connection of its own."""
     from integrations.models import Connection, Mapping
 
     connection, mapping = Connection.objects.get(), Mapping.objects.get()
-    for copied in (connection, mapping):
-        copied.pk, copied.uuid, copied.name = None, uuid.uuid4(), f"{copied.name}, the second"
-    connection.save()
-    mapping.connection = connection
-    mapping.save()
+    for number in range(2, count + 2):
+        for copied in (connection, mapping):
+            copied.pk, copied.uuid, copied.name = (
+                None,
+                uuid.uuid4(),
+                f"{copied.name.partition(',')[0]}, number {number}",
+            )
+        connection.save()
+        mapping.connection = connection
+        mapping.save()
 
 
 def make_deliveries(count: int, *, distinct: bool) -> None:
@@ -92,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.rows")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup").add_argument("zendesk")
-    commands.add_parser("second-mapping")
+    commands.add_parser("mappings").add_argument("count", type=int)
     deliveries = commands.add_parser("deliveries")
     deliveries.add_argument("count", type=int)
     deliveries.add_argument("--distinct", action="store_true")
@@ -101,8 +106,8 @@ def main() -> None:
     django.setup()
     if given.command == "setup":
         print(json.dumps(set_up(given.zendesk)))
-    elif given.command == "second-mapping":
-        make_second_mapping()
+    elif given.command == "mappings":
+        make_further_mappings(given.count)
     else:
         make_deliveries(given.count, distinct=given.distinct)
 
