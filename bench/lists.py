@@ -169,7 +169,7 @@ class Browser:
 
 def fill(portal: Portal, count: int) -> None:
     """Indexes are recreated after the rows, which takes a fraction of the time."""
-    portal.rows("second-mapping")
+    portal.rows("mappings", "1")
     with _bulk_connection(portal) as connection:
         indexes = _without_indexes(connection)
         _with_defaults(connection)

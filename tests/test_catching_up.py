@@ -12,6 +12,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from integrations.admin.text.subscription import _problems
 from integrations.infra import queue
 from integrations.models import CatchUp, Delivery, Mapping, Notification, NotificationContent, Subscription
 from integrations.recovery.reroute import fetch_missing
@@ -223,6 +224,7 @@ def test_a_first_page_that_is_all_new_is_a_gap_that_is_followed_and_told(
     assert recent.new == 130
     assert "All of the 20 newest events were new" in recent.message
     assert "Nothing is missing" in recent.message
+    assert any("All of the 20 newest" in problem for problem in _problems(registered))
     sandbox.change_settings(pull_keeps=60)
     happen(sandbox, 200)
     assert "may be gone from Khoros' list" in run(registered).message

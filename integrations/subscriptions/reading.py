@@ -138,7 +138,8 @@ class Walk:
             stored = self._take(page, earlier, offset + len(page))
             if offset == 0 and stored.new == stored.events >= LEAST_KNOWN_EVENTS:
                 is_gap = True
-                self.message = GAP.format(count=len(page))
+                # Where events are only fetched, a page of new ones is no news.
+                self.message = GAP.format(count=len(page)) if self.subscription.is_pushed else ""
                 log.warning("gap in what was received", subscription_id=self.subscription.pk, events=len(page))
             known = known + stored.events if stored.were_all_known else 0
             offset += len(page)

@@ -97,6 +97,9 @@ def _problems(subscription: Subscription) -> Iterator[str]:
     checked = subscription.checked_at
     if checked is not None and checked < database_clock.now() - CHECKED_WITHIN:
         yield (f"Not checked at Khoros for {_span(database_clock.now() - checked)}. Make sure a worker is running.")
+    last = subscription.catch_ups.filter(state=CatchUp.State.DONE).first()
+    if last is not None and last.message:
+        yield f"At the last catch-up: {last.message}"
     if subscription.is_fetched and subscription.failed_catch_ups:
         yield "The last catch-up failed. See “Catch-ups” below."
     seen = Installation.objects.values_list("worker_seen_at", flat=True).first()
@@ -215,7 +218,7 @@ def run_text(run: CatchUp) -> dict[str, Any]:
     message = {
         CatchUp.State.WAITING: "Waiting for a worker",
         CatchUp.State.RUNNING: f"Running: {counts} so far",
-        CatchUp.State.DONE: f"{counts}",
+        CatchUp.State.DONE: f"{counts}. {run.message}" if run.message else counts,
         CatchUp.State.FAILED: f"Failed after {counts}. {run.message}",
     }[CatchUp.State(run.state)]
     return {
