@@ -271,6 +271,8 @@ DELIVERY_RETRY_DELAYS = seconds_list(
 DELIVERY_LEASE_SECONDS = number("DELIVERY_LEASE_SECONDS", 90, least=3)
 # Posts, requests and attempts are deleted after so many days; 0 keeps them. What was delivered stays known for ever.
 CONTENT_KEPT_DAYS = number("CONTENT_KEPT_DAYS", 365, least=0)
+# A request that is not complete by then is closed (portal.web_worker).
+REQUEST_SECONDS = number("REQUEST_SECONDS", 10, least=1)
 INTAKE_MAX_BYTES = number("INTAKE_MAX_BYTES", 1024 * 1024, least=1024)
 
 # --- Khoros ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 gunicorn hands a connection to a thread with its first byte, so a dozen half-sent requests hold every thread for as long
 as their senders like. Here the main loop receives, for any number of connections at once; what is not whole within
-`RECEIVED_WITHIN_SECONDS` is closed. A body over the limit is read and thrown away there too, so that its sender sees
+REQUEST_SECONDS is closed. A body over the limit is read and thrown away there too, so that its sender sees
 the answer. https ends at a proxy; a worker that ends it itself works as gunicorn's does.
 """
 
@@ -19,7 +19,6 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from portal import settings
 
-RECEIVED_WITHIN_SECONDS = 10.0
 READ_AT_ONCE = 64 * 1024
 # gunicorn refuses longer heads itself.
 LONGEST_HEAD = 64 * 1024
@@ -42,7 +41,7 @@ def refusal(status: str, message: str) -> bytes:
 
 
 TOO_LARGE = refusal("413 Content Too Large", f"A request may have {settings.INTAKE_MAX_BYTES} bytes at most.")
-TOO_SLOW = refusal("408 Request Timeout", f"The request was not complete within {RECEIVED_WITHIN_SECONDS:.0f} s.")
+TOO_SLOW = refusal("408 Request Timeout", f"The request was not complete within {settings.REQUEST_SECONDS} s.")
 
 
 @dataclass(eq=False)
@@ -114,7 +113,7 @@ class WholeRequestWorker(ThreadWorker):
         if self.cfg.is_ssl:
             super().enqueue_req(conn)
             return
-        receiving = Receiving(conn, time.monotonic() + RECEIVED_WITHIN_SECONDS)
+        receiving = Receiving(conn, time.monotonic() + settings.REQUEST_SECONDS)
         if conn.parser is not None and (ahead := conn.parser.unreader.take_buffered()):
             receiving.add(ahead)
         conn.sock.setblocking(False)

@@ -145,10 +145,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Each process of a parallel run takes its own Redis database, so that queues and rate limits stay apart.
 
-    Pages are tested without collecting static files first.
+    Pages are tested without collecting static files first, and passwords are hashed quickly.
     """
     plain_files = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     django_settings.STORAGES = django_settings.STORAGES | {"staticfiles": plain_files}
+    # Hundreds of tests make a user; production's hashing is slow on purpose.
+    django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     Path(django_settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
     address, _, _ = str(django_settings.CELERY["broker_url"]).rpartition("/")

@@ -16,6 +16,8 @@ from local.procfile import read_procfile
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
+# Long enough for the slow clients of a test to be there while others call.
+REQUEST_SECONDS = 4
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def running_web(folder: Path) -> Iterator[RunningWeb]:
         "DATA_DIR": str(folder),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PUBLIC_URL": server.url,
+        "REQUEST_SECONDS": str(REQUEST_SECONDS),
     }
     (folder / "static").mkdir()
     command = read_procfile(ROOT / "Procfile", environment)["web"]

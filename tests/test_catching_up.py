@@ -230,7 +230,7 @@ def test_a_first_page_that_is_all_new_is_a_gap_that_is_followed_and_told(
     assert "may be gone from Khoros' list" in run(registered).message
 
 
-@pytest.mark.parametrize("oddity", [{"pull_burst": 12}, {"pull_fails_every": 40}])
+@pytest.mark.parametrize("oddity", [{"pull_burst": 40}, {"pull_fails_every": 40}])
 def test_ten_thousand_events_arrive_through_a_burst_limit_and_failing_calls(
     sandbox: StandIn, registered: Subscription, oddity: dict[str, int]
 ) -> None:
