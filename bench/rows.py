@@ -41,11 +41,8 @@ def make_further_mappings(count: int) -> None:
     connection, mapping = Connection.objects.get(), Mapping.objects.get()
     for number in range(2, count + 2):
         for copied in (connection, mapping):
-            copied.pk, copied.uuid, copied.name = (
-                None,
-                uuid.uuid4(),
-                f"{copied.name.partition(',')[0]}, number {number}",
-            )
+            copied.pk, copied.uuid = None, uuid.uuid4()
+            copied.name = f"{copied.name.partition(',')[0]}, number {number}"
         connection.save()
         mapping.connection = connection
         mapping.save()

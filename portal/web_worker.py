@@ -55,6 +55,7 @@ class Receiving:
     length: int | None = None
     is_chunked: bool = False
     count: int = 0
+    # The end of what was thrown away.
     tail: bytes = b""
     is_too_large: bool = False
     is_registered: bool = False
@@ -68,8 +69,8 @@ class Receiving:
         is_over = self.length is not None and self.length > LARGEST_BODY
         if is_over or len(self.received) > LARGEST_BODY + LONGEST_HEAD:
             self.is_too_large = True
+            self.tail = (self.tail + (bytes(self.received[-LONGEST_TAIL:]) or data))[-LONGEST_TAIL:]
             self.received.clear()
-        self.tail = (self.tail + data)[-LONGEST_TAIL:]
 
     def _read_head(self) -> None:
         end = self.received.find(b"\r\n\r\n")
@@ -97,9 +98,10 @@ class Receiving:
 
     @property
     def _has_last_chunk(self) -> bool:
-        # From the line break before the body on, as far as the tail goes back.
-        begins = max(0, self.head_ends - 2 - self.count + len(self.tail))
-        return self.is_chunked and LAST_CHUNK.search(self.tail, begins) is not None
+        """Looks from the line break before the body on, as far as the tail goes back."""
+        tail = self.tail or bytes(self.received[-LONGEST_TAIL:])
+        begins = max(0, self.head_ends - 2 - self.count + len(tail))
+        return self.is_chunked and LAST_CHUNK.search(tail, begins) is not None
 
 
 class WholeRequestWorker(ThreadWorker):

@@ -3,18 +3,39 @@
 import os
 import threading
 import time
+from typing import Self
 
 # How late an end may come. Looking ten times a second costs less than being woken for each of a thousand requests.
 LOOK_EVERY_SECONDS = 0.1
 
 
 class Limited:
-    """A `with` block with a time limit: the watchdog's thread calls `end` if the block is still running then."""
+    """A `with` block with a time limit: if it still runs then, `is_over` is set and `shut` called, by another thread.
+
+    `shut` ends what the block waits for. It runs under `lock`, which protects whatever it ends.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.until = time.monotonic() + seconds
+        self.lock = threading.Lock()
+        self.is_over = self._is_done = False
+
+    def __enter__(self) -> Self:
+        _watchdog.watch(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _watchdog.forget(self)
+        with self.lock:
+            self._is_done = True
 
     def end(self) -> None:
+        with self.lock:
+            if not self._is_done:
+                self.is_over = True
+                self.shut()
+
+    def shut(self) -> None:
         raise NotImplementedError
 
 
@@ -58,4 +79,4 @@ class _Watchdog:
 
 
 _watchdog = _Watchdog()
-watch, forget, watched = _watchdog.watch, _watchdog.forget, _watchdog.watched
+watched = _watchdog.watched

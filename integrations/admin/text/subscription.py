@@ -96,7 +96,7 @@ def _problems(subscription: Subscription) -> Iterator[str]:
         yield subscription.khoros_message
     checked = subscription.checked_at
     if checked is not None and checked < database_clock.now() - CHECKED_WITHIN:
-        yield (f"Not checked at Khoros for {_span(database_clock.now() - checked)}. Make sure a worker is running.")
+        yield f"Not checked at Khoros for {_span(database_clock.now() - checked)}. Make sure a worker is running."
     last = subscription.catch_ups.filter(state=CatchUp.State.DONE).first()
     if last is not None and last.message:
         yield f"At the last catch-up: {last.message}"

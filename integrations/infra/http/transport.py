@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -14,7 +14,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from integrations.infra.http.addresses import refuse_private
-from integrations.infra.watchdog import Limited, forget, watch
+from integrations.infra.watchdog import Limited
 
 CONNECT_SECONDS = 10.0
 USER_AGENT = "Casebridge/0.1"
@@ -112,31 +112,22 @@ class Deadline(Limited):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self._lock = threading.Lock()
-        self.is_over = self.is_done = False
         self.connection: Any = None
         self.socket: socket.socket | None = None
 
-    def __enter__(self) -> "Deadline":
+    def __enter__(self) -> Self:
         _calls.deadline = self
-        watch(self)
-        return self
+        return super().__enter__()
 
     def __exit__(self, *_: object) -> None:
-        forget(self)
-        with self._lock:
-            self.is_done = True
-            self.connection = self.socket = _calls.deadline = None
+        _calls.deadline = None
+        super().__exit__()
 
-    def end(self) -> None:
-        with self._lock:
-            if self.is_done:
-                return
-            self.is_over = True
-            for open_socket in (getattr(self.connection, "sock", None), self.socket):
-                if open_socket is not None:
-                    with suppress(OSError):
-                        open_socket.shutdown(socket.SHUT_RDWR)
+    def shut(self) -> None:
+        for open_socket in (getattr(self.connection, "sock", None), self.socket):
+            if open_socket is not None:
+                with suppress(OSError):
+                    open_socket.shutdown(socket.SHUT_RDWR)
 
 
 def seconds_left() -> float:

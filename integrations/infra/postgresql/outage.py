@@ -11,12 +11,13 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from typing import Self
 
 import psycopg
 import structlog
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 
-from integrations.infra.watchdog import Limited, forget, watch, watched
+from integrations.infra.watchdog import Limited, watched
 
 log = structlog.get_logger(__name__)
 
@@ -32,34 +33,24 @@ class Limit(Limited):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self._lock = threading.Lock()
-        self.is_over = self._is_done = False
         self._connection: psycopg.Connection | None = None
 
-    def __enter__(self) -> "Limit":
+    def __enter__(self) -> Self:
         _threads.limit = self
-        watch(self)
-        return self
+        return super().__enter__()
 
     def __exit__(self, *_: object) -> None:
         _threads.limit = None
-        forget(self)
-        with self._lock:
-            self._is_done, self._connection = True, None
+        super().__exit__()
 
     def use(self, connection: psycopg.Connection | None) -> None:
         """The connection that the request uses from now on; None when it was given back."""
-        with self._lock:
+        with self.lock:
             self._connection = connection
             if self.is_over:
-                self._shut()
+                self.shut()
 
-    def end(self) -> None:
-        with self._lock:
-            self.is_over = not self._is_done
-            self._shut()
-
-    def _shut(self) -> None:
+    def shut(self) -> None:
         """Ends the stream, so that whoever waits for the server reads its end. The descriptor stays libpq's."""
         if self._connection is None or self._connection.closed:
             return
