@@ -264,9 +264,10 @@ def test_failures_are_mailed_by_cause_at_1_10_and_100_and_when_they_are_over(
     ]
     assert "100 deliveries failed. The form is gone. Do this." in mail_server.mails[2]
     assert "/admin/integrations/delivery/causes/" in mail_server.mails[2]
-    failed(mapping, 1, "The brand is gone.")
+    failed(mapping, 1, "The brand is gone")
     update_alarms()
     assert subjects(mail_server)[3:] == ["Deliveries failed (1)"]
+    assert "The brand is gone. Do this." in mail_server.mails[3]
     Delivery.objects.filter(cause="The form is gone.").update(state="cancelled")
     update_alarms()
     assert subjects(mail_server)[4:] == ["resolved: Deliveries failed (100)"]

@@ -99,7 +99,7 @@ def _of_the_installation() -> Iterator[Problem]:
 def _of_failures() -> Iterator[Problem]:
     for group in failure_groups():
         count = f"{group.count:,} deliver{'y' if group.count == 1 else 'ies'} failed"
-        message = f"{group.mapping.name}: {count}. {group.shown} {group.remedy}".strip()
+        message = f"{group.mapping.name}: {count}. {group.shown.rstrip('.')}. {group.remedy}".strip()
         yield Problem(Alarm.Kind.FAILED, message, mapping_id=group.mapping.pk, cause=group.cause, count=group.count)
 
 
