@@ -19,6 +19,19 @@ CHECK_SECONDS = 2.0
 WEBHOOKS = "/webhooks/"
 
 
+class ContentLengthMiddleware:
+    """How long an answer is stands in its head, whoever made it; else the server sends it in chunks."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if not response.streaming:
+            response.headers.setdefault("Content-Length", str(len(response.content)))
+        return response
+
+
 class HealthMiddleware:
     """/healthz and /readyz, answered first: probes come by any host name, without https, and want no session.
 
@@ -110,5 +123,4 @@ class WebhookMiddleware:
         except Resolver404:
             return self.get_response(request)
         answer: HttpResponse = view(request, *args, **kwargs)
-        answer.headers["Content-Length"] = str(len(answer.content))
         return answer

@@ -146,6 +146,7 @@ INSTALLED_APPS = [
     "integrations",
 ]
 MIDDLEWARE = [
+    "portal.middleware.ContentLengthMiddleware",
     "portal.middleware.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

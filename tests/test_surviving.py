@@ -25,6 +25,8 @@ from tests import payloads
 from tests.stand_in import StandIn
 
 PATIENCE_SECONDS = 45
+# A server that was killed flushes its whole folder before it lets anybody in; a busy disk takes its time for that.
+RECOVERY_SECONDS = 180
 OUTAGE_SECONDS = 5
 http_client = urllib3.PoolManager()
 pytestmark = pytest.mark.xdist_group("one running portal")
@@ -50,8 +52,8 @@ def zendesk(portal_process: Trial) -> Iterator[StandIn]:
     stand_in.clear_faults()
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
+def wait_until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, "it did not come to pass in time"
         time.sleep(0.2)
@@ -214,7 +216,7 @@ def postgres_is_dead(trial: Trial) -> None:
         with contextlib.suppress(OSError, ValueError):
             kill_9(trial, "postgres")
         time.sleep(0.1)
-    wait_until(lambda: trial_answers(trial))
+    wait_until(lambda: trial_answers(trial), RECOVERY_SECONDS)
 
 
 def trial_answers(trial: Trial) -> bool:
@@ -264,11 +266,13 @@ def raw_call(portal_process: Trial, zendesk: StandIn) -> Callable[..., Any]:
     return call
 
 
-def test_an_answer_says_how_long_it_is_so_that_the_connection_can_be_used_again(
-    portal_process: Trial, zendesk: StandIn
-) -> None:
-    answer = http_client.request("POST", f"{portal_process.url}/webhooks/khoros/{uuid.uuid4()}", body=b"{}")
-    assert (answer.status, answer.headers["Content-Length"]) == (401, str(len(answer.data)))
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", f"/webhooks/khoros/{uuid.UUID(int=1)}", 401), ("GET", "/healthz", 200), ("GET", "/admin/login/", 200)],
+)
+def test_an_answer_says_how_long_it_is(portal_process: Trial, method: str, path: str, status: int) -> None:
+    answer = http_client.request(method, portal_process.url + path)
+    assert (answer.status, answer.headers["Content-Length"]) == (status, str(len(answer.data)))
 
 
 def test_a_body_sent_in_chunks_is_read_whole(raw_call: Any, zendesk: StandIn) -> None:
