@@ -66,9 +66,9 @@ class Receiving:
             self.received += data
             if not self.head_ends:
                 self._read_head()
-        is_over = self.length is not None and self.length > LARGEST_BODY
-        if is_over or len(self.received) > LARGEST_BODY + LONGEST_HEAD:
-            self.is_too_large = True
+        is_over = (self.length or 0) > LARGEST_BODY or len(self.received) > LARGEST_BODY + LONGEST_HEAD
+        self.is_too_large = self.is_too_large or is_over
+        if self.is_too_large:
             self.tail = (self.tail + (bytes(self.received[-LONGEST_TAIL:]) or data))[-LONGEST_TAIL:]
             self.received.clear()
 

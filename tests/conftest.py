@@ -15,7 +15,7 @@ from integrations.intake import receive
 from integrations.jobs import sweep
 from integrations.models import Connection, Installation, Mapping, Subscription
 from sandbox.server import running_sandbox
-from tests import payloads, queues
+from tests import emptying, payloads, queues
 from tests.factories import BEARER_TOKEN, ConnectionFactory, MappingFactory, SubscriptionFactory
 from tests.other_host import OtherHost, running_other_host
 from tests.stand_in import StandIn
@@ -151,6 +151,7 @@ def pytest_configure(config: pytest.Config) -> None:
     django_settings.STORAGES = django_settings.STORAGES | {"staticfiles": plain_files}
     # Hundreds of tests make a user; production's hashing is slow on purpose.
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    emptying.use()
     Path(django_settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
     address, _, _ = str(django_settings.CELERY["broker_url"]).rpartition("/")

@@ -23,6 +23,7 @@ def receiving(*pieces: bytes) -> Receiving:
 
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\n"
+A_MEGABYTE = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,8 @@ HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\n"
         ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab0\r\n"], False),
         ([HEAD + b"Content-Length: " + str(LARGEST_BODY + 1).encode() + b"\r\n\r\n"], False),
         ([HEAD + b"Content-Length: 20000000\r\n\r\n", b"x" * 9_000_000], True),
+        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[A_MEGABYTE] * 6], False),
+        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[A_MEGABYTE] * 6, b"0\r\n", b"\r\n"], True),
     ],
 )
 def test_a_request_is_whole_when_its_body_is(pieces: list[bytes], is_whole: bool) -> None:
