@@ -8,25 +8,27 @@ from typing import Any
 
 from django.db import connection
 from django.test import TransactionTestCase
+from psycopg import sql
 
 KEPT = {"django_migrations", "django_content_type", "auth_permission"}
 
 
 def empty_what_holds_rows(_test: Any) -> None:
     names = sorted(set(connection.introspection.table_names()) - KEPT)
-    holds = " UNION ALL ".join(f"(SELECT '{name}' FROM \"{name}\" LIMIT 1)" for name in names)
+    a_row = sql.SQL("(SELECT {} FROM {} LIMIT 1)")
+    holds = [a_row.format(sql.Literal(name), sql.Identifier(name)) for name in names]
     with connection.cursor() as cursor:
-        cursor.execute(holds)
+        cursor.execute(sql.SQL(" UNION ALL ").join(holds))
         filled = [name for (name,) in cursor.fetchall()]
         if not filled:
             return
         # Every table is emptied, so no foreign key needs to be looked at.
         cursor.execute("SET session_replication_role = replica")
         try:
-            cursor.execute(";".join(f'DELETE FROM "{name}"' for name in filled))
+            cursor.execute(sql.SQL(";").join(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for name in filled))
         finally:
             cursor.execute("SET session_replication_role = DEFAULT")
 
 
 def use() -> None:
-    TransactionTestCase._fixture_teardown = empty_what_holds_rows  # type: ignore[method-assign]
+    setattr(TransactionTestCase, "_fixture_teardown", empty_what_holds_rows)  # noqa: B010 - Django types it as its own
