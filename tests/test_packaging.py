@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -197,22 +198,54 @@ def wait_until(holds: Any, seconds: float = 40) -> None:
         time.sleep(0.2)
 
 
+@dataclass(frozen=True)
+class Deployment:
+    """What a way of running gives to each process: the commands by their process, and the environment."""
+
+    commands: dict[str, list[str]]
+    environment: dict[str, str]
+
+
 @pytest.fixture
-def running(heroku: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
-    """release, then web, worker and beat, as the Procfile starts them; ended in order afterwards."""
-    environment = heroku | {"DATA_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "manage.py", "release"], cwd=ROOT, env=environment, check=True, capture_output=True)
-    subprocess.run(
-        [sys.executable, "manage.py", "collectstatic", "--noinput"],
-        cwd=ROOT,
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
-    commands = read_procfile(ROOT / "Procfile", environment)
+def by_heroku(heroku: dict[str, str]) -> Deployment:
+    return Deployment(read_procfile(ROOT / "Procfile", heroku), heroku)
+
+
+@pytest.fixture
+def by_compose(compose: Any, heroku: dict[str, str]) -> Deployment:
+    """What compose.yaml gives with the example's file filled in; only the names of its hosts are this machine's."""
+    filled = dict(line.split("=", 1) for line in read(".env.example").splitlines() if re.match("[A-Z]", line))
+    port = heroku["PORT"]
+    filled |= {"SECRET_KEY": os.urandom(32).hex(), "ENCRYPTION_KEY": os.urandom(32).hex()}
+    filled |= {"PUBLIC_URL": f"http://127.0.0.1:{port}", "POSTGRES_PASSWORD": os.urandom(16).hex()}
+    filled |= {"DJANGO_SUPERUSER_PASSWORD": "correct horse battery"}
+    assert set(re.findall(r"\$\{([A-Z_]+)", read("compose.yaml"))) <= set(filled)
+    # A first connection, as a first set-up by variables makes it.
+    first = {name: value for name, value in heroku.items() if name.startswith(("ZENDESK_", "SPREDFAST_"))}
+    given = {name: heroku[name] for name in ("PATH", "KHOROS_API_URL", "OUTBOUND_ALLOW_PRIVATE", "PORT")}
+    service = compose["services"]["web"]["environment"]
+    substituted = {
+        name: re.sub(r"\$\{([A-Z_]+)[^}]*\}", lambda found: filled[found[1]], value) for name, value in service.items()
+    }
+    password = filled["POSTGRES_PASSWORD"]
+    assert substituted["DATABASE_URL"] == f"postgres://casebridge:{password}@postgres:5432/casebridge"
+    substituted |= {name: heroku[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    web = re.findall(r"^CMD (\[.*\])$", read("Dockerfile"), re.MULTILINE)[-1]
+    commands = {name: compose["services"][name]["command"].split() for name in ("worker", "beat")}
+    return Deployment(commands | {"web": json.loads(web)}, filled | substituted | first | given)
+
+
+@pytest.fixture
+def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """release, then web, worker and beat, as the deployment named by the test starts them."""
+    deployment: Deployment = request.getfixturevalue(request.param)
+    environment = deployment.environment | {"DATA_DIR": str(tmp_path)}
+    for step in (["release"], ["collectstatic", "--noinput"]):
+        subprocess.run([sys.executable, "manage.py", *step], cwd=ROOT, env=environment, check=True, capture_output=True)
     log = (tmp_path / "log").open("wb")
     processes = [
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) for command in commands.values()
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        for command in deployment.commands.values()
     ]
     yield environment
     for process in processes:
@@ -231,24 +264,42 @@ def connections(environment: dict[str, str]) -> tuple[int, int]:
     return (row[0] if row else 0), sum(client["db"] == "15" for client in clients) - 1
 
 
+@pytest.mark.parametrize("running", ["by_heroku"], indirect=True)
 def test_what_the_button_gives_is_enough_to_the_first_ticket_and_within_the_smallest_plans(
     running: dict[str, str], sandbox: StandIn
 ) -> None:
-    wait_until(lambda: any(row["status"] == "ACTIVE" for row in sandbox.subscriptions()))
-    (subscription,) = sandbox.subscriptions()
-    headers = {"Authorization": f"Bearer {subscription['bearerToken']}"}
     most = (0, 0)
-    for _ in range(60):
-        body = json.dumps(payloads.notification(payloads.item())).encode()
-        assert http.request("POST", subscription["notificationUri"], body=body, headers=headers).status == 200
+    for _ in pushed(sandbox, 60):
         most = tuple(map(max, most, connections(running)))  # type: ignore[assignment]
     wait_until(lambda: len(sandbox.tickets()) == 60)
     most = tuple(map(max, most, connections(running)))  # type: ignore[assignment]
     assert most[0] <= 19
     assert most[1] <= 19
-    for name in ("web", "worker", "beat"):
-        alive = subprocess.run([sys.executable, "-m", "portal.alive", name], cwd=ROOT, env=running, check=False)
-        assert alive.returncode == 0
+    wait_until(lambda: are_alive(running))
+
+
+@pytest.mark.parametrize("running", ["by_compose"], indirect=True)
+def test_what_compose_gives_is_enough_to_the_first_ticket(running: dict[str, str], sandbox: StandIn) -> None:
+    assert len(list(pushed(sandbox, 5))) == 5
+    wait_until(lambda: len(sandbox.tickets()) == 5)
+    wait_until(lambda: are_alive(running))
+
+
+def pushed(sandbox: StandIn, count: int) -> Iterator[None]:
+    """Calls the webhook that the portal registered by itself, so many times."""
+    wait_until(lambda: any(row["status"] == "ACTIVE" for row in sandbox.subscriptions()))
+    (subscription,) = sandbox.subscriptions()
+    headers = {"Authorization": f"Bearer {subscription['bearerToken']}"}
+    for _ in range(count):
+        body = json.dumps(payloads.notification(payloads.item())).encode()
+        assert http.request("POST", subscription["notificationUri"], body=body, headers=headers).status == 200
+        yield
+
+
+def are_alive(environment: dict[str, str]) -> bool:
+    """What the containers' health checks ask."""
+    asked = [[sys.executable, "-m", "portal.alive", name] for name in ("web", "worker", "beat")]
+    return all(subprocess.run(each, cwd=ROOT, env=environment, check=False).returncode == 0 for each in asked)
 
 
 def test_the_first_visit_says_which_variable_to_fill_in(client: Any, settings: Any, caplog: Any) -> None:
