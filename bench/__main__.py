@@ -12,7 +12,7 @@ from types import FrameType
 
 import psycopg
 
-from bench import acknowledgement, copies, crash, disk, disturbed, drain, fairness, lists, memory
+from bench import acknowledgement, copies, crash, disk, disturbed, drain, fairness, lists, memory, strangers
 from bench.ground import Ground, prepared
 from bench.processes import Processes
 from bench.report import RESULTS, Section, as_text, markdown
@@ -20,6 +20,7 @@ from bench.report import RESULTS, Section, as_text, markdown
 MEASUREMENTS: dict[str, Callable[[Ground], Section]] = {
     "ack": acknowledgement.measure,
     "disturbed": disturbed.measure,
+    "strangers": strangers.measure,
     "drain": drain.measure,
     "fairness": fairness.measure,
     "lists": lists.measure,

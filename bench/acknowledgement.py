@@ -24,9 +24,9 @@ NAMES = {"stored": "floor 3c", "queued": "floor 3d", "portal": "portal"}
 def measure(ground: Ground) -> Section:
     rounds, seconds = (2, 2.0) if ground.quick else (3, 3.0)
     closed_zendesk = "http://127.0.0.1:9"
-    with ground.portal(closed_zendesk) as portal, _floors(portal) as floors:
+    with ground.portal(closed_zendesk) as portal, floors(portal) as beside:
         portal.start("web")
-        targets = floors | {"portal": portal.target}
+        targets = beside | {"portal": portal.target}
         found = _alternating(portal, targets, rounds, seconds)
     return Section("Acknowledgement", _rows(found), [REMARK])
 
@@ -39,7 +39,7 @@ REMARK = (
 
 
 @contextlib.contextmanager
-def _floors(portal: Portal) -> Iterator[dict[str, Target]]:
+def floors(portal: Portal) -> Iterator[dict[str, Target]]:
     portal.execute(MAKE_TABLE)
     port, token = portal.ground.port(), secrets.token_hex(16)
     environment = portal.environment | {"PORT": str(port), "FLOOR_TOKEN": token}

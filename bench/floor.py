@@ -64,13 +64,13 @@ def nothing(_row_id: int) -> None:
 
 def stored(request: HttpRequest) -> HttpResponse:
     row = _store(request)
-    return _answer(row.pk) if row else HttpResponse(status=401)
+    return _answer(row.pk) if row else _refusal()
 
 
 def queued(request: HttpRequest) -> HttpResponse:
     row = _store(request)
     if row is None:
-        return HttpResponse(status=401)
+        return _refusal()
     nothing.delay(row.pk)
     return _answer(row.pk)
 
@@ -80,6 +80,10 @@ def _store(request: HttpRequest) -> Row | None:
         return None
     content = json.loads(request.body)
     return Row.objects.create(event=str(uuid.UUID(content["eventUuid"])), body=request.body)
+
+
+def _refusal() -> HttpResponse:
+    return HttpResponse(status=401, headers={"Content-Length": "0"})
 
 
 def _answer(row_id: int) -> HttpResponse:

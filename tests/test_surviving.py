@@ -275,6 +275,22 @@ def test_an_answer_says_how_long_it_is(portal_process: Trial, method: str, path:
     assert (answer.status, answer.headers["Content-Length"]) == (status, str(len(answer.data)))
 
 
+def test_tokens_may_be_tried_a_hundred_times_and_the_right_one_is_accepted_all_the_while(
+    portal_process: Trial, zendesk: StandIn
+) -> None:
+    (subscription,) = zendesk.subscriptions()
+    path = subscription["notificationUri"].removeprefix(portal_process.url)
+    answers: Counter[tuple[bool, int, bool]] = Counter()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", portal_process.port, timeout=20)) as connection:
+        for number in range(200):
+            token = f"wrong-{number}" if number % 10 else subscription["bearerToken"]
+            body = json.dumps(payloads.notification(payloads.item())).encode()
+            connection.request("POST", path, body=body, headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            answers[number % 10 == 0, answer.status, "error" in json.loads(answer.read())] += 1
+    assert answers == {(True, 200, False): 20, (False, 401, True): 180}
+
+
 def test_a_body_sent_in_chunks_is_read_whole(raw_call: Any, zendesk: StandIn) -> None:
     content = json.dumps(payloads.notification(payloads.item("twitter:60601"))).encode()
     chunks = iter([content[:100], content[100:700], content[700:]])

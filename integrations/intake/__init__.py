@@ -5,16 +5,25 @@ is sent. Neither Redis nor a worker has a part in the answer.
 """
 
 from integrations.intake.bearer_tokens import BEARER_TOKEN_COLUMNS, TOKEN_OVERLAP, previous_tokens, replace_bearer_token
-from integrations.intake.receive import SUBSCRIPTION_IS_OFF, KnownSubscription, Period, StoredPage, receive_batch
-from integrations.intake.views import khoros_webhook
+from integrations.intake.receive import (
+    SUBSCRIPTION_IS_OFF,
+    KnownSubscription,
+    Period,
+    StoredPage,
+    is_surely_refused,
+    receive_batch,
+)
+from integrations.intake.views import REFUSED, khoros_webhook
 
 __all__ = [
     "BEARER_TOKEN_COLUMNS",
+    "REFUSED",
     "SUBSCRIPTION_IS_OFF",
     "TOKEN_OVERLAP",
     "KnownSubscription",
     "Period",
     "StoredPage",
+    "is_surely_refused",
     "khoros_webhook",
     "previous_tokens",
     "receive_batch",

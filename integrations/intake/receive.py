@@ -37,6 +37,9 @@ WAITS_TO_BE_FETCHED = "Khoros has this event, but it was never received. Press â
 CACHED_SECONDS = 1.0
 MOST_CACHED = 1000
 MOST_RECHECKS_A_SECOND = 20
+MOST_RECHECKS_AT_ONCE = 5
+# While one thread reads it anew, the others go on with what was known.
+REFRESH_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +56,51 @@ def authenticate(address: str, authorization: str) -> KnownSubscription | None:
 
     Raises UnreadableSecret when the stored token cannot be read with the present key.
     """
-    scheme, _, given = authorization.strip().partition(" ")
-    given = given.strip() if scheme.casefold() == "bearer" else ""
+    given = _bearer_token(authorization)
     subscription_uuid = _parse_uuid(address)
     subscription, was_cached = _subscription_at(subscription_uuid)
     if was_cached and not _accepts(subscription, given) and _rechecks.may_begin():
         # The token may have been rotated a moment ago.
-        _drop_from_cache(subscription_uuid)
-        subscription, _ = _subscription_at(subscription_uuid)
+        subscription = _read(subscription_uuid)
     return subscription if _accepts(subscription, given) else None
 
 
+def is_surely_refused(address: str, authorization: str) -> bool:
+    """Whether `authenticate` would refuse without a look at the database. For a web server that is tried with tokens.
+
+    Only of a subscription that is cached, and once this second's looks are used up.
+    """
+    if not _rechecks.are_used_up:
+        return False
+    until, known = _cache.get(_parse_uuid(address) or uuid.UUID(int=0), (0.0, None))
+    if known is None or until <= time.monotonic():
+        return False
+    return not _accepts(known, _bearer_token(authorization))
+
+
+def _bearer_token(authorization: str) -> str:
+    scheme, _, given = authorization.strip().partition(" ")
+    return given.strip() if scheme.casefold() == "bearer" else ""
+
+
 class _Rechecks:
-    """So many a second: whoever tries tokens must not make the database's work of it."""
+    """So many a second, evenly but for a few at once: who tries tokens must not make the database's work of it."""
 
     def __init__(self) -> None:
-        self._second, self._count = 0, 0
+        self._left, self._counted_at = float(MOST_RECHECKS_AT_ONCE), time.monotonic()
 
     def may_begin(self) -> bool:
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._count = second, 0
-        self._count += 1
-        return self._count <= MOST_RECHECKS_A_SECOND
+        if self.are_used_up:
+            return False
+        self._left -= 1
+        return True
+
+    @property
+    def are_used_up(self) -> bool:
+        now = time.monotonic()
+        self._left = min(MOST_RECHECKS_AT_ONCE, self._left + (now - self._counted_at) * MOST_RECHECKS_A_SECOND)
+        self._counted_at = now
+        return self._left < 1
 
 
 _rechecks = _Rechecks()
@@ -101,16 +126,29 @@ def _subscription_at(subscription_uuid: uuid.UUID | None) -> tuple[KnownSubscrip
     """The subscription, and whether it came from the cache."""
     if subscription_uuid is None:
         return None, False
-    until, known = _cache.get(subscription_uuid, (0.0, None))
-    if known is not None and until > time.monotonic():
-        return known, True
-    _drop_from_cache(subscription_uuid)
-    row = Subscription.objects.filter(uuid=subscription_uuid).order_by().first()
-    if row is None:
-        return None, False
+    known = _cached(subscription_uuid)
+    return (known, True) if known is not None else (_read(subscription_uuid), False)
+
+
+def _cached(subscription_uuid: uuid.UUID) -> KnownSubscription | None:
+    """Not expired; of those who find it expired the first is to read it anew."""
+    with _cache_lock:
+        until, known = _cache.get(subscription_uuid, (0.0, None))
+        now = time.monotonic()
+        if known is None or until > now:
+            return known
+        _cache[subscription_uuid] = (now + min(REFRESH_SECONDS, CACHED_SECONDS), known)
+        return None
+
+
+def _read(subscription_uuid: uuid.UUID | None) -> KnownSubscription | None:
+    row = Subscription.objects.filter(uuid=subscription_uuid).order_by().first() if subscription_uuid else None
+    if row is None or subscription_uuid is None:
+        _drop_from_cache(subscription_uuid)
+        return None
     known = KnownSubscription(row.pk, row.is_active, tuple(_accepted_tokens(row)))
     _store_in_cache(subscription_uuid, known)
-    return known, False
+    return known
 
 
 def _store_in_cache(subscription_uuid: uuid.UUID, subscription: KnownSubscription) -> None:

@@ -6,13 +6,15 @@ from integrations.infra.request_body import read_body
 from integrations.infra.webhook import Stored, Unauthorized, webhook
 from integrations.intake.receive import KEPT_HEADERS, authenticate, receive
 
+REFUSED = "Unknown address or bearer token."
+
 
 @webhook("notification")
 def khoros_webhook(request: HttpRequest, address: str) -> Stored:
     """Authenticates first: a stranger's body is not even read."""
     subscription = authenticate(address, request.headers.get("Authorization", ""))
     if subscription is None:
-        raise Unauthorized("Unknown address or bearer token.", "Bearer")
+        raise Unauthorized(REFUSED, "Bearer")
     return receive(subscription, read_body(request), _kept_headers(request), _charset(request))
 
 
