@@ -9,6 +9,7 @@ from sandbox.events import happening_from
 from sandbox.exchange import RequestLog
 from sandbox.faults import Faults
 from sandbox.pushes import Pusher
+from sandbox.slack import SlackApi
 from sandbox.state import ADMIN_ID, State
 from sandbox.ticket_rules import whole_id
 from sandbox.zendesk import ZendeskApi
@@ -23,6 +24,7 @@ class Controls:
     requests: RequestLog
     pusher: Pusher
     zendesk: ZendeskApi
+    slack: SlackApi
 
     def reset(self) -> None:
         """Makes the sandbox as good as new: the first posts, no tickets, no subscriptions, no faults."""
@@ -33,6 +35,7 @@ class Controls:
             inbox.plant(self.state)
         self.requests.clear()
         self.zendesk.reopen_windows()
+        self.slack.pace.forget()
 
     def apply_label(self, label: str, post_ids: list[int]) -> list[str]:
         """Applies a label to posts in one go, sends the pushes and returns the event uuids."""

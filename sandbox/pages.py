@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import events, inbox, khoros, sign_in
+from sandbox import slack_workspace as workspace
 from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, Routes, first_text, form_number, see_other
 from sandbox.faults import APIS, KINDS, Fault, fault_from
 from sandbox.khoros_pages import KhorosPages
 from sandbox.rendering import count_words, page, problem_page
+from sandbox.slack_pages import SlackPages
 from sandbox.zendesk_pages import ZendeskPages
 
 SHOWN_POSTS = 100
@@ -63,6 +65,7 @@ class Pages:
             ("GET", "/favicon.ico", self._icon),
             *KhorosPages(controls).routes,
             *ZendeskPages(controls).routes,
+            *SlackPages(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:
@@ -88,6 +91,10 @@ class Pages:
             khoros_token=_unless_own(khoros.accepted_token(), khoros.DEFAULT_TOKEN),
             zendesk_email=sign_in.accepted_email(),
             zendesk_token=_unless_own(sign_in.accepted_token(), sign_in.DEFAULT_TOKEN),
+            slack_token=workspace.BOT_TOKEN,
+            slack_webhook=f"{request.origin}{workspace.WEBHOOK_PATH}",
+            slack_people=", ".join(place.email for place in workspace.PLACES if place.email),
+            messages=count("SELECT count(*) FROM slack_messages"),
             client_id=sign_in.CLIENT_ID,
             client_secret=sign_in.habits(self._state)["client_secret"],
         )

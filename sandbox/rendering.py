@@ -20,6 +20,7 @@ NAVIGATION = {
     "Tickets": "/tickets",
     "People": "/people",
     "Schema": "/schema",
+    "Slack": "/slack",
     "Subscriptions": "/subscriptions",
     "Events": "/events",
     "Khoros": "/khoros",

@@ -28,6 +28,7 @@ from sandbox.jobs import JobRunner
 from sandbox.khoros import KhorosApi
 from sandbox.pages import Pages
 from sandbox.pushes import Pusher
+from sandbox.slack import SlackApi
 from sandbox.state import State, timestamp
 from sandbox.webhook_sender import WebhookSender
 from sandbox.zendesk import ZendeskApi, with_request_id
@@ -35,7 +36,14 @@ from sandbox.zendesk import ZendeskApi, with_request_id
 LARGEST_BODY = 10_000_000
 SECONDS_TO_END = 5.0
 REASONS = {586: "Service Not Found"} | {status.value: status.phrase for status in HTTPStatus}
-API_PREFIXES = {"/v1/": "khoros", "/v2/": "khoros", "/api/": "zendesk", "/oauth/": "zendesk"}
+API_PREFIXES = {
+    "/v1/": "khoros",
+    "/v2/": "khoros",
+    "/api/v2/": "zendesk",
+    "/oauth/": "zendesk",
+    "/api/": "slack",
+    "/services/": "slack",
+}
 
 
 class Sandbox:
@@ -57,14 +65,15 @@ class Sandbox:
         self._pusher = Pusher(self.state)
         self._job_runner = JobRunner(self.state)
         self._webhook_sender = WebhookSender(self.state)
-        khoros, zendesk = KhorosApi(self.state), ZendeskApi(self.state, self._job_runner)
-        self._apis = {"khoros": khoros.answer, "zendesk": zendesk.answer}
+        khoros, zendesk, slack = KhorosApi(self.state), ZendeskApi(self.state, self._job_runner), SlackApi(self.state)
+        self._apis = {"khoros": khoros.answer, "zendesk": zendesk.answer, "slack": slack.answer}
         self.controls = Controls(
             state=self.state,
             faults=self.faults,
             requests=self.requests,
             pusher=self._pusher,
             zendesk=zendesk,
+            slack=slack,
         )
         self._control_api = ControlApi(self.controls)
         self._pages = Pages(self.controls)

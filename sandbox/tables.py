@@ -81,6 +81,9 @@ CREATE TABLE IF NOT EXISTS webhook_calls (
     invocation_id TEXT NOT NULL, body BLOB NOT NULL, attempt INTEGER NOT NULL, requested_at REAL NOT NULL,
     due_at REAL NOT NULL, endpoint TEXT, headers TEXT, finished_at TEXT, status INTEGER, error TEXT
 );
+CREATE TABLE IF NOT EXISTS slack_messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, ts TEXT NOT NULL UNIQUE, content TEXT NOT NULL
+);
 CREATE INDEX IF NOT EXISTS webhook_calls_to_make ON webhook_calls (id) WHERE finished_at IS NULL;
 """
 

@@ -103,6 +103,15 @@ class StandIn:
             if call["api"] == api
         ]
 
+    def messages(self) -> list[dict[str, Any]]:
+        """What stands in Slack, oldest first: channel, ts and the message's arguments."""
+        found: list[dict[str, Any]] = self.control("GET", "slack/messages")["messages"]
+        return found
+
+    def change_place(self, place_id: str, **values: bool) -> None:
+        """Of a channel or a person in Slack: is_member=, is_archived=, is_gone=, is_disabled="""
+        self.control("POST", f"slack/places/{place_id}", values)
+
     def subscriptions(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.control("GET", "subscriptions")["subscriptions"]
         return found

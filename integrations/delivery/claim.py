@@ -10,9 +10,11 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 
 from integrations.connections import Session
+from integrations.delivery.retry import is_repeated_enough
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.capabilities import FindsByExternalId
 from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.http.failure import Failure
 from integrations.infra.packing import unpack
 from integrations.infra.queue import LONGEST_WAKE_SECONDS
 from integrations.models import Attempt, Connection, Delivery, DeliveryContent
@@ -48,6 +50,11 @@ class ClaimedDelivery:
     @property
     def look_up_first(self) -> bool:
         return self.delivery.look_up_next or self.delivery.connection.look_up_before_create
+
+    def is_repeated(self, failure: Failure) -> bool:
+        """Whether the thing may exist after this failure and must not be sent again automatically."""
+        is_uncertain = failure.is_uncertain or self.delivery.is_uncertain
+        return is_repeated_enough(self.destination, self.delivery.tries, is_uncertain=is_uncertain)
 
     @property
     def status(self) -> int | None:

@@ -62,12 +62,19 @@ def give_up_dead_tries(claimed: ClaimedDelivery) -> None:
 def _given_up_unseen(claimed: ClaimedDelivery, failure: Failure) -> Failure:
     if not _is_outcome_unknown(claimed, failure):
         return failure
+    if not _can_look(claimed):
+        return _not_looked_up(failure, claimed.delivery, _cannot_look(claimed))
     return _not_looked_up(failure, claimed.delivery, "Casebridge has not looked for it yet.")
+
+
+def _cannot_look(claimed: ClaimedDelivery) -> str:
+    return f"Casebridge cannot look it up in {claimed.destination.title}."
 
 
 def _is_given_up(claimed: ClaimedDelivery, failure: Failure) -> bool:
     """Whether there would be no further automatic try."""
-    step = next_step(failure, claimed.delivery.tries, retry_delays(claimed.delivery.connection))
+    delays = retry_delays(claimed.delivery.connection)
+    step = next_step(failure, claimed.delivery.tries, delays, is_repeated=claimed.is_repeated(failure))
     return step.wait is None and not other_way(claimed.delivery, claimed.request, claimed.destination, failure)
 
 
@@ -79,9 +86,7 @@ def _is_outcome_unknown(claimed: ClaimedDelivery, failure: Failure) -> bool:
 def _look_up(claimed: ClaimedDelivery, failure: Failure, held: list[str] | None = None) -> Receipt | Failure:
     """With a new lease and a new deadline, as the try may have used up the first ones; within the rate limit."""
     if not _can_look(claimed):
-        return _not_looked_up(
-            failure, claimed.delivery, f"Casebridge cannot look it up in {claimed.destination.title}."
-        )
+        return _not_looked_up(failure, claimed.delivery, _cannot_look(claimed))
     if not claimed.row.update(claimed_until=seconds_from_now(settings.DELIVERY_LEASE_SECONDS)):
         return failure
     client = claimed.session.client

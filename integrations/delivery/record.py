@@ -95,7 +95,7 @@ def _complete_attempt(
 def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
     """Delivered, whoever holds the claim by now: the ticket exists."""
     delivery = claimed.delivery
-    warning = claimed.session.client.without_secrets(receipt.warning)
+    warning = claimed.session.client.without_secrets(f"{receipt.warning} {_may_stand_twice(claimed)}".strip())
     meaning = f"{claimed.problem} {HOW[receipt.how].format(f'{claimed.thing} {receipt.number}')}".strip()
     with transaction.atomic():
         _complete_attempt(claimed, Attempt.Outcome.DELIVERED, meaning, warning)
@@ -104,6 +104,13 @@ def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
     if delivery.connection.consecutive_limits:
         Connection.objects.filter(pk=delivery.connection_id).update(consecutive_limits=0)
     log.info("delivered", number=receipt.number, how=receipt.how)
+
+
+def _may_stand_twice(claimed: ClaimedDelivery) -> str:
+    """An earlier try may have made it as well, and nobody there drops what comes twice."""
+    if claimed.destination.repeats_freely or not claimed.delivery.is_uncertain:
+        return ""
+    return f"The {claimed.thing} may stand there twice: the outcome of an earlier attempt is unknown."
 
 
 # --- Not delivered ---------------------------------------------------------------------------------------------------
@@ -119,7 +126,11 @@ def _record_failure(claimed: ClaimedDelivery, failure: Failure) -> None:
             forget_requester(claimed.delivery)
         return
     step = next_step(
-        failure, claimed.delivery.tries, retry_delays(claimed.delivery.connection), no_second(claimed.destination)
+        failure,
+        claimed.delivery.tries,
+        retry_delays(claimed.delivery.connection),
+        no_second(claimed.destination),
+        is_repeated=claimed.is_repeated(failure),
     )
     outcome = _outcome_of(failure, step.wait)
     with transaction.atomic():

@@ -13,6 +13,7 @@ from integrations.infra.text import duration_text
 from integrations.models import Connection
 
 JITTER = 0.1
+MOST_REPEATS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +31,29 @@ def no_second(destination: Destination) -> str:
     return f"Trying again will not create a second {destination.thing}." if is_recognised else ""
 
 
+def is_repeated_enough(destination: Destination, tries: int, *, is_uncertain: bool) -> bool:
+    """Whether what may exist was sent again as often as may be where nobody drops what comes twice."""
+    return is_uncertain and tries >= MOST_REPEATS and not destination.repeats_freely
+
+
 def retry_delays(connection: Connection) -> Sequence[float]:
     """Seconds between the tries of a connection's deliveries: its own schedule, or the installation's."""
     return connection.retry_delays or settings.DELIVERY_RETRY_DELAYS
 
 
-def next_step(failure: Failure, tries: int, delays: Sequence[float], reassurance: str = "") -> NextStep:
+def next_step(
+    failure: Failure, tries: int, delays: Sequence[float], reassurance: str = "", *, is_repeated: bool = False
+) -> NextStep:
     """`tries` counts those before this one. A try that ended in a pause of the connection uses up none.
 
-    `reassurance`: what to say where a try may have taken effect.
+    `reassurance`: what to say where a try may have taken effect. `is_repeated`: what may exist is not sent again.
     """
     if failure.pauses:
         return NextStep(0.0, uses_a_try=False, message="It is sent automatically once the connection is resumed.")
     if failure.permanent:
         return NextStep(None, uses_a_try=True, message="It is not retried automatically.")
+    if is_repeated:
+        return NextStep(None, uses_a_try=True, message="It is not sent a further time, as it would stand there twice.")
     if tries >= len(delays):
         return NextStep(
             None,

@@ -1,9 +1,10 @@
 """The registry of destinations: adding one is a folder beside this file and a line here."""
 
 from integrations.destinations.base import Destination
+from integrations.destinations.slack import SLACK
 from integrations.destinations.webhook import WEBHOOK
 from integrations.destinations.zendesk import ZENDESK
 
-DESTINATIONS: dict[str, Destination] = {destination.kind: destination for destination in (ZENDESK, WEBHOOK)}
+DESTINATIONS: dict[str, Destination] = {destination.kind: destination for destination in (ZENDESK, SLACK, WEBHOOK)}
 
 __all__ = ["DESTINATIONS", "Destination"]

@@ -239,8 +239,9 @@ class Destination(ABC):
 
     `kind` is stored; `title` is what staff read, as in “Zendesk”; `thing` is what is made there, in the singular:
     "ticket", "message", "alert". `drops_repeats`: whether what is sent again under the same external id is recognised
-    there, so that trying again makes no second thing. `kept_headers` are headers of replies, in lower case, that are
-    worth recording.
+    there, so that trying again makes no second thing. `repeats_freely`: whether what may exist already is tried again
+    as often as the schedule says; else once more at most, as nobody there drops what comes twice. `kept_headers` are
+    headers of replies, in lower case, that are worth recording.
     """
 
     kind: ClassVar[str]
@@ -249,6 +250,7 @@ class Destination(ABC):
     connection_form: type[ConnectionFields]
     mapping_form: type[MappingFields]
     drops_repeats: ClassVar[bool] = False
+    repeats_freely: ClassVar[bool] = True
     kept_headers: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod

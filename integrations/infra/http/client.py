@@ -99,7 +99,8 @@ class HttpClient:
 
     def _begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> dict[str, Any]:
         shown = {name: MASK if name.lower() == "authorization" else value for name, value in headers.items()}
-        exchange: dict[str, Any] = {"method": method, "url": self.origin + path, "headers": shown}
+        url = self.without_secrets(self.origin + path)
+        exchange: dict[str, Any] = {"method": method, "url": url, "headers": shown}
         exchange["body_bytes"] = len(body or b"")
         self.exchanges.append(exchange)
         return exchange

@@ -1,0 +1,84 @@
+"""Slack: each post as a message to a channel or to one person, by an incoming webhook or by an app's bot.
+
+Slack has no key that would recognise a repeat, and no way to find a message by our id. So what may have been posted is
+sent once more at most, and the message carries the delivery's id.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from integrations.destinations import base
+from integrations.destinations.base import Check, Context, Credentials, Outgoing, Receipt
+from integrations.destinations.capabilities import ACCOUNT, Budget, Limit
+from integrations.destinations.slack import account, answers, message, pickers
+from integrations.destinations.slack.forms import ADDRESS, SlackConnectionForm, SlackMappingForm
+from integrations.domain.post import Post
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
+
+# docs.slack.dev/apis/web-api/rate-limits: about one message a second to a channel, with short bursts.
+MESSAGES_A_MINUTE = 60
+
+
+class Slack(base.Destination):
+    kind, title, thing = "slack", "Slack", "message"
+    connection_form, mapping_form = SlackConnectionForm, SlackMappingForm
+    repeats_freely = False
+    kept_headers = frozenset({"x-slack-req-id"})
+
+    def origin(self, settings: Mapping[str, Any]) -> str:
+        return str(settings.get("address") or ADDRESS)
+
+    def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
+        return message.build(post, context, settings, external_id)
+
+    def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+        """A message whose blocks Slack does not take is sent once more as plain text."""
+        try:
+            return self._post(client, outgoing.request, outgoing.external_id, credentials)
+        except Failure as failure:
+            if failure.cause not in answers.UNFIT:
+                raise
+            plain = self._post(client, message.without_blocks(outgoing.request), outgoing.external_id, credentials)
+            warning = f"Slack did not take the message's layout ({failure.cause}), so it was sent as plain text."
+            return Receipt(plain.number, plain.url, plain.how, warning)
+
+    def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
+        return account.check(client, credentials)
+
+    def describe(self, request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+        content, names = json.loads(request), pickers.names_of(lists or {})
+        target = content["channel"]
+        to = names.get(target, target) or "the webhook's channel"
+        return [("To", to), *((name, value) for name, value in message.as_read(content) if value)]
+
+    def _post(self, client: HttpClient, request: str, number: str, credentials: Credentials) -> Receipt:
+        if account.signs_in_by_webhook(credentials.settings):
+            return account.post_by_webhook(client, request, number, credentials)
+        return account.post_by_bot(client, request, credentials)
+
+    # --- HasLimits, ChecksMappings, MarksTests ---
+
+    limits: Mapping[str, Limit] = {ACCOUNT: Limit()}
+    test_text = message.TEST_TEXT
+
+    def read_budgets(self, budget: str, reply: Reply) -> list[Budget]:
+        """Slack's answers name no limit; its documents do."""
+        return [Budget(MESSAGES_A_MINUTE, None, None)]
+
+    def read_lists(self, client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
+        return account.read_lists(client, credentials)
+
+    def mapping_form_for(self, lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type[SlackMappingForm]:
+        return pickers.mapping_form_for(lists, stored)
+
+    def misfits(self, settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
+        return pickers.misfits(settings, lists)
+
+    def as_test(self, request: str, uuid: str) -> tuple[str, str]:
+        return message.as_test(request), f"khoros:test:{uuid}"
+
+
+SLACK = Slack()

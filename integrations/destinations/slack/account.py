@@ -1,0 +1,158 @@
+"""Calls to Slack: posting, and what a workspace has. One function for each question.
+
+Facts: docs.slack.dev/reference/methods (chat.postMessage, chat.getPermalink, conversations.open, conversations.list,
+users.lookupByEmail, auth.test), docs.slack.dev/messaging/sending-messages-using-incoming-webhooks. Methods that only
+read take their arguments in the query.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from integrations.destinations import base
+from integrations.destinations.base import Check, Credentials, Receipt
+from integrations.destinations.slack import answers
+from integrations.infra.http.client import HttpClient
+from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import Reply
+
+NEEDED_SCOPES = ("chat:write",)
+USEFUL_SCOPES = {
+    "chat:write.public": "post in public channels without being invited",
+    "channels:read": "list public channels",
+    "groups:read": "list private channels",
+    "im:write": "write to single people",
+    "users:read.email": "find people by their e-mail address",
+}
+MOST_PAGES, A_PAGE = 20, 200
+# What a webhook answers to a message without text: it works, and posts nothing.
+NOTHING_TO_POST = {"no_text", "invalid_payload", "missing_text_or_fallback_or_attachments"}
+
+
+def signs_in_by_webhook(settings: Mapping[str, Any]) -> bool:
+    return settings.get("sign_in") != "bot"
+
+
+# --- Posting ---------------------------------------------------------------------------------------------------------
+
+
+def post_by_webhook(client: HttpClient, request: str, number: str, credentials: Credentials) -> Receipt:
+    """Posts into the webhook's channel. Slack names no message, so it is known by our id. Raises Failure."""
+    content = json.loads(request)
+    content.pop("channel")
+    answers.accept_webhook(_call_webhook(client, base.as_json(content), credentials))
+    return Receipt(number, "", "created")
+
+
+def post_by_bot(client: HttpClient, request: str, credentials: Credentials) -> Receipt:
+    """Posts into the request's channel. Raises Failure."""
+    posted = _write(client, "chat.postMessage", request, credentials)
+    channel, moment = str(posted.get("channel") or ""), str(posted.get("ts") or "")
+    if not channel or not moment:
+        raise Failure("Slack took the message but did not say where it stands.", is_uncertain=True)
+    return Receipt(f"{channel}:{moment}", _permalink(client, channel, moment, credentials), "created")
+
+
+def _permalink(client: HttpClient, channel: str, moment: str, credentials: Credentials) -> str:
+    """Where people open it; empty where Slack does not say, as the message stands all the same."""
+    try:
+        found = _read(client, "chat.getPermalink", {"channel": channel, "message_ts": moment}, credentials)
+    except Failure:
+        return ""
+    return str(found.get("permalink") or "")[:500]
+
+
+# --- What a workspace has --------------------------------------------------------------------------------------------
+
+
+def check(client: HttpClient, credentials: Credentials) -> list[Check]:
+    """Tests the sign-in without posting. Raises Failure."""
+    if signs_in_by_webhook(credentials.settings):
+        reply = _call_webhook(client, base.as_json({"text": ""}), credentials)
+        if reply.text.strip() not in NOTHING_TO_POST:
+            answers.accept_webhook(reply)
+        return [Check(True, "The webhook exists. Nothing was posted: only a test message shows where it posts.")]
+    reply = client.call("GET", "/api/auth.test", headers=_headers(credentials))
+    found = answers.content_of(reply)
+    granted = {scope.strip() for scope in reply.headers.get("x-oauth-scopes", "").split(",") if scope.strip()}
+    return [
+        Check(True, f"Signed in to the workspace {found.get('team')} as {found.get('user')}."),
+        *(_scope_checks(granted) if granted else []),
+    ]
+
+
+def _scope_checks(granted: set[str]) -> Iterator[Check]:
+    for scope in NEEDED_SCOPES:
+        yield Check(scope in granted, f"The app {'may' if scope in granted else 'may not'} post ({scope}).")
+    for scope, purpose in USEFUL_SCOPES.items():
+        if scope not in granted:
+            yield Check(None, f"Without the scope {scope} the app cannot {purpose}.")
+
+
+def read_lists(client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
+    """Channels, and the people of the connection: {"targets": [{"id", "name", "kind"}]}. Raises Failure, NoPermit."""
+    if signs_in_by_webhook(credentials.settings):
+        return {}, {}
+    lists: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    try:
+        lists["channels"] = list(_channels(client, credentials))
+    except Failure as failure:
+        problems["channels"] = failure.full_message
+    addresses = str(credentials.settings.get("people") or "").split()
+    lists["people"], missing = [], []
+    for address in addresses:
+        try:
+            lists["people"].append(_person(client, address, credentials))
+        except Failure as failure:
+            missing.append(f"{address}: {failure.message}")
+    if missing:
+        problems["people"] = " ".join(missing)
+    return lists, problems
+
+
+def _channels(client: HttpClient, credentials: Credentials) -> Iterator[dict[str, str]]:
+    cursor = ""
+    for _ in range(MOST_PAGES):
+        wanted = {"types": "public_channel,private_channel", "exclude_archived": "true", "limit": str(A_PAGE)}
+        page = _read(client, "conversations.list", wanted | ({"cursor": cursor} if cursor else {}), credentials)
+        for channel in page.get("channels") or []:
+            yield {"id": str(channel["id"]), "name": str(channel.get("name") or channel["id"])}
+        cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+        if not cursor:
+            return
+
+
+def _person(client: HttpClient, address: str, credentials: Credentials) -> dict[str, str]:
+    user = _read(client, "users.lookupByEmail", {"email": address}, credentials)["user"]
+    profile = user.get("profile") or {}
+    name = profile.get("display_name") or profile.get("real_name") or user.get("name") or address
+    return {"id": str(user["id"]), "name": f"{name} ({address})"}
+
+
+# --- Calls -----------------------------------------------------------------------------------------------------------
+
+
+def _headers(credentials: Credentials) -> dict[str, str]:
+    return {
+        "Authorization": f"Bearer {credentials.secrets.get('bot_token', '')}",
+        "Content-Type": "application/json; charset=utf-8",
+    }
+
+
+def _write(client: HttpClient, method: str, request: str, credentials: Credentials) -> Mapping[str, Any]:
+    reply = client.call("POST", f"/api/{method}", headers=_headers(credentials), body=request.encode())
+    return answers.content_of(reply)
+
+
+def _read(client: HttpClient, method: str, arguments: dict[str, str], credentials: Credentials) -> Mapping[str, Any]:
+    reply = client.call("GET", f"/api/{method}?{urlencode(arguments)}", headers=_headers(credentials))
+    return answers.content_of(reply)
+
+
+def _call_webhook(client: HttpClient, request: str, credentials: Credentials) -> Reply:
+    path = urlsplit(credentials.secrets.get("webhook_url", "")).path or "/"
+    # Who has the path can post: it is as secret as the whole.
+    client.secrets = (*client.secrets, path)
+    return client.call("POST", path, headers={"Content-Type": "application/json"}, body=request.encode())

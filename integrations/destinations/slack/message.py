@@ -1,0 +1,80 @@
+"""From a post and a mapping to the arguments of chat.postMessage, which an incoming webhook takes as well.
+
+Facts: docs.slack.dev/reference/block-kit/blocks (limits of a header, a section and a context),
+docs.slack.dev/reference/methods/chat.postMessage (text beside blocks, unfurling, metadata).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from integrations.destinations import base
+from integrations.destinations.base import Context
+from integrations.destinations.slack import text
+from integrations.domain.post import Post
+from integrations.domain.templating import render
+
+LONGEST_TITLE, LONGEST_SECTION, LONGEST_TEXT = 150, 3000, 3900
+EVENT_TYPE = "casebridge_delivery"
+DEFAULT_TITLE = "{{ label }}: {{ author|default:Someone }} on {{ network }}"
+DEFAULT_TEXT = "{{ title }}\n{{ text|short:1500 }}\n{{ details }}"
+TEST_TEXT = "This is a test from Casebridge. Please ignore it."
+
+
+def build(post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
+    """The request's text. Its `metadata` has the delivery's external id, so that a message posted twice is found."""
+    values = text.hidden(base.placeholder_values(post, context))
+    title = " ".join(render(settings.get("title") or DEFAULT_TITLE, values).split())
+    body = render(settings.get("text") or DEFAULT_TEXT, values)
+    blocks = [_header(title), _section(body), _links(post, settings)]
+    return base.as_json(
+        {
+            "channel": str(settings.get("target") or ""),
+            "text": text.escaped(f"{title}\n{body}", LONGEST_TEXT),
+            "blocks": [block for block in blocks if block],
+            "unfurl_links": bool(settings.get("unfurl")),
+            "unfurl_media": bool(settings.get("unfurl")),
+            "metadata": {"event_type": EVENT_TYPE, "event_payload": {"id": external_id}},
+        }
+    )
+
+
+def _header(title: str) -> dict[str, Any]:
+    shown = text.plain(title, LONGEST_TITLE)
+    return {"type": "header", "text": {"type": "plain_text", "text": shown, "emoji": False}} if shown else {}
+
+
+def _section(body: str) -> dict[str, Any]:
+    shown = text.escaped(body, LONGEST_SECTION)
+    return {"type": "section", "text": {"type": "mrkdwn", "text": shown, "verbatim": True}} if shown else {}
+
+
+def _links(post: Post, settings: Mapping[str, Any]) -> dict[str, Any]:
+    links = [text.link(post.link, "Open the post")] if settings.get("adds_link", True) else []
+    shown = "  ·  ".join(filter(None, links))
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": shown}]} if shown else {}
+
+
+def as_read(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(part, text) of a message as people read it."""
+    names = {"header": "Title", "section": "Text", "context": "Below"}
+    for block in content.get("blocks") or []:
+        parts = [block["text"]] if "text" in block else block.get("elements", [])
+        yield names.get(block["type"], "Text"), "\n".join(text.unescaped(part["text"]) for part in parts)
+    if not content.get("blocks"):
+        yield "Text", text.unescaped(str(content.get("text") or ""))
+    if content.get("unfurl_links"):
+        yield "Previews of links", "shown"
+
+
+def without_blocks(request: str) -> str:
+    """The same as plain short text, for a message whose blocks Slack does not take."""
+    content = json.loads(request)
+    return base.as_json({name: value for name, value in content.items() if name not in ("blocks", "metadata")})
+
+
+def as_test(request: str) -> str:
+    """The request with the word that it is a test in front."""
+    content = json.loads(request)
+    note = {"type": "context", "elements": [{"type": "plain_text", "text": TEST_TEXT}]}
+    return base.as_json(content | {"text": f"{TEST_TEXT}\n{content['text']}", "blocks": [note, *content["blocks"]]})

@@ -1,0 +1,45 @@
+"""The mapping's form with the workspace's channels and people to choose from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from integrations.destinations.slack.forms import SlackMappingForm
+
+Choice = tuple[str, Any]
+
+
+def mapping_form_for(lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type[SlackMappingForm]:
+    """The plain form where nothing was read. What is stored stays selectable."""
+    names = names_of(lists)
+    if not names:
+        return SlackMappingForm
+    target = str(stored.get("target") or "")
+    choices: list[Choice] = [("", "Choose a channel or a person")]
+    if target and target not in names:
+        choices.append((target, f"{target} (no longer in the lists)"))
+    for group, title in (("channels", "Channels"), ("people", "People")):
+        if found := [(row["id"], names[row["id"]]) for row in lists.get(group) or []]:
+            choices.append((title, found))
+    field = forms.ChoiceField(
+        label="Channel or person",
+        choices=choices,
+        help_text="Missing? Invite the app into a private channel; add people's e-mail addresses on the connection.",
+    )
+    return type("SlackMappingForm", (SlackMappingForm,), {"target": field})
+
+
+def names_of(lists: Mapping[str, Any]) -> dict[str, str]:
+    """Id -> name as Slack writes it: #channel, or the person's."""
+    channels = {row["id"]: f"#{row['name']}" for row in lists.get("channels") or []}
+    return channels | {row["id"]: row["name"] for row in lists.get("people") or []}
+
+
+def misfits(settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A target that the workspace no longer shows."""
+    names, target = names_of(lists), str(settings.get("target") or "")
+    if not names or target in names:
+        return []
+    message = "This channel or person is no longer in the workspace's lists." if target else "Choose one."
+    return [{"field": "Channel or person", "message": message}]
