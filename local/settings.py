@@ -20,6 +20,7 @@ REAL_SYSTEM_VARIABLES = (
     "ZENDESK_USER_EMAIL",
     "ZENDESK_API_TOKEN",
     "ZENDESK_OAUTH_CLIENT_ID",
+    "SLACK_BOT_TOKEN",
 )
 SWITCHED_ON = ("1", "true", "yes", "on")
 SWITCHED_OFF = ("0", "false", "no", "off")
@@ -128,6 +129,9 @@ def _sandbox_environment(settings: Settings, secrets: Mapping[str, str]) -> dict
         "ZENDESK_API_URL": settings.sandbox_url,
         "ZENDESK_USER_EMAIL": "agent@example.com",
         "ZENDESK_API_TOKEN": "sandbox-zendesk-token",
+        "SLACK_BOT_TOKEN": "xoxb-sandbox-token",
+        "SLACK_PEOPLE": "ann@example.com,ben@example.com",
+        "SLACK_API_URL": settings.sandbox_url,
         "NOTIFICATION_BEARER_TOKEN": secrets["bearer_token"],
     }
 
@@ -137,6 +141,8 @@ CONFIGURATION = {
     "HEROKU_APP_DEFAULT_DOMAIN_NAME",
     "HEROKU_APP_NAME",
     "NOTIFIER_BEARER_TOKEN",
+    "SLACK_API_URL",
+    "SLACK_PEOPLE",
     "ZENDESK_OAUTH_CLIENT_SECRET",
     "ALERT_EMAILS",
     "ALERT_FROM",

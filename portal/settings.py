@@ -309,6 +309,9 @@ SEED = {
     "zendesk_token": first_of("ZENDESK_API_TOKEN"),
     "zendesk_client_id": first_of("ZENDESK_OAUTH_CLIENT_ID"),
     "zendesk_client_secret": first_of("ZENDESK_OAUTH_CLIENT_SECRET"),
+    "slack_token": first_of("SLACK_BOT_TOKEN"),
+    "slack_people": first_of("SLACK_PEOPLE"),
+    "slack_url": first_of("SLACK_API_URL") or "https://slack.com",
     "bearer_token": first_of("NOTIFICATION_BEARER_TOKEN", "NOTIFIER_BEARER_TOKEN"),
 }
 ADMINISTRATOR = {

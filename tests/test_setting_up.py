@@ -30,6 +30,9 @@ SEED = {
     "zendesk_token": "zendesk-token",
     "zendesk_client_id": "",
     "zendesk_client_secret": "",
+    "slack_token": "",
+    "slack_people": "",
+    "slack_url": "https://slack.com",
     "bearer_token": "chosen-bearer-token",
 }
 
@@ -82,6 +85,19 @@ def test_an_oauth_client_serves_in_place_of_the_token(portal: Installation, sett
     connection = Connection.objects.get()
     assert (connection.settings["sign_in"], connection.settings["client_id"]) == ("oauth_client", "client")
     assert read_secrets(connection) == {"client_secret": "client-secret"}
+
+
+def test_with_a_bot_token_slack_is_connected_too(portal: Installation, settings: Any) -> None:
+    settings.SEED = SEED | {"slack_token": "xoxb-1", "slack_people": "ann@example.com, ben@example.com"}
+    make_first_setup()
+    slack = Connection.objects.get(kind="slack")
+    assert slack.settings == {
+        "address": "https://slack.com",
+        "sign_in": "bot",
+        "people": "ann@example.com\nben@example.com",
+    }
+    assert read_secrets(slack) == {"bot_token": "xoxb-1"}
+    assert Mapping.objects.get().connection.kind == "zendesk"
 
 
 def test_what_is_missing_is_named_and_nothing_is_made(portal: Installation, settings: Any) -> None:

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from integrations.destinations.slack import SLACK
 from integrations.destinations.zendesk import ZENDESK
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT
 from integrations.infra.encryption import Secret, UnreadableSecret
@@ -41,7 +42,7 @@ def make_first_setup() -> str:
         installation = Installation.objects.select_for_update().get()
         if installation.seeded_at is not None:
             return "The set-up from the environment already exists. Nothing changed."
-        if not any(settings.SEED.values()):
+        if not any(settings.SEED[name] for name in (*NEEDED, "zendesk_email", "zendesk_client_id", "bearer_token")):
             return "The environment requests no set-up."
         if missing := _missing():
             return f"No set-up was created from the environment, because these are not set: {', '.join(missing)}."
@@ -94,6 +95,8 @@ def _create(zendesk_address: str) -> Mapping:
     )
     change_secrets(connection, _zendesk_secrets())
     connection.save()
+    if seed["slack_token"]:
+        _connect_slack()
     return Mapping.objects.create(
         name=f"{seed['label']} to Zendesk",
         subscription=subscription,
@@ -107,6 +110,15 @@ def _create(zendesk_address: str) -> Mapping:
         },
         from_environment=True,
     )
+
+
+def _connect_slack() -> None:
+    """Without a mapping: who is told of what, people choose in the portal."""
+    people = "\n".join(settings.SEED["slack_people"].replace(",", " ").split())
+    address = {"address": settings.SEED["slack_url"], "sign_in": "bot", "people": people}
+    connection = Connection(name="Slack", kind=SLACK.kind, settings=address)
+    change_secrets(connection, {"bot_token": settings.SEED["slack_token"]})
+    connection.save()
 
 
 def _sign_in() -> dict[str, str]:

@@ -26,6 +26,8 @@ USEFUL_SCOPES = {
     "users:read.email": "find people by their e-mail address",
 }
 MOST_PAGES, A_PAGE = 20, 200
+# Reading has limits of its own at Slack, far above what is read here: it takes no permit from messages.
+READING = "reading"
 # What a webhook answers to a message without text: it works, and posts nothing.
 NOTHING_TO_POST = {"no_text", "invalid_payload", "missing_text_or_fallback_or_attachments"}
 
@@ -73,12 +75,13 @@ def check(client: HttpClient, credentials: Credentials) -> list[Check]:
         if reply.text.strip() not in NOTHING_TO_POST:
             answers.accept_webhook(reply)
         return [Check(True, "The webhook exists. Nothing was posted: only a test message shows where it posts.")]
-    reply = client.call("GET", "/api/auth.test", headers=_headers(credentials))
+    reply = client.call("GET", "/api/auth.test", headers=_headers(credentials), budget=READING)
     found = answers.content_of(reply)
     granted = {scope.strip() for scope in reply.headers.get("x-oauth-scopes", "").split(",") if scope.strip()}
     return [
         Check(True, f"Signed in to the workspace {found.get('team')} as {found.get('user')}."),
         *(_scope_checks(granted) if granted else []),
+        *_people_checks(client, credentials),
     ]
 
 
@@ -90,8 +93,14 @@ def _scope_checks(granted: set[str]) -> Iterator[Check]:
             yield Check(None, f"Without the scope {scope} the app cannot {purpose}.")
 
 
+def _people_checks(client: HttpClient, credentials: Credentials) -> Iterator[Check]:
+    _, missing = _people(client, credentials)
+    for problem in missing:
+        yield Check(False, problem)
+
+
 def read_lists(client: HttpClient, credentials: Credentials) -> tuple[dict[str, Any], dict[str, str]]:
-    """Channels, and the people of the connection: {"targets": [{"id", "name", "kind"}]}. Raises Failure, NoPermit."""
+    """Channels and people: {"channels": [{"id", "name"}], "people": [{"id", "name"}]}. Raises Failure, NoPermit."""
     if signs_in_by_webhook(credentials.settings):
         return {}, {}
     lists: dict[str, Any] = {}
@@ -99,17 +108,25 @@ def read_lists(client: HttpClient, credentials: Credentials) -> tuple[dict[str, 
     try:
         lists["channels"] = list(_channels(client, credentials))
     except Failure as failure:
+        # Without the scope to list them, a channel's id can still be typed.
         problems["channels"] = failure.full_message
-    addresses = str(credentials.settings.get("people") or "").split()
-    lists["people"], missing = [], []
-    for address in addresses:
-        try:
-            lists["people"].append(_person(client, address, credentials))
-        except Failure as failure:
-            missing.append(f"{address}: {failure.message}")
+    lists["people"], missing = _people(client, credentials)
     if missing:
         problems["people"] = " ".join(missing)
     return lists, problems
+
+
+def _people(client: HttpClient, credentials: Credentials) -> tuple[list[dict[str, str]], list[str]]:
+    """Those whose addresses stand on the connection, and for whom Slack has nobody."""
+    found, missing = [], []
+    for address in str(credentials.settings.get("people") or "").split():
+        try:
+            found.append(_person(client, address, credentials))
+        except Failure as failure:
+            if failure.pauses:
+                raise
+            missing.append(f"{address}: {failure.message}")
+    return found, missing
 
 
 def _channels(client: HttpClient, credentials: Credentials) -> Iterator[dict[str, str]]:
@@ -147,7 +164,8 @@ def _write(client: HttpClient, method: str, request: str, credentials: Credentia
 
 
 def _read(client: HttpClient, method: str, arguments: dict[str, str], credentials: Credentials) -> Mapping[str, Any]:
-    reply = client.call("GET", f"/api/{method}?{urlencode(arguments)}", headers=_headers(credentials))
+    address = f"/api/{method}?{urlencode(arguments)}"
+    reply = client.call("GET", address, headers=_headers(credentials), budget=READING)
     return answers.content_of(reply)
 
 

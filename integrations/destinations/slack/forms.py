@@ -119,8 +119,8 @@ class SlackMappingForm(MappingFields):
         strip=False,
         required=False,
         widget=forms.Textarea(attrs={"rows": 8}),
-        help_text="Slack's mark-up works in what you write (*bold*, _italic_, <https://example.com|link>), never in "
-        "what a post says. At most 3,000 characters are sent. Placeholders: {PLACEHOLDERS}. Filters: {FILTERS}.",
+        help_text="Slack's mark-up works in what you write (*bold*, _italic_, &lt;https://example.com|link&gt;), never "
+        "in what a post says. At most 3,000 characters are sent. Placeholders: {PLACEHOLDERS}. Filters: {FILTERS}.",
     )
     adds_link = forms.BooleanField(label="Link to the post", required=False, initial=True)
     unfurl = forms.BooleanField(

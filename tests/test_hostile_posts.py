@@ -1,0 +1,74 @@
+"""Whatever a post says, or lacks, every destination takes it: one table of posts, run for each of them."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from integrations.destinations import DESTINATIONS
+from integrations.models import Connection, Delivery, Mapping, Subscription
+from tests import payloads
+from tests.factories import ConnectionFactory, MappingFactory
+from tests.receiver import running_receiver
+from tests.stand_in import StandIn
+from tests.test_signed_webhook import WebhookFactory
+from tests.test_slack import BotFactory
+
+MARK_UP = (
+    "*b* _i_ ~s~ `c` ```x``` > q <!channel> <!here> <@U0ANN> <https://evil.example|bank> &lt; | {{ text }} {% x %} "
+    "<b>bold</b> <script>alert(1)</script> <img src=x onerror=alert(1)> [a](javascript:alert(1)) \r\nBcc: a@example.com"
+)
+POSTS: dict[str, dict[str, Any]] = {
+    "nothing but an id": {"text": None, "author": None, "link": None},
+    "empty": {"text": "", "author": "", "link": "", "network": ""},
+    "blanks": {"text": " \n\t ", "author": "\u00a0", "link": " "},
+    "100 KB": {"text": "long " * 20_000, "author": "n" * 100_000, "link": "https://x.example/" + "p" * 100_000},
+    "100 KB of mark-up": {"text": "<&>*_" * 20_000, "author": "<&>" * 5000},
+    "one word of 100 KB": {"text": "x" * 100_000},
+    "mark-up": {"text": MARK_UP, "author": MARK_UP, "link": MARK_UP},
+    "right to left": {
+        "text": "مرحباً \u202e\u2066abc",
+        "author": "\u202eevil\u202c",
+        "link": "https://x.example/\u202e",
+    },
+    "wide characters": {"text": "👩‍👩‍👧‍👦" * 2000, "author": "👩‍👩‍👧‍👦" * 200},
+    "control characters": {"text": "a\x00b\x07c\x1bd\x85e\u2028f", "author": "a\x00\r\nb"},
+    "private use and the end of Unicode": {"text": "\ue000\ue001\ue002\uffff\U0010ffff", "author": "\ufeff"},
+    "half a character": {"text": "a\ud83dz", "author": "\udfff"},
+    "other types": {"text": ["a"], "author": {"name": "b"}, "link": 7},
+}
+
+
+@pytest.fixture
+def mapping_to(sandbox: StandIn, subscription: Subscription) -> Iterator[Callable[[str], Mapping]]:
+    """A mapping to a destination of this kind, with the texts that its form suggests."""
+    with running_receiver() as receiver:
+        made: dict[str, Callable[[], Connection]] = {
+            "zendesk": lambda: ConnectionFactory.create(url=sandbox.url),
+            "slack": lambda: BotFactory.create(url=sandbox.url),
+            "webhook": lambda: WebhookFactory.create(url=f"{receiver.url}/"),
+        }
+
+        def make(kind: str) -> Mapping:
+            fields = DESTINATIONS[kind].mapping_form.base_fields
+            suggested = {name: field.initial for name, field in fields.items() if field.initial is not None}
+            if kind == "slack":
+                suggested["target"] = "C0SOCIAL"
+            return MappingFactory.create(subscription=subscription, connection=made[kind](), settings=suggested)
+
+        yield make
+
+
+@pytest.mark.parametrize("name", POSTS)
+@pytest.mark.parametrize("kind", DESTINATIONS)
+def test_every_destination_takes_it(
+    push: Any, work: Any, mapping_to: Callable[[str], Mapping], kind: str, name: str
+) -> None:
+    mapping = mapping_to(kind)
+    body = json.dumps(payloads.notification(payloads.item("twitter:7", **POSTS[name]))).encode()
+    assert push(body).status_code == 200
+    work()
+    delivery = Delivery.objects.get(mapping=mapping)
+    assert (delivery.state, delivery.last_error) == (Delivery.State.DELIVERED, "")
+    assert DESTINATIONS[kind].describe(delivery.request)
