@@ -340,6 +340,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS and flag("HSTS_SUBDOMAINS", default=False
 SECURE_HSTS_PRELOAD = HTTPS and flag("HSTS_PRELOAD", default=False)
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # which ask for the two without a choice
 SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_NAME = "sessionid"
 SESSION_COOKIE_SECURE = HTTPS
 # Each page begins the time anew: it is how long somebody may be away.
 SESSION_COOKIE_AGE = number("SESSION_IDLE_MINUTES", 120, least=1) * 60

@@ -1,16 +1,23 @@
-"""gunicorn's threaded worker, but a thread only gets a request that was received whole.
+"""gunicorn's threaded worker, but a thread only gets a request that was received whole, and is not held by its reader.
 
 gunicorn hands a connection to a thread with its first byte, so a dozen half-sent requests hold every thread for as long
 as their senders like. Here the main loop receives, for any number of connections at once; what is not whole within
-REQUEST_SECONDS is closed. A body over the limit is read and thrown away there too, so that its sender sees
-the answer. A webhook's token that is known to be wrong is refused there as well, at a tenth of the cost: whoever tries
-tokens takes no thread from Khoros. https ends at a proxy; a worker that ends it itself works as gunicorn's does.
+REQUEST_SECONDS is answered and closed. Strangers cost little: what cannot be a call of theirs is refused by its head, a
+webhook's token that is known to be wrong gets its answer here, and what is received at a time is bounded. A body over
+the limit is thrown away, so that its sender sees the answer. https ends at a proxy; a worker that ends it itself works
+as gunicorn's does.
 """
 
+import array
+import contextlib
+import errno
+import fcntl
 import json
 import re
 import selectors
+import socket
 import time
+from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,22 +27,27 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from portal import settings
+from portal.request_framing import BadRequest, HeadTooLong, Incoming
 
 READ_AT_ONCE = 64 * 1024
-# gunicorn refuses longer heads itself.
-LONGEST_HEAD = 64 * 1024
-LARGEST_BODY = max(settings.INTAKE_MAX_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE) + READ_AT_ONCE
+# What a page may be sent by somebody who has not signed in.
+LARGEST_OF_A_STRANGER = 64 * 1024
 # What a sender of too much may send before it sees no answer but a reset.
 THROWN_AWAY_BYTES = 8 * 1024 * 1024
+# Of all that is on its way in: beyond it, bodies that are larger than usual are refused.
+MOST_RECEIVED = 48 * 1024 * 1024
+USUAL_BODY = 64 * 1024
+# A thread is held by a slow reader for this long at most; most answers fit into what the system sends by itself.
+SEND_SECONDS = 5.0
+SEND_BUFFER_BYTES = 1024 * 1024
+# How long a closed connection is listened to, so that its client reads the answer before it sees the end.
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 256 * 1024
 
-KHOROS_CALL = re.compile(rb"POST /webhooks/khoros/([\w-]{32,36})/? HTTP/1\.1\r\n")
-AUTHORIZATION = re.compile(rb"\r\nauthorization:[ \t]*([^\r\n]*)\r\n", re.IGNORECASE)
-CLOSES = re.compile(rb"\r\nconnection:[^\r\n]*close")
-CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n")
-CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked")
-EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n")
-LAST_CHUNK = re.compile(rb"(?:^|\r\n)0+(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*\r\n$")
-LONGEST_TAIL = 4096
+WEBHOOKS = b"/webhooks/"
+KHOROS_CALL = re.compile(rb"POST /webhooks/khoros/([\w-]{32,36})/?(?:\?[^ ]*)? HTTP/1\.1")
+# Linux: bytes in the send queue that the other side has not acknowledged.
+SIOCOUTQ = 0x5411
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -45,78 +57,57 @@ def refusal(status: str, message: str, connection: str = "close", more: str = ""
     return f"{head}Connection: {connection}\r\n{more}\r\n".encode() + body
 
 
+UNREADABLE = refusal("400 Bad Request", "This is not a request that can be read in one way only.")
 TOO_LARGE = refusal("413 Content Too Large", f"A request may have {settings.INTAKE_MAX_BYTES} bytes at most.")
+HEAD_TOO_LARGE = refusal("431 Request Header Fields Too Large", "The head of this request is too long.")
 TOO_SLOW = refusal("408 Request Timeout", f"The request was not complete within {settings.REQUEST_SECONDS} s.")
+TOO_MUCH_AT_ONCE = refusal("503 Service Unavailable", "Too much at once. Try again later.", more="Retry-After: 10\r\n")
 
 
 @dataclass(eq=False)
 class Receiving:
-    """A request on its way in: what has come, and how much it will be."""
+    """A connection whose request is on its way in."""
 
     conn: Any
     until: float
-    received: bytearray = field(default_factory=bytearray)
-    head_ends: int = 0
-    length: int | None = None
-    is_chunked: bool = False
-    count: int = 0
-    # The end of what was thrown away.
-    tail: bytes = b""
-    is_too_large: bool = False
+    incoming: Incoming = field(default_factory=Incoming)
     is_registered: bool = False
+    was_asked_to_go_on: bool = False
 
     def add(self, data: bytes) -> None:
-        self.count += len(data)
-        if not self.is_too_large:
-            self.received += data
-            if not self.head_ends:
-                self._read_head()
-        is_over = (self.length or 0) > LARGEST_BODY or len(self.received) > LARGEST_BODY + LONGEST_HEAD
-        self.is_too_large = self.is_too_large or is_over
-        if self.is_too_large:
-            self.tail = (self.tail + (bytes(self.received[-LONGEST_TAIL:]) or data))[-LONGEST_TAIL:]
-            self.received.clear()
-
-    def _read_head(self) -> None:
-        end = self.received.find(b"\r\n\r\n")
-        if end < 0:
+        """Raises BadRequest."""
+        incoming = self.incoming
+        incoming.add(data, self._most())
+        head = incoming.head
+        if head is None or self.was_asked_to_go_on:
             return
-        self.head_ends = end + 4
-        head = bytes(self.received[: self.head_ends]).lower()
-        declared = CONTENT_LENGTH.search(head)
-        self.is_chunked = CHUNKED.search(head) is not None
-        self.length = None if self.is_chunked else int(declared[1]) if declared else 0
-        if EXPECTS.search(head) and len(self.received) == self.head_ends:
+        self.was_asked_to_go_on = True
+        if head.value(b"expect").lower() == b"100-continue" and not incoming.count and not incoming.is_too_large:
             with suppress(OSError):
                 self.conn.sock.send(CONTINUE)
 
-    def khoros_call(self) -> tuple[str, str] | None:
-        """Address and Authorization of a call to the webhook that is all there is here, and keeps its connection."""
-        head = bytes(self.received[: self.head_ends])
-        call, authorization = KHOROS_CALL.match(head), AUTHORIZATION.search(head)
-        if self.is_chunked or call is None or authorization is None or CLOSES.search(head.lower()):
-            return None
-        if len(self.received) != self.head_ends + (self.length or 0):
-            return None
-        return call[1].decode(), authorization[1].decode("latin-1")
+    def _most(self) -> int:
+        """Bytes of a body that are kept, by who may have sent them."""
+        head = self.incoming.head
+        if head is None:
+            return USUAL_BODY
+        if head.line.split(b" ")[1].startswith(WEBHOOKS):
+            return settings.INTAKE_MAX_BYTES
+        has_session = settings.SESSION_COOKIE_NAME.encode() in b"".join(head.fields.get(b"cookie", []))
+        return settings.DATA_UPLOAD_MAX_MEMORY_SIZE if has_session else LARGEST_OF_A_STRANGER
 
     @property
     def is_whole(self) -> bool:
-        if self.is_too_large:
-            whole = self.head_ends + (self.length or THROWN_AWAY_BYTES)
-            return self.count >= min(whole, THROWN_AWAY_BYTES) or self._has_last_chunk
-        if not self.head_ends:
-            return len(self.received) > LONGEST_HEAD
-        if self.is_chunked:
-            return self._has_last_chunk
-        return len(self.received) - self.head_ends >= (self.length or 0)
+        incoming = self.incoming
+        return incoming.is_whole or (incoming.is_too_large and incoming.count >= THROWN_AWAY_BYTES)
 
-    @property
-    def _has_last_chunk(self) -> bool:
-        """Looks from the line break before the body on, as far as the tail goes back."""
-        tail = self.tail or bytes(self.received[-LONGEST_TAIL:])
-        begins = max(0, self.head_ends - 2 - self.count + len(tail))
-        return self.is_chunked and LAST_CHUNK.search(tail, begins) is not None
+    def khoros_call(self) -> tuple[str, str] | None:
+        """Address and Authorization of a call to the webhook that is all there is here, and keeps its connection."""
+        head = self.incoming.head
+        call = KHOROS_CALL.fullmatch(head.line) if head else None
+        if head is None or call is None or not self.incoming.is_alone or b"connection" in head.fields:
+            return None
+        return call[1].decode(), head.value(b"authorization").decode("latin-1")
 
 
 def is_refused(receiving: Receiving) -> bool:
@@ -129,25 +120,70 @@ def is_refused(receiving: Receiving) -> bool:
     return is_surely_refused(*call)
 
 
+def _has_unsent(sock: socket.socket) -> bool:
+    """Whether the other side has not taken all that was sent to it; False where the system does not tell."""
+    unsent = array.array("i", [0])
+    try:
+        fcntl.ioctl(sock.fileno(), SIOCOUTQ, unsent)
+    except (OSError, ValueError):
+        return False
+    return unsent[0] > 0
+
+
 class WholeRequestWorker(ThreadWorker):
     """See the module. `enqueue_req` is where gunicorn's main loop hands a connection to the threads."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._receiving: set[Receiving] = set()
+        self._lingering: deque[tuple[float, Any]] = deque()
+        self._accepts_again_at = 0.0
+
+    # --- Receiving ---
+
+    def accept(self, listener: Any) -> None:
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                raise
+            # Out of descriptors: those who wait are taken once others have gone.
+            self._accepts_again_at = time.monotonic() + 1.0
+            self.set_accept_enabled(False)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        if enabled and time.monotonic() < self._accepts_again_at:
+            return
+        super().set_accept_enabled(enabled)
 
     def enqueue_req(self, conn: TConn) -> None:
         if self.cfg.is_ssl:
             super().enqueue_req(conn)
             return
         receiving = Receiving(conn, time.monotonic() + settings.REQUEST_SECONDS)
-        if conn.parser is not None and (ahead := conn.parser.unreader.take_buffered()):
-            receiving.add(ahead)
+        self._receiving.add(receiving)
         conn.sock.setblocking(False)
-        self._receive(receiving)
+        with self._answering_for(receiving):
+            if conn.parser is not None and (ahead := conn.parser.unreader.take_buffered()):
+                receiving.add(ahead)
+            self._receive(receiving)
 
-    def _receive(self, receiving: Receiving, _socket: Any = None) -> None:
-        """Reads what is there; hands over, or waits for more."""
+    def _read_more(self, receiving: Receiving, _socket: Any) -> None:
+        with self._answering_for(receiving):
+            self._receive(receiving)
+
+    @contextlib.contextmanager
+    def _answering_for(self, receiving: Receiving) -> Any:
+        """What is no request is answered at once."""
+        try:
+            yield
+        except HeadTooLong:
+            self._answer(receiving, HEAD_TOO_LARGE)
+        except BadRequest:
+            self._answer(receiving, UNREADABLE)
+
+    def _receive(self, receiving: Receiving) -> None:
+        """Reads what is there; hands over, or waits for more. Raises BadRequest."""
         while not receiving.is_whole:
             try:
                 data = receiving.conn.sock.recv(READ_AT_ONCE)
@@ -160,26 +196,27 @@ class WholeRequestWorker(ThreadWorker):
                 self._end_of_stream(receiving)
                 return
             receiving.add(data)
+            if len(receiving.incoming.received) > USUAL_BODY and self._received_bytes() > MOST_RECEIVED:
+                self._answer(receiving, TOO_MUCH_AT_ONCE)
+                return
         self._hand_over(receiving)
+
+    def _received_bytes(self) -> int:
+        return sum(len(each.incoming.received) for each in self._receiving)
 
     def _wait_for_more(self, receiving: Receiving) -> None:
         if receiving.is_registered:
             return
         receiving.is_registered = True
-        self._receiving.add(receiving)
-        ready = partial(self._receive, receiving)
-        self.poller.register(receiving.conn.sock, selectors.EVENT_READ, ready)
+        self.poller.register(receiving.conn.sock, selectors.EVENT_READ, partial(self._read_more, receiving))
 
     def _end_of_stream(self, receiving: Receiving) -> None:
-        """Half a request is for gunicorn to refuse, as it cannot wait for more; nothing at all is a goodbye."""
-        if receiving.received:
-            self._hand_over(receiving)
-        else:
-            self._close(receiving)
+        """Half a request gets an answer; nothing at all is a goodbye."""
+        self._answer(receiving, UNREADABLE if receiving.incoming.received else b"")
 
     def _hand_over(self, receiving: Receiving) -> None:
-        if receiving.is_too_large:
-            self._close(receiving, TOO_LARGE)
+        if receiving.incoming.is_too_large:
+            self._answer(receiving, TOO_LARGE)
             return
         self._forget(receiving)
         if is_refused(receiving):
@@ -189,8 +226,20 @@ class WholeRequestWorker(ThreadWorker):
         conn.sock.setblocking(True)
         conn.init()
         conn.data_ready = True
-        conn.parser.unreader.unread(bytes(receiving.received))
+        conn.parser.unreader.unread(bytes(receiving.incoming.received))
         super().enqueue_req(conn)
+
+    def _forget(self, receiving: Receiving) -> None:
+        self._receiving.discard(receiving)
+        if receiving.is_registered:
+            receiving.is_registered = False
+            self._unregister(receiving.conn)
+
+    def _unregister(self, conn: TConn) -> None:
+        with suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+
+    # --- Answering without a thread ---
 
     def _refuse(self, conn: TConn) -> None:
         """Answers and waits for the connection's next request, as gunicorn does after one that a thread answered."""
@@ -198,32 +247,78 @@ class WholeRequestWorker(ThreadWorker):
 
         answer = refusal("401 Unauthorized", REFUSED, "keep-alive", "WWW-Authenticate: Bearer\r\n")
         conn.init()
-        future: Future[bool] = Future()
+        is_sent: Future[bool] = Future()
         try:
-            future.set_result(conn.sock.send(answer) == len(answer))
-        except OSError as error:
-            future.set_exception(error)
-        self.finish_request(conn, future)
+            is_sent.set_result(conn.sock.send(answer) == len(answer))
+        except OSError:
+            is_sent.set_result(False)
+        self.finish_request(conn, is_sent)
 
-    def _close(self, receiving: Receiving, answer: bytes = b"") -> None:
+    def _answer(self, receiving: Receiving, answer: bytes) -> None:
         self._forget(receiving)
-        self.nr_conns -= 1
         with suppress(OSError):
-            if answer:
-                receiving.conn.sock.send(answer)
-        receiving.conn.close()
+            receiving.conn.sock.send(answer)
+        self._linger(receiving.conn)
 
-    def _forget(self, receiving: Receiving) -> None:
-        self._receiving.discard(receiving)
-        if receiving.is_registered:
-            receiving.is_registered = False
-            with suppress(OSError, KeyError, ValueError):
-                self.poller.unregister(receiving.conn.sock)
+    # --- In a thread ---
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """What the reader does not take within SEND_SECONDS ends the connection, not the thread's other work."""
+        with suppress(OSError):
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        conn.sock.settimeout(SEND_SECONDS)
+        return super().handle_request(req, conn)
+
+    # --- Closing ---
+
+    def finish_request(self, conn: TConn, fs: "Future[Any]") -> None:
+        """gunicorn's own would drain a connection that is to be closed here, and receive nothing meanwhile."""
+        keeps_open = not fs.cancelled() and fs.exception() is None and bool(fs.result())
+        if keeps_open and conn.parser.unreader.buf.getvalue() and _has_unsent(conn.sock):
+            # The next request has come although this one's answer is not read: threads would wait for its reader.
+            keeps_open = False
+        if keeps_open or self.cfg.is_ssl:
+            super().finish_request(conn, fs)
+        else:
+            self._linger(conn)
+
+    def _linger(self, conn: TConn) -> None:
+        """Half-closes, and listens for a moment: a full close while data are on their way would reset the answer."""
+        conn.lingered = 0
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+        except (OSError, ValueError, KeyError):
+            self._close(conn)
+            return
+        self._lingering.append((time.monotonic() + LINGER_SECONDS, conn))
+
+    def _drain(self, conn: TConn, _socket: Any) -> None:
+        try:
+            data = conn.sock.recv(READ_AT_ONCE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        conn.lingered += len(data)
+        if not data or conn.lingered > LINGER_BYTES:
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        if getattr(conn, "is_closed", False):
+            return
+        conn.is_closed = True
+        self.nr_conns -= 1
+        self._unregister(conn)
+        conn.close()
 
     def murder_pending(self) -> None:
         """Called by gunicorn's loop about once a second: ends what takes too long."""
         super().murder_pending()
         now = time.monotonic()
         for receiving in [each for each in self._receiving if each.until <= now]:
-            too_slow = TOO_SLOW if receiving.received else b""
-            self._close(receiving, TOO_LARGE if receiving.is_too_large else too_slow)
+            too_slow = TOO_SLOW if receiving.incoming.received else b""
+            self._answer(receiving, TOO_LARGE if receiving.incoming.is_too_large else too_slow)
+        while self._lingering and self._lingering[0][0] <= now:
+            self._close(self._lingering.popleft()[1])

@@ -1,5 +1,6 @@
 """Slow and wrong clients: no thread waits for what is not there yet, and everybody gets an answer."""
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -8,21 +9,22 @@ from contextlib import ExitStack, closing
 import pytest
 import urllib3
 
-from portal.web_worker import LARGEST_BODY, Receiving
+from portal.request_framing import LONGEST_HEAD, BadRequest, Incoming
 from tests.running_web import RunningWeb, running_web
 
 SLOW_CLIENTS = 200
 http = urllib3.PoolManager(maxsize=4)
 
 
-def receiving(*pieces: bytes) -> Receiving:
-    request = Receiving(None, 0.0)
+def incoming(*pieces: bytes, most: int = 1_000_000) -> Incoming:
+    request = Incoming()
     for piece in pieces:
-        request.add(piece)
+        request.add(piece, most)
     return request
 
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 A_MEGABYTE = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
 
 
@@ -31,20 +33,59 @@ A_MEGABYTE = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
     [
         ([b"GET / HTTP/1.1\r\nHost: x\r\n"], False),
         ([b"GET / HTTP/1.1\r\nHost: x\r\n", b"\r\n"], True),
+        ([b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"], True),
+        ([bytes([each]) for each in b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], True),
         ([HEAD + b"Content-Length: 3\r\n\r\nab"], False),
         ([HEAD + b"content-length:3\r\n\r\nab", b"c"], True),
-        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"], False),
-        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", b"0\r\n", b"\r\n"], True),
-        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"], True),
-        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab0\r\n"], False),
-        ([HEAD + b"Content-Length: " + str(LARGEST_BODY + 1).encode() + b"\r\n\r\n"], False),
-        ([HEAD + b"Content-Length: 20000000\r\n\r\n", b"x" * 9_000_000], True),
-        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[A_MEGABYTE] * 6], False),
-        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[A_MEGABYTE] * 6, b"0\r\n", b"\r\n"], True),
+        ([CHUNKED + b"3\r\nabc\r\n"], False),
+        ([CHUNKED + b"3\r\nabc\r\n", b"0\r\n", b"\r\n"], True),
+        ([CHUNKED + b"0\r\n\r\n"], True),
+        ([CHUNKED, *[bytes([each]) for each in b"5;x=y\r\n\r\n0\r\n\r\n"], b"00\r\nEtag: x\r\n", b"\r\n"], True),
+        ([CHUNKED + b"5\r\n\r\n0\r\n\r\n"], False),
+        ([CHUNKED + b"5\r\nab0\r\n"], False),
+        ([HEAD + b"Content-Length: 2000000\r\n\r\n"], False),
+        ([HEAD + b"Content-Length: 2000000\r\n\r\n", b"x" * 2_000_000], True),
+        ([CHUNKED, *[A_MEGABYTE] * 6], False),
+        ([CHUNKED, *[A_MEGABYTE] * 6, b"0\r\n", b"\r\n"], True),
     ],
 )
 def test_a_request_is_whole_when_its_body_is(pieces: list[bytes], is_whole: bool) -> None:
-    assert receiving(*pieces).is_whole == is_whole
+    assert incoming(*pieces).is_whole == is_whole
+
+
+UNREADABLE = {
+    "two lengths": b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n",
+    "a list of lengths": b"Content-Length: 2, 2\r\n\r\n",
+    "a length of many digits": b"Content-Length: 0000000000000000000100\r\n\r\n",
+    "a length with a sign": b"Content-Length: +2\r\n\r\n",
+    "length and chunks": b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "another coding": b"Transfer-Encoding: gzip\r\n\r\n",
+    "two codings": b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+    "a folded line": b"Transfer-Encoding:\r\n chunked\r\n\r\n",
+    "a bare line feed": b"X: y\nTransfer-Encoding: chunked\r\n\r\n",
+    "a bare carriage return": b"X: y\rTransfer-Encoding: chunked\r\n\r\n",
+    "a blank before the colon": b"Content-Length : 70\r\n\r\n",
+    "no colon": b"Content-Length\r\n\r\n",
+    "a zero byte": b"X: \x00\r\n\r\n",
+    "a chunk without a size": b"Transfer-Encoding: chunked\r\n\r\n\r\n",
+    "a chunk of another number": b"Transfer-Encoding: chunked\r\n\r\n0x5\r\n",
+    "a line of a chunk without an end": b"Transfer-Encoding: chunked\r\n\r\n5;" + b"x" * 5000,
+    "a head without an end": b"X: " + b"y" * LONGEST_HEAD,
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_what_can_be_read_in_two_ways_is_no_request(what: str) -> None:
+    with pytest.raises(BadRequest):
+        incoming(HEAD + UNREADABLE[what])
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_it_is_answered_at_once_and_nothing_behind_it_is_read(web: RunningWeb, what: str) -> None:
+    with closing(socket.create_connection(("127.0.0.1", web.port), timeout=10)) as client:
+        client.sendall(HEAD + UNREADABLE[what] + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) in ([b"400"], [b"431"])
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +129,40 @@ def test_two_requests_sent_at_once_are_both_answered(web: RunningWeb) -> None:
         client.sendall(one + one.replace(b"Host: x", b"Host: x\r\nConnection: close"))
         answer = b"".join(iter(lambda: client.recv(4096), b""))
     assert answer.count(b"HTTP/1.1 401 ") == 2
+
+
+def stalls(web: RunningWeb) -> int:
+    """How many of ten calls are not answered within two seconds."""
+    late = 0
+    for _ in range(10):
+        try:
+            answer = http.request("POST", f"{web.url}/webhooks/khoros/x", body=b"{}", timeout=2, retries=False)
+            assert answer.status == 401
+        except urllib3.exceptions.HTTPError:
+            late += 1
+    return late
+
+
+@pytest.mark.parametrize(
+    "request_that_ends_its_connection",
+    [b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"GET /healthz HTTP/1.0\r\n\r\n", b"?\r\n\r\n"],
+)
+def test_who_leaves_a_closed_connection_open_holds_up_nobody(
+    web: RunningWeb, request_that_ends_its_connection: bytes
+) -> None:
+    with ExitStack() as opened:
+        for _ in range(24):
+            client = opened.enter_context(closing(socket.create_connection(("127.0.0.1", web.port))))
+            client.sendall(request_that_ends_its_connection)
+        assert stalls(web) == 0
+
+
+def test_who_asks_for_much_and_reads_nothing_holds_up_nobody(web: RunningWeb) -> None:
+    asked = b"GET /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with ExitStack() as opened:
+        for _ in range(60):
+            client = opened.enter_context(closing(socket.socket()))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", web.port))
+            client.sendall(asked * 200)
+        assert stalls(web) == 0
