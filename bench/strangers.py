@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import socket
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ DRIP_SECONDS = 2.0
 
 REMARK = (
     f"Khoros calls {OWN_RATE:.0f} times a second. Slow: {SLOW_CONNECTIONS} connections, half of them to addresses that "
-    "do not exist, drip one byte every two seconds and come again when they are closed. Wrong tokens: "
+    "do not exist, drip one byte every two seconds and come again when they are closed. Wrong calls: "
     f"{WRONG_RATE:.0f} a second, or half of what the floors' server answers to them where that is less; who sends them "
     "works on the same cores."
 )
@@ -32,10 +33,12 @@ def measure(ground: Ground) -> Section:
     with ground.portal("http://127.0.0.1:9") as portal:
         portal.start("web")
         wrong_rate = _wrong_rate(portal)
+        nowhere = replace(portal.target, path=f"{portal.target.path.rpartition('/')[0]}/{uuid.uuid4()}")
         scenes: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
             "alone": contextlib.nullcontext,
             f"{SLOW_CONNECTIONS} slow connections": lambda: slow_connections(portal.target),
-            f"{wrong_rate:.0f} wrong tokens/s": lambda: _wrong_tokens(portal, wrong_rate, seconds),
+            f"{wrong_rate:.0f} wrong tokens/s": lambda: _wrong_calls(portal, portal.target, wrong_rate, seconds),
+            f"{wrong_rate:.0f} calls/s to no address": lambda: _wrong_calls(portal, nowhere, wrong_rate, seconds),
         }
         found: dict[str, list[Outcome]] = {name: [] for name in scenes}
         for _ in range(rounds):
@@ -73,8 +76,8 @@ def _with_wrong_token(target: Target) -> Target:
 
 
 @contextlib.contextmanager
-def _wrong_tokens(portal: Portal, rate: float, seconds: float) -> Iterator[None]:
-    command = load.command(_with_wrong_token(portal.target), Load(32, seconds + 2, rate))
+def _wrong_calls(portal: Portal, target: Target, rate: float, seconds: float) -> Iterator[None]:
+    command = load.command(_with_wrong_token(target), Load(32, seconds + 2, rate))
     sender = portal.ground.processes.start("wrong-tokens", command, portal.environment)
     try:
         yield

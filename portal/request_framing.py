@@ -117,7 +117,7 @@ class Chunks:
 
 @dataclass
 class Incoming:
-    """A request on its way in. `received` holds it, until `most` bytes of a body are passed: then it is only counted."""
+    """A request on its way in. `received` holds it; of a body that is larger than it may be, bytes are only counted."""
 
     received: bytearray = field(default_factory=bytearray)
     head: Head | None = None
@@ -148,7 +148,7 @@ class Incoming:
             looked_at = 0
             self.received = bytearray(self.received.lstrip(b"\r\n"))
         end = self.received.find(b"\r\n\r\n", looked_at)
-        if end < 0 and len(self.received) > LONGEST_HEAD or end > LONGEST_HEAD:
+        if (end < 0 and len(self.received) > LONGEST_HEAD) or end > LONGEST_HEAD:
             raise HeadTooLong
         if end < 0:
             return b""

@@ -45,7 +45,7 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 256 * 1024
 
 WEBHOOKS = b"/webhooks/"
-KHOROS_CALL = re.compile(rb"POST /webhooks/khoros/([\w-]{32,36})/?(?:\?[^ ]*)? HTTP/1\.1")
+KHOROS_CALL = re.compile(rb"POST /webhooks/khoros/([^ /?]{1,100})/?(?:\?[^ ]*)? HTTP/1\.1")
 # Linux: bytes in the send queue that the other side has not acknowledged.
 SIOCOUTQ = 0x5411
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -107,7 +107,7 @@ class Receiving:
         call = KHOROS_CALL.fullmatch(head.line) if head else None
         if head is None or call is None or not self.incoming.is_alone or b"connection" in head.fields:
             return None
-        return call[1].decode(), head.value(b"authorization").decode("latin-1")
+        return call[1].decode("latin-1"), head.value(b"authorization").decode("latin-1")
 
 
 def is_refused(receiving: Receiving) -> bool:

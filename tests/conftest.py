@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import Client
 
-from integrations.infra import queue
+from integrations.infra import known_addresses, queue
 from integrations.infra.redis import redis_client as redis_client
 from integrations.intake import receive
 from integrations.jobs import sweep
@@ -55,6 +55,7 @@ def an_empty_redis() -> None:
 def subscriptions_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests change a subscription and call at once; what remembering means has a test of its own."""
     monkeypatch.setattr(receive, "CACHED_SECONDS", 0.0)
+    monkeypatch.setattr(known_addresses, "READ_AFTER_SECONDS", 0.0)
 
 
 @pytest.fixture

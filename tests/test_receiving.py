@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from integrations.infra import queue
+from integrations.infra import known_addresses, queue
 from integrations.infra.encryption import Secret
 from integrations.infra.queue import ROUTE
 from integrations.intake import BEARER_TOKEN_COLUMNS, receive, replace_bearer_token
@@ -297,6 +297,26 @@ def test_only_so_many_subscriptions_are_remembered_and_the_oldest_go(
     for subscription in subscriptions:
         assert push(address=str(subscription.uuid)).status_code == 200
     assert list(_cache) == [subscription.uuid for subscription in subscriptions[2:]]
+
+
+def test_addresses_that_do_not_exist_cost_the_database_little(
+    push: Any, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_addresses, "READ_AFTER_SECONDS", 1.0)
+    push()
+    with CaptureQueriesContext(database) as queries:
+        answers = {push(address=str(uuid.uuid4())).status_code for _ in range(200)}
+    assert answers == {401}
+    assert len(queries) < 40
+    assert push().status_code == 200
+
+
+def test_a_new_address_is_heard_at_once(subscription: Subscription, push: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_addresses, "READ_AFTER_SECONDS", 60.0)
+    monkeypatch.setattr(known_addresses, "MOST_LOOKS_A_SECOND", 1_000_000)
+    push()
+    made = SubscriptionFactory.create(label="Another label")
+    assert push(address=str(made.uuid)).status_code == 200
 
 
 def test_wrong_tokens_cost_the_database_little(

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from django.db import connection, transaction
 
+from integrations.infra.known_addresses import KnownAddresses, Looks
 from integrations.infra.packing import pack
 from integrations.infra.queue import ROUTE, ROUTE_FETCHED, publish
 from integrations.infra.webhook import Stored
@@ -36,8 +37,6 @@ WAITS_TO_BE_FETCHED = "Khoros has this event, but it was never received. Press â
 # address can be written in many ways.
 CACHED_SECONDS = 1.0
 MOST_CACHED = 1000
-MOST_RECHECKS_A_SECOND = 20
-MOST_RECHECKS_AT_ONCE = 5
 # While one thread reads it anew, the others go on with what was known.
 REFRESH_SECONDS = 0.5
 
@@ -59,23 +58,24 @@ def authenticate(address: str, authorization: str) -> KnownSubscription | None:
     given = _bearer_token(authorization)
     subscription_uuid = _parse_uuid(address)
     subscription, was_cached = _subscription_at(subscription_uuid)
-    if was_cached and not _accepts(subscription, given) and _rechecks.may_begin():
+    if was_cached and not _accepts(subscription, given) and _looks.may_begin():
         # The token may have been rotated a moment ago.
         subscription = _read(subscription_uuid)
     return subscription if _accepts(subscription, given) else None
 
 
 def is_surely_refused(address: str, authorization: str) -> bool:
-    """Whether `authenticate` would refuse without a look at the database. For a web server that is tried with tokens.
+    """Whether `authenticate` would refuse without a look at the database. For a web server that strangers try.
 
-    Only of a subscription that is cached, and once this second's looks are used up.
+    An address that is none, or one that does not exist or whose subscription is cached, once the looks are used up.
     """
-    if not _rechecks.are_used_up:
-        return False
-    until, known = _cache.get(_parse_uuid(address) or uuid.UUID(int=0), (0.0, None))
+    subscription_uuid = _parse_uuid(address)
+    if subscription_uuid is None:
+        return True
+    until, known = _cache.get(subscription_uuid, (0.0, None))
     if known is None or until <= time.monotonic():
-        return False
-    return not _accepts(known, _bearer_token(authorization))
+        return _addresses.is_surely_unknown(subscription_uuid)
+    return _looks.are_used_up and not _accepts(known, _bearer_token(authorization))
 
 
 def _bearer_token(authorization: str) -> str:
@@ -83,27 +83,12 @@ def _bearer_token(authorization: str) -> str:
     return given.strip() if scheme.casefold() == "bearer" else ""
 
 
-class _Rechecks:
-    """So many a second, evenly but for a few at once: who tries tokens must not make the database's work of it."""
-
-    def __init__(self) -> None:
-        self._left, self._counted_at = float(MOST_RECHECKS_AT_ONCE), time.monotonic()
-
-    def may_begin(self) -> bool:
-        if self.are_used_up:
-            return False
-        self._left -= 1
-        return True
-
-    @property
-    def are_used_up(self) -> bool:
-        now = time.monotonic()
-        self._left = min(MOST_RECHECKS_AT_ONCE, self._left + (now - self._counted_at) * MOST_RECHECKS_A_SECOND)
-        self._counted_at = now
-        return self._left < 1
+def _all_addresses() -> list[uuid.UUID]:
+    return list(Subscription.objects.order_by().values_list("uuid", flat=True))
 
 
-_rechecks = _Rechecks()
+_looks = Looks()
+_addresses = KnownAddresses(_all_addresses, _looks)
 
 
 def _accepts(subscription: KnownSubscription | None, given: str) -> bool:
@@ -127,7 +112,9 @@ def _subscription_at(subscription_uuid: uuid.UUID | None) -> tuple[KnownSubscrip
     if subscription_uuid is None:
         return None, False
     known = _cached(subscription_uuid)
-    return (known, True) if known is not None else (_read(subscription_uuid), False)
+    if known is not None:
+        return known, True
+    return (_read(subscription_uuid) if _addresses.may_exist(subscription_uuid) else None), False
 
 
 def _cached(subscription_uuid: uuid.UUID) -> KnownSubscription | None:
@@ -148,6 +135,7 @@ def _read(subscription_uuid: uuid.UUID | None) -> KnownSubscription | None:
         return None
     known = KnownSubscription(row.pk, row.is_active, tuple(_accepted_tokens(row)))
     _store_in_cache(subscription_uuid, known)
+    _addresses.note(subscription_uuid)
     return known
 
 

@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import StatusUpdate, TellsStatus
 from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.known_addresses import KnownAddresses, Looks
 from integrations.infra.queue import APPLY_TICKET_EVENT, publish
 from integrations.infra.text import article, storable
 from integrations.infra.webhook import Stored
@@ -71,13 +72,25 @@ def authenticate(address: str, headers: Mapping[str, str], body: bytes) -> Sourc
     return Source(connection.pk, destination)
 
 
+def _all_addresses() -> list[uuid.UUID]:
+    return list(Connection.objects.order_by().values_list("uuid", flat=True))
+
+
+_addresses = KnownAddresses(_all_addresses, Looks())
+
+
 def _connection_at(address: str) -> Connection | None:
     try:
         connection_uuid = uuid.UUID(address)
     except ValueError:
         return None
+    if not _addresses.may_exist(connection_uuid):
+        return None
     rows = Connection.objects.filter(uuid=connection_uuid).order_by().annotate(now=Now())
-    return rows.only("kind", "webhook_secret", "clock_skew_seconds").first()
+    connection = rows.only("kind", "webhook_secret", "clock_skew_seconds").first()
+    if connection is not None:
+        _addresses.note(connection_uuid)
+    return connection
 
 
 # Stored or counted in one statement: xmax is 0 in a row that this statement inserted. Runs in autocommit, so the row is
