@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sandbox import labels, subscriptions
+from sandbox import inbox, labels, subscriptions
 from sandbox.exchange import JSON, TEXT, Answer, Request, Routes, html_answer, json_answer, text_answer, whole_number
 from sandbox.settings import Settings
 from sandbox.state import State
@@ -255,6 +255,9 @@ class KhorosApi:
             raise LookupError("There is nothing at this address.")
         if refusal := self._refusal_of_pull(settings):
             return refusal
+        if settings.pull_grows_by and offset == settings.pull_grows_at:
+            inbox.apply_label_in_bulk(self._state, inbox.LABELS[0], settings.pull_grows_by, push=False)
+            self._state.change_settings({"pull_grows_by": 0})
         found = SHAPES[settings.pull_shape](self._collected(uuid, offset, limit))
         return json_answer(200, found, content_type=TEXT if settings.pull_content_type == "text/plain" else JSON)
 

@@ -230,6 +230,51 @@ def test_a_first_page_that_is_all_new_is_a_gap_that_is_followed_and_told(
     assert "may be gone from Khoros' list" in run(registered).message
 
 
+@pytest.mark.parametrize("arriving", [19, 20, 25, 60])
+def test_what_arrives_while_pages_are_read_hides_nothing_behind_them(
+    sandbox: StandIn, registered: Subscription, arriving: int
+) -> None:
+    known_and_in_order(sandbox, registered, "newest", pull_largest_page=20)
+    happen(sandbox, 300)
+    sandbox.change_settings(pull_grows_at=100, pull_grows_by=arriving)
+    assert run(registered).new == 300
+    assert run(registered).new == arriving
+    assert Notification.objects.count() == 700 + arriving
+
+
+def test_old_events_that_fell_off_while_a_walk_stood_still_hide_none_that_follow(
+    sandbox: StandIn, registered: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "REPEAT_AFTER", ())
+    sandbox.change_settings(pull_order="oldest", pull_keeps=400)
+    for _ in range(4):
+        spread_in_time(sandbox, 100)
+    sandbox.change_settings(pull_fails_every=4)
+    assert run(registered).read == 300
+    spread_in_time(sandbox, 200)
+    sandbox.change_settings(pull_fails_every=0)
+    assert run(registered).new == 300
+    assert Notification.objects.count() == 600
+
+
+def test_a_walk_that_stops_again_at_its_first_call_still_goes_on_where_it_was(
+    sandbox: StandIn, registered: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "REPEAT_AFTER", ())
+    sandbox.change_settings(pull_order="newest", pull_fails_every=4)
+    for _ in range(4):
+        spread_in_time(sandbox, 100)
+    assert run(registered).read == 300
+    sandbox.change_settings(pull_fails_every=1)
+    assert run(registered).read == 0
+    sandbox.change_settings(pull_fails_every=0)
+    sandbox.control("DELETE", "requests")
+    run(registered)
+    offsets = [call.path.partition("offset=")[2].partition("&")[0] for call in sandbox.calls("khoros")]
+    assert offsets[0] == "200"
+    assert Notification.objects.count() == 400
+
+
 @pytest.mark.parametrize("oddity", [{"pull_burst": 40}, {"pull_fails_every": 40}])
 def test_ten_thousand_events_arrive_through_a_burst_limit_and_failing_calls(
     sandbox: StandIn, registered: Subscription, oddity: dict[str, int]

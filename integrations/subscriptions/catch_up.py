@@ -105,7 +105,9 @@ def _next_walk(subscription: Subscription) -> Walk:
     walk = Walk(subscription, run, last=_period_of(finished) if finished else None)
     if stopped is not None and run.mode != CatchUp.Mode.COMPARE:
         run.mode, run.walk_began_at = stopped.mode, stopped.walk_began_at
-        run.save(update_fields=["mode", "walk_began_at"])
+        # Should this run stop at its first call, the next one goes on from here all the same.
+        run.position, run.order = stopped.position, stopped.order
+        run.save(update_fields=["mode", "walk_began_at", "position", "order"])
         walk.unfinished = Unfinished(stopped.position, _period_of(stopped), stopped.order)
     return walk
 

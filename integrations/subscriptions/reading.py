@@ -119,20 +119,29 @@ class Walk:
         if self.run.mode == CatchUp.Mode.RECENT:
             self._read_newest(uuid, self.last, start)
             self._read_newest(uuid, unfinished.time)
+        elif unfinished.order == "oldest":
+            self._read_back_and_on(uuid, start, unfinished.time)
         elif not self._read_pages(uuid, start) and start:
             # The list is shorter than it was: the position is worth nothing.
             self._read_until_stable(uuid)
         elif unfinished.order == "newest":
             self._read_newest(uuid, unfinished.time)
-        elif unfinished.order != "oldest":
+        else:
             self._read_until_stable(uuid)
 
     def _read_newest(self, uuid: str, earlier: Period | None, start: int = 0) -> None:
-        """Newest first: until a whole page was known to an earlier walk, which has read whatever lies behind."""
+        """Newest first: until a whole page was known to an earlier walk, which has read whatever lies behind.
+
+        Events that arrive meanwhile push what was read back to where it is read again: such a page says nothing.
+        """
         offset, known, is_gap = start, 0, False
+        before: set[int] = set()
+        repeated = 0
         while True:
             page = self._read_page(uuid, offset)
-            if not page:
+            same = {_fingerprint(event) for event in page}
+            repeated, before = (repeated + 1 if same == before else 0), same
+            if not page or repeated == PAGES_WITHOUT_NEWS:
                 self.message = GAP_WITHOUT_END.format(count=offset) if is_gap and self._has_earlier(earlier) else ""
                 return
             stored = self._take(page, earlier, offset + len(page))
@@ -141,9 +150,10 @@ class Walk:
                 # Where events are only fetched, a page of new ones is no news.
                 self.message = GAP.format(count=len(page)) if self.subscription.is_pushed else ""
                 log.warning("gap in what was received", subscription_id=self.subscription.pk, events=len(page))
-            known = known + stored.events if stored.were_all_known else 0
             offset += len(page)
-            if known >= LEAST_KNOWN_EVENTS or not stored.events:
+            if stored.events:
+                known = known + stored.events if stored.were_all_known else 0
+            if known >= LEAST_KNOWN_EVENTS:
                 return
 
     def _has_earlier(self, earlier: Period | None) -> bool:
@@ -152,14 +162,18 @@ class Walk:
         return self.subscription.notifications.filter(received_at__lt=earlier.began).exists()
 
     def _read_end(self, uuid: str) -> None:
-        """Oldest first: back from the last known end to a whole page that was known, then on to the end.
+        """Oldest first: from the end that was known last."""
+        self._read_back_and_on(uuid, max(0, self.subscription.catch_up_end - self.page_size), self.last)
 
-        Old events may have fallen off the list, so the end of then may be a place in the middle of what is new.
+    def _read_back_and_on(self, uuid: str, start: int, earlier: Period | None) -> None:
+        """Oldest first: back to a whole page that the earlier walk knew, then on to the end.
+
+        Old events may have fallen off the list, so a place of then may be in the middle of what is new.
         """
-        step, start = self.page_size, max(0, self.subscription.catch_up_end - self.page_size)
+        step = self.page_size
         while start > 0:
             page = self._read_page(uuid, start)
-            if page and self._take(page, self.last, start).were_all_known:
+            if page and self._take(page, earlier, start).were_all_known:
                 break
             step *= 2
             start = max(0, start - step)
