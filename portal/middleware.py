@@ -89,7 +89,7 @@ class DatabaseOutageMiddleware:
         is_call = request.path_info.startswith(WEBHOOKS)
         if outage.is_on():
             return not_stored() if is_call else database_is_away(request)
-        with outage.Limit(self.CALL_SECONDS if is_call else self.PAGE_SECONDS):
+        with outage.Limit(self.CALL_SECONDS if is_call else self.PAGE_SECONDS, in_all=is_call):
             return self.get_response(request)
 
 

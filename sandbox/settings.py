@@ -34,8 +34,9 @@ class Settings:
     Names beginning with `pull` concern collecting events, those with `list` the list of subscriptions; a largest page
     of 0 is no limit. `pull_keeps` is how many of the newest events a subscription has (0: all), `pull_burst` how many
     calls for events are answered before some are refused with 429 for a second, and each `pull_fails_every`th fails
-    with 502. While the events of offset `pull_grows_at` are asked for, `pull_grows_by` more happen, once. `refuse_pushes` is how many of the next pushes are not made. `update_limit` is per minute, 0 for
-    none. `job_dies_after` is the number of tickets after which the next job ends, once, in the state `job_death`.
+    with 502. While the events of offset `pull_grows_at` are asked for, `pull_grows_by` more happen, once.
+    `refuse_pushes` is how many of the next pushes are not made. `update_limit` is per minute, 0 for none.
+    `job_dies_after` is the number of tickets after which the next job ends, once, in the state `job_death`.
     `user_limits` are those of `create_or_update` and need a `rate_limit` too. The agent is the one whose credentials
     are accepted; others use the account's limit evenly over each minute. With `webhooks_off` changes are not reported,
     not even later.

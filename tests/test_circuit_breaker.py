@@ -10,7 +10,7 @@ from django.utils import timezone
 from integrations.flow.circuit_breaker import LEAST_CALLS, OPENS_AFTER, count_failure, record_answer
 from integrations.infra.http.failure import Failure
 from integrations.models import Alarm, Connection, Delivery, Mapping
-from integrations.operations.alarms import update_alarms
+from tests.alarms import update_alarms
 from tests.deliveries import labelled, move
 from tests.stand_in import StandIn
 

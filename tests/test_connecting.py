@@ -38,10 +38,10 @@ from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
 from integrations.models import Alarm, Attempt, Connection, Delivery, Mapping
-from integrations.operations.alarms import update_alarms
 from integrations.routing.route import route_notification
 from integrations.sign_in.credentials import credentials_of, renewed_credentials
 from integrations.sign_in.secrets import read_secrets
+from tests.alarms import update_alarms
 from tests.factories import ConnectionFactory, MappingFactory, NotificationFactory, OAuthConnectionFactory, StaffFactory
 from tests.other_host import OtherHost
 from tests.stand_in import StandIn

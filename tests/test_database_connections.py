@@ -7,6 +7,7 @@ import pytest
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 from psycopg_pool import ConnectionPool
 
+from integrations.infra.database_pool import release_database
 from integrations.infra.postgresql import base, outage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,3 +59,32 @@ def test_a_request_that_is_done_in_time_keeps_its_connection() -> None:
         first = process_of_the_server()
     time.sleep(0.3)
     assert process_of_the_server() == first
+
+
+def test_a_page_that_waits_for_another_system_has_time_for_the_database_afterwards() -> None:
+    with outage.Limit(0.2, in_all=False):
+        process_of_the_server()
+        release_database()
+        time.sleep(0.4)
+        assert process_of_the_server()
+
+
+def test_no_free_slot_is_no_outage() -> None:
+    parameters = connections[DEFAULT_DB_ALIAS].get_connection_params()
+    with psycopg.connect(**parameters, autocommit=True) as administrator:
+        administrator.execute("CREATE ROLE guest LOGIN PASSWORD 'guest' CONNECTION LIMIT 0")
+        try:
+            with pytest.raises(psycopg.OperationalError) as refused:
+                psycopg.connect(**parameters | {"user": "guest", "password": "guest"})
+        finally:
+            administrator.execute("DROP ROLE guest")
+    assert outage._is_full(refused.value)
+
+
+def test_an_error_that_the_server_sends_about_a_statement_is_no_outage() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 50")
+        with pytest.raises(OperationalError) as timed_out:
+            cursor.execute("SELECT pg_sleep(10)")
+        cursor.execute("SET statement_timeout = 0")
+    assert not outage.suspect(timed_out.value)

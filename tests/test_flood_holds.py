@@ -14,7 +14,7 @@ from integrations.flow.rate_limit import (
 )
 from integrations.jobs.tasks import watch
 from integrations.models import Alarm, Delivery, FloodHold, Mapping
-from integrations.operations.alarms import update_alarms
+from tests.alarms import update_alarms
 from tests.deliveries import labelled
 from tests.factories import FloodHoldFactory
 from tests.stand_in import StandIn

@@ -21,8 +21,8 @@ from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.jobs.sweep import find_due_work
 from integrations.models import AccountSchema, Alarm, Connection, Delivery, Mapping, Subscription
-from integrations.operations.alarms import update_alarms
 from sandbox.ticket_rules import TYPES
+from tests.alarms import update_alarms
 from tests.factories import AccountSchemaFactory, AlarmFactory, OAuthConnectionFactory, StaffFactory
 from tests.stand_in import StandIn
 from tests.test_admin import form_of, new_delivery, page, save

@@ -33,12 +33,12 @@ from integrations.models import (
     Subscription,
     TicketEvent,
 )
-from integrations.operations.alarms import update_alarms
 from integrations.outcomes.events import apply_event, forget_old_events
 from integrations.outcomes.polling import _claim, accounts_to_poll
 from integrations.outcomes.response_times import target_rows
 from integrations.outcomes.status import record_update
 from integrations.outcomes.webhook import AccountWebhook
+from tests.alarms import update_alarms
 from tests.deliveries import became
 from tests.factories import (
     AccountSchemaFactory,

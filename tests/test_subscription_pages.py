@@ -16,13 +16,13 @@ from integrations.companies.check import check_company
 from integrations.companies.labels import refresh_labels
 from integrations.jobs import tasks
 from integrations.models import Alarm, CatchUp, Company, Installation, Mapping, Notification, Probe, Subscription
-from integrations.operations.alarms import update_alarms
 from integrations.sources.khoros import token
 from integrations.subscriptions.catch_up import run_catch_up
 from integrations.subscriptions.query_preview import match_verdicts
 from integrations.subscriptions.registration import check_subscription
 from integrations.subscriptions.requests import request_check
 from tests import payloads
+from tests.alarms import update_alarms
 from tests.factories import StaffFactory, SubscriptionFactory
 from tests.stand_in import StandIn
 from tests.test_admin import BASE, act, form_of, page

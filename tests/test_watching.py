@@ -1,7 +1,9 @@
 """Silence, alarms and their mails, volume by the hour, and the probe through the public address."""
 
+import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -25,11 +27,11 @@ from integrations.models import (
     Subscription,
     Turn,
 )
-from integrations.operations.alarms import update_alarms
 from integrations.subscriptions.probe import request_probe, send_probe
 from integrations.subscriptions.volume import count_volume, daily_volume, expected_volume, hour_of_week, learn
+from tests.alarms import update_alarms
 from tests.deliveries import labelled
-from tests.factories import HourlyVolumeFactory, NotificationFactory
+from tests.factories import ConnectionFactory, DeliveryFactory, HourlyVolumeFactory, NotificationFactory
 from tests.stand_in import StandIn
 
 Registration = Subscription.Registration
@@ -407,3 +409,36 @@ def test_a_probe_says_where_it_ended(
     assert message in words_of(path)
     assert not path["is_open"]
     assert not Notification.objects.exists()
+
+
+def test_however_many_causes_there_are_each_has_its_alarm(mapping: Mapping) -> None:
+    DeliveryFactory.create(mapping=mapping, state="failed", cause="small", last_error="small")
+    for number in range(105):
+        for _ in range(2):
+            DeliveryFactory.create(mapping=mapping, state="failed", cause=f"cause {number}", last_error="x")
+    update_alarms()
+    assert Alarm.objects.filter(ended_at__isnull=True, kind="failed").count() == 106
+
+
+def test_a_mail_server_that_does_not_answer_stops_no_clock(
+    registered: Subscription, settings: Any, silent_mail_server: int
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", silent_mail_server, 2
+    settings.ALERT_EMAILS = ["operations@example.com"]
+    for _ in range(5):
+        ConnectionFactory.create(breaker_opened_at=timezone.now(), breaker_probe_at=timezone.now())
+    began = time.monotonic()
+    tick()
+    assert time.monotonic() - began < 2
+    assert Turn.objects.get(name=Turn.Name.WATCH).done_at is not None
+    until = time.monotonic() + 10
+    while not Alarm.objects.exclude(mail_problem="").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert Alarm.objects.exclude(mail_problem="").count() == 1
+
+
+@pytest.fixture
+def silent_mail_server() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0), backlog=10) as server:
+        yield int(server.getsockname()[1])

@@ -65,6 +65,7 @@ from integrations.recovery import (
     route_again,
 )
 
+MOST_GROUPS = 100
 COLOURS = {
     "delivered": "success",
     "failed": "danger",
@@ -277,12 +278,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
                 raise PermissionDenied
             self._fix(request)
             return HttpResponseRedirect(request.path)
+        groups = failure_groups(MOST_GROUPS + 1)
         context = {
             **self.admin_site.each_context(request),
             "title": "Failures by cause",
             "page_title": "Failures by cause",
             "opts": self.opts,
-            "groups": [_group_row(group) for group in failure_groups()],
+            "groups": [_group_row(group) for group in groups[:MOST_GROUPS]],
+            "is_cut": len(groups) > MOST_GROUPS,
             "may_operate": self.has_operate_permission(request),
         }
         return TemplateResponse(request, "admin/integrations/failure_groups.html", context)

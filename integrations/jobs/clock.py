@@ -6,6 +6,7 @@ busy, or a Redis that is gone, holds up neither sweep nor alarms.
 """
 
 import threading
+from contextlib import suppress
 
 import structlog
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models.functions import Now
 
+from integrations import operations
 from integrations.infra import queue
 from integrations.installation import HEARTBEAT_SECONDS, record_beat
 from integrations.jobs.sweep import queue_space
@@ -28,8 +30,9 @@ def run_clock(ending: threading.Event, *, is_beat: bool = False) -> None:
     """Runs until `ending` is set. `is_beat`: in the process of that name, which is missed when it is silent."""
     while not ending.wait(TICK_SECONDS):
         tick(is_beat=is_beat)
-        # What a container's health check looks at (portal.alive).
-        settings.CLOCK_FILE.touch()
+        with suppress(OSError):
+            # What a container's health check looks at (portal.alive).
+            settings.CLOCK_FILE.touch()
 
 
 def tick(*, is_beat: bool = False) -> None:
@@ -45,6 +48,7 @@ def tick(*, is_beat: bool = False) -> None:
         if take_turn(Turn.Name.WATCH, settings.WATCH_SECONDS):
             watch()
             _done(Turn.Name.WATCH)
+            _mailer.begin()
     except DatabaseError as error:
         log.warning("clock waits for the database", error=str(error))
     except Exception:
@@ -52,6 +56,28 @@ def tick(*, is_beat: bool = False) -> None:
     finally:
         _give_connection_back()
 
+
+class _Mailer:
+    """Mails in a thread of its own, one round at a time: a mail server that does not answer stops no clock."""
+
+    def __init__(self) -> None:
+        self._is_busy = threading.Lock()
+
+    def begin(self) -> None:
+        if self._is_busy.acquire(blocking=False):
+            threading.Thread(target=self._mail, name="alarm-mail", daemon=True).start()
+
+    def _mail(self) -> None:
+        try:
+            operations.mail_alarms()
+        except Exception:
+            log.exception("alarm mails failed")
+        finally:
+            _give_connection_back()
+            self._is_busy.release()
+
+
+_mailer = _Mailer()
 
 TAKE = """
 INSERT INTO integrations_turn (name, taken_at) VALUES (%s, now())

@@ -4,7 +4,7 @@ Promised: an alarm is raised once, ends when its cause does, and is mailed at bo
 overwritten from the environment; what is not done keeps its content, and the ledger is kept for ever.
 """
 
-from integrations.operations.alarm_mail import can_mail
+from integrations.operations.alarm_mail import can_mail, mail_alarms
 from integrations.operations.alarm_rules import alarm_subject, silence_text
 from integrations.operations.alarms import open_alarms, update_alarms
 from integrations.operations.first_setup import environment_differs, make_first_setup, take_from_environment
@@ -15,6 +15,7 @@ __all__ = [
     "can_mail",
     "environment_differs",
     "forget_content",
+    "mail_alarms",
     "make_first_setup",
     "open_alarms",
     "silence_text",

@@ -1,5 +1,6 @@
 """Mails about alarms, raised and ended. One that cannot be sent is retried every minute for a day."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -23,18 +24,24 @@ def can_mail() -> bool:
     return bool(settings.ALERT_EMAILS)
 
 
-def send_mails() -> None:
-    if not can_mail():
-        return
+def mail_alarms() -> None:
+    """One mail for each alarm that was raised, has news or ended. The first that cannot be sent ends the round."""
+    for alarm, subject, claimed in _mails() if can_mail() else ():
+        if not _mail(alarm, subject, **claimed):
+            return
+
+
+def _mails() -> Iterator[tuple[Alarm, str, dict[str, Any]]]:
+    """(alarm, subject, the columns that say that it was mailed)."""
     recent = database_clock.now() - MAILED_WITHIN
     open_ones = Alarm.objects.filter(ended_at__isnull=True)
     for alarm in open_ones.filter(mailed_at__isnull=True, raised_at__gte=recent):
-        _mail(alarm, _subject(alarm), mailed_at=Now(), has_news=False)
+        yield alarm, _subject(alarm), {"mailed_at": Now(), "has_news": False}
     for alarm in open_ones.filter(mailed_at__isnull=False, has_news=True):
-        _mail(alarm, _subject(alarm, "still: "), has_news=False)
+        yield alarm, _subject(alarm, "still: "), {"has_news": False}
     ended = Alarm.objects.filter(mailed_at__isnull=False, ended_at__gte=recent, end_mailed_at__isnull=True)
     for alarm in ended:
-        _mail(alarm, _subject(alarm, "resolved: "), end_mailed_at=Now())
+        yield alarm, _subject(alarm, "resolved: "), {"end_mailed_at": Now()}
 
 
 def _subject(alarm: Alarm, what: str = "") -> str:
@@ -43,11 +50,11 @@ def _subject(alarm: Alarm, what: str = "") -> str:
     return f"Casebridge: {what}{alarm.get_kind_display()}{count}"
 
 
-def _mail(alarm: Alarm, subject: str, **claimed: Any) -> None:
-    """Claims the row first, so that two clocks do not both send; releases it when sending fails."""
+def _mail(alarm: Alarm, subject: str, **claimed: Any) -> bool:
+    """Claims the row first, so that two clocks do not both send; releases it when sending fails. False if it did."""
     before = {column: getattr(alarm, column) for column in claimed}
     if not Alarm.objects.filter(pk=alarm.pk, **before).update(**claimed):
-        return
+        return True
     release_database()
     try:
         message = EmailMessage(subject, _body(alarm), settings.ALERT_FROM, settings.ALERT_EMAILS)
@@ -56,8 +63,9 @@ def _mail(alarm: Alarm, subject: str, **claimed: Any) -> None:
         # Whatever the mail server does: the alarm stays visible in the portal, and the mail is retried.
         log.warning("alarm mail not sent", error=str(error))
         Alarm.objects.filter(pk=alarm.pk).update(**before, mail_problem=storable(str(error))[:500])
-    else:
-        Alarm.objects.filter(pk=alarm.pk).update(mail_problem="")
+        return False
+    Alarm.objects.filter(pk=alarm.pk).update(mail_problem="")
+    return True
 
 
 def _body(alarm: Alarm) -> str:

@@ -23,7 +23,6 @@ FAILED_CATCH_UPS = 3
 FAILED_CHECKS = 3
 PUSHES_LOST_WITHIN = timedelta(hours=1)
 PUSHES_MAY_BE_SLOW = timedelta(minutes=5)
-MOST_SHOWN = 100
 
 
 AlarmKey = tuple[str, int | None, int | None, int | None, int | None, str]
@@ -106,7 +105,7 @@ def _of_failures() -> Iterator[Problem]:
 def _of_unreadable() -> Iterator[Problem]:
     unreadable = Notification.objects.filter(state=Notification.State.UNREADABLE)
     counted = unreadable.order_by().values("subscription").annotate(count=Count("pk"), newest=Max("pk"))
-    rows = list(counted.order_by("subscription")[:MOST_SHOWN])
+    rows = list(counted.order_by("subscription"))
     subscriptions = Subscription.objects.in_bulk([row["subscription"] for row in rows])
     reasons = dict(Notification.objects.filter(pk__in=[row["newest"] for row in rows]).values_list("pk", "reason"))
     for row in rows:

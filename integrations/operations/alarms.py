@@ -12,7 +12,6 @@ from django.db.models.functions import Now
 from integrations.infra.text import storable
 from integrations.models import Alarm, Subscription
 from integrations.models.configuration import without_lists
-from integrations.operations.alarm_mail import send_mails
 from integrations.operations.alarm_rules import Problem, find_problems, key_of
 
 log = structlog.get_logger(__name__)
@@ -21,7 +20,7 @@ LONGEST_REASON = 500
 
 
 def update_alarms() -> None:
-    """Raises what is new, ends what is over, mails both."""
+    """Raises what is new and ends what is over. Mails follow (`alarm_mail`)."""
     problems = {problem.key: problem for problem in find_problems()}
     for alarm in Alarm.objects.filter(ended_at__isnull=True).select_related("subscription"):
         problem = problems.pop(key_of(alarm), None)
@@ -31,7 +30,6 @@ def update_alarms() -> None:
             _update(alarm, problem)
     for problem in problems.values():
         _raise(problem)
-    send_mails()
 
 
 def _is_being_checked(alarm: Alarm) -> bool:

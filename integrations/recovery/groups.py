@@ -9,7 +9,6 @@ from integrations.destinations import DESTINATIONS
 from integrations.models import Delivery, Mapping
 from integrations.models.deliveries import DeliveryQuerySet
 
-MOST_SHOWN = 100
 # Failures without a recorded cause are one group per mapping.
 NO_CAUSE = "Unknown cause"
 
@@ -39,14 +38,14 @@ def failed() -> DeliveryQuerySet:
     return Delivery.objects.filter(state=Delivery.State.FAILED)
 
 
-def failure_groups() -> list[FailureGroup]:
-    """The groups, largest first."""
+def failure_groups(most: int | None = None) -> list[FailureGroup]:
+    """The groups, largest first; all of them, or so many."""
     rows = list(
         failed()
         .order_by()
         .values("cause", "mapping")
         .annotate(count=Count("pk"), oldest=Min("created_at"), newest=Max("created_at"), one=Max("pk"))
-        .order_by("-count")[:MOST_SHOWN]
+        .order_by("-count", "one")[:most]
     )
     mappings = Mapping.objects.select_related("connection", "subscription").in_bulk({row["mapping"] for row in rows})
     examples = Delivery.objects.only("remedy", "remedy_at").in_bulk({row["one"] for row in rows})

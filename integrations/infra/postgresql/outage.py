@@ -24,15 +24,24 @@ log = structlog.get_logger(__name__)
 # A healthy server lets the probe in within milliseconds: for so long a request waits to learn that nothing is wrong.
 VERDICT_SECONDS = 0.3
 PROBE_EVERY_SECONDS = 0.5
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: too_many_connections; connection exceptions, and the
+# server's shutting down or starting up.
+TOO_MANY = "53300"
+SAYS_FAREWELL = ("08", "57P0")
 
 _threads = threading.local()
 
 
 class Limit(Limited):
-    """The time that this thread's request may use the database for, in all; a `with` statement around the request."""
+    """The time that this thread's request may use the database for; a `with` statement around the request.
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
+    `in_all`: from the beginning of the block. Else each time from taking a connection on: a page that waits for another
+    system gives its connection back meanwhile, and that time says nothing about the database.
+    """
+
+    def __init__(self, seconds: float, *, in_all: bool = True) -> None:
+        super().__init__(seconds if in_all else float("inf"))
+        self._seconds, self._in_all = seconds, in_all
         self._connection: psycopg.Connection | None = None
 
     def __enter__(self) -> Self:
@@ -47,6 +56,8 @@ class Limit(Limited):
         """The connection that the request uses from now on; None when it was given back."""
         with self.lock:
             self._connection = connection
+            if not self._in_all and not self.is_over:
+                self.until = time.monotonic() + self._seconds if connection is not None else float("inf")
             if self.is_over:
                 self.shut()
 
@@ -125,9 +136,14 @@ def _lets_us_in() -> bool:
     try:
         parameters = connections[DEFAULT_DB_ALIAS].get_connection_params()
         psycopg.connect(**parameters | {"connect_timeout": 2}).close()
-    except psycopg.Error:
-        return False
+    except psycopg.Error as error:
+        return _is_full(error)
     return True
+
+
+def _is_full(error: psycopg.Error) -> bool:
+    """Refused for want of a slot: the server is there, and works for whoever has a connection."""
+    return error.sqlstate == TOO_MANY or any(words in str(error) for words in ("too many c", "connection slots"))
 
 
 _outage = _Outage()
@@ -138,9 +154,15 @@ def is_on() -> bool:
     return _outage.is_on()
 
 
+def _was_answered(error: BaseException) -> bool:
+    """Whether the server itself sent this error, about the statement: a deadlock, a time-out of its own."""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    return bool(state) and not state.startswith(SAYS_FAREWELL)
+
+
 def suspect(error: BaseException | None) -> bool:
     """Called with what went wrong: when it can mean that PostgreSQL is away, finds out. Returns whether it can."""
-    if not isinstance(error, OperationalError | InterfaceError):
+    if not isinstance(error, OperationalError | InterfaceError) or _was_answered(error):
         return False
     _outage.suspect()
     return True
