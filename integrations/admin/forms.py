@@ -407,7 +407,7 @@ class MappingForm(forms.ModelForm):
 
     class Meta:
         model = Mapping
-        fields = ("name", "subscription", "connection", "is_active")
+        fields = ("name", "subscription", "connection", "is_active", "follows", "without_first")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -420,10 +420,24 @@ class MappingForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        self._check_what_it_follows(cleaned)
         least, most = cleaned.get("followers_at_least"), cleaned.get("followers_at_most")
         if least is not None and most is not None and least > most:
             self.add_error("followers_at_most", f"This is less than the minimum ({least}), so no post could match.")
         return cleaned
+
+    def _check_what_it_follows(self, cleaned: dict[str, Any]) -> None:
+        first, subscription = cleaned.get("follows"), cleaned.get("subscription") or self.instance.subscription_id
+        if first is None:
+            return
+        if first.subscription_id != getattr(subscription, "pk", subscription):
+            self.add_error("follows", f"“{first}” belongs to another subscription. Choose one of the same.")
+        chain: list[int] = []
+        while first is not None and first.pk not in chain:
+            chain.append(first.pk)
+            first = first.follows
+        if self.instance.pk in chain:
+            self.add_error("follows", "That one is sent after this one already, so both would wait for ever.")
 
     def save(self, commit: bool = True) -> Mapping:
         own = self.own_part.without_defaults(self.own_part.settings_of(self.cleaned_data))

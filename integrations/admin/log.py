@@ -73,6 +73,7 @@ COLOURS = {
     "sending": "info",
     "cancelled": "default",
     "held": "info",
+    "waiting": "info",
 }
 NOTIFICATION_COLOURS = {
     "routed": "success",

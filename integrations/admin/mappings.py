@@ -116,6 +116,7 @@ class MappingAdmin(MappingEditing):
             (destination.thing.capitalize(), {"fields": own, "description": read}),
             *sections,
             *folded,
+            ("After another", {"fields": ["follows", "without_first"], "classes": ["collapse"]}),
             (
                 "Conditions",
                 {

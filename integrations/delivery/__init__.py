@@ -20,6 +20,7 @@ from integrations.delivery.flood_hold import (
     waiting_on,
     with_open_hold,
 )
+from integrations.delivery.following import begin_to_follow, repair_followers
 from integrations.delivery.requesters import intake_user_text
 from integrations.delivery.retry import no_second
 from integrations.delivery.test_ticket import TestTicket, create_test_ticket
@@ -28,6 +29,7 @@ __all__ = [
     "NotHeld",
     "TestTicket",
     "batches_to_follow",
+    "begin_to_follow",
     "case_key",
     "create_test_ticket",
     "deliver_due",
@@ -43,6 +45,7 @@ __all__ = [
     "no_second",
     "release_flood",
     "release_leftovers",
+    "repair_followers",
     "store_rendered",
     "store_request",
     "waiting_on",

@@ -9,6 +9,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 
+from integrations.delivery.following import wake_followers
 from integrations.delivery.notes import add_note
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
@@ -62,11 +63,13 @@ UPDATE integrations_delivery AS delivery SET
   is_uncertain = false, was_refused = false, tries = tries + 1, claim = NULL, claimed_until = NULL,
   last_error = '', cause = '', remedy = '', remedy_at = ''
 FROM thing WHERE delivery.id = %(delivery)s AND delivery.state <> 'delivered'
+RETURNING EXISTS (SELECT FROM integrations_delivery AS follower
+  WHERE follower.follows_id = delivery.id AND follower.state = 'waiting')
 """
 
 
 def store_thing(delivery: Delivery, receipt: Receipt, warning: str = "") -> None:
-    """Stores that it is delivered, and as what; adds the note; records what the account dropped. In a transaction."""
+    """Stores that it is delivered, as what, and any warning; adds the note; wakes what waits. In a transaction."""
     is_polled = isinstance(DESTINATIONS[delivery.connection.kind], TellsStatus)
     values: dict[str, Any] = {
         "delivery": delivery.pk,
@@ -81,9 +84,11 @@ def store_thing(delivery: Delivery, receipt: Receipt, warning: str = "") -> None
     }
     with connection.cursor() as cursor:
         cursor.execute(DELIVERED, values)
-        is_first_time = cursor.rowcount == 1
-    if is_first_time:
+        updated = cursor.fetchone()
+    if updated is not None:
         add_note(delivery, receipt)
+    if updated is not None and updated[0]:
+        wake_followers(delivery.pk)
     if warning:
         _store_warning(delivery, warning)
 

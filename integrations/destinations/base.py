@@ -47,6 +47,11 @@ class Context:
     notification_id: str
     labelled_at: datetime | None
     received_at: datetime | None
+    # What the mapping that this one is sent after has made; empty where there is none.
+    made_number: str = ""
+    made_link: str = ""
+    made_status: str = ""
+    made_thing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +390,9 @@ def placeholder_values(post: Post, context: Context) -> dict[str, Value]:
         "company": context.company,
         "mapping": context.mapping,
         "notification_id": context.notification_id,
+        "made_number": context.made_number,
+        "made_link": context.made_link,
+        "made_status": context.made_status,
         "title": post.title,
         "details": post.details,
         "notes": "\n".join(post.notes),

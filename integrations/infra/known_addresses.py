@@ -55,24 +55,31 @@ class KnownAddresses:
             return True
         if self._is_old:
             self._read_anew()
-        return address in self._known or self._looks.may_begin()
+        return address in self._known or not self._was_read or self._looks.may_begin()
 
     def note(self, address: uuid.UUID) -> None:
         """One that was found by a look of its own."""
         if address not in self._known:
-            with self._lock:
-                self._known |= {address}
+            self._known |= {address}
 
     def is_surely_unknown(self, address: uuid.UUID) -> bool:
         """Whether `may_exist` would say no without asking anybody."""
         return address not in self._known and not self._is_old and self._looks.are_used_up
 
     @property
+    def _was_read(self) -> bool:
+        return self._read_at > float("-inf")
+
+    @property
     def _is_old(self) -> bool:
         return time.monotonic() - self._read_at >= READ_AFTER_SECONDS
 
     def _read_anew(self) -> None:
-        with self._lock:
-            if self._is_old:
-                self._known = frozenset(self._read())
-                self._read_at = time.monotonic()
+        """Nobody waits for another who reads: a database that hangs would hold them up one after the other."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._known = frozenset(self._read())
+            self._read_at = time.monotonic()
+        finally:
+            self._lock.release()

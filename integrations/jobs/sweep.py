@@ -42,6 +42,7 @@ def find_due_work() -> DueWork:
     """Marks what is due and returns what to queue."""
     connections.pause_unreadable()
     delivery.demote_late()
+    delivery.repair_followers()
     rows = {
         queue.ROUTE: _mark(_to_route().exclude(source=FETCHED), queue_space("intake")),
         queue.ROUTE_FETCHED: _mark(_to_route().filter(source=FETCHED), queue_space("fetched")),

@@ -24,6 +24,13 @@ from integrations.sources.khoros.examples import example
 from integrations.sources.khoros.parse import parse
 
 EXAMPLE = "example"
+# What the mapping before might have made.
+EXAMPLE_OF_THE_FIRST = {
+    "made_number": "4711",
+    "made_link": "https://example.zendesk.com/agent/tickets/4711",
+    "made_status": "new",
+    "made_thing": "ticket",
+}
 MOST_CHOICES = 20
 MOST_POSTS_SHOWN = 10
 MOST_COMPARED = 200
@@ -87,6 +94,7 @@ def _context(mapping: Mapping, event: Event, notification: Notification | None) 
         notification_id=str(notification.pk) if notification else "1",
         labelled_at=event.happened_at,
         received_at=notification.received_at if notification else event.happened_at,
+        **(EXAMPLE_OF_THE_FIRST if mapping.follows_id else {}),
     )
 
 

@@ -61,7 +61,8 @@ def render_into(delivery: Delivery, notification: Notification, event: Event, po
     content = delivery.content if delivery.has_content else DeliveryContent(delivery=delivery)
     destination = DESTINATIONS[mapping.connection.kind]
     content.external_id = destination.external_id(post.post_id, str(mapping.uuid), delivery.occasion)
-    context, post = context_of(notification, event, mapping), shared_post(mapping, post)
+    context = context_of(notification, event, mapping, delivery.follows if delivery.follows_id else None)
+    post = shared_post(mapping, post)
     try:
         content.request = destination.build(post, context, mapping.settings, content.external_id)
         content.remarks = storable("\n".join(destination.remarks(post, context, mapping.settings)))
@@ -79,8 +80,10 @@ def render_into(delivery: Delivery, notification: Notification, event: Event, po
         delivery.remedy_at = "mapping"
 
 
-def context_of(notification: Notification, event: Event, mapping: Mapping) -> Context:
+def context_of(notification: Notification, event: Event, mapping: Mapping, first: Delivery | None = None) -> Context:
+    """`first`: the delivery that this one is sent after."""
     subscription = notification.subscription
+    thing = first.remote_object if first is not None else None
     return Context(
         label=subscription.listens_to,
         event=event.name,
@@ -89,6 +92,10 @@ def context_of(notification: Notification, event: Event, mapping: Mapping) -> Co
         notification_id=str(notification.pk),
         labelled_at=event.happened_at,
         received_at=notification.received_at,
+        made_number=thing.number if thing else "",
+        made_link=thing.url if thing else "",
+        made_status=thing.status if thing else "",
+        made_thing=DESTINATIONS[first.connection.kind].thing if first is not None and thing else "",
     )
 
 

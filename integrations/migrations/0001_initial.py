@@ -422,6 +422,7 @@ class Migration(migrations.Migration):
                             ("failed", "Failed"),
                             ("cancelled", "Cancelled"),
                             ("held", "Held"),
+                            ("waiting", "Waiting for another"),
                         ],
                         default="pending",
                         max_length=10,
@@ -521,6 +522,16 @@ class Migration(migrations.Migration):
                         default=True,
                         help_text="Off: no new deliveries are made. Those that already exist are still sent.",
                         verbose_name="active",
+                    ),
+                ),
+                (
+                    "without_first",
+                    models.CharField(
+                        choices=[("send", "Send it without"), ("skip", "Do not send it")],
+                        default="send",
+                        help_text="It failed for good, was cancelled, is off, or its conditions do not take the post.",
+                        max_length=4,
+                        verbose_name="when that one makes nothing",
                     ),
                 ),
                 ("conditions", models.JSONField(default=dict, editable=False)),
@@ -1006,6 +1017,17 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
+            model_name="delivery",
+            name="follows",
+            field=models.ForeignKey(
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="followers",
+                to="integrations.delivery",
+            ),
+        ),
+        migrations.AddField(
             model_name="attempt",
             name="delivery",
             field=models.ForeignKey(
@@ -1038,6 +1060,19 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="mappings",
                 to="integrations.connection",
+            ),
+        ),
+        migrations.AddField(
+            model_name="mapping",
+            name="follows",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="Another mapping of the same subscription: this one waits until what that one makes exists, and can name it with {{ made_number }}, {{ made_link }} and {{ made_status }}. Leave empty to send at once.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="followers",
+                to="integrations.mapping",
+                verbose_name="sent after",
             ),
         ),
         migrations.AddField(
@@ -1429,13 +1464,19 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
+                condition=models.Q(("state", "waiting")), fields=["follows"], name="delivery_that_waits_for"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
                 condition=models.Q(("state", "failed")), fields=["cause", "mapping"], name="delivery_failed_by_cause"
             ),
         ),
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
-                condition=models.Q(("state__in", ["pending", "sending", "failed", "held"])),
+                condition=models.Q(("state__in", ["pending", "sending", "failed", "held", "waiting"])),
                 fields=["posted_at"],
                 name="delivery_not_delivered",
             ),
@@ -1506,6 +1547,15 @@ class Migration(migrations.Migration):
                     models.Q(("state", "held"), _negated=True), ("flood_hold__isnull", False), _connector="OR"
                 ),
                 name="delivery_held_has_its_hold",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "waiting"), _negated=True), ("follows__isnull", False), _connector="OR"
+                ),
+                name="delivery_waits_for_another_by_name",
             ),
         ),
         migrations.AddConstraint(
@@ -1630,6 +1680,15 @@ class Migration(migrations.Migration):
                 condition=models.Q(("from_environment", True)),
                 fields=("from_environment",),
                 name="mapping_from_environment_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="mapping",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("follows__isnull", True), models.Q(("follows", models.F("id")), _negated=True), _connector="OR"
+                ),
+                name="mapping_follows_another",
             ),
         ),
         migrations.AddConstraint(

@@ -466,6 +466,10 @@ class Requester(models.Model):
 class Mapping(models.Model):
     """Subscription -> connection: which posts become tickets, and what these look like."""
 
+    class WithoutFirst(models.TextChoices):
+        SEND = "send", "Send it without"
+        SKIP = "skip", "Do not send it"
+
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120, help_text='For example "CreateCase to the help desk".')
     subscription = models.ForeignKey(
@@ -481,6 +485,24 @@ class Mapping(models.Model):
         "active",
         default=True,
         help_text="Off: no new deliveries are made. Those that already exist are still sent.",
+    )
+    follows = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="followers",
+        verbose_name="sent after",
+        help_text="Another mapping of the same subscription: this one waits until what that one makes exists, "
+        "and can name it with {{ made_number }}, {{ made_link }} and {{ made_status }}. Leave empty to send at "
+        "once.",
+    )
+    without_first = models.CharField(
+        "when that one makes nothing",
+        max_length=4,
+        choices=WithoutFirst,
+        default=WithoutFirst.SEND,
+        help_text="It failed for good, was cancelled, is off, or its conditions do not take the post.",
     )
     conditions = models.JSONField(default=dict, editable=False)
     settings = models.JSONField(default=dict, editable=False)
@@ -503,6 +525,9 @@ class Mapping(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["from_environment"], condition=Q(from_environment=True), name="mapping_from_environment_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(follows__isnull=True) | ~Q(follows=models.F("id")), name="mapping_follows_another"
             ),
         ]
 

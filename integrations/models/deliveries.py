@@ -39,7 +39,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def changeable(self) -> "DeliveryQuerySet":
         """What staff may send, rebuild or cancel: neither delivered nor being sent."""
-        return self.filter(state__in=["pending", "failed", "cancelled", "held"])
+        return self.filter(state__in=["pending", "failed", "cancelled", "held", "waiting"])
 
     def schedule(self, at: Any = None, **columns: Any) -> int:
         """To be sent at that time, or now."""
@@ -80,6 +80,7 @@ class Delivery(models.Model):
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
         HELD = "held", "Held"
+        WAITING = "waiting", "Waiting for another"
 
     class Priority(models.IntegerChoices):
         """Which delivery of a connection goes first."""
@@ -147,6 +148,9 @@ class Delivery(models.Model):
         "FloodHold", on_delete=models.PROTECT, null=True, related_name="deliveries", db_index=False
     )
 
+    # The delivery of the same post that it is sent after: it waits for what that one becomes.
+    follows = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="followers", db_index=False)
+
     result = models.CharField(max_length=14, choices=Result, blank=True, default="")
     remote_object = models.ForeignKey(
         RemoteObject, on_delete=models.PROTECT, null=True, related_name="deliveries", db_index=False
@@ -185,6 +189,9 @@ class Delivery(models.Model):
                 condition=~Q(state="held") | Q(flood_hold__isnull=False), name="delivery_held_has_its_hold"
             ),
             models.CheckConstraint(
+                condition=~Q(state="waiting") | Q(follows__isnull=False), name="delivery_waits_for_another_by_name"
+            ),
+            models.CheckConstraint(
                 condition=Q(action="create") | ~Q(target_number=""), name="delivery_to_an_existing_thing_names_it"
             ),
         ]
@@ -214,12 +221,14 @@ class Delivery(models.Model):
             models.Index(fields=["mapping", "case_key", "-id"], condition=~Q(case_key=""), name="delivery_case"),
             # The page of a flood hold, and its release.
             models.Index(fields=["flood_hold"], condition=Q(flood_hold__isnull=False), name="delivery_of_flood_hold"),
+            # Waking: what waits for another.
+            models.Index(fields=["follows"], condition=Q(state="waiting"), name="delivery_that_waits_for"),
             # Failures by cause.
             models.Index(fields=["cause", "mapping"], condition=Q(state="failed"), name="delivery_failed_by_cause"),
             # Targets: the oldest post that is still to be delivered.
             models.Index(
                 fields=["posted_at"],
-                condition=Q(state__in=["pending", "sending", "failed", "held"]),
+                condition=Q(state__in=["pending", "sending", "failed", "held", "waiting"]),
                 name="delivery_not_delivered",
             ),
         ]

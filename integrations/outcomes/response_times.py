@@ -16,7 +16,7 @@ from integrations.infra.text import article, span_text
 from integrations.models import Delivery, Mapping, RemoteObject, Subscription
 from integrations.models.configuration import without_lists
 
-WITHOUT_A_TICKET = ("pending", "sending", "failed", "held")
+WITHOUT_A_TICKET = ("pending", "sending", "failed", "held", "waiting")
 
 MOST_COUNTED = 1_000
 MOST_SHOWN = 20

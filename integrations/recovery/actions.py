@@ -26,6 +26,7 @@ from integrations.models.configuration import without_lists
 from integrations.models.deliveries import NO_PROBLEM, DeliveryQuerySet
 
 State = Delivery.State
+CANCELLABLE = (State.PENDING, State.FAILED, State.HELD, State.WAITING)
 # The columns that rendering sets.
 RENDERED = ("is_rendered", "cause", "remedy", "remedy_at", "priority")
 # More than this in one request would keep the page waiting; a remark says that there is a rest.
@@ -128,13 +129,13 @@ def cancel(deliveries: DeliveryQuerySet) -> ActionResult:
     """Not to be sent. What is being sent or was delivered stays unchanged."""
     _free_abandoned(deliveries)
     remarks = list(_left_alone(deliveries))
-    chosen = deliveries.filter(state__in=[State.PENDING, State.FAILED, State.HELD])
+    chosen = deliveries.filter(state__in=CANCELLABLE)
     if uncertain := chosen.filter(is_uncertain=True).count():
         remarks.append(
             f"For {uncertain} of these an earlier attempt ended without an answer, so something may exist there anyway."
         )
     ids = oldest(chosen, remarks)
-    Delivery.objects.filter(pk__in=ids, state__in=[State.PENDING, State.FAILED, State.HELD]).cancel()
+    Delivery.objects.filter(pk__in=ids, state__in=CANCELLABLE).cancel()
     return ActionResult(ids, remarks)
 
 
@@ -149,6 +150,7 @@ def rebuild(deliveries: DeliveryQuerySet) -> ActionResult:
         "notification__subscription__company",
         "mapping__connection",
         "connection",
+        "follows__remote_object",
     )
     rows = rows.defer(*without_lists("notification__subscription__company__"))
     chosen = list(rows.order_by("pk")[: MOST_REBUILT_AT_ONCE + 1])

@@ -15,7 +15,7 @@ from django.db import OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from integrations.delivery import case_key, hold_new, join_case, with_open_hold
+from integrations.delivery import begin_to_follow, case_key, hold_new, join_case, with_open_hold
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Rules
 from integrations.domain.post import Event, Post, Unreadable
@@ -101,12 +101,30 @@ def _read_and_route(notification: Notification) -> list[Outcome]:
         _store_posts(notification, event, [])
         _finish(notification, Notification.State.UNMATCHED, reason)
         return []
-    mappings = with_open_hold(notification.subscription.mappings.select_related("connection"))
+    mappings = with_open_hold(notification.subscription.mappings.select_related("connection", "follows"))
     decide = _outcomes if _makes_tickets(notification) else _dry_run
-    outcomes = [outcome for mapping in mappings for outcome in decide(notification, event, mapping)]
+    outcomes: list[Outcome] = []
+    for mapping in firsts_before_followers(list(mappings)):
+        outcomes += decide(notification, event, mapping, outcomes)
+    outcomes.sort(key=lambda outcome: outcome.mapping.pk)
     _store_posts(notification, event, outcomes)
     _finish_routed(notification, outcomes)
     return outcomes
+
+
+def firsts_before_followers(mappings: list[Mapping]) -> list[Mapping]:
+    """Each after the one that it follows. What follows in a circle, which no form takes, comes last."""
+    ordered: list[Mapping] = []
+    left = mappings
+    while left:
+        done = {mapping.pk for mapping in ordered}
+        waiting = {mapping.pk for mapping in left}
+        ready = [mapping for mapping in left if mapping.follows_id not in waiting or mapping.follows_id in done]
+        if not ready:
+            return ordered + left
+        ordered += ready
+        left = [mapping for mapping in left if mapping not in ready]
+    return ordered
 
 
 def _store_posts(notification: Notification, event: Event, outcomes: list[Outcome]) -> None:
@@ -142,14 +160,27 @@ def _why_unroutable(subscription: Subscription, event: Event) -> str:
     return ""
 
 
-def _outcomes(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
-    """What becomes of each post under one mapping."""
+def _outcomes(notification: Notification, event: Event, mapping: Mapping, earlier: list[Outcome]) -> list[Outcome]:
+    """What becomes of each post under one mapping. `earlier`: what became of them under those before."""
     if reason := _why_mapping_makes_nothing(mapping):
         return [Outcome(post.post_id, mapping, reason=reason) for post in event.posts]
     reasons = {post.post_id: unmet_condition(mapping.conditions, post) for post in event.posts}
     taken = [post for post in event.posts if not reasons[post.post_id]]
     refused = [Outcome(post_id, mapping, reason=reason) for post_id, reason in reasons.items() if reason]
-    return refused + _create_once(notification, event, taken, mapping)
+    return refused + _create_once(notification, event, taken, mapping, _firsts(mapping, earlier))
+
+
+def _firsts(mapping: Mapping, earlier: list[Outcome]) -> dict[str, Delivery]:
+    """By post: the delivery of the mapping that this one is sent after."""
+    if mapping.follows_id is None:
+        return {}
+    ids = [
+        outcome.delivery_id
+        for outcome in earlier
+        if outcome.mapping.pk == mapping.follows_id and outcome.delivery_id is not None
+    ]
+    rows = Delivery.objects.filter(pk__in=ids).select_related("remote_object")
+    return {delivery.post_id: delivery for delivery in rows}
 
 
 def _makes_tickets(notification: Notification) -> bool:
@@ -163,14 +194,16 @@ def _makes_tickets(notification: Notification) -> bool:
         return False
 
 
-def _dry_run(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
+def _dry_run(notification: Notification, event: Event, mapping: Mapping, _earlier: list[Outcome]) -> list[Outcome]:
     """The same decisions without creating anything: for probes."""
     off, thing = _why_mapping_makes_nothing(mapping), DESTINATIONS[mapping.connection.kind].thing
     outcomes = []
     for post in event.posts:
         reason = off or unmet_condition(mapping.conditions, post)
         if not reason:
-            problem = _new_delivery(notification, event, post, mapping).last_error
+            delivery = _new_delivery(notification, event, post, mapping)
+            render_into(delivery, notification, event, post, mapping)
+            problem = delivery.last_error
             reason = problem or f"it would create {article(thing)} {thing}, but this test notification creates none"
         outcomes.append(Outcome(post.post_id, mapping, reason=reason))
     return outcomes
@@ -182,7 +215,9 @@ def _why_mapping_makes_nothing(mapping: Mapping) -> str:
     return "" if mapping.connection.is_active else f"the connection “{mapping.connection}” is off"
 
 
-def _create_once(notification: Notification, event: Event, posts: list[Post], mapping: Mapping) -> list[Outcome]:
+def _create_once(
+    notification: Notification, event: Event, posts: list[Post], mapping: Mapping, firsts: dict[str, Delivery]
+) -> list[Outcome]:
     """One delivery per post; a second label on the same post is counted on the existing delivery.
 
     In the order of post ids, so that two notifications with the same posts do not deadlock.
@@ -190,14 +225,22 @@ def _create_once(notification: Notification, event: Event, posts: list[Post], ma
     if not posts:
         return []
     posts = sorted(posts, key=lambda post: post.post_id)
-    made = {post.post_id: _new_delivery(notification, event, post, mapping) for post in posts}
+    made: dict[str, Delivery] = {}
+    outcomes = []
+    for post in posts:
+        delivery = _new_delivery(notification, event, post, mapping)
+        reason = begin_to_follow(delivery, firsts.get(post.post_id)) if mapping.follows_id else ""
+        if reason:
+            outcomes.append(Outcome(post.post_id, mapping, reason=reason))
+            continue
+        _render_or_wait(delivery, notification, event, post)
+        made[post.post_id] = delivery
     occasion = _occasion(notification, rules_of(mapping))
     same = Delivery.objects.filter(mapping=mapping, post_id__in=made, occasion=occasion)
     # What an earlier routing of the same notification made is not new.
     before = set(same.values_list("post_id", flat=True)) if notification.routed_at else set()
     Delivery.objects.bulk_create(made.values(), ignore_conflicts=True, batch_size=500)
     stored = {delivery.post_id: delivery for delivery in same.only("pk", "post_id", "notification_id")}
-    outcomes = []
     for post_id, delivery in made.items():
         delivery.pk = stored[post_id].pk
         is_new = post_id not in before and stored[post_id].notification_id == notification.pk
@@ -207,7 +250,8 @@ def _create_once(notification: Notification, event: Event, posts: list[Post], ma
         outcomes.append(
             Outcome(post_id, mapping, delivery.pk, is_new, "" if is_new else "labelled again", content=content)
         )
-    again = [delivery.pk for delivery, outcome in zip(made.values(), outcomes, strict=True) if not outcome.is_new]
+    new = {outcome.delivery_id for outcome in outcomes if outcome.is_new}
+    again = [delivery.pk for delivery in made.values() if delivery.pk not in new]
     if again:
         Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
     return outcomes
@@ -226,7 +270,7 @@ def _occasion(notification: Notification, rules: Rules) -> str:
 
 def _new_delivery(notification: Notification, event: Event, post: Post, mapping: Mapping) -> Delivery:
     rules = rules_of(mapping)
-    delivery = Delivery(
+    return Delivery(
         notification=notification,
         mapping=mapping,
         connection=mapping.connection,
@@ -241,10 +285,18 @@ def _new_delivery(notification: Notification, event: Event, post: Post, mapping:
         event_at=notification.happened_at or notification.received_at,
         next_attempt_at=Now(),
     )
-    render_into(delivery, notification, event, post, mapping)
+
+
+def _render_or_wait(delivery: Delivery, notification: Notification, event: Event, post: Post) -> None:
+    """The request is rendered once: now, or when what it is sent after exists."""
+    if delivery.state == Delivery.State.WAITING:
+        destination = DESTINATIONS[delivery.connection.kind]
+        known_as = destination.external_id(post.post_id, str(delivery.mapping.uuid), delivery.occasion)
+        delivery.content = DeliveryContent(delivery=delivery, external_id=known_as, request="")
+        return
+    render_into(delivery, notification, event, post, delivery.mapping)
     if delivery.state == Delivery.State.PENDING:
-        hold_new(delivery, mapping)
-    return delivery
+        hold_new(delivery, delivery.mapping)
 
 
 def priority_of(notification: Notification) -> int:

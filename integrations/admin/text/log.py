@@ -13,7 +13,7 @@ from integrations.infra.text import span_text, storable, timestamp
 from integrations.mapping import post_of
 from integrations.models import AccountSchema, Attempt, Delivery, Notification
 
-WITHOUT_A_TICKET = ("pending", "sending", "failed", "held")
+WITHOUT_A_TICKET = ("pending", "sending", "failed", "held", "waiting")
 
 
 def response_time_text(delivery: Delivery, now: datetime) -> str:
@@ -122,17 +122,13 @@ def what_happens_next(delivery: Delivery) -> str:
         return "Nothing: it was cancelled. To send it anyway, press “Retry now”."
     if delivery.state == State.FAILED:
         return _after_failure(delivery)
+    if delivery.state == State.WAITING:
+        return _waits_for(delivery)
     if delivery.state == State.HELD:
         number = delivery.flood_hold.number if delivery.flood_hold else "?"
         return f"Held under {thing_of(delivery)} {number}. It is sent when the flood hold is released."
-    if delivery.state == State.SENDING and delivery.batch_id and delivery.batch and not delivery.batch.finished_at:
-        return f"It was sent in a batch and is being processed (job {delivery.batch.number or 'not known yet'})."
     if delivery.state == State.SENDING:
-        if delivery.claimed_until and delivery.claimed_until <= database_clock.now():
-            shut = why_connection_is_shut(delivery)
-            when = f"when the connection “{delivery.connection.name}” {shut}" if shut else "within a minute"
-            return f"The process stopped before an answer arrived. It continues {when}.{_no_second(delivery)}"
-        return "It is being sent right now."
+        return _while_sending(delivery)
     if why := why_connection_is_shut(delivery):
         return f"Waiting. It is sent when the connection “{delivery.connection.name}” {why}."
     if delivery.look_up_next and _no_second(delivery):
@@ -140,6 +136,27 @@ def what_happens_next(delivery: Delivery) -> str:
         return f"Next attempt: {_inside(next_try(delivery))}. {looked_up}{_no_second(delivery)}"
     reassurance = _no_second(delivery) if delivery.is_uncertain else ""
     return f"Next attempt: {_inside(next_try(delivery))}.{reassurance}"
+
+
+def _while_sending(delivery: Delivery) -> str:
+    if delivery.batch_id and delivery.batch and not delivery.batch.finished_at:
+        return f"It was sent in a batch and is being processed (job {delivery.batch.number or 'not known yet'})."
+    if delivery.claimed_until and delivery.claimed_until <= database_clock.now():
+        shut = why_connection_is_shut(delivery)
+        when = f"when the connection “{delivery.connection.name}” {shut}" if shut else "within a minute"
+        return f"The process stopped before an answer arrived. It continues {when}.{_no_second(delivery)}"
+    return "It is being sent right now."
+
+
+def _waits_for(delivery: Delivery) -> str:
+    first = delivery.follows
+    if first is None:
+        return "Waiting."
+    otherwise = "it is sent without" if delivery.mapping.without_first == "send" else "it is not sent"
+    return (
+        f"Waiting for “{first.mapping}” (delivery {first.pk}), which is {first.get_state_display().lower()}: it is "
+        f"sent when that {thing_of(first)} exists. If there will be none, {otherwise}. “Rebuild” sends it now."
+    )
 
 
 def _after_delivery(delivery: Delivery) -> str:

@@ -314,7 +314,7 @@ def _delivery_counts(subscription: Subscription, begins: datetime, ends: datetim
     return deliveries.exclude(post_id__startswith=PROBE_POST).aggregate(
         ticketed=Count("pk", filter=Q(state="delivered")),
         failed=Count("pk", filter=Q(state="failed")),
-        on_their_way=Count("pk", filter=Q(state__in=["pending", "sending"])),
+        on_their_way=Count("pk", filter=Q(state__in=["pending", "sending", "waiting"])),
         held=Count("pk", filter=Q(state="held")),
         cancelled=Count("pk", filter=Q(state="cancelled")),
     )

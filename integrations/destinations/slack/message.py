@@ -26,7 +26,7 @@ def build(post: Post, context: Context, settings: Mapping[str, Any], external_id
     values = text.hidden(base.placeholder_values(post, context))
     title = " ".join(render(settings.get("title") or DEFAULT_TITLE, values).split())
     body = render(settings.get("text") or DEFAULT_TEXT, values)
-    blocks = [_header(title), _section(body), _links(post, settings)]
+    blocks = [_header(title), _section(body), _links(post, context, settings)]
     return base.as_json(
         {
             "channel": str(settings.get("target") or ""),
@@ -49,8 +49,10 @@ def _section(body: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": shown, "verbatim": True}} if shown else {}
 
 
-def _links(post: Post, settings: Mapping[str, Any]) -> dict[str, Any]:
-    links = [text.link(post.link, "Open the post")] if settings.get("adds_link", True) else []
+def _links(post: Post, context: Context, settings: Mapping[str, Any]) -> dict[str, Any]:
+    links = [text.link(context.made_link, f"Open the {context.made_thing}")]
+    if settings.get("adds_link", True):
+        links.append(text.link(post.link, "Open the post"))
     shown = "  ·  ".join(filter(None, links))
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": shown}]} if shown else {}
 

@@ -16,7 +16,10 @@ OF_MESSAGES = (
     "scheduled_at", "published_at", "publication_status", "publication_links", "delegation_status", "visibility",
     "media", "is_native",
 )  # fmt: skip
-OF_ALL = ("event", "label", "company", "mapping", "notification_id", "labelled_at", "received_at", "details")
+OF_ALL = (
+    "event", "label", "company", "mapping", "notification_id", "labelled_at", "received_at", "details",
+    "made_number", "made_link", "made_status",
+)  # fmt: skip
 POST_CONDITIONS = (
     "networks", "content_types", "followers_at_least", "followers_at_most", "text_contains", "text_matches", "authors",
     "labels",

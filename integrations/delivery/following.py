@@ -1,0 +1,123 @@
+"""One after another: a delivery that waits for what another one of the same post becomes.
+
+It waits in a state that no claim takes, without a request. Recording the first one's thing wakes it in the same
+transaction, and it is rendered then, once, with the thing's number, address and status. When the first will become
+nothing, it is sent without, or not at all, as its mapping says. Whatever is missed (a process that died, a wake that
+failed), the sweep finds: the states of both say what is to be done.
+"""
+
+import structlog
+from django.db import DatabaseError, transaction
+from django.db.models import Q, QuerySet
+
+from integrations.delivery.content import store_rendered
+from integrations.domain.post import Unreadable
+from integrations.infra.queue import wake_workers
+from integrations.mapping import post_of, render_into
+from integrations.models import Delivery, FloodHold, Mapping
+from integrations.models.configuration import without_lists
+from integrations.models.deliveries import NO_PROBLEM
+
+log = structlog.get_logger(__name__)
+
+State = Delivery.State
+ENDED_WITHOUT = (State.FAILED, State.CANCELLED)
+MOST_AT_ONCE = 200
+# The columns that rendering sets.
+RENDERED = ("is_rendered", "cause", "remedy", "remedy_at")
+
+
+def begin_to_follow(delivery: Delivery, first: Delivery | None) -> str:
+    """Decides for an unsaved delivery whose mapping follows another: whether it waits, goes on, or is not made.
+
+    `first` is the other mapping's delivery of the post; None where there is none. Returns why it is not made, or
+    nothing. One that goes on is still to be rendered.
+    """
+    mapping = delivery.mapping
+    delivery.follows = first
+    if first is not None and first.state == State.DELIVERED:
+        return ""
+    if first is not None and first.state not in ENDED_WITHOUT:
+        delivery.state, delivery.is_rendered, delivery.next_attempt_at = State.WAITING, False, None
+        return ""
+    if mapping.without_first == Mapping.WithoutFirst.SEND:
+        return ""
+    return f"it is sent after “{mapping.follows}”, which makes nothing of this post"
+
+
+def waits_for_nothing() -> QuerySet[Delivery]:
+    """What waits for another that is done, or will become nothing."""
+    ended = Q(follows__state__in=[State.DELIVERED, *ENDED_WITHOUT])
+    return Delivery.objects.filter(ended, state=State.WAITING)
+
+
+def wake_followers(first_id: int) -> None:
+    """What waits for this one goes on. In the transaction that records the first's thing, which it never undoes."""
+    for delivery_id in Delivery.objects.filter(follows=first_id, state=State.WAITING).values_list("pk", flat=True):
+        _wake_safely(delivery_id)
+
+
+def repair_followers() -> int:
+    """For the sweep: wakes what was missed."""
+    ids = list(waits_for_nothing().order_by("pk").values_list("pk", flat=True)[:MOST_AT_ONCE])
+    for delivery_id in ids:
+        _wake_safely(delivery_id)
+    return len(ids)
+
+
+def _wake_safely(delivery_id: int) -> None:
+    try:
+        with transaction.atomic():
+            _wake(delivery_id)
+    except DatabaseError:
+        raise
+    except Exception:
+        # It goes on waiting, and the sweep tries again.
+        log.exception("follower not woken", delivery_id=delivery_id)
+
+
+def _wake(delivery_id: int) -> None:
+    rows = Delivery.objects.select_for_update(skip_locked=True, of=("self",)).select_related(
+        "follows__remote_object", "content__post", "mapping__connection", "mapping__follows", "connection",
+        "notification__content", "notification__subscription__company",
+    )  # fmt: skip
+    rows = rows.defer(*without_lists("notification__subscription__company__"))
+    delivery = rows.filter(pk=delivery_id, state=State.WAITING).first()
+    if delivery is None or delivery.follows is None:
+        return
+    row = Delivery.objects.filter(pk=delivery_id, state=State.WAITING)
+    is_without = delivery.follows.state != State.DELIVERED
+    if is_without and delivery.mapping.without_first == Mapping.WithoutFirst.SKIP:
+        row.update(decision=_skipped_text(delivery))
+        row.cancel()
+        return
+    try:
+        event, post = post_of(delivery)
+    except Unreadable as unreadable:
+        row.fail(last_error=str(unreadable))
+        return
+    render_into(delivery, delivery.notification, event, post, delivery.mapping)
+    store_rendered(delivery.content)
+    columns = {name: getattr(delivery, name) for name in RENDERED}
+    if delivery.state == State.FAILED:
+        row.fail(last_error=delivery.last_error, **columns)
+        return
+    row.schedule(**NO_PROBLEM | columns, decision=_woken_text(delivery, is_without=is_without))
+    _hold_with_its_flood(delivery)
+    transaction.on_commit(lambda: wake_workers(delivery.connection_id), robust=True)
+    log.info("follower woken", delivery_id=delivery_id, follows=delivery.follows_id, without=is_without)
+
+
+def _hold_with_its_flood(delivery: Delivery) -> None:
+    flood_hold = FloodHold.objects.filter(mapping=delivery.mapping_id, ended_at__isnull=True).first()
+    if flood_hold is not None:
+        Delivery.objects.filter(pk=delivery.pk, state=State.PENDING).hold(flood_hold)
+
+
+def _woken_text(delivery: Delivery, *, is_without: bool) -> str:
+    first = f"“{delivery.mapping.follows}”"
+    return f"Sent without waiting any longer: {first} made nothing." if is_without else f"Sent after {first}."
+
+
+def _skipped_text(delivery: Delivery) -> str:
+    return f"Not sent: it is sent after “{delivery.mapping.follows}”, which made nothing of this post."
