@@ -14,7 +14,7 @@ from integrations.delivery.record import begin_attempt
 from integrations.delivery.send import hold_permits, send
 from integrations.jobs.sweep import find_due_work
 from integrations.models import Connection, Delivery, Mapping, Notification
-from integrations.recovery.actions import cancel, rebuild
+from integrations.recovery.actions import cancel, rebuild, retry_now
 from tests import payloads
 from tests.stand_in import StandIn
 from tests.test_admin import page, save
@@ -71,6 +71,9 @@ def test_it_waits_as_long_as_the_ticket_does_and_its_page_says_for_what(
     assert claim(follower.connection) is None
     html = page(admin, f"delivery/{waiting.pk}/change/")
     assert f"Waiting for “{mapping}” (delivery {delivery_of(mapping).pk}), which is pending" in html
+    assert "is written when what it waits for exists" in html
+    assert "Retry now" not in html
+    assert "“Rebuild” sends them now" in " ".join(retry_now(Delivery.objects.filter(pk=waiting.pk)).remarks)
     Connection.objects.update(paused_at=None)
     work()
     assert titles(sandbox) == [f"Ticket {sandbox.tickets()[0]['id']}"]

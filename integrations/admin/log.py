@@ -325,7 +325,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def buttons(self, request: HttpRequest, obj: Delivery) -> list[str]:
         if obj.state in (Delivery.State.DELIVERED, Delivery.State.SENDING):
             return []
-        return [name for name in self.page_buttons if name != "cancel" or obj.state != Delivery.State.CANCELLED]
+        useless = {Delivery.State.CANCELLED: "cancel", Delivery.State.WAITING: "retry_now"}.get(obj.state)
+        return [name for name in self.page_buttons if name != useless]
 
     @admin.action(description="Retry now", permissions=["operate"])
     def retry_now(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:

@@ -105,7 +105,10 @@ def _left_alone(deliveries: DeliveryQuerySet) -> Iterator[str]:
 
 def _without_request(deliveries: DeliveryQuerySet) -> Iterator[str]:
     left = deliveries.exclude(state=State.DELIVERED)
-    if count := left.filter(is_rendered=False).count():
+    never_written = Q(is_rendered=False, follows__isnull=False) & Q(last_error="")
+    if count := left.filter(never_written).count():
+        yield f"Skipped because they were to be sent after another delivery: {count}. “Rebuild” sends them now."
+    if count := left.filter(is_rendered=False).exclude(never_written).count():
         yield f"Skipped because there is nothing to send yet: {count}. Fix the mapping, then press “Rebuild”."
     if count := left.filter(is_rendered=True, content__isnull=True).count():
         yield f"Skipped because their content is no longer kept: {count}."

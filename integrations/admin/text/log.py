@@ -232,6 +232,7 @@ def delivery_text(delivery: Delivery) -> dict[str, Any]:
     return {
         "post": _post_rows(delivery),
         "thing": thing_of(delivery),
+        "is_waiting": delivery.state == State.WAITING,
         "is_kept": delivery.has_content,
         "content": _content_rows(delivery),
         "request": delivery.request[:LONGEST_RAW],
