@@ -325,7 +325,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def buttons(self, request: HttpRequest, obj: Delivery) -> list[str]:
         if obj.state in (Delivery.State.DELIVERED, Delivery.State.SENDING):
             return []
-        useless = {Delivery.State.CANCELLED: "cancel", Delivery.State.WAITING: "retry_now"}.get(obj.state)
+        useless = {"cancelled": "cancel", "waiting": "retry_now"}.get(obj.state)
         return [name for name in self.page_buttons if name != useless]
 
     @admin.action(description="Retry now", permissions=["operate"])
