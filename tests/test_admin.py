@@ -107,7 +107,7 @@ def test_staff_set_up_a_whole_way_from_label_to_ticket(admin: Client, sandbox: S
     )
     save(
         admin,
-        "mapping/add/",
+        "mapping/add/?empty=1",
         name="VIP",
         subscription=str(Subscription.objects.get().pk),
         connection=str(Connection.objects.get().pk),

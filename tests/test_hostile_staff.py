@@ -47,7 +47,7 @@ POSTED: dict[str, tuple[str, dict[str, str], str]] = {
     "expression": ("subscription/{subscription}/change/", {"match": "expression"}, "_save"),
     "connection": ("connection/{connection}/change/", {}, "_save"),
     "mapping": ("mapping/{mapping}/change/", {}, "_save"),
-    "new mapping": ("mapping/add/", {"connection": "{connection}", "subscription": "{subscription}"}, "_save"),
+    "new mapping": ("mapping/add/?empty=1", {"connection": "{connection}", "subscription": "{subscription}"}, "_save"),
     "signing secret": ("connection/{connection}/status/", {}, "paste"),
     "move": ("connection/{connection}/move/", {}, ""),
 }

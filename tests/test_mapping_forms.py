@@ -345,7 +345,7 @@ def test_refreshing_reads_now_and_keeps_what_was_typed(
 def test_a_new_mapping_is_offered_the_only_account(
     admin: Client, known: Connection, subscription: Subscription
 ) -> None:
-    values = form_of(page(admin, f"mapping/add/?subscription={subscription.pk}"))
+    values = form_of(page(admin, f"mapping/add/?empty=1&subscription={subscription.pk}"))
     assert values["connection"] == str(known.pk)
     assert "field_360001" in values
 

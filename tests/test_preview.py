@@ -108,7 +108,7 @@ def test_a_mapping_that_is_not_saved_yet_can_be_previewed_compared_and_saved(
     admin: Client, subscription: Subscription, connection: Connection
 ) -> None:
     notified(subscription)
-    path = f"mapping/add/?subscription={subscription.pk}"
+    path = f"mapping/add/?empty=1&subscription={subscription.pk}"
     shown = press(admin, path, "_preview", name="New")
     assert "Preview: New" in shown
     compared = press(admin, path, "_compare", name="New")
@@ -223,7 +223,7 @@ def test_the_example_makes_one_ticket_too_though_its_time_moves(
 def test_a_test_ticket_of_an_unsaved_mapping_is_noted_at_its_connection(
     admin: Client, subscription: Subscription, connection: Connection, sandbox: StandIn
 ) -> None:
-    path = f"mapping/add/?subscription={subscription.pk}"
+    path = f"mapping/add/?empty=1&subscription={subscription.pk}"
     asked = press(admin, path, "_test", "0", name="New")
     admin.post(f"{BASE}/{path}", form_of(asked) | {"_test_now": "0"})
     assert len(sandbox.tickets()) == 1

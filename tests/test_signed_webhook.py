@@ -908,11 +908,11 @@ def test_who_may_not_add_is_not_asked_for_a_kind(client: Client, webhook: Connec
 def test_a_new_mapping_asks_for_its_connection_where_there_are_several_kinds(
     admin: Client, subscription: Subscription, webhook: Connection, connection: Connection
 ) -> None:
-    links = links_of(page(admin, f"mapping/add/?subscription={subscription.pk}"))
+    links = links_of(page(admin, f"mapping/add/?empty=1&subscription={subscription.pk}"))
     assert set(links) == {"Receiver", "Zendesk"}
     for title, row in (("Receiver", webhook), ("Zendesk", connection)):
         asked = parse_qs(links[title].removeprefix("?"))
-        assert asked == {"subscription": [str(subscription.pk)], "connection": [str(row.pk)]}
+        assert asked == {"empty": ["1"], "subscription": [str(subscription.pk)], "connection": [str(row.pk)]}
     of_webhook = page(admin, f"mapping/add/{links['Receiver']}")
     shown = form_of(of_webhook)
     assert ("template" in shown, "subject" in shown) == (True, False)
@@ -926,7 +926,7 @@ def test_a_new_mapping_asks_for_its_connection_where_there_are_several_kinds(
 def test_a_new_mapping_asks_nothing_where_all_connections_are_of_one_kind(admin: Client, webhook: Connection) -> None:
     WebhookFactory.create(name="Another", url=webhook.settings["address"])
     ConnectionFactory.create(is_active=False)
-    assert "template" in form_of(page(admin, "mapping/add/"))
+    assert "template" in form_of(page(admin, "mapping/add/?empty=1"))
 
 
 # --- What it cannot do is not shown ----------------------------------------------------------------------------------

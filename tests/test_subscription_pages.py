@@ -428,11 +428,11 @@ def test_a_page_with_an_unreadable_token_opens_and_says_what_to_do(
 
 def test_a_mapping_is_offered_what_its_event_knows(admin: Client, registered: Subscription) -> None:
     rule = SubscriptionFactory.create(event_name="credential-deauth", every_event=True)
-    html = page(admin, f"mapping/add/?subscription={rule.pk}")
+    html = page(admin, f"mapping/add/?empty=1&subscription={rule.pk}")
     assert "credential_name" in html
     assert 'name="accounts"' in html
     assert 'name="followers_at_least"' not in html
-    html = page(admin, f"mapping/add/?subscription={registered.pk}")
+    html = page(admin, f"mapping/add/?empty=1&subscription={registered.pk}")
     assert 'name="followers_at_least"' in html
     assert 'name="accounts"' not in html
     mapping = Mapping.objects.get()

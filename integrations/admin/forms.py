@@ -475,6 +475,8 @@ def mapping_form_for(
     left_out = {name: None for name in ConditionsForm.base_fields if name not in kind.conditions}
     form: Any = type("MappingFormOfKind", bases, {"destination": destination, "own_part": own_part, **left_out})
     form.declared_fields = copy.deepcopy(form.declared_fields)
+    if event_name and kind.headline and own_part.HEADLINE:
+        form.declared_fields[own_part.HEADLINE].initial = kind.headline
     known = ", ".join(f"{{{{ {name} }}}}" for name in (*kind.placeholders, *OF_ALL))
     for field in form.declared_fields.values():
         field.help_text = str(field.help_text).replace("{PLACEHOLDERS}", known).replace("{FILTERS}", FILTER_HELP)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -12,6 +13,7 @@ from unfold.decorators import display
 from integrations.admin.base import as_rows, destination_of_kind, themed
 from integrations.admin.forms import DEFAULT_KIND, ConditionsForm, mapping_form_for, own_part_of
 from integrations.admin.mapping_editing import MappingEditing, number_in, schema_description
+from integrations.admin.recipes import BEGINNINGS, beginnings, initial_of_copy, initial_of_recipe, named_recipe
 from integrations.connections import check_mapping
 from integrations.delivery import intake_user_text
 from integrations.destinations import DESTINATIONS
@@ -34,6 +36,8 @@ class MappingAdmin(MappingEditing):
         "subscription",
         "connection",
         "is_active",
+        "follows",
+        "without_first",
         "conditions",
         "settings",
         "warnings",
@@ -51,13 +55,31 @@ class MappingAdmin(MappingEditing):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Where connections are of several kinds, one is chosen first: each kind has a form of its own."""
+        """It begins with a recipe, a copy, or empty; then a connection is chosen where these are of several kinds."""
+        if request.method == "GET" and not any(name in request.GET for name in BEGINNINGS):
+            return self._recipes_page(request)
         rows = list(Connection.objects.filter(is_active=True)[:MOST_CHOICES])
         is_clear = "kind" in request.GET or self.connection_id(request, None) is not None
         if is_clear or len({row.kind for row in rows}) < 2 or not self.has_add_permission(request):
             return super().add_view(request, form_url, extra_context)
         choices = [(f"connection={row.pk}", row.name, DESTINATIONS[row.kind].title) for row in rows]
         return self.choice_page(request, "Add mapping", "Which connection do the posts go to?", choices)
+
+    def _recipes_page(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        subscription = self._named_subscription(request)
+        empty = request.GET.copy()
+        empty["empty"] = "1"
+        context = {"recipes": list(beginnings(subscription)), "empty": f"?{empty.urlencode()}"}
+        return self.own_page(request, "admin/integrations/recipes.html", None, "Add mapping", **context)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        known = super().get_changeform_initial_data(request)
+        copied = Mapping.objects.filter(pk=number_in(request.GET.get("copy", "")) or 0).first()
+        if copied is not None:
+            return known | initial_of_copy(copied)
+        return initial_of_recipe(request.GET.get("recipe", ""), number_in(request.GET.get("subscription", ""))) | known
 
     def facts(self, request: HttpRequest, obj: Mapping) -> dict[str, Any]:
         return example_preview(obj)
@@ -82,7 +104,10 @@ class MappingAdmin(MappingEditing):
             return obj.subscription.event_name
         named = number_in(request.GET.get("subscription", ""))
         subscription = Subscription.objects.filter(pk=named).first() if named is not None else None
-        return subscription.event_name if subscription else ""
+        if subscription is not None:
+            return subscription.event_name
+        recipe = named_recipe(request.GET.get("recipe", ""))
+        return recipe.event if recipe else ""
 
     def _kind(self, request: HttpRequest, obj: Mapping | None) -> str:
         """The kind of its connection; when adding, of the one that was chosen."""
@@ -188,7 +213,10 @@ class MappingAdmin(MappingEditing):
         return message + format_html(' <a class="cb-link" href="{}">Open the delivery</a>', address)
 
     def links(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
-        return [*super().links(request, obj), *self.hold_links(request, obj)]
+        add = reverse("admin:integrations_mapping_add")
+        copy = f"{add}?copy={obj.pk}&connection={obj.connection_id}&subscription={obj.subscription_id}"
+        links = [(copy, "Copy")] if self.has_add_permission(request) else []
+        return [*super().links(request, obj), *links, *self.hold_links(request, obj)]
 
     def buttons(self, request: HttpRequest, obj: Mapping) -> list[str]:
         return ["switch_off"] if obj.is_active else []

@@ -14,6 +14,7 @@ never sent again automatically.
 Secrets that belong into a body are put in by `send`: what `build` returns is stored and shown to staff.
 """
 
+import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -75,6 +76,22 @@ class Rules:
     def needs_preparation(self) -> bool:
         """Whether a case or an author has to be resolved before the request is final."""
         return self.case in ("conversation", "author") or self.requester == "author"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A ready mapping for one event: what the form is filled in with. `title` names the new mapping too.
+
+    `after`: the thing of another mapping of the same subscription that this one is sent after, such as "ticket".
+    """
+
+    slug: str
+    title: str
+    description: str
+    event: str
+    settings: Mapping[str, Any]
+    conditions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +182,8 @@ class MappingFields(forms.Form):
     """Base of a destination's mapping form. Cleaned values are stored as JSON."""
 
     base_fields: ClassVar[dict[str, forms.Field]]
+    # The field whose first text is written for the event, as each kind of event has another headline.
+    HEADLINE: ClassVar[str] = ""
     # (title, description, field names): parts of the form that are shown folded.
     FOLDED: ClassVar[tuple[tuple[str, str, tuple[str, ...]], ...]] = ()
 
@@ -256,6 +275,7 @@ class Destination(ABC):
     mapping_form: type[MappingFields]
     drops_repeats: ClassVar[bool] = False
     repeats_freely: ClassVar[bool] = True
+    recipes: ClassVar[tuple[Recipe, ...]] = ()
     kept_headers: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod

@@ -16,7 +16,7 @@ from integrations.destinations.base import Context
 from integrations.destinations.capabilities import AddsNotes, KnowsPeople
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.mapping.conditions import unmet_condition
-from integrations.mapping.rendering import author_of, read_event, shared_post, substitute_text
+from integrations.mapping.rendering import author_of, label_in_texts, read_event, shared_post, substitute_text
 from integrations.models import AccountSchema, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.sources.khoros.events import kind_of
@@ -87,7 +87,7 @@ def preview_post(
 def _context(mapping: Mapping, event: Event, notification: Notification | None) -> Context:
     subscription = mapping.subscription
     return Context(
-        label=subscription.listens_to,
+        label=label_in_texts(subscription),
         event=event.name,
         company=subscription.company.name,
         mapping=mapping.name,

@@ -10,7 +10,8 @@ from integrations.destinations.base import Context, Rules
 from integrations.destinations.capabilities import Author
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.text import storable
-from integrations.models import Delivery, DeliveryContent, Mapping, Notification
+from integrations.models import Delivery, DeliveryContent, Mapping, Notification, Subscription
+from integrations.sources.khoros.events import kind_of
 from integrations.sources.khoros.parse import parse
 
 log = structlog.get_logger(__name__)
@@ -85,7 +86,7 @@ def context_of(notification: Notification, event: Event, mapping: Mapping, first
     subscription = notification.subscription
     thing = first.remote_object if first is not None else None
     return Context(
-        label=subscription.listens_to,
+        label=label_in_texts(subscription),
         event=event.name,
         company=subscription.company.name,
         mapping=mapping.name,
@@ -97,6 +98,13 @@ def context_of(notification: Notification, event: Event, mapping: Mapping, first
         made_status=thing.status if thing else "",
         made_thing=DESTINATIONS[first.connection.kind].thing if first is not None and thing else "",
     )
+
+
+def label_in_texts(subscription: Subscription) -> str:
+    """The label itself; what happened where a subscription listens to everything, or by an expression."""
+    if subscription.match == Subscription.Match.LABEL and subscription.label:
+        return subscription.label
+    return kind_of(subscription.event_name).title
 
 
 def post_of(delivery: Delivery) -> tuple[Event, Post]:

@@ -13,6 +13,7 @@ from integrations.destinations.base import Check, Context, Credentials, Outgoing
 from integrations.destinations.capabilities import ACCOUNT, Budget, Limit
 from integrations.destinations.slack import account, answers, message, pickers
 from integrations.destinations.slack.forms import ADDRESS, SlackConnectionForm, SlackMappingForm
+from integrations.destinations.slack.recipes import RECIPES
 from integrations.domain.post import Post
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
@@ -26,6 +27,7 @@ class Slack(base.Destination):
     kind, title, thing = "slack", "Slack", "message"
     connection_form, mapping_form = SlackConnectionForm, SlackMappingForm
     repeats_freely = False
+    recipes = RECIPES
     kept_headers = frozenset({"x-slack-req-id"})
 
     def origin(self, settings: Mapping[str, Any]) -> str:

@@ -99,6 +99,7 @@ class SlackConnectionForm(ConnectionFields):
 
 
 class SlackMappingForm(MappingFields):
+    HEADLINE = "title"
     target = forms.CharField(
         label="Channel or person",
         required=False,

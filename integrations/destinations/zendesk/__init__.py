@@ -29,6 +29,7 @@ from integrations.destinations.zendesk import (
     webhooks,
 )
 from integrations.destinations.zendesk.forms import ZendeskConnectionForm, ZendeskMappingForm, ZendeskMigrationForm
+from integrations.destinations.zendesk.recipes import RECIPES
 from integrations.domain.post import Post
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.reply import Reply
@@ -42,6 +43,7 @@ class Zendesk(Destination):
     thing = "ticket"
     connection_form = ZendeskConnectionForm
     mapping_form = ZendeskMappingForm
+    recipes = RECIPES
     kept_headers = frozenset({"x-idempotency-lookup", "x-zendesk-api-warn"})
 
     def build(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:

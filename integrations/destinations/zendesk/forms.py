@@ -133,6 +133,8 @@ def _choice_field(label: str, names: tuple[str, ...]) -> forms.ChoiceField:
 class ZendeskMappingForm(CaseFields, MappingFields):
     """What the ticket looks like. Templates are checked here, so that no post runs into a broken one."""
 
+    HEADLINE = "subject"
+
     subject = forms.CharField(
         label="Subject",
         initial=DEFAULT_SUBJECT,

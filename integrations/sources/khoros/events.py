@@ -29,14 +29,19 @@ MESSAGE_CONDITIONS = ("networks", "content_types", "text_contains", "text_matche
 
 @dataclass(frozen=True, slots=True)
 class EventKind:
-    """One kind of event: its title for staff, and what mappings for it can use. `example` names one of examples.py."""
+    """One kind of event: its title for staff, and what mappings for it can use. `example` names one of examples.py.
+
+    `headline` is the first text of a subject or title; empty where what a destination suggests fits, as for posts.
+    """
 
     title: str
     placeholders: tuple[str, ...]
     conditions: tuple[str, ...]
     example: str
+    headline: str = ""
 
 
+ALERT_HEADLINE = "{{ title|default:An alert }}"
 _CREDENTIAL = (
     ("text", "title", "network", "credential_name", "credential_id", "posted_at", "khoros_message"),
     ("networks", "accounts", "text_contains"),
@@ -44,17 +49,23 @@ _CREDENTIAL = (
 
 
 def _message(title: str) -> EventKind:
-    return EventKind(title, OF_MESSAGES, MESSAGE_CONDITIONS, "message")
+    return EventKind(
+        title,
+        OF_MESSAGES,
+        MESSAGE_CONDITIONS,
+        "message",
+        f"{title}: {{{{ title|default:untitled }}}} ({{{{ network }}}})",
+    )
 
 
 def _credential(title: str) -> EventKind:
-    return EventKind(title, *_CREDENTIAL, "credential")
+    return EventKind(title, *_CREDENTIAL, "credential", ALERT_HEADLINE)
 
 
 def _vault(title: str) -> EventKind:
     return EventKind(
         f"Vault: {title}", ("text", "title", "change", "actor_id", "posted_at"),
-        ("text_contains", "text_matches"), "vault",
+        ("text_contains", "text_matches"), "vault", ALERT_HEADLINE,
     )  # fmt: skip
 
 
@@ -64,10 +75,10 @@ EVENTS: dict[str, EventKind] = {
     ),
     "rule-applied": EventKind(
         "A rule was applied to a post in the inbox", (*OF_POSTS, "rule_name", "rule_id"),
-        (*POST_CONDITIONS, "rules"), "rule",
+        (*POST_CONDITIONS, "rules"), "rule", "{{ rule_name }}: {{ author|default:someone }} on {{ network }}",
     ),
     "message-published": _message("A message was published"),
-    "message-sent-to-network": _message("A message was handed to the network, to be published there later"),
+    "message-sent-to-network": _message("A message was scheduled natively, on the network itself"),
     "message-needs-approval": _message("A message waits for approval"),
     "credential-auth": _credential("An account was connected"),
     "credential-reauth": _credential("An account was connected again"),
@@ -75,11 +86,12 @@ EVENTS: dict[str, EventKind] = {
     "credential-delete": _credential("An account was removed"),
     "pass-conversation-control": EventKind(
         "A conversation passes to a bot", ("text", "title", "network", "customer_id", "account_id", "control_type",
-        "posted_at"), ("networks", "accounts", "operations"), "control",
+        "posted_at"), ("networks", "accounts", "operations"), "control", ALERT_HEADLINE,
     ),
     "error-custom-crm": EventKind(
         "A call to the customer system failed", ("text", "title", "operation", "tracking_id", "description",
         "error_message", "request", "response_code"), ("operations", "text_contains", "text_matches"), "crm",
+        ALERT_HEADLINE,
     ),
     **{
         f"vault-{name}": _vault(name.replace("-", " "))

@@ -1,0 +1,92 @@
+"""How a new mapping begins: with a recipe, as a copy of another, or empty. What each fills the form in with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from integrations.admin.forms import ConditionsForm
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import Recipe
+from integrations.models import Connection, Mapping, Subscription
+from integrations.sources.khoros.events import kind_of
+
+MOST_CONNECTIONS = 10
+# In the address of the form; without any of these the page of recipes comes first.
+BEGINNINGS = ("recipe", "copy", "empty", "connection", "kind")
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A recipe as the page offers it: (query, connection's name) each, or what it needs first."""
+
+    title: str
+    description: str
+    kind: str
+    event: str
+    event_name: str
+    links: list[tuple[str, str]]
+    needs_subscription: bool
+
+
+def beginnings(subscription: Subscription | None) -> Iterator[Beginning]:
+    """The recipes for connections that there are; for one subscription those of its event."""
+    connections = list(Connection.objects.filter(is_active=True)[:MOST_CONNECTIONS])
+    for kind, destination in DESTINATIONS.items():
+        accounts = [connection for connection in connections if connection.kind == kind]
+        for recipe in destination.recipes if accounts else ():
+            if subscription is not None and subscription.event_name != recipe.event:
+                continue
+            rows = Subscription.objects.filter(event_name=recipe.event, deleted_at__isnull=True)
+            of_event = [subscription] if subscription else list(rows[:2])
+            chosen = {"subscription": of_event[0].pk} if len(of_event) == 1 else {}
+            links = [
+                (urlencode({"recipe": f"{kind}:{recipe.slug}", "connection": account.pk} | chosen), account.name)
+                for account in accounts
+            ]
+            yield Beginning(
+                recipe.title, recipe.description, destination.title, kind_of(recipe.event).title, recipe.event,
+                links if of_event else [], not of_event,
+            )  # fmt: skip
+
+
+def named_recipe(value: str) -> Recipe | None:
+    """The recipe that an address names as “kind:slug”."""
+    kind, _, slug = value.partition(":")
+    destination = DESTINATIONS.get(kind)
+    return next((recipe for recipe in destination.recipes if recipe.slug == slug), None) if destination else None
+
+
+def initial_of_recipe(value: str, subscription_id: int | None) -> dict[str, Any]:
+    """What the form is filled in with; empty where the address names no recipe."""
+    recipe = named_recipe(value)
+    if recipe is None:
+        return {}
+    form = DESTINATIONS[value.partition(":")[0]].mapping_form
+    follows = _to_be_followed(recipe, subscription_id)
+    return {
+        "name": recipe.title,
+        **form.initial_of(dict(recipe.settings)),
+        **ConditionsForm.initial_of(dict(recipe.conditions)),
+        **({"follows": follows.pk} if follows else {}),
+    }
+
+
+def _to_be_followed(recipe: Recipe, subscription_id: int | None) -> Mapping | None:
+    if not recipe.after or subscription_id is None:
+        return None
+    kinds = [kind for kind, destination in DESTINATIONS.items() if destination.thing == recipe.after]
+    return Mapping.objects.filter(subscription=subscription_id, is_active=True, connection__kind__in=kinds).first()
+
+
+def initial_of_copy(mapping: Mapping) -> dict[str, Any]:
+    form = DESTINATIONS[mapping.connection.kind].mapping_form
+    return {
+        "name": f"{mapping.name} (copy)"[:120],
+        "subscription": mapping.subscription_id,
+        "connection": str(mapping.connection_id),
+        "follows": mapping.follows_id,
+        "without_first": mapping.without_first,
+        **form.initial_of(mapping.settings),
+        **ConditionsForm.initial_of(mapping.conditions),
+    }
