@@ -87,6 +87,13 @@ def test_an_oauth_client_serves_in_place_of_the_token(portal: Installation, sett
     assert read_secrets(connection) == {"client_secret": "client-secret"}
 
 
+def test_a_label_between_slashes_is_a_regular_expression(portal: Installation, settings: Any) -> None:
+    settings.SEED = SEED | {"label": "/^Create(Case|Ticket)$/"}
+    make_first_setup()
+    subscription = Subscription.objects.get()
+    assert (subscription.match, subscription.label) == ("expression", "^Create(Case|Ticket)$")
+
+
 def test_with_a_bot_token_slack_is_connected_too(portal: Installation, settings: Any) -> None:
     settings.SEED = SEED | {"slack_token": "xoxb-1", "slack_people": "ann@example.com, ben@example.com"}
     make_first_setup()

@@ -82,7 +82,7 @@ def _create(zendesk_address: str) -> Mapping:
     )
     subscription = Subscription.objects.create(
         company=company,
-        label=seed["label"],
+        **_listens_to(seed["label"]),
         bearer_token=Secret.of(seed["bearer_token"] or new_bearer_token()),
         next_check_at=Now(),
         from_environment=True,
@@ -110,6 +110,14 @@ def _create(zendesk_address: str) -> Mapping:
         },
         from_environment=True,
     )
+
+
+def _listens_to(label: str) -> dict[str, str]:
+    """A label; between slashes a regular expression, as the 2017 guide says."""
+    expression = label.removeprefix("/").removesuffix("/")
+    if len(label) == len(expression) + 2 and expression:
+        return {"match": Subscription.Match.EXPRESSION.value, "label": expression}
+    return {"label": label}
 
 
 def _connect_slack() -> None:
