@@ -1,16 +1,19 @@
 """Slack: what a message looks like, where it goes, what each answer means, and what is never sent twice in silence."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.template.loader import render_to_string
 from django.utils import timezone
 from factory.declarations import Dict, SelfAttribute
 
 from integrations.delivery.claim import claim
 from integrations.delivery.record import begin_attempt
 from integrations.delivery.send import hold_permits, send
+from integrations.destinations import DESTINATIONS
 from integrations.destinations.slack import text
 from integrations.models import Attempt, Connection, Delivery, Mapping, Subscription
 from integrations.recovery.actions import retry_now
@@ -18,6 +21,7 @@ from tests import payloads
 from tests.deliveries import became, labelled, move
 from tests.factories import ConnectionFactory, MappingFactory, secret
 from tests.stand_in import StandIn
+from tests.test_admin import BASE, form_of, page
 
 State = Delivery.State
 TOKEN = "xoxb-sandbox-token"
@@ -159,6 +163,37 @@ def test_only_a_link_that_a_browser_opens_is_a_link(
     links = [each for each in sandbox.messages()[0]["blocks"] if each["type"] == "context"]
     shown = [each["elements"][0]["text"] for each in links]
     assert shown == (["<https://x.example/a%7Cb%3Ec%20d|Open the post>"] if "x.example/a" in link else [])
+
+
+@pytest.mark.parametrize(
+    ("mrkdwn", "shown"),
+    [
+        ("*b* _i_ ~s~ `c`", "<b>b</b> <i>i</i> <s>s</s> <code>c</code>"),
+        ("2*3*4 snake_case_name", "2*3*4 snake_case_name"),
+        (
+            "<https://x.example/?a=1&amp;b=2|here> &lt;b&gt;",
+            '<a href="https://x.example/?a=1&amp;b=2">here</a> &lt;b&gt;',
+        ),
+        ("<https://x.example>", '<a href="https://x.example">https://x.example</a>'),
+        ("* no *", "* no *"),
+    ],
+)
+def test_the_preview_shows_a_message_as_slack_does(admin: Any, to_channel: Mapping, mrkdwn: str, shown: str) -> None:
+    content = {"channel": "C0SOCIAL", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": mrkdwn}}]}
+    html = render_to_string("admin/integrations/drawn.html", {"parts": DESTINATIONS["slack"].draw(json.dumps(content))})  # type: ignore[attr-defined]
+    assert shown in re.sub(r' class="cb-link"| target="_blank"| rel="[^"]*"', "", html)
+
+
+def test_a_mappings_preview_and_a_deliverys_page_draw_the_message(
+    admin: Any, push: Any, work: Any, to_channel: Mapping
+) -> None:
+    typed = form_of(page(admin, f"mapping/{to_channel.pk}/change/")) | {"target": "C0SOCIAL", "_preview": "1"}
+    html = admin.post(f"{BASE}/mapping/{to_channel.pk}/change/", typed).content.decode()
+    assert 'class="cb-drawn-header" dir="auto">CreateCase: Ann Example on twitter' in html
+    push_post(push, text="<b>Help</b>")
+    work()
+    html = page(admin, f"delivery/{Delivery.objects.get().pk}/change/")
+    assert 'class="cb-drawn-section" dir="auto">&lt;b&gt;Help&lt;/b&gt;' in html
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------

@@ -252,6 +252,32 @@ class MarksTests(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some text in one style: "", "bold", "italic", "struck" or "code"; or a link."""
+
+    text: str
+    style: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPart:
+    """A part of a drawn thing: "header", "section" or "context"."""
+
+    kind: str
+    pieces: tuple[Piece, ...]
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """Its thing can be shown as people see it there."""
+
+    def draw(self, request: str) -> list[DrawnPart]:
+        """The parts of a built request, in order. Pure."""
+        ...
+
+
 # --- People, cases, notes, floods ------------------------------------------------------------------------------------
 
 

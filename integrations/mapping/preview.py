@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Context
-from integrations.destinations.capabilities import AddsNotes, KnowsPeople
+from integrations.destinations.capabilities import AddsNotes, DrawnPart, Draws, KnowsPeople
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.mapping.conditions import unmet_condition
 from integrations.mapping.rendering import author_of, label_in_texts, read_event, shared_post, substitute_text
@@ -62,6 +62,8 @@ class Preview:
     rows: Rows = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
+    drawn: list[DrawnPart] = field(default_factory=list)
+
     @property
     def is_made(self) -> bool:
         return bool(self.request) and not self.refused
@@ -78,7 +80,8 @@ def preview_post(
         external_id = destination.external_id(post.post_id, str(mapping.uuid))
         request = destination.build(shared, context, mapping.settings, external_id)
         remarks = destination.remarks(shared, context, mapping.settings, lists)
-        return Preview(post, request, refused, "", destination.describe(request, lists), remarks)
+        drawn = destination.draw(request) if isinstance(destination, Draws) else []
+        return Preview(post, request, refused, "", destination.describe(request, lists), remarks, drawn)
     except Exception as error:
         # As in routing: whatever is wrong with a mapping's templates is reported, not raised.
         return Preview(post, refused=refused, problem=f"The mapping could not be rendered: {error}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from integrations.delivery import may_exist_text, no_second
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.capabilities import FindsByExternalId, TellsStatus
+from integrations.destinations.capabilities import Draws, FindsByExternalId, TellsStatus
 from integrations.domain.post import Unreadable
 from integrations.infra import database_clock
 from integrations.infra.text import span_text, storable, timestamp
@@ -235,6 +235,7 @@ def delivery_text(delivery: Delivery) -> dict[str, Any]:
         "is_waiting": delivery.state == State.WAITING,
         "is_kept": delivery.has_content,
         "content": _content_rows(delivery),
+        "drawn": destination.draw(delivery.request) if isinstance(destination, Draws) and delivery.request else [],
         "request": delivery.request[:LONGEST_RAW],
         "key": delivery.idempotency_key if isinstance(destination, FindsByExternalId) else "",
         "external_id": delivery.external_id,

@@ -10,8 +10,9 @@ from typing import Any
 
 from integrations.destinations import base
 from integrations.destinations.base import Check, Context, Credentials, Outgoing, Receipt
-from integrations.destinations.capabilities import ACCOUNT, Budget, Limit
+from integrations.destinations.capabilities import ACCOUNT, Budget, DrawnPart, Limit
 from integrations.destinations.slack import account, answers, message, pickers
+from integrations.destinations.slack.drawing import drawn
 from integrations.destinations.slack.forms import ADDRESS, SlackConnectionForm, SlackMappingForm
 from integrations.destinations.slack.recipes import RECIPES
 from integrations.domain.post import Post
@@ -61,7 +62,7 @@ class Slack(base.Destination):
             return account.post_by_webhook(client, request, number, credentials)
         return account.post_by_bot(client, request, credentials)
 
-    # --- HasLimits, ChecksMappings, MarksTests ---
+    # --- HasLimits, ChecksMappings, Draws, MarksTests ---
 
     limits: Mapping[str, Limit] = {ACCOUNT: Limit()}
     test_text = message.TEST_TEXT
@@ -78,6 +79,9 @@ class Slack(base.Destination):
 
     def misfits(self, settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
         return pickers.misfits(settings, lists)
+
+    def draw(self, request: str) -> list[DrawnPart]:
+        return drawn(json.loads(request))
 
     def as_test(self, request: str, uuid: str) -> tuple[str, str]:
         return message.as_test(request), f"khoros:test:{uuid}"
