@@ -26,10 +26,11 @@ NARROW_PAGES = {"deliveries", "delivery", "notification", "subscription", "overv
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Trial(Path(folder) / "data") as trial:
-        make_history(trial)
         with sync_playwright() as playwright:
             chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            tell_a_channel(browser, trial)
+            make_history(trial)
             take_all(browser, trial, WIDE, "")
             take_all(browser, trial, NARROW, "-narrow")
             browser.close()
@@ -43,6 +44,27 @@ def control(trial: Trial, path: str, content: dict[str, object]) -> None:
         method="POST",
     )
     urllib.request.urlopen(request, timeout=10).read()
+
+
+def sign_in(page: Page, trial: Trial) -> None:
+    page.fill("input[name=username]", "admin")
+    page.fill("input[name=password]", trial.password)
+    page.click("button[type=submit]")
+
+
+def tell_a_channel(browser: Browser, trial: Trial) -> None:
+    """The recipe for a message after each ticket, as a person uses it."""
+    page = browser.new_page(viewport=WIDE)
+    page.goto(f"{trial.url}/admin/")
+    sign_in(page, trial)
+    page.goto(f"{trial.url}/admin/integrations/mapping/add/")
+    page.locator("section:has-text('Tell a channel about each ticket') a:has-text('Use with')").click()
+    page.select_option("select[name=target]", label="#social-care")
+    page.click("button:has-text('Preview')")
+    take(page, "message-preview")
+    page.click("button:has-text('Save mapping')")
+    page.wait_for_load_state()
+    page.close()
 
 
 def make_history(trial: Trial) -> None:
@@ -66,9 +88,7 @@ def take_all(browser: Browser, trial: Trial, size: ViewportSize, suffix: str) ->
     page.goto(f"{trial.url}/admin/")
     if not suffix:
         take(page, "login")
-    page.fill("input[name=username]", "admin")
-    page.fill("input[name=password]", trial.password)
-    page.click("button[type=submit]")
+    sign_in(page, trial)
     admin = f"{trial.url}/admin/integrations"
     for name, address in {
         "overview": f"{trial.url}/admin/",
@@ -76,12 +96,14 @@ def take_all(browser: Browser, trial: Trial, size: ViewportSize, suffix: str) ->
         "failed": f"{admin}/delivery/?state__exact=failed",
         "notifications": f"{admin}/notification/",
         "attempts": f"{admin}/attempt/",
-        "delivery": f"{admin}/delivery/7/change/",
+        "delivery": f"{admin}/delivery/13/change/",
         "notification": f"{admin}/notification/1/change/",
         "subscription": f"{admin}/subscription/1/change/",
         "connection": f"{admin}/connection/1/change/",
         "mapping": f"{admin}/mapping/1/change/",
-        "mapping-add": f"{admin}/mapping/add/",
+        "recipes": f"{admin}/mapping/add/",
+        "mapping-add": f"{admin}/mapping/add/?connection=1",
+        "slack": f"{trial.sandbox_url}/slack",
         "cannot-delete": f"{admin}/mapping/1/delete/",
         "company": f"{admin}/company/1/change/",
         "reconciliation": f"{admin}/subscription/1/reconciliation/",
