@@ -25,15 +25,18 @@ NARROW_PAGES = {"deliveries", "delivery", "notification", "subscription", "overv
 
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, Trial(Path(folder) / "data") as trial:
-        with sync_playwright() as playwright:
-            chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            tell_a_channel(browser, trial)
-            make_history(trial)
-            take_all(browser, trial, WIDE, "")
-            take_all(browser, trial, NARROW, "-narrow")
-            browser.close()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Trial(Path(folder) / "data") as trial,
+        sync_playwright() as playwright,
+    ):
+        chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tell_a_channel(browser, trial)
+        make_history(trial)
+        take_all(browser, trial, WIDE, "")
+        take_all(browser, trial, NARROW, "-narrow")
+        browser.close()
 
 
 def control(trial: Trial, path: str, content: dict[str, object]) -> None:

@@ -9,6 +9,8 @@ import structlog
 
 from integrations.connections import Session, session_for
 from integrations.delivery.receipts import checked_receipt
+from integrations.delivery.retry import no_second
+from integrations.destinations import Destination
 from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.capabilities import MarksTests
 from integrations.infra.http.failure import Failure, NoPermit
@@ -47,12 +49,17 @@ def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestT
         return TestTicket(False, "The account's rate limit is reached. Try again in a minute.")
     except Failure as failure:
         log.warning("test ticket failed", connection_id=connection.pk, reason=failure.message)
-        may_exist = f" The {session.destination.thing} may exist anyway."
-        again = f"{may_exist} Pressing the button again will not create a second one." if failure.is_uncertain else ""
+        again = _again(session.destination) if failure.is_uncertain else ""
         return TestTicket(False, f"{failure.full_message}{again}", session.without_secrets(failure.detail))
     log.info("test ticket created", connection_id=connection.pk, ticket=receipt.number)
     message = HOW[receipt.how].format(f"{session.destination.thing} {receipt.number}")
     return TestTicket(True, message, session.without_secrets(receipt.warning), receipt.number, receipt.url)
+
+
+def _again(destination: Destination) -> str:
+    """That it may exist all the same, and what pressing the button again would do."""
+    harmless = "Pressing the button again will not create a second one."
+    return f" The {destination.thing} may exist anyway. {harmless if no_second(destination) else 'Look there first.'}"
 
 
 def _send(session: Session, request: str, uuid: str) -> Receipt:
