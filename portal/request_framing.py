@@ -5,6 +5,7 @@ next one begins. So what can be read in two ways is no request (RFC 9112, sectio
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 LONGEST_HEAD = 32 * 1024
@@ -126,14 +127,14 @@ class Incoming:
     _chunks: Chunks = field(default_factory=Chunks)
     _head_length: int = 0
 
-    def add(self, data: bytes, most: int) -> None:
-        """`most`: bytes of a body that are kept. Raises BadRequest."""
+    def add(self, data: bytes, most: Callable[[Head], int]) -> None:
+        """`most`: how many bytes of a body are kept, by its head. Raises BadRequest."""
         if self.head is None:
             data = self._add_to_head(data)
         if self.head is None:
             return
         self.count += self._chunks.add(data) if self.head.length is None else len(data)
-        if (self.count if self.head.length is None else self.head.length) > most:
+        if (self.count if self.head.length is None else self.head.length) > most(self.head):
             self.is_too_large = True
             self.received.clear()
         elif not self.is_too_large:

@@ -27,7 +27,7 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from portal import settings
-from portal.request_framing import BadRequest, HeadTooLong, Incoming
+from portal.request_framing import BadRequest, Head, HeadTooLong, Incoming
 
 READ_AT_ONCE = 64 * 1024
 # What a page may be sent by somebody who has not signed in.
@@ -73,33 +73,30 @@ class Receiving:
     incoming: Incoming = field(default_factory=Incoming)
     is_registered: bool = False
     was_asked_to_go_on: bool = False
+    is_refused_by_its_head: bool = False
 
     def add(self, data: bytes) -> None:
         """Raises BadRequest."""
         incoming = self.incoming
-        incoming.add(data, self._most())
+        incoming.add(data, most_of)
         head = incoming.head
         if head is None or self.was_asked_to_go_on:
             return
         self.was_asked_to_go_on = True
-        if head.value(b"expect").lower() == b"100-continue" and not incoming.count and not incoming.is_too_large:
-            with suppress(OSError):
-                self.conn.sock.send(CONTINUE)
-
-    def _most(self) -> int:
-        """Bytes of a body that are kept, by who may have sent them."""
-        head = self.incoming.head
-        if head is None:
-            return USUAL_BODY
-        if head.line.split(b" ")[1].startswith(WEBHOOKS):
-            return settings.INTAKE_MAX_BYTES
-        has_session = settings.SESSION_COOKIE_NAME.encode() in b"".join(head.fields.get(b"cookie", []))
-        return settings.DATA_UPLOAD_MAX_MEMORY_SIZE if has_session else LARGEST_OF_A_STRANGER
+        if head.value(b"expect").lower() != b"100-continue" or incoming.count:
+            return
+        if incoming.is_too_large:
+            # Its sender waits for a word before it sends any of it.
+            self.is_refused_by_its_head = True
+            return
+        with suppress(OSError):
+            self.conn.sock.send(CONTINUE)
 
     @property
     def is_whole(self) -> bool:
         incoming = self.incoming
-        return incoming.is_whole or (incoming.is_too_large and incoming.count >= THROWN_AWAY_BYTES)
+        is_enough = incoming.is_too_large and incoming.count >= THROWN_AWAY_BYTES
+        return incoming.is_whole or is_enough or self.is_refused_by_its_head
 
     def khoros_call(self) -> tuple[str, str] | None:
         """Address and Authorization of a call to the webhook that is all there is here, and keeps its connection."""
@@ -108,6 +105,14 @@ class Receiving:
         if head is None or call is None or not self.incoming.is_alone or b"connection" in head.fields:
             return None
         return call[1].decode("latin-1"), head.value(b"authorization").decode("latin-1")
+
+
+def most_of(head: Head) -> int:
+    """Bytes of a body that are kept, by who may have sent them."""
+    if head.line.split(b" ")[1].startswith(WEBHOOKS):
+        return settings.INTAKE_MAX_BYTES
+    has_session = settings.SESSION_COOKIE_NAME.encode() in b"".join(head.fields.get(b"cookie", []))
+    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE if has_session else LARGEST_OF_A_STRANGER
 
 
 def is_refused(receiving: Receiving) -> bool:

@@ -19,7 +19,7 @@ http = urllib3.PoolManager(maxsize=4)
 def incoming(*pieces: bytes, most: int = 1_000_000) -> Incoming:
     request = Incoming()
     for piece in pieces:
-        request.add(piece, most)
+        request.add(piece, lambda _head: most)
     return request
 
 
@@ -129,6 +129,34 @@ def test_two_requests_sent_at_once_are_both_answered(web: RunningWeb) -> None:
         client.sendall(one + one.replace(b"Host: x", b"Host: x\r\nConnection: close"))
         answer = b"".join(iter(lambda: client.recv(4096), b""))
     assert answer.count(b"HTTP/1.1 401 ") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "cookie", "statuses"),
+    [
+        ("/webhooks/khoros/x", 70_000, "", {401}),
+        ("/webhooks/khoros/x", 1_000_000, "", {401}),
+        ("/webhooks/khoros/x", 1_100_000, "", {413}),
+        ("/admin/login/", 60_000, "", {200, 403}),
+        ("/admin/login/", 80_000, "", {413}),
+        ("/admin/login/", 2_000_000, "sessionid=x", {200, 403}),
+    ],
+)
+def test_a_body_may_be_as_large_as_its_sender_may_send(
+    web: RunningWeb, path: str, size: int, cookie: str, statuses: set[int]
+) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} | ({"Cookie": cookie} if cookie else {})
+    answer = http.request("POST", web.url + path, body=b"x" * size, headers=headers, timeout=10, retries=False)
+    assert answer.status in statuses
+
+
+def test_who_asks_before_sending_too_much_is_told_at_once(web: RunningWeb) -> None:
+    head = b"POST /webhooks/khoros/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\nExpect: 100-continue\r\n\r\n"
+    began = time.monotonic()
+    with closing(socket.create_connection(("127.0.0.1", web.port), timeout=10)) as client:
+        client.sendall(head)
+        assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
+    assert time.monotonic() - began < 2
 
 
 def stalls(web: RunningWeb) -> int:

@@ -78,8 +78,8 @@ def _wake_safely(delivery_id: int) -> None:
 
 def _wake(delivery_id: int) -> None:
     rows = Delivery.objects.select_for_update(skip_locked=True, of=("self",)).select_related(
-        "follows__remote_object", "content__post", "mapping__connection", "mapping__follows", "connection",
-        "notification__content", "notification__subscription__company",
+        "follows__remote_object", "follows__mapping", "content__post", "mapping__connection", "mapping__follows",
+        "connection", "notification__content", "notification__subscription__company",
     )  # fmt: skip
     rows = rows.defer(*without_lists("notification__subscription__company__"))
     delivery = rows.filter(pk=delivery_id, state=State.WAITING).first()
@@ -115,9 +115,10 @@ def _hold_with_its_flood(delivery: Delivery) -> None:
 
 
 def _woken_text(delivery: Delivery, *, is_without: bool) -> str:
-    first = f"“{delivery.mapping.follows}”"
+    first = f"“{delivery.follows.mapping if delivery.follows else delivery.mapping.follows}”"
     return f"Sent without waiting any longer: {first} made nothing." if is_without else f"Sent after {first}."
 
 
 def _skipped_text(delivery: Delivery) -> str:
-    return f"Not sent: it is sent after “{delivery.mapping.follows}”, which made nothing of this post."
+    first = delivery.follows.mapping if delivery.follows else delivery.mapping.follows
+    return f"Not sent: it is sent after “{first}”, which made nothing of this post."

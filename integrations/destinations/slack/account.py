@@ -123,8 +123,7 @@ def _people(client: HttpClient, credentials: Credentials) -> tuple[list[dict[str
         try:
             found.append(_person(client, address, credentials))
         except Failure as failure:
-            if failure.pauses:
-                raise
+            # A sign-in that is refused is told by the first call; a scope that is missing concerns people alone.
             missing.append(f"{address}: {failure.message}")
     return found, missing
 

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -57,9 +57,9 @@ class SlackConnectionForm(ConnectionFields):
     def clean_webhook_url(self) -> str:
         typed: str = self.cleaned_data["webhook_url"].strip()
         if typed:
-            parts = urlsplit(typed)
+            parts = _split(typed)
             checked_address(f"{parts.scheme}://{parts.netloc}", EXAMPLE_WEBHOOK)
-            if not re.fullmatch(r"/(services|workflows|triggers)/[\w/-]+", parts.path) or parts.query:
+            if not re.fullmatch(r"/services/[\w/-]+", parts.path) or parts.query:
                 raise ValidationError(f"This is not the URL of an incoming webhook. It looks like {EXAMPLE_WEBHOOK}.")
         return typed
 
@@ -87,7 +87,7 @@ class SlackConnectionForm(ConnectionFields):
             typed = f"{webhook.scheme}://{webhook.netloc}" if webhook.netloc else self.cleaned_data["address"]
             return checked_address(typed or HOOKS, HOOKS)
         typed = self.cleaned_data["address"]
-        return checked_address(ADDRESS if not typed or typed == HOOKS else typed, ADDRESS)
+        return checked_address((typed or ADDRESS).replace("://hooks.", "://"), ADDRESS)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -96,6 +96,13 @@ class SlackConnectionForm(ConnectionFields):
         if needed and not cleaned.get(needed) and needed not in self.stored_secrets and needed not in self.errors:
             self.add_error(needed, f"Required to sign in with “{dict(WAYS)[way]}”.")
         return cleaned
+
+
+def _split(typed: str) -> SplitResult:
+    try:
+        return urlsplit(typed)
+    except ValueError:
+        raise ValidationError(f"This is not an address. Enter one like {EXAMPLE_WEBHOOK}.") from None
 
 
 class SlackMappingForm(MappingFields):

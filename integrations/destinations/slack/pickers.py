@@ -12,9 +12,9 @@ Choice = tuple[str, Any]
 
 def mapping_form_for(lists: Mapping[str, Any], stored: Mapping[str, Any]) -> type[SlackMappingForm]:
     """The plain form where nothing was read. What is stored stays selectable."""
-    names = names_of(lists)
-    if not names:
+    if not lists.get("channels"):
         return SlackMappingForm
+    names = names_of(lists)
     target = str(stored.get("target") or "")
     choices: list[Choice] = [("", "Choose a channel or a person")]
     if target and target not in names:
@@ -39,7 +39,8 @@ def names_of(lists: Mapping[str, Any]) -> dict[str, str]:
 def misfits(settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:
     """A target that the workspace no longer shows."""
     names, target = names_of(lists), str(settings.get("target") or "")
-    if not names or target in names:
+    is_person = target[:1] in ("U", "W", "D")
+    if not lists.get("channels") or target in names or is_person:
         return []
     message = "This channel or person is no longer in the workspace's lists." if target else "Choose one."
     return [{"field": "Channel or person", "message": message}]
