@@ -16,6 +16,7 @@ from integrations.jobs.sweep import find_due_work
 from integrations.models import Connection, Delivery, Mapping, Notification
 from integrations.recovery.actions import cancel, rebuild, retry_now
 from tests import payloads
+from tests.factories import SubscriptionFactory
 from tests.stand_in import StandIn
 from tests.test_admin import page, save
 from tests.test_slack import BotFactory, ToChannelFactory, block
@@ -53,6 +54,7 @@ def test_the_message_names_the_ticket_and_links_to_it(
     (ticket,) = sandbox.tickets()
     (message,) = sandbox.messages()
     assert titles(sandbox) == [f"Ticket {ticket['id']}"]
+    assert block(message, "section")["text"]["text"] == ticket["status"]
     (links,) = block(message, "context")["elements"]
     assert f"/agent/tickets/{ticket['id']}|Open the ticket>" in links["text"]
     assert "|Open the post>" in links["text"]
@@ -102,7 +104,7 @@ def test_when_there_will_be_no_ticket_it_is_sent_without_or_not_at_all(
         cancel(Delivery.objects.filter(mapping=mapping))
         work()
     assert titles(sandbox) == (["Ticket none"] if otherwise == "send" else [])
-    if otherwise == "skip" and how in ("fails", "is cancelled"):
+    if otherwise == "skip" and how in ("fails", "is cancelled", "cannot be rendered"):
         assert delivery_of(follower).state == State.CANCELLED
         assert "Not sent" in delivery_of(follower).decision
     elif otherwise == "skip":
@@ -199,3 +201,75 @@ def test_only_a_mapping_of_the_same_subscription_can_be_followed(
     other = ToChannelFactory.create(connection=follower.connection)
     answer = save(admin, f"mapping/{follower.pk}/change/", follows=str(other.pk))
     assert "belongs to another subscription" in answer.content.decode()
+
+
+@pytest.mark.parametrize("repair", [retry_now, rebuild])
+def test_what_was_not_sent_is_sent_after_all_when_its_ticket_is_repaired(
+    push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn, repair: Callable[[Any], Any]
+) -> None:
+    Mapping.objects.filter(pk=follower.pk).update(without_first="skip")
+    sandbox.add_fault("422")
+    push_post(push)
+    work()
+    assert delivery_of(follower).state == State.CANCELLED
+    sandbox.clear_faults()
+    repair(Delivery.objects.filter(mapping=mapping))
+    work()
+    assert titles(sandbox) == [f"Ticket {sandbox.tickets()[0]['id']}"]
+
+
+def test_one_that_a_person_cancelled_stays_so(
+    push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn
+) -> None:
+    Connection.objects.filter(pk=mapping.connection_id).update(paused_at=timezone.now())
+    push_post(push)
+    work()
+    cancel(Delivery.objects.filter(mapping=follower))
+    Connection.objects.update(paused_at=None)
+    work()
+    assert (len(sandbox.tickets()), sandbox.messages()) == (1, [])
+
+
+def test_a_mapping_moved_to_another_connection_meanwhile_is_sent_there(
+    push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn
+) -> None:
+    Connection.objects.filter(pk=mapping.connection_id).update(paused_at=timezone.now())
+    push_post(push)
+    work()
+    elsewhere = BotFactory.create(url=sandbox.url, name="Other workspace")
+    Mapping.objects.filter(pk=follower.pk).update(connection=elsewhere)
+    Connection.objects.update(paused_at=None)
+    work()
+    assert delivery_of(follower).connection == elsewhere
+    assert len(sandbox.messages()) == 1
+
+
+def test_each_of_several_tickets_of_a_post_has_its_message(
+    push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn
+) -> None:
+    Mapping.objects.filter(pk=mapping.pk).update(settings=mapping.settings | {"case": "always"})
+    for _ in range(2):
+        push_post(push)
+        work()
+    assert titles(sandbox) == [f"Ticket {ticket['id']}" for ticket in sandbox.tickets()]
+    assert len(sandbox.tickets()) == 2
+
+
+def test_rebuilt_together_the_message_waits_for_the_ticket_again(
+    push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn
+) -> None:
+    sandbox.add_fault("422")
+    Mapping.objects.filter(pk=follower.pk).update(without_first="skip")
+    push_post(push)
+    work()
+    sandbox.clear_faults()
+    rebuild(Delivery.objects.all())
+    assert delivery_of(follower).state == State.WAITING
+    work()
+    assert titles(sandbox) == [f"Ticket {sandbox.tickets()[0]['id']}"]
+
+
+def test_a_first_mapping_keeps_its_subscription(admin: Client, mapping: Mapping, follower: Mapping) -> None:
+    other = SubscriptionFactory.create(label="Another")
+    answer = save(admin, f"mapping/{mapping.pk}/change/", subscription=str(other.pk))
+    assert f"Sent after this one: “{follower}”" in answer.content.decode()

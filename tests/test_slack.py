@@ -10,18 +10,19 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from factory.declarations import Dict, SelfAttribute
 
+from integrations.connections import Session
 from integrations.delivery.claim import claim
 from integrations.delivery.record import begin_attempt
 from integrations.delivery.send import hold_permits, send
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.slack import text
 from integrations.models import Attempt, Connection, Delivery, Mapping, Subscription
-from integrations.recovery.actions import retry_now
+from integrations.recovery.actions import rebuild, retry_now
 from tests import payloads
 from tests.deliveries import became, labelled, move
 from tests.factories import ConnectionFactory, MappingFactory, secret
 from tests.stand_in import StandIn
-from tests.test_admin import BASE, form_of, page
+from tests.test_admin import BASE, form_of, page, save
 
 State = Delivery.State
 TOKEN = "xoxb-sandbox-token"
@@ -306,6 +307,42 @@ def test_an_unknown_outcome_is_sent_once_more_and_the_page_says_that_it_may_stan
     assert first == second
     assert of_delivery()[0] == State.DELIVERED
     assert "may stand there twice" in Attempt.objects.get(number=2).detail
+    assert "may stand there twice" in Delivery.objects.get().remarks
+    to_channel.refresh_from_db()
+    assert to_channel.dropped == ""
+
+
+def test_a_persons_retry_sends_it_once_and_not_again_by_itself(
+    push: Any, work: Any, to_channel: Mapping, sandbox: StandIn
+) -> None:
+    sandbox.add_fault("hang_up_after", api="slack")
+    push_post(push)
+    for _ in range(3):
+        work()
+        move()
+    assert len(sandbox.messages()) == 2
+    retry_now(Delivery.objects.all())
+    for _ in range(3):
+        work()
+        move()
+    assert (of_delivery()[0], len(sandbox.messages())) == (State.FAILED, 3)
+    assert "may stand there twice" in " ".join(rebuild(Delivery.objects.all()).remarks)
+
+
+@pytest.mark.parametrize("url", ["https://[abc/services/T/B/X", "https://hooks.slack.com\u2100x/services/T/B/X"])
+def test_whatever_is_typed_as_a_webhooks_url_is_refused_beside_its_field(admin: Any, portal: Any, url: str) -> None:
+    answer = save(admin, "connection/add/?kind=slack", name="Slack", sign_in="webhook", webhook_url=url)
+    assert answer.status_code == 200
+    assert "This is not an address" in answer.content.decode()
+
+
+def test_without_the_scope_for_people_channels_are_offered_all_the_same(bot: Connection, sandbox: StandIn) -> None:
+    refusal = json.dumps({"ok": False, "error": "missing_scope", "needed": "users:read.email"})
+    sandbox.add_fault("answer", api="slack", path="/api/users.", status=200, body=refusal)
+    session = Session(bot)
+    lists, problems = session.ask(lambda credentials: DESTINATIONS["slack"].read_lists(session.client, credentials))  # type: ignore[attr-defined]
+    assert len(lists["channels"]) == 4
+    assert "users:read.email" in problems["people"]
 
 
 def test_a_second_unknown_outcome_is_left_to_a_person(

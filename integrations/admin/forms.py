@@ -428,6 +428,11 @@ class MappingForm(forms.ModelForm):
 
     def _check_what_it_follows(self, cleaned: dict[str, Any]) -> None:
         first, subscription = cleaned.get("follows"), cleaned.get("subscription") or self.instance.subscription_id
+        followers = self.instance.followers.exclude(subscription=subscription) if self.instance.pk else []
+        if names := ", ".join(f"“{follower}”" for follower in followers):
+            self.add_error(
+                "subscription", f"Sent after this one: {names}. Change that first, or keep the subscription."
+            )
         if first is None:
             return
         if first.subscription_id != getattr(subscription, "pk", subscription):

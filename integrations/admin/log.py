@@ -325,8 +325,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def buttons(self, request: HttpRequest, obj: Delivery) -> list[str]:
         if obj.state in (Delivery.State.DELIVERED, Delivery.State.SENDING):
             return []
-        useless = {"cancelled": "cancel", "waiting": "retry_now"}.get(obj.state)
-        return [name for name in self.page_buttons if name != useless]
+        useless = {"cancel"} if obj.state == Delivery.State.CANCELLED else set()
+        if obj.follows_id is not None and not obj.is_rendered:
+            useless.add("retry_now")
+        return [name for name in self.page_buttons if name not in useless]
 
     @admin.action(description="Retry now", permissions=["operate"])
     def retry_now(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:

@@ -23,9 +23,13 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     notifications = reverse("admin:integrations_notification_changelist")
     failed, pending = (Delivery.objects.filter(state=state) for state in ("failed", "pending"))
     missed, unreadable = (Notification.objects.filter(state=state) for state in ("missed", "unreadable"))
+    follows = Delivery.objects.filter(state="waiting")
+    what = _counted(follows, "delivery waits for another", "deliveries wait for another")
+    followers = [(*what, f"{log}?state__exact=waiting")] if follows.exists() else []
     waiting = [
         (*_counted(failed, "failed delivery", "failed deliveries"), reverse("admin:integrations_delivery_causes")),
         (*_counted(pending, "delivery waiting", "deliveries waiting"), f"{log}?state__exact=pending"),
+        *followers,
         (*_counted(missed, "missed notification", "missed notifications"), f"{notifications}?state__exact=missed"),
         (
             *_counted(unreadable, "unreadable notification", "unreadable notifications"),

@@ -11,7 +11,7 @@ from integrations.destinations.base import Recipe
 from integrations.models import Connection, Mapping, Subscription
 from integrations.sources.khoros.events import kind_of
 
-MOST_CONNECTIONS = 10
+MOST_CONNECTIONS, MOST_SUBSCRIPTIONS = 10, 6
 # In the address of the form; without any of these the page of recipes comes first.
 BEGINNINGS = ("recipe", "copy", "empty", "connection", "kind")
 
@@ -38,16 +38,21 @@ def beginnings(subscription: Subscription | None) -> Iterator[Beginning]:
             if subscription is not None and subscription.event_name != recipe.event:
                 continue
             rows = Subscription.objects.filter(event_name=recipe.event, deleted_at__isnull=True)
-            of_event = [subscription] if subscription else list(rows[:2])
-            chosen = {"subscription": of_event[0].pk} if len(of_event) == 1 else {}
+            of_event = [subscription] if subscription else list(rows[:MOST_SUBSCRIPTIONS])
             links = [
-                (urlencode({"recipe": f"{kind}:{recipe.slug}", "connection": account.pk} | chosen), account.name)
+                _link(f"{kind}:{recipe.slug}", account, listened, is_one=len(of_event) == 1)
                 for account in accounts
+                for listened in of_event
             ]
             yield Beginning(
                 recipe.title, recipe.description, destination.title, kind_of(recipe.event).title, recipe.event,
                 links if of_event else [], not of_event,
             )  # fmt: skip
+
+
+def _link(recipe: str, account: Connection, subscription: Subscription, *, is_one: bool) -> tuple[str, str]:
+    query = {"recipe": recipe, "connection": account.pk, "subscription": subscription.pk}
+    return urlencode(query), account.name if is_one else f"{account.name}, {subscription.listens_to}"
 
 
 def named_recipe(value: str) -> Recipe | None:

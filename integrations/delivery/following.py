@@ -2,18 +2,22 @@
 
 It waits in a state that no claim takes, without a request. Recording the first one's thing wakes it in the same
 transaction, and it is rendered then, once, with the thing's number, address and status. When the first will become
-nothing, it is sent without, or not at all, as its mapping says. Whatever is missed (a process that died, a wake that
+nothing, it is sent without, or not at all, as its mapping says; what was not sent is sent after all if the first is
+repaired. Whatever is missed (a process that died, a wake that
 failed), the sweep finds: the states of both say what is to be done.
 """
+
+from typing import Any
 
 import structlog
 from django.db import DatabaseError, transaction
 from django.db.models import Q, QuerySet
 
+from integrations.delivery.cases import case_key
 from integrations.delivery.content import store_rendered
 from integrations.domain.post import Unreadable
 from integrations.infra.queue import wake_workers
-from integrations.mapping import post_of, render_into
+from integrations.mapping import post_of, render_into, rules_of
 from integrations.models import Delivery, FloodHold, Mapping
 from integrations.models.configuration import without_lists
 from integrations.models.deliveries import NO_PROBLEM
@@ -42,6 +46,11 @@ def begin_to_follow(delivery: Delivery, first: Delivery | None) -> str:
         return ""
     if mapping.without_first == Mapping.WithoutFirst.SEND:
         return ""
+    if first is not None:
+        # The first may be repaired yet; then this one is sent after all.
+        delivery.state, delivery.is_rendered, delivery.next_attempt_at = State.CANCELLED, False, None
+        delivery.decision = _skipped_text(delivery)
+        return ""
     return f"it is sent after “{mapping.follows}”, which makes nothing of this post"
 
 
@@ -51,10 +60,13 @@ def waits_for_nothing() -> QuerySet[Delivery]:
     return Delivery.objects.filter(ended, state=State.WAITING)
 
 
-def wake_followers(first_id: int) -> None:
-    """What waits for this one goes on. In the transaction that records the first's thing, which it never undoes."""
-    for delivery_id in Delivery.objects.filter(follows=first_id, state=State.WAITING).values_list("pk", flat=True):
-        _wake_safely(delivery_id)
+def wake_followers(first_id: int, status: str) -> None:
+    """What waits for this one goes on. In the transaction that records the first's thing, which it never undoes.
+
+    `status`: what the thing was made with, as it is recorded only when the account tells of a change.
+    """
+    for delivery_id in Delivery.objects.filter(follows=first_id).to_be_woken().values_list("pk", flat=True):
+        _wake_safely(delivery_id, status)
 
 
 def repair_followers() -> int:
@@ -65,10 +77,10 @@ def repair_followers() -> int:
     return len(ids)
 
 
-def _wake_safely(delivery_id: int) -> None:
+def _wake_safely(delivery_id: int, status: str = "") -> None:
     try:
         with transaction.atomic():
-            _wake(delivery_id)
+            _wake(delivery_id, status)
     except DatabaseError:
         raise
     except Exception:
@@ -76,16 +88,18 @@ def _wake_safely(delivery_id: int) -> None:
         log.exception("follower not woken", delivery_id=delivery_id)
 
 
-def _wake(delivery_id: int) -> None:
+def _wake(delivery_id: int, status: str) -> None:
     rows = Delivery.objects.select_for_update(skip_locked=True, of=("self",)).select_related(
         "follows__remote_object", "follows__mapping", "content__post", "mapping__connection", "mapping__follows",
         "connection", "notification__content", "notification__subscription__company",
     )  # fmt: skip
     rows = rows.defer(*without_lists("notification__subscription__company__"))
-    delivery = rows.filter(pk=delivery_id, state=State.WAITING).first()
+    delivery = rows.filter(pk=delivery_id).to_be_woken().first()
     if delivery is None or delivery.follows is None:
         return
-    row = Delivery.objects.filter(pk=delivery_id, state=State.WAITING)
+    row = Delivery.objects.filter(pk=delivery_id)
+    if (thing := delivery.follows.remote_object) is not None:
+        thing.status = thing.status or status
     is_without = delivery.follows.state != State.DELIVERED
     if is_without and delivery.mapping.without_first == Mapping.WithoutFirst.SKIP:
         row.update(decision=_skipped_text(delivery))
@@ -98,13 +112,20 @@ def _wake(delivery_id: int) -> None:
         return
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     store_rendered(delivery.content)
-    columns = {name: getattr(delivery, name) for name in RENDERED}
+    rules = rules_of(delivery.mapping)
+    # The mapping may have been moved to another connection meanwhile: what is written is for that one.
+    columns: dict[str, Any] = {name: getattr(delivery, name) for name in RENDERED} | {
+        "connection": delivery.mapping.connection,
+        "case_key": case_key(post, delivery.mapping, rules),
+        "adds_note": rules.adds_note,
+        "is_prepared": not rules.needs_preparation,
+    }
     if delivery.state == State.FAILED:
         row.fail(last_error=delivery.last_error, **columns)
         return
     row.schedule(**NO_PROBLEM | columns, decision=_woken_text(delivery, is_without=is_without))
     _hold_with_its_flood(delivery)
-    transaction.on_commit(lambda: wake_workers(delivery.connection_id), robust=True)
+    transaction.on_commit(lambda: wake_workers(delivery.mapping.connection_id), robust=True)
     log.info("follower woken", delivery_id=delivery_id, follows=delivery.follows_id, without=is_without)
 
 

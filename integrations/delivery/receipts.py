@@ -27,7 +27,7 @@ def checked_receipt(returned: object, title: str) -> Receipt:
     )
     if problem:
         raise _not_recordable(title, problem, _quoted(returned))
-    return Receipt(returned.number, returned.url, returned.how, _clean(returned.warning))
+    return Receipt(returned.number, returned.url, returned.how, _clean(returned.warning), _clean(returned.status)[:20])
 
 
 def _problem(name: str, value: object, longest: int) -> str:

@@ -16,7 +16,14 @@ from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import unrecorded_failure
 from integrations.delivery.requesters import forget_requester
 from integrations.delivery.retry import NextStep, next_step, no_second, retry_delays
-from integrations.delivery.store import DATABASE_DOWN, LONGEST_CAUSE, store_thing, store_unrecorded, store_with_retries
+from integrations.delivery.store import (
+    DATABASE_DOWN,
+    LONGEST_CAUSE,
+    add_remark,
+    store_thing,
+    store_unrecorded,
+    store_with_retries,
+)
 from integrations.destinations.base import Receipt
 from integrations.flow import record_failure
 from integrations.infra.database_clock import seconds_from_now
@@ -95,11 +102,13 @@ def _complete_attempt(
 def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
     """Delivered, whoever holds the claim by now: the ticket exists."""
     delivery = claimed.delivery
-    warning = claimed.session.client.without_secrets(f"{receipt.warning} {_may_stand_twice(claimed)}".strip())
+    warning, twice = claimed.session.client.without_secrets(receipt.warning), _may_stand_twice(claimed)
     meaning = f"{claimed.problem} {HOW[receipt.how].format(f'{claimed.thing} {receipt.number}')}".strip()
     with transaction.atomic():
-        _complete_attempt(claimed, Attempt.Outcome.DELIVERED, meaning, warning)
+        _complete_attempt(claimed, Attempt.Outcome.DELIVERED, meaning, f"{warning} {twice}".strip())
         store_thing(delivery, receipt, warning)
+        if twice:
+            add_remark(delivery.pk, twice)
     wake_next(delivery)
     if delivery.connection.consecutive_limits:
         Connection.objects.filter(pk=delivery.connection_id).update(consecutive_limits=0)

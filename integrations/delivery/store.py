@@ -64,7 +64,7 @@ UPDATE integrations_delivery AS delivery SET
   last_error = '', cause = '', remedy = '', remedy_at = ''
 FROM thing WHERE delivery.id = %(delivery)s AND delivery.state <> 'delivered'
 RETURNING EXISTS (SELECT FROM integrations_delivery AS follower
-  WHERE follower.follows_id = delivery.id AND follower.state = 'waiting')
+  WHERE follower.follows_id = delivery.id AND NOT follower.is_rendered)
 """
 
 
@@ -88,20 +88,23 @@ def store_thing(delivery: Delivery, receipt: Receipt, warning: str = "") -> None
     if updated is not None:
         add_note(delivery, receipt)
     if updated is not None and updated[0]:
-        wake_followers(delivery.pk)
+        wake_followers(delivery.pk, receipt.status)
     if warning:
         _store_warning(delivery, warning)
 
 
 def _store_warning(delivery: Delivery, warning: str) -> None:
     """On the delivery and on its mapping: the account dropped something."""
-    content = DeliveryContent.objects.filter(pk=delivery.pk)
-    remarks = content.values_list("remarks", flat=True).first() or ""
-    text = "\n".join(part for part in (remarks, _dropped_text(delivery, warning)) if part)
-    content.update(remarks=storable(text))
+    add_remark(delivery.pk, _dropped_text(delivery, warning))
     Mapping.objects.filter(pk=delivery.mapping_id).update(
         dropped=storable(warning), dropped_at=Now(), dropped_on=delivery.pk
     )
+
+
+def add_remark(delivery_id: int, sentence: str) -> None:
+    content = DeliveryContent.objects.filter(pk=delivery_id)
+    remarks = content.values_list("remarks", flat=True).first() or ""
+    content.update(remarks=storable("\n".join(part for part in (remarks, sentence) if part)))
 
 
 def _dropped_text(delivery: Delivery, warning: str) -> str:

@@ -115,13 +115,14 @@ class Receipt:
     """Proof of a delivery. `how`: "created", "already_there" (an earlier try under this key), "found", "appended".
 
     `number` (1 to 250 characters) is how people name the thing: the external id where the other side gives none. `url`
-    (at most 500) opens it, or is empty.
+    (at most 500) opens it, or is empty. `status` (at most 20) is what it was made with, for what is sent after it.
     """
 
     number: str
     url: str
     how: str
     warning: str = ""
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True)

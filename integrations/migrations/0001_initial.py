@@ -1464,7 +1464,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
-                condition=models.Q(("state", "waiting")), fields=["follows"], name="delivery_that_waits_for"
+                condition=models.Q(("follows__isnull", False), ("is_rendered", False)),
+                fields=["follows"],
+                name="delivery_that_waits_for",
             ),
         ),
         migrations.AddIndex(

@@ -53,6 +53,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def cancel(self) -> int:
         return self.update(state="cancelled", next_attempt_at=None, **UNCLAIMED)
 
+    def wait(self) -> int:
+        """For what the delivery that this one follows becomes; it is written then."""
+        return self.update(state="waiting", is_rendered=False, next_attempt_at=None, **UNCLAIMED)
+
+    def to_be_woken(self) -> "DeliveryQuerySet":
+        """What waits for another, and what was not to be sent because that one made nothing (it says so)."""
+        return self.filter(Q(state="waiting") | Q(state="cancelled") & ~Q(decision=""), is_rendered=False)
+
     def hold(self, flood_hold: "FloodHold") -> int:
         return self.update(state="held", flood_hold=flood_hold, next_attempt_at=None, **UNCLAIMED)
 
@@ -222,7 +230,11 @@ class Delivery(models.Model):
             # The page of a flood hold, and its release.
             models.Index(fields=["flood_hold"], condition=Q(flood_hold__isnull=False), name="delivery_of_flood_hold"),
             # Waking: what waits for another.
-            models.Index(fields=["follows"], condition=Q(state="waiting"), name="delivery_that_waits_for"),
+            models.Index(
+                fields=["follows"],
+                condition=Q(follows__isnull=False, is_rendered=False),
+                name="delivery_that_waits_for",
+            ),
             # Failures by cause.
             models.Index(fields=["cause", "mapping"], condition=Q(state="failed"), name="delivery_failed_by_cause"),
             # Targets: the oldest post that is still to be delivered.

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
-from integrations.delivery import case_key, keep_with_attempts, store_rendered, store_request
+from integrations.delivery import case_key, keep_with_attempts, no_second, store_rendered, store_request
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import AddsNotes
 from integrations.domain.post import Post, Unreadable
@@ -65,8 +65,14 @@ def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
     waits_live = When(state=State.PENDING, priority=Delivery.Priority.LIVE, then=Value(Delivery.Priority.LIVE.value))
     priority = Case(waits_live, default=Value(int(_priority_for(ids))), output_field=PositiveSmallIntegerField())
     again.schedule(tries=0, priority=priority)
+    # What may stand there already is sent once by a person's wish, and not again by itself.
+    again.filter(is_uncertain=True, connection__kind__in=_repeated_once()).update(tries=1)
     remarks += _wake(connection_ids, ids)
     return ActionResult(ids, remarks)
+
+
+def _repeated_once() -> list[str]:
+    return [kind for kind, destination in DESTINATIONS.items() if not destination.repeats_freely]
 
 
 def _priority_for(ids: list[int]) -> int:
@@ -181,9 +187,13 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
         remarks.append(
             f"{delivery.post_id} was skipped: an earlier attempt may have created {article(thing)} {thing} in "
             f"“{delivery.connection}”, but the mapping now uses “{delivery.mapping.connection}”. Use “Retry now” "
-            "instead, which looks there first."
+            "instead, once you have looked there."
         )
         return False
+    if delivery.is_uncertain and not no_second(DESTINATIONS[delivery.connection.kind]):
+        remarks.append(f"{delivery.post_id} may stand there twice: the outcome of an earlier attempt is unknown.")
+    if _waits_again(delivery):
+        return True
     try:
         event, post = post_of(delivery)
     except Unreadable as unreadable:
@@ -193,6 +203,16 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     delivery.priority = priority
     return _store_rebuilt(delivery, post, remarks)
+
+
+def _waits_again(delivery: Delivery) -> bool:
+    """What it is sent after is on its way (it may have been rebuilt together with it); one that waits is sent now."""
+    if delivery.follows_id is None or delivery.state == State.WAITING:
+        return False
+    coming = [State.PENDING, State.SENDING, State.HELD, State.WAITING]
+    if not Delivery.objects.filter(pk=delivery.follows_id, state__in=coming).exists():
+        return False
+    return bool(Delivery.objects.filter(pk=delivery.pk).changeable().wait())
 
 
 def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
@@ -210,7 +230,7 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
         "key_used_at": None,
         "look_up_next": Q(is_uncertain=True) | Q(look_up_next=True),
         "was_refused": Value(False),
-        "tries": 0,
+        "tries": int(delivery.is_uncertain and delivery.connection.kind in _repeated_once()),
     }
     row = Delivery.objects.filter(pk=delivery.pk).changeable()
     with transaction.atomic():

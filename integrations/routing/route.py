@@ -17,7 +17,6 @@ from django.db.models.functions import Now
 
 from integrations.delivery import begin_to_follow, case_key, hold_new, join_case, with_open_hold
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.base import Rules
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.database_clock import now
 from integrations.infra.text import article
@@ -32,6 +31,7 @@ log = structlog.get_logger(__name__)
 KEPT_TEXT = 2000
 LIVE_SECONDS = 15 * 60
 LONGEST_AUTHOR = 200
+LONGEST_CHAIN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,10 @@ def _read_and_route(notification: Notification) -> list[Outcome]:
         _store_posts(notification, event, [])
         _finish(notification, Notification.State.UNMATCHED, reason)
         return []
-    mappings = with_open_hold(notification.subscription.mappings.select_related("connection", "follows"))
+    mappings = with_open_hold(notification.subscription.mappings.select_related("connection", "follows__connection"))
     decide = _outcomes if _makes_tickets(notification) else _dry_run
-    outcomes: list[Outcome] = []
-    for mapping in firsts_before_followers(list(mappings)):
-        outcomes += decide(notification, event, mapping, outcomes)
+    ordered = firsts_before_followers(list(mappings))
+    outcomes = [outcome for mapping in ordered for outcome in decide(notification, event, mapping)]
     outcomes.sort(key=lambda outcome: outcome.mapping.pk)
     _store_posts(notification, event, outcomes)
     _finish_routed(notification, outcomes)
@@ -160,27 +159,23 @@ def _why_unroutable(subscription: Subscription, event: Event) -> str:
     return ""
 
 
-def _outcomes(notification: Notification, event: Event, mapping: Mapping, earlier: list[Outcome]) -> list[Outcome]:
-    """What becomes of each post under one mapping. `earlier`: what became of them under those before."""
+def _outcomes(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
+    """What becomes of each post under one mapping."""
     if reason := _why_mapping_makes_nothing(mapping):
         return [Outcome(post.post_id, mapping, reason=reason) for post in event.posts]
     reasons = {post.post_id: unmet_condition(mapping.conditions, post) for post in event.posts}
     taken = [post for post in event.posts if not reasons[post.post_id]]
     refused = [Outcome(post_id, mapping, reason=reason) for post_id, reason in reasons.items() if reason]
-    return refused + _create_once(notification, event, taken, mapping, _firsts(mapping, earlier))
+    return refused + _create_once(notification, event, taken, mapping)
 
 
-def _firsts(mapping: Mapping, earlier: list[Outcome]) -> dict[str, Delivery]:
-    """By post: the delivery of the mapping that this one is sent after."""
+def _firsts(mapping: Mapping, posts: list[Post], occasion: str) -> dict[str, Delivery]:
+    """By post: the delivery of the mapping that this one is sent after, from whichever notification."""
     if mapping.follows_id is None:
         return {}
-    ids = [
-        outcome.delivery_id
-        for outcome in earlier
-        if outcome.mapping.pk == mapping.follows_id and outcome.delivery_id is not None
-    ]
-    rows = Delivery.objects.filter(pk__in=ids).select_related("remote_object")
-    return {delivery.post_id: delivery for delivery in rows}
+    ids = [post.post_id for post in posts]
+    rows = Delivery.objects.filter(mapping=mapping.follows_id, post_id__in=ids, occasion=occasion)
+    return {delivery.post_id: delivery for delivery in rows.select_related("remote_object")}
 
 
 def _makes_tickets(notification: Notification) -> bool:
@@ -194,7 +189,7 @@ def _makes_tickets(notification: Notification) -> bool:
         return False
 
 
-def _dry_run(notification: Notification, event: Event, mapping: Mapping, _earlier: list[Outcome]) -> list[Outcome]:
+def _dry_run(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
     """The same decisions without creating anything: for probes."""
     off, thing = _why_mapping_makes_nothing(mapping), DESTINATIONS[mapping.connection.kind].thing
     outcomes = []
@@ -215,9 +210,7 @@ def _why_mapping_makes_nothing(mapping: Mapping) -> str:
     return "" if mapping.connection.is_active else f"the connection “{mapping.connection}” is off"
 
 
-def _create_once(
-    notification: Notification, event: Event, posts: list[Post], mapping: Mapping, firsts: dict[str, Delivery]
-) -> list[Outcome]:
+def _create_once(notification: Notification, event: Event, posts: list[Post], mapping: Mapping) -> list[Outcome]:
     """One delivery per post; a second label on the same post is counted on the existing delivery.
 
     In the order of post ids, so that two notifications with the same posts do not deadlock.
@@ -225,6 +218,8 @@ def _create_once(
     if not posts:
         return []
     posts = sorted(posts, key=lambda post: post.post_id)
+    occasion = _occasion(notification, mapping)
+    firsts = _firsts(mapping, posts, occasion)
     made: dict[str, Delivery] = {}
     outcomes = []
     for post in posts:
@@ -235,7 +230,6 @@ def _create_once(
             continue
         _render_or_wait(delivery, notification, event, post)
         made[post.post_id] = delivery
-    occasion = _occasion(notification, rules_of(mapping))
     same = Delivery.objects.filter(mapping=mapping, post_id__in=made, occasion=occasion)
     # What an earlier routing of the same notification made is not new.
     before = set(same.values_list("post_id", flat=True)) if notification.routed_at else set()
@@ -263,9 +257,19 @@ def _content_of(delivery: Delivery) -> DeliveryContent:
     return content
 
 
-def _occasion(notification: Notification, rules: Rules) -> str:
-    """What tells several deliveries of one post and mapping apart: the event, as any copy of the portal knows it."""
-    return f"e{notification.event_key.hex}" if rules.case == "always" else ""
+def _occasion(notification: Notification, mapping: Mapping) -> str:
+    """What tells several deliveries of one post and mapping apart: the event, as any copy of the portal knows it.
+
+    What follows a mapping that makes several of a post makes as many.
+    """
+    first = mapping
+    for _ in range(LONGEST_CHAIN):
+        if rules_of(first).case == "always":
+            return f"e{notification.event_key.hex}"
+        if first.follows is None:
+            break
+        first = first.follows
+    return ""
 
 
 def _new_delivery(notification: Notification, event: Event, post: Post, mapping: Mapping) -> Delivery:
@@ -275,7 +279,7 @@ def _new_delivery(notification: Notification, event: Event, post: Post, mapping:
         mapping=mapping,
         connection=mapping.connection,
         post_id=post.post_id,
-        occasion=_occasion(notification, rules),
+        occasion=_occasion(notification, mapping),
         case_key=case_key(post, mapping, rules),
         priority=priority_of(notification),
         adds_note=rules.adds_note,
@@ -289,7 +293,7 @@ def _new_delivery(notification: Notification, event: Event, post: Post, mapping:
 
 def _render_or_wait(delivery: Delivery, notification: Notification, event: Event, post: Post) -> None:
     """The request is rendered once: now, or when what it is sent after exists."""
-    if delivery.state == Delivery.State.WAITING:
+    if not delivery.is_rendered:
         destination = DESTINATIONS[delivery.connection.kind]
         known_as = destination.external_id(post.post_id, str(delivery.mapping.uuid), delivery.occasion)
         delivery.content = DeliveryContent(delivery=delivery, external_id=known_as, request="")

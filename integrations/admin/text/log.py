@@ -119,7 +119,8 @@ def what_happens_next(delivery: Delivery) -> str:
     if delivery.state == State.DELIVERED:
         return _after_delivery(delivery)
     if delivery.state == State.CANCELLED:
-        return "Nothing: it was cancelled. To send it anyway, press “Retry now”."
+        button = "Retry now" if delivery.is_rendered else "Rebuild"
+        return f"Nothing: it was cancelled. To send it anyway, press “{button}”."
     if delivery.state == State.FAILED:
         return _after_failure(delivery)
     if delivery.state == State.WAITING:

@@ -69,12 +69,16 @@ def read_created(reply: Reply, ticket_url: str) -> Receipt:
         if reply.status == 400 and error_code(reply) == "IdempotentRequestError":
             raise KeyConflict(own_text(reply))
         raise failure(reply)
-    number = ticket_number(reply.json_object().get("ticket"))
+    ticket = reply.json_object().get("ticket")
+    number = ticket_number(ticket)
     if number is None:
         raise UnreadableSuccess
+    status = ticket.get("status") if isinstance(ticket, dict) else ""
     was_there = reply.headers.get("x-idempotency-lookup", "").strip().lower() == "hit"
     how = "already_there" if was_there else "created"
-    return Receipt(str(number), ticket_url.format(number), how, reply.headers.get("x-zendesk-api-warn", "")[:500])
+    warning = reply.headers.get("x-zendesk-api-warn", "")[:500]
+    shown = status if isinstance(status, str) else ""
+    return Receipt(str(number), ticket_url.format(number), how, warning, shown[:20])
 
 
 def read_found(reply: Reply, external_id: str, ticket_url: str) -> Receipt | None:
