@@ -210,6 +210,19 @@ def test_a_test_ticket_is_made_once_after_a_second_press(admin: Client, mapping:
     assert mapping.settings["subject"] != "{{ text }}"
 
 
+def test_a_test_whose_answer_got_lost_makes_no_second_ticket_when_it_is_repeated(
+    admin: Client, mapping: Mapping, sandbox: StandIn
+) -> None:
+    sandbox.add_fault("hang_up_after", times=1)
+    asked = form_of(press(admin, change_path(mapping), "_test", "0")) | {"_test_now": "0"}
+    lost = admin.post(f"{BASE}/{change_path(mapping)}", asked).content.decode()
+    assert "Pressing the button again will not create a second one" in lost
+    asked_again = admin.post(f"{BASE}/{change_path(mapping)}", form_of(lost) | {"_test": "0"}).content.decode()
+    shown = admin.post(f"{BASE}/{change_path(mapping)}", form_of(asked_again) | {"_test_now": "0"}).content.decode()
+    assert "already exists" in shown
+    assert len(sandbox.tickets()) == 1
+
+
 def test_the_example_makes_one_ticket_too_though_its_time_moves(
     admin: Client, mapping: Mapping, sandbox: StandIn
 ) -> None:

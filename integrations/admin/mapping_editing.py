@@ -43,6 +43,13 @@ CONTROLS = {*PRESSED, "_save", "_continue", "_addanother", "csrfmiddlewaretoken"
 }  # fmt: skip
 
 
+def _posted_uuid(request: HttpRequest) -> str:
+    try:
+        return str(uuid.UUID(request.POST.get("test_uuid", "")))
+    except ValueError:
+        return ""
+
+
 def number_in(raw: str) -> int | None:
     return int(raw) if raw.isascii() and raw.isdigit() and len(raw) < 18 else None
 
@@ -230,6 +237,9 @@ class MappingEditing(HoldingAdmin):
         context["test_text"] = destination.test_text if isinstance(destination, MarksTests) else ""
         if asked is not None and asked < len(previews) and result is None:
             context["asked"] = asked
+        if (result is None or result.may_exist) and (posted := _posted_uuid(request)):
+            # Until it is known what became of it, it is the same test: what was made is recognised.
+            context["test_uuid"] = posted
         return self._page(request, edited, f"Preview: {edited.name}", **context)
 
     @staticmethod

@@ -29,13 +29,14 @@ HOW = {
 
 @dataclass(frozen=True, slots=True)
 class TestTicket:
-    """The ticket, or why there is none, with the account's own words."""
+    """The ticket, or why there is none, with the account's own words. `may_exist`: there may be one all the same."""
 
     is_good: bool
     message: str
     detail: str = ""
     number: str = ""
     url: str = ""
+    may_exist: bool = False
 
 
 def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestTicket:
@@ -50,7 +51,8 @@ def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestT
     except Failure as failure:
         log.warning("test ticket failed", connection_id=connection.pk, reason=failure.message)
         again = _again(session.destination) if failure.is_uncertain else ""
-        return TestTicket(False, f"{failure.full_message}{again}", session.without_secrets(failure.detail))
+        detail = session.without_secrets(failure.detail)
+        return TestTicket(False, f"{failure.full_message}{again}", detail, may_exist=failure.is_uncertain)
     log.info("test ticket created", connection_id=connection.pk, ticket=receipt.number)
     message = HOW[receipt.how].format(f"{session.destination.thing} {receipt.number}")
     return TestTicket(True, message, session.without_secrets(receipt.warning), receipt.number, receipt.url)
