@@ -23,7 +23,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from integrations.destinations import DESTINATIONS, capabilities
 from integrations.destinations.base import Destination
-from integrations.destinations.capabilities import IssuesSecret
+from integrations.destinations.capabilities import Draws, IssuesSecret
 from integrations.domain.templating import LONGEST_OUTPUT, PLACEHOLDERS, TemplateError, render_json
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
@@ -1164,8 +1164,8 @@ CAPABILITIES = [
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
-def test_zendesk_can_do_all_but_issue_secrets_and_the_webhook_nothing_else(capability: type) -> None:
-    assert isinstance(DESTINATIONS["zendesk"], capability) is (capability is not IssuesSecret)
+def test_zendesk_can_do_all_but_issue_secrets_and_draw_and_the_webhook_issues_secrets_only(capability: type) -> None:
+    assert isinstance(DESTINATIONS["zendesk"], capability) is (capability not in (IssuesSecret, Draws))
     assert isinstance(DESTINATIONS["webhook"], capability) is (capability is IssuesSecret)
 
 

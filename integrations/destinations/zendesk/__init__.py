@@ -36,7 +36,7 @@ from integrations.infra.http.reply import Reply
 
 
 class Zendesk(Destination):
-    """It can do all but issue secrets. `base` and `capabilities` say what each part promises."""
+    """It can do all but issue secrets and draw. `base` and `capabilities` say what each part promises."""
 
     kind = "zendesk"
     title = "Zendesk"
