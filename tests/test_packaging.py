@@ -264,6 +264,11 @@ def connections(environment: dict[str, str]) -> tuple[int, int]:
     return (row[0] if row else 0), sum(client["db"] == "15" for client in clients) - 1
 
 
+# Both use the same database of Redis, and one counts its connections: one after the other.
+ONE_AT_A_TIME = pytest.mark.xdist_group("one deployment")
+
+
+@ONE_AT_A_TIME
 @pytest.mark.parametrize("running", ["by_heroku"], indirect=True)
 def test_what_the_button_gives_is_enough_to_the_first_ticket_and_within_the_smallest_plans(
     running: dict[str, str], sandbox: StandIn
@@ -278,6 +283,7 @@ def test_what_the_button_gives_is_enough_to_the_first_ticket_and_within_the_smal
     wait_until(lambda: are_alive(running))
 
 
+@ONE_AT_A_TIME
 @pytest.mark.parametrize("running", ["by_compose"], indirect=True)
 def test_what_compose_gives_is_enough_to_the_first_ticket(running: dict[str, str], sandbox: StandIn) -> None:
     assert len(list(pushed(sandbox, 5))) == 5
