@@ -62,7 +62,10 @@ def measured(names: list[str], *, quick: bool) -> list[Section]:
             try:
                 section = MEASUREMENTS[name](ground)
             except (RuntimeError, psycopg.Error) as problem:
-                section = Section(name, [], [f"This measurement did not come to its end. {problem}"])
+                # The whole of it, with this machine's paths, is for whoever watches; the table gets the last line.
+                print(problem, flush=True)
+                last = (str(problem).strip().splitlines() or ["no reason was given"])[-1]
+                section = Section(name, [], [f"This measurement did not come to its end: {last}"])
             sections.append(section)
             print(f"{as_text(section)}\n   ({time.monotonic() - began:.0f} s)\n", flush=True)
     return sections
