@@ -38,6 +38,18 @@ def push_post(push: Any, **fields: Any) -> None:
     assert push(payloads.notification(payloads.item("twitter:7", **fields))).status_code == 200
 
 
+def push_while_tickets_wait(push: Any, work: Work, mapping: Mapping) -> None:
+    """Until somebody resumes the connections (`tickets_go_on`)."""
+    Connection.objects.filter(pk=mapping.connection_id).update(paused_at=timezone.now())
+    push_post(push)
+    work()
+
+
+def tickets_go_on(work: Work) -> None:
+    Connection.objects.update(paused_at=None)
+    work()
+
+
 def delivery_of(mapping: Mapping) -> Delivery:
     return Delivery.objects.get(mapping=mapping)
 
@@ -65,9 +77,7 @@ def test_the_message_names_the_ticket_and_links_to_it(
 def test_it_waits_as_long_as_the_ticket_does_and_its_page_says_for_what(
     push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn, admin: Client
 ) -> None:
-    Connection.objects.filter(pk=mapping.connection_id).update(paused_at=timezone.now())
-    push_post(push)
-    work()
+    push_while_tickets_wait(push, work, mapping)
     waiting = delivery_of(follower)
     assert (waiting.state, waiting.request) == (State.WAITING, "")
     assert claim(follower.connection) is None
@@ -76,8 +86,7 @@ def test_it_waits_as_long_as_the_ticket_does_and_its_page_says_for_what(
     assert "is written when what it waits for exists" in html
     assert "Retry now" not in html
     assert "“Rebuild” sends them now" in " ".join(retry_now(Delivery.objects.filter(pk=waiting.pk)).remarks)
-    Connection.objects.update(paused_at=None)
-    work()
+    tickets_go_on(work)
     assert titles(sandbox) == [f"Ticket {sandbox.tickets()[0]['id']}"]
 
 
@@ -116,9 +125,7 @@ def test_when_there_will_be_no_ticket_it_is_sent_without_or_not_at_all(
 def test_a_process_that_dies_over_the_ticket_delays_the_message_and_doubles_nothing(
     push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn
 ) -> None:
-    Connection.objects.filter(pk=mapping.connection_id).update(paused_at=timezone.now())
-    push_post(push)
-    work()
+    push_while_tickets_wait(push, work, mapping)
     Connection.objects.update(paused_at=None)
     claimed = claim(Connection.objects.get(pk=mapping.connection_id))
     assert claimed is not None
@@ -146,14 +153,11 @@ def test_one_that_was_not_woken_is_found_by_the_sweep(
 def test_it_may_be_sent_before_by_rebuilding_and_is_not_sent_again(
     push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn
 ) -> None:
-    Connection.objects.filter(pk=mapping.connection_id).update(paused_at=timezone.now())
-    push_post(push)
-    work()
+    push_while_tickets_wait(push, work, mapping)
     rebuild(Delivery.objects.filter(mapping=follower))
     work()
     assert titles(sandbox) == ["Ticket none"]
-    Connection.objects.update(paused_at=None)
-    work()
+    tickets_go_on(work)
     assert len(sandbox.tickets()) == len(sandbox.messages()) == 1
 
 
@@ -221,25 +225,19 @@ def test_what_was_not_sent_is_sent_after_all_when_its_ticket_is_repaired(
 def test_one_that_a_person_cancelled_stays_so(
     push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn
 ) -> None:
-    Connection.objects.filter(pk=mapping.connection_id).update(paused_at=timezone.now())
-    push_post(push)
-    work()
+    push_while_tickets_wait(push, work, mapping)
     cancel(Delivery.objects.filter(mapping=follower))
-    Connection.objects.update(paused_at=None)
-    work()
+    tickets_go_on(work)
     assert (len(sandbox.tickets()), sandbox.messages()) == (1, [])
 
 
 def test_a_mapping_moved_to_another_connection_meanwhile_is_sent_there(
     push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn
 ) -> None:
-    Connection.objects.filter(pk=mapping.connection_id).update(paused_at=timezone.now())
-    push_post(push)
-    work()
+    push_while_tickets_wait(push, work, mapping)
     elsewhere = BotFactory.create(url=sandbox.url, name="Other workspace")
     Mapping.objects.filter(pk=follower.pk).update(connection=elsewhere)
-    Connection.objects.update(paused_at=None)
-    work()
+    tickets_go_on(work)
     assert delivery_of(follower).connection == elsewhere
     assert len(sandbox.messages()) == 1
 

@@ -66,6 +66,13 @@ def push_post(push: Any, entity_id: str = "twitter:7", **fields: Any) -> None:
     assert push(payloads.notification(payloads.item(entity_id, **fields))).status_code == 200
 
 
+def work_again(work: Any, times: int) -> None:
+    """As if so much time went by that whatever is tried again is due each time."""
+    for _ in range(times):
+        work()
+        move()
+
+
 def block(message: dict[str, Any], kind: str) -> dict[str, Any]:
     found: dict[str, Any] = next(each for each in message["blocks"] if each["type"] == kind)
     return found
@@ -317,14 +324,10 @@ def test_a_persons_retry_sends_it_once_and_not_again_by_itself(
 ) -> None:
     sandbox.add_fault("hang_up_after", api="slack")
     push_post(push)
-    for _ in range(3):
-        work()
-        move()
+    work_again(work, 3)
     assert len(sandbox.messages()) == 2
     retry_now(Delivery.objects.all())
-    for _ in range(3):
-        work()
-        move()
+    work_again(work, 3)
     assert (of_delivery()[0], len(sandbox.messages())) == (State.FAILED, 3)
     assert "may stand there twice" in " ".join(rebuild(Delivery.objects.all()).remarks)
 
@@ -350,9 +353,7 @@ def test_a_second_unknown_outcome_is_left_to_a_person(
 ) -> None:
     sandbox.add_fault("hang_up_after", api="slack")
     push_post(push)
-    for _ in range(5):
-        work()
-        move()
+    work_again(work, 5)
     state, error = of_delivery()
     assert state == State.FAILED
     assert "A message may exist in Slack" in error

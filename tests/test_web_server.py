@@ -80,6 +80,14 @@ def test_what_can_be_read_in_two_ways_is_no_request(what: str) -> None:
         incoming(HEAD + UNREADABLE[what])
 
 
+def test_a_value_of_many_blanks_is_read_in_no_time() -> None:
+    began = time.process_time()
+    read = incoming(HEAD + b"X: a" + b" " * 30_000 + b"b" + b" \t" * 300 + b"\r\n\r\n")
+    assert time.process_time() - began < 0.1
+    assert read.head is not None
+    assert read.head.value(b"x") == b"a" + b" " * 30_000 + b"b"
+
+
 @pytest.mark.parametrize("what", UNREADABLE)
 def test_it_is_answered_at_once_and_nothing_behind_it_is_read(web: RunningWeb, what: str) -> None:
     with closing(socket.create_connection(("127.0.0.1", web.port), timeout=10)) as client:

@@ -7,7 +7,7 @@ and what to do. Where it cannot be known whether a ticket exists, it is looked u
 from integrations.delivery.batch_results import batches_to_follow, follow_batch
 from integrations.delivery.cases import case_key, join_case
 from integrations.delivery.claim import demote_late
-from integrations.delivery.content import keep_with_attempts, store_rendered, store_request
+from integrations.delivery.content import keep_with_attempts, rendered_columns, store_rendered, store_request
 from integrations.delivery.deliver import deliver_due
 from integrations.delivery.final_lookup import may_exist_text
 from integrations.delivery.flood_hold import (
@@ -45,6 +45,7 @@ __all__ = [
     "no_second",
     "release_flood",
     "release_leftovers",
+    "rendered_columns",
     "repair_followers",
     "store_rendered",
     "store_request",

@@ -1,6 +1,11 @@
 """What a delivery sends, while it is still to be sent: replaced only here, and kept with the attempts that sent it."""
 
-from integrations.models import Attempt, DeliveryContent
+from typing import Any
+
+from integrations.delivery.cases import case_key
+from integrations.domain.post import Post
+from integrations.mapping import rules_of
+from integrations.models import Attempt, Delivery, DeliveryContent
 
 
 def store_request(delivery_id: int, request: str, remarks: str) -> None:
@@ -11,6 +16,24 @@ def store_request(delivery_id: int, request: str, remarks: str) -> None:
 def store_rendered(content: DeliveryContent) -> None:
     """What was rendered anew, with what it is found by."""
     content.save(update_fields=["external_id", "request", "remarks"])
+
+
+def rendered_columns(delivery: Delivery, post: Post) -> dict[str, Any]:
+    """The columns of a delivery that was rendered anew: what rendering found, and what the mapping asks for today.
+
+    The mapping may have been moved to another connection since: what was written is for that one.
+    """
+    rules = rules_of(delivery.mapping)
+    return {
+        "is_rendered": delivery.is_rendered,
+        "cause": delivery.cause,
+        "remedy": delivery.remedy,
+        "remedy_at": delivery.remedy_at,
+        "connection": delivery.mapping.connection,
+        "case_key": case_key(post, delivery.mapping, rules),
+        "adds_note": rules.adds_note,
+        "is_prepared": not rules.needs_preparation,
+    }
 
 
 def keep_with_attempts(delivery_id: int) -> None:

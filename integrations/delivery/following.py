@@ -7,17 +7,14 @@ repaired. Whatever is missed (a process that died, a wake that
 failed), the sweep finds: the states of both say what is to be done.
 """
 
-from typing import Any
-
 import structlog
 from django.db import DatabaseError, transaction
 from django.db.models import Q, QuerySet
 
-from integrations.delivery.cases import case_key
-from integrations.delivery.content import store_rendered
+from integrations.delivery.content import rendered_columns, store_rendered
 from integrations.domain.post import Unreadable
 from integrations.infra.queue import wake_workers
-from integrations.mapping import post_of, render_into, rules_of
+from integrations.mapping import post_of, render_into
 from integrations.models import Delivery, FloodHold, Mapping
 from integrations.models.configuration import without_lists
 from integrations.models.deliveries import NO_PROBLEM
@@ -27,8 +24,6 @@ log = structlog.get_logger(__name__)
 State = Delivery.State
 ENDED_WITHOUT = (State.FAILED, State.CANCELLED)
 MOST_AT_ONCE = 200
-# The columns that rendering sets.
-RENDERED = ("is_rendered", "cause", "remedy", "remedy_at")
 
 
 def begin_to_follow(delivery: Delivery, first: Delivery | None) -> str:
@@ -89,22 +84,37 @@ def _wake_safely(delivery_id: int, status: str = "") -> None:
 
 
 def _wake(delivery_id: int, status: str) -> None:
+    delivery = _locked(delivery_id)
+    if delivery is None or delivery.follows is None:
+        return
+    if (thing := delivery.follows.remote_object) is not None:
+        thing.status = thing.status or status
+    is_without = delivery.follows.state != State.DELIVERED
+    if is_without and delivery.mapping.without_first == Mapping.WithoutFirst.SKIP:
+        _skip(delivery)
+    else:
+        _write(delivery, is_without=is_without)
+
+
+def _locked(delivery_id: int) -> Delivery | None:
+    """With all that rendering reads; None where another process wakes it, or nothing is to be woken any more."""
     rows = Delivery.objects.select_for_update(skip_locked=True, of=("self",)).select_related(
         "follows__remote_object", "follows__mapping", "content__post", "mapping__connection", "mapping__follows",
         "connection", "notification__content", "notification__subscription__company",
     )  # fmt: skip
     rows = rows.defer(*without_lists("notification__subscription__company__"))
-    delivery = rows.filter(pk=delivery_id).to_be_woken().first()
-    if delivery is None or delivery.follows is None:
-        return
-    row = Delivery.objects.filter(pk=delivery_id)
-    if (thing := delivery.follows.remote_object) is not None:
-        thing.status = thing.status or status
-    is_without = delivery.follows.state != State.DELIVERED
-    if is_without and delivery.mapping.without_first == Mapping.WithoutFirst.SKIP:
-        row.update(decision=_skipped_text(delivery))
-        row.cancel()
-        return
+    return rows.filter(pk=delivery_id).to_be_woken().first()
+
+
+def _skip(delivery: Delivery) -> None:
+    row = Delivery.objects.filter(pk=delivery.pk)
+    row.update(decision=_skipped_text(delivery))
+    row.cancel()
+
+
+def _write(delivery: Delivery, *, is_without: bool) -> None:
+    """Renders it and makes it due; what cannot be rendered fails and says why."""
+    row = Delivery.objects.filter(pk=delivery.pk)
     try:
         event, post = post_of(delivery)
     except Unreadable as unreadable:
@@ -112,21 +122,14 @@ def _wake(delivery_id: int, status: str) -> None:
         return
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     store_rendered(delivery.content)
-    rules = rules_of(delivery.mapping)
-    # The mapping may have been moved to another connection meanwhile: what is written is for that one.
-    columns: dict[str, Any] = {name: getattr(delivery, name) for name in RENDERED} | {
-        "connection": delivery.mapping.connection,
-        "case_key": case_key(post, delivery.mapping, rules),
-        "adds_note": rules.adds_note,
-        "is_prepared": not rules.needs_preparation,
-    }
+    columns = rendered_columns(delivery, post)
     if delivery.state == State.FAILED:
         row.fail(last_error=delivery.last_error, **columns)
         return
     row.schedule(**NO_PROBLEM | columns, decision=_woken_text(delivery, is_without=is_without))
     _hold_with_its_flood(delivery)
     transaction.on_commit(lambda: wake_workers(delivery.mapping.connection_id), robust=True)
-    log.info("follower woken", delivery_id=delivery_id, follows=delivery.follows_id, without=is_without)
+    log.info("follower woken", delivery_id=delivery.pk, follows=delivery.follows_id, without=is_without)
 
 
 def _hold_with_its_flood(delivery: Delivery) -> None:

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
-from integrations.delivery import case_key, keep_with_attempts, no_second, store_rendered, store_request
+from integrations.delivery import keep_with_attempts, no_second, rendered_columns, store_rendered, store_request
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import AddsNotes
 from integrations.domain.post import Post, Unreadable
@@ -20,15 +20,13 @@ from integrations.domain.templating import TemplateError
 from integrations.flow import backlog_text
 from integrations.infra.queue import MOST_WAKES, wake_workers
 from integrations.infra.text import article
-from integrations.mapping import context_of, post_of, render_into, rules_of, shared_post
+from integrations.mapping import context_of, post_of, render_into, shared_post
 from integrations.models import Connection, Delivery
 from integrations.models.configuration import without_lists
 from integrations.models.deliveries import NO_PROBLEM, DeliveryQuerySet
 
 State = Delivery.State
 CANCELLABLE = (State.PENDING, State.FAILED, State.HELD, State.WAITING)
-# The columns that rendering sets.
-RENDERED = ("is_rendered", "cause", "remedy", "remedy_at", "priority")
 # More than this in one request would keep the page waiting; a remark says that there is a rest.
 MOST_AT_ONCE = 10_000
 MOST_REBUILT_AT_ONCE = 500
@@ -216,13 +214,8 @@ def _waits_again(delivery: Delivery) -> bool:
 
 
 def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
-    rules = rules_of(delivery.mapping)
-    columns: dict[str, Any] = {
-        **{name: getattr(delivery, name) for name in RENDERED},
-        "connection": delivery.mapping.connection,
-        "case_key": case_key(post, delivery.mapping, rules),
-        "adds_note": rules.adds_note,
-        "is_prepared": not rules.needs_preparation,
+    columns = rendered_columns(delivery, post) | {
+        "priority": delivery.priority,
         "action": Delivery.Action.CREATE,
         "target_number": "",
         "decision": "",

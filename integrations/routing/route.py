@@ -196,7 +196,7 @@ def _dry_run(notification: Notification, event: Event, mapping: Mapping) -> list
     for post in event.posts:
         reason = off or unmet_condition(mapping.conditions, post)
         if not reason:
-            delivery = _new_delivery(notification, event, post, mapping)
+            delivery = _new_delivery(notification, post, mapping, occasion="")
             render_into(delivery, notification, event, post, mapping)
             problem = delivery.last_error
             reason = problem or f"it would create {article(thing)} {thing}, but this test notification creates none"
@@ -223,7 +223,7 @@ def _create_once(notification: Notification, event: Event, posts: list[Post], ma
     made: dict[str, Delivery] = {}
     outcomes = []
     for post in posts:
-        delivery = _new_delivery(notification, event, post, mapping)
+        delivery = _new_delivery(notification, post, mapping, occasion)
         reason = begin_to_follow(delivery, firsts.get(post.post_id)) if mapping.follows_id else ""
         if reason:
             outcomes.append(Outcome(post.post_id, mapping, reason=reason))
@@ -272,14 +272,14 @@ def _occasion(notification: Notification, mapping: Mapping) -> str:
     return ""
 
 
-def _new_delivery(notification: Notification, event: Event, post: Post, mapping: Mapping) -> Delivery:
+def _new_delivery(notification: Notification, post: Post, mapping: Mapping, occasion: str) -> Delivery:
     rules = rules_of(mapping)
     return Delivery(
         notification=notification,
         mapping=mapping,
         connection=mapping.connection,
         post_id=post.post_id,
-        occasion=_occasion(notification, mapping),
+        occasion=occasion,
         case_key=case_key(post, mapping, rules),
         priority=priority_of(notification),
         adds_note=rules.adds_note,
