@@ -1,4 +1,4 @@
-"""A stand-in for the Khoros Marketing notifications API and the Zendesk API.
+"""A stand-in for the Khoros Marketing notifications API, the Zendesk API and Slack.
 
 It answers over real sockets, keeps what it was told in one SQLite file and can be made to fail in every
 way the two services are known to fail. Nothing here reaches anyone: it listens on this computer alone,
