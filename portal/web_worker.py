@@ -44,6 +44,8 @@ SEND_BUFFER_BYTES = 1024 * 1024
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 256 * 1024
 
+TOLD_EVERY_SECONDS = 1.0
+
 WEBHOOKS = b"/webhooks/"
 KHOROS_CALL = re.compile(rb"POST /webhooks/khoros/([^ /?]{1,100})/?(?:\?[^ ]*)? HTTP/1\.1")
 # Linux: bytes in the send queue that the other side has not acknowledged.
@@ -143,6 +145,13 @@ class WholeRequestWorker(ThreadWorker):
         self._receiving: set[Receiving] = set()
         self._lingering: deque[tuple[float, Any]] = deque()
         self._accepts_again_at = 0.0
+        self._told_at = 0.0
+
+    def notify(self) -> None:
+        """That this worker lives: enough once within gunicorn's `timeout`, while its loop says it at each event."""
+        if (now := time.monotonic()) - self._told_at >= TOLD_EVERY_SECONDS:
+            self._told_at = now
+            super().notify()
 
     # --- Receiving ---
 

@@ -13,6 +13,7 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from integrations.domain.conditions import FIELDS, all_of
 from integrations.domain.post import FACTS, Post, Unreadable
 from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
 from integrations.routing.route import route_notification
@@ -216,16 +217,18 @@ def test_a_time_zone_that_is_none_is_no_time(raw: str) -> None:
 def mappings(subscription: Subscription, connection: Connection) -> list[Mapping]:
     """A mapping with every condition, and one with none, whose templates insert everything."""
     every = {
-        "networks": ["twitter"], "content_types": ["post"], "followers_at_least": 1, "followers_at_most": 10**18,
-        "text_contains": ["a"], "text_matches": "a|b", "authors": ["x"], "labels": ["x"], "rules": ["x"],
-        "accounts": ["x"], "operations": ["x"],
+        f"{name} {test}": all_of((name, test, {"followers": 10**18, "weekday": ["Monday"], "time": "09:00-17:00"}.get(
+            name, "a|b" if test.startswith("matches") else ["a", "x"]
+        )))
+        for name, field in FIELDS.items()
+        for test in field.tests
     }  # fmt: skip
     everything = "\n".join(
         f"{name}: {{{{ {name}|oneline|upper }}}}" for name in ("text", "followers", "details", *FACTS)
     )
     settings = {"comment": everything, "tags": [], "case": "conversation", "requester": "author", "context": "note"}
     strict = [
-        MappingFactory.create(subscription=subscription, connection=connection, name=name, conditions={name: value})
+        MappingFactory.create(subscription=subscription, connection=connection, name=name, conditions=value)
         for name, value in every.items()
     ]
     return [

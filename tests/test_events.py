@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from integrations.destinations.base import Context, placeholder_values
+from integrations.domain.conditions import all_of
 from integrations.domain.post import FACTS, Event, Post
 from integrations.domain.templating import PLACEHOLDERS
-from integrations.mapping.conditions import unmet_condition
 from integrations.mapping.preview import example_preview
 from integrations.models import Connection, Delivery, Notification, PostContent
 from integrations.routing.route import route_notification
@@ -17,6 +17,7 @@ from integrations.sources.khoros.events import EVENTS, OF_ALL, kind_of
 from integrations.sources.khoros.examples import example
 from integrations.sources.khoros.parse import parse
 from tests.factories import MappingFactory, NotificationFactory, SubscriptionFactory
+from tests.test_conditions import verdict
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 UNKNOWN = "nobody-has-heard-of-this"
@@ -95,8 +96,8 @@ def test_a_message_for_several_channels_counts_for_the_networks_of_its_links() -
     (post,) = read("message-published", message(service="MULTI_CHANNEL", publicationResults=results)).posts
     assert (post.network, post.all_networks) == ("facebook", ("facebook", "multi_channel"))
     assert post.link == "https://www.facebook.com/1/posts/2"
-    assert not unmet_condition({"networks": ["facebook"]}, post)
-    assert unmet_condition({"networks": ["instagram"]}, post)
+    assert verdict(all_of(("network", "is", ["facebook"])), post).holds
+    assert not verdict(all_of(("network", "is", ["instagram"])), post).holds
 
 
 def test_the_documented_multi_channel_shape_is_read() -> None:
@@ -118,7 +119,7 @@ def test_a_natively_scheduled_facebook_post_is_recognised() -> None:
     data = message(scheduledPublishDate=1616018541000, content={"text": "Soon"})
     (post,) = read("message-sent-to-network", data).posts
     assert (post.fact("is_native"), post.fact("scheduled_at")) == ("yes", "2021-03-17 22:02:21 UTC")
-    assert not unmet_condition({"networks": ["Facebook"]}, post)
+    assert verdict(all_of(("network", "is", ["Facebook"])), post).holds
     assert read("message-published", data).posts[0].fact("is_native") == ""
 
 
@@ -144,7 +145,7 @@ def test_credential_events_say_what_happened_and_not_success(name: str, message:
     assert message in post.text
     assert "success" not in post.text
     assert post.posted_at == datetime(2018, 3, 14, 0, 31, 58, tzinfo=UTC)
-    assert not unmet_condition({"accounts": ["will.i.am"], "networks": ["instagram"]}, post)
+    assert verdict(all_of(("account", "is", ["will.i.am"]), ("network", "is", ["instagram"])), post).holds
 
 
 def test_one_happening_told_twice_is_one_alert_and_a_later_one_another() -> None:
@@ -170,7 +171,7 @@ def test_a_conversation_that_passes_to_a_bot_is_read_with_and_without_its_name(w
     assert (post.fact("control_type"), post.fact("customer_id"), post.network) == ("reset", "17", "twitter")
     assert "waits" not in post.text
     assert "until the customer writes" in post.text
-    assert not unmet_condition({"operations": ["reset"]}, post)
+    assert verdict(all_of(("operation", "is", ["reset"])), post).holds
 
 
 def test_an_error_of_the_customer_system_tells_all_but_its_secrets(push: Any, mapping: Any) -> None:
@@ -220,8 +221,8 @@ def test_a_rule_can_be_asked_for_by_name_and_inserted() -> None:
     event = parse(json.dumps(example("rule-applied", at=NOW)).encode())
     (post,) = event.posts
     assert post.fact("rule_name") == "Example rule"
-    assert not unmet_condition({"rules": ["example RULE"]}, post)
-    assert "the rule is “Example rule, 17”" in unmet_condition({"rules": ["else"]}, post)
+    assert verdict(all_of(("rule", "is", ["example RULE"])), post).holds
+    assert "it is “Example rule, 17”" in verdict(all_of(("rule", "is", ["else"])), post).reason
     assert post.details == "Rule: Example rule\nId of the rule: 17"
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from integrations.delivery.claim import claim
 from integrations.delivery.record import begin_attempt
 from integrations.delivery.send import hold_permits, send
+from integrations.domain.conditions import all_of
 from integrations.jobs.sweep import find_due_work
 from integrations.models import Connection, Delivery, Mapping, Notification
 from integrations.recovery.actions import cancel, rebuild, retry_now
@@ -99,7 +100,7 @@ def test_when_there_will_be_no_ticket_it_is_sent_without_or_not_at_all(
     if how == "fails":
         sandbox.add_fault("422")
     elif how == "its conditions do not hold":
-        Mapping.objects.filter(pk=mapping.pk).update(conditions={"networks": ["facebook"]})
+        Mapping.objects.filter(pk=mapping.pk).update(conditions=all_of(("network", "is", ["facebook"])))
     elif how == "is off":
         Mapping.objects.filter(pk=mapping.pk).update(is_active=False)
     elif how == "cannot be rendered":

@@ -12,7 +12,7 @@ from integrations.connections.lists import read_account_lists
 from integrations.models import AccountSchema, Mapping
 from tests.limits import within
 from tests.stand_in import StandIn
-from tests.test_admin import BASE, form_of, new_delivery
+from tests.test_admin import BASE, form_of, new_delivery, rows
 
 HOSTILE: dict[str, Any] = {
     "NUL": "a\x00b",
@@ -242,8 +242,8 @@ def test_an_expression_that_is_none_is_refused_beside_the_mappings_field(
 ) -> None:
     path = f"mapping/{world['mapping']}/change/"
     with within(30):
-        answer = post(admin, path, fields_of(admin, path) | {"text_matches": expression})
-    assert refused(answer) == ({"text_matches"} if expression != "a{99999" else set())
+        answer = post(admin, path, fields_of(admin, path) | rows(("text", "matches", expression)))
+    assert refused(answer) == ({"conditions"} if expression != "a{99999" else set())
 
 
 @pytest.mark.parametrize("digit", ["²", "٣"])

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Recipe
+from integrations.domain.conditions import all_of
 from integrations.domain.templating import check_template
 from integrations.mapping.preview import example_event, preview_post
 from integrations.models import Connection, Mapping, Subscription
@@ -112,7 +113,7 @@ def test_a_recipe_after_the_ticket_follows_the_tickets_mapping(
 
 def test_a_mapping_can_be_copied(admin: Client, mapping: Mapping) -> None:
     mapping.settings |= {"subject": "A subject of its own", "tags": ["one", "two"]}
-    mapping.conditions = {"networks": ["facebook"]}
+    mapping.conditions = all_of(("network", "is", ["facebook"]))
     mapping.save()
     html = page(admin, f"mapping/{mapping.pk}/change/")
     (address,) = re.findall(r'href="/admin/integrations/mapping/add/(\?copy=[^"]*)"', html)

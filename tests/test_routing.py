@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from integrations.domain.conditions import all_of
 from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
 from integrations.routing.route import route_notification
 from tests import payloads
@@ -62,12 +63,15 @@ def test_without_a_mapping_it_is_unmatched_and_says_so(subscription: Subscriptio
 def test_unmatched_says_why_mapping_by_mapping(subscription: Subscription, connection: Connection) -> None:
     MappingFactory.create(subscription=subscription, connection=connection, name="Off", is_active=False)
     MappingFactory.create(
-        subscription=subscription, connection=connection, name="Facebook", conditions={"networks": ["facebook"]}
+        subscription=subscription,
+        connection=connection,
+        name="Facebook",
+        conditions=all_of(("network", "is", ["facebook"])),
     )
     unmatched = route(subscription, payloads.notification(payloads.item("twitter:1")))
     assert unmatched.reason.splitlines() == [
         "Off, twitter:1: the mapping is off.",
-        "Facebook, twitter:1: the network is “twitter”, expected facebook.",
+        "Facebook, twitter:1: “Network is one of facebook” (it is “twitter”) does not hold.",
     ]
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from integrations.admin.text.subscription import probe_steps
 from integrations.companies.token import token_end_text
+from integrations.domain.conditions import all_of
 from integrations.infra.encryption import Secret
 from integrations.jobs.clock import tick
 from integrations.models import (
@@ -393,7 +394,7 @@ def test_a_probe_makes_a_ticket_when_asked_to(reachable: Subscription, sandbox: 
 
 
 def test_a_probe_says_which_mapping_would_refuse_it(reachable: Subscription, work: Any) -> None:
-    Mapping.objects.update(conditions={"networks": ["facebook"]})
+    Mapping.objects.update(conditions=all_of(("network", "is", ["facebook"])))
     assert "expected facebook" in words_of(after_probe(reachable, work))
 
 

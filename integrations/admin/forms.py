@@ -15,9 +15,11 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from integrations.admin.conditions import ConditionsField
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import MappingFields
 from integrations.destinations.capabilities import OffersLists
+from integrations.domain.conditions import fields_of
 from integrations.domain.expressions import BadExpression, compile_expression
 from integrations.domain.templating import FILTERS
 from integrations.infra import database_clock
@@ -328,74 +330,15 @@ def _filled(stored: dict[str, Any], assumed: dict[str, str]) -> dict[str, Any]:
 
 
 class ConditionsForm(forms.Form):
-    """Which posts a mapping takes. Every condition that is filled in has to hold; an empty one always holds."""
+    """Which posts a mapping takes."""
 
-    networks = forms.CharField(
+    conditions = ConditionsField(
+        label="Which posts",
         required=False,
-        max_length=500,
-        help_text="Separated by commas, for example twitter, facebook. Leave empty for all.",
+        help_text="Several values are separated by commas. Upper and lower case count as the same, except in "
+        "expressions (start with (?i) to ignore it there). “Seen before” means that another post of the author is "
+        "stored here.",
     )
-    content_types = forms.CharField(
-        required=False, max_length=500, help_text="Separated by commas, for example post, comment. Leave empty for all."
-    )
-    followers_at_least = forms.IntegerField(label="Minimum number of followers", required=False, min_value=0)
-    followers_at_most = forms.IntegerField(label="Maximum number of followers", required=False, min_value=0)
-    text_contains = forms.CharField(
-        required=False,
-        max_length=2000,
-        help_text="Words or phrases separated by commas. The text must contain at least one. Case does not matter.",
-    )
-    text_matches = forms.CharField(
-        required=False,
-        max_length=1000,
-        help_text="A regular expression the text must match. Start with (?i) to ignore case.",
-    )
-    authors = forms.CharField(
-        required=False,
-        max_length=2000,
-        help_text="Names, handles or ids separated by commas. The author must be one of them.",
-    )
-    labels = forms.CharField(
-        required=False,
-        max_length=1000,
-        help_text="Separated by commas. Only works where Khoros includes labels in the notification, which it often "
-        "does not.",
-    )
-    rules = forms.CharField(
-        required=False, max_length=1000, help_text="Names or ids of rules, separated by commas. Leave empty for all."
-    )
-    accounts = forms.CharField(
-        required=False,
-        max_length=1000,
-        help_text="Names or ids of your own social accounts in Khoros, separated by commas. Leave empty for all.",
-    )
-    operations = forms.CharField(
-        required=False,
-        max_length=1000,
-        help_text="Separated by commas: the operation that failed, or “default” and “reset” for conversations. Leave "
-        "empty for all.",
-    )
-
-    LISTS = ("networks", "content_types", "text_contains", "authors", "labels", "rules", "accounts", "operations")
-
-    @classmethod
-    def initial_of(cls, conditions: dict[str, Any]) -> dict[str, Any]:
-        return {name: ", ".join(value) if isinstance(value, list) else value for name, value in conditions.items()}
-
-    def conditions(self) -> dict[str, Any]:
-        """The cleaned conditions as they are stored; empty ones are left out."""
-        found = {name: self.cleaned_data.get(name) for name in ConditionsForm.base_fields}
-        for name in self.LISTS:
-            found[name] = [entry.strip() for entry in (found[name] or "").split(",") if entry.strip()]
-        return {name: value for name, value in found.items() if value not in (None, "", [])}
-
-    def clean_text_matches(self) -> str:
-        expression: str = self.cleaned_data["text_matches"]
-        try:
-            compile_expression(expression)
-        except BadExpression as error:
-            raise ValidationError(str(error)) from None
-        return expression
 
 
 class MappingForm(forms.ModelForm):
@@ -413,7 +356,7 @@ class MappingForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk:
             shown = self.own_part.initial_of(self.instance.settings)
-            self.initial.update(shown | ConditionsForm.initial_of(self.instance.conditions))
+            self.initial.update(shown | {"conditions": self.instance.conditions})
         connections = self.fields.get("connection")
         if connections is not None:
             connections.queryset = Connection.objects.filter(kind=self.destination.kind)  # type: ignore[attr-defined]
@@ -421,9 +364,6 @@ class MappingForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         self._check_what_it_follows(cleaned)
-        least, most = cleaned.get("followers_at_least"), cleaned.get("followers_at_most")
-        if least is not None and most is not None and least > most:
-            self.add_error("followers_at_most", f"This is less than the minimum ({least}), so no post could match.")
         return cleaned
 
     def _check_what_it_follows(self, cleaned: dict[str, Any]) -> None:
@@ -447,7 +387,7 @@ class MappingForm(forms.ModelForm):
     def save(self, commit: bool = True) -> Mapping:
         own = self.own_part.without_defaults(self.own_part.settings_of(self.cleaned_data))
         self.instance.settings = json.loads(json.dumps(own))
-        self.instance.conditions = ConditionsForm.conditions(self)  # type: ignore[arg-type]
+        self.instance.conditions = self.cleaned_data["conditions"]
         return super().save(commit)
 
 
@@ -469,17 +409,16 @@ def mapping_form_for(
     lists: Mapping_[str, Any] | None = None,
     stored: Mapping_[str, Any] | None = None,
 ) -> type[MappingForm]:
-    """The form for a kind of connection, with what makes sense for the event: its conditions and placeholders.
+    """The form for a kind of connection, with what makes sense for the event first: its conditions and placeholders.
 
     `lists` is what the account offers to choose from, `stored` the settings that have to stay selectable.
     """
     kind = kind_of(event_name or LABEL_APPLIED)
     own_part = own_part_of(destination, lists or {}, stored or {})
     bases = (MappingForm, ConditionsForm, own_part)
-    # A field set to None is left out of the form.
-    left_out = {name: None for name in ConditionsForm.base_fields if name not in kind.conditions}
-    form: Any = type("MappingFormOfKind", bases, {"destination": destination, "own_part": own_part, **left_out})
+    form: Any = type("MappingFormOfKind", bases, {"destination": destination, "own_part": own_part})
     form.declared_fields = copy.deepcopy(form.declared_fields)
+    form.declared_fields["conditions"].widget.fields = fields_of(kind.placeholders)
     if event_name and kind.headline and own_part.HEADLINE:
         form.declared_fields[own_part.HEADLINE].initial = kind.headline
     known = ", ".join(f"{{{{ {name} }}}}" for name in (*kind.placeholders, *OF_ALL))

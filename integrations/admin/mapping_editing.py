@@ -12,11 +12,13 @@ from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import Http404, HttpRequest, HttpResponse
+from django.forms.utils import ErrorDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from integrations.admin.conditions import ROWS, with_rows
 from integrations.admin.flood_holds import HoldingAdmin
 from integrations.connections import misfits_of, read_account_lists, request_lists_if_old
 from integrations.delivery import TestTicket, create_test_ticket
@@ -37,7 +39,7 @@ USUALLY_COMPARED = 50
 # Names of our own buttons and inputs besides those of the form.
 PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW = "_preview", "_compare", "_edit", "_refresh", "_test", "_test_now"
 Row = TypeVar("Row", bound=Model)
-PRESSED = (PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW)
+PRESSED = (PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW, ROWS)
 CONTROLS = {*PRESSED, "_save", "_continue", "_addanother", "csrfmiddlewaretoken"} | {
     "preview_of", "compare_most", "test_uuid",
 }  # fmt: skip
@@ -96,6 +98,9 @@ class MappingEditing(HoldingAdmin):
         """The page for a button of ours; None for the ordinary form with the input and its errors."""
         if pressed == REFRESH:
             self._refresh(request, obj)
+        if pressed == ROWS:
+            self._edit_on(request, with_rows(request.POST))
+            return None
         if pressed in (EDIT, REFRESH):
             self._edit_on(request)
             return None
@@ -112,10 +117,15 @@ class MappingEditing(HoldingAdmin):
         }
         return answers[pressed](request, edited)
 
-    def _edit_on(self, request: HttpRequest) -> None:
-        """Shows the form again as it was filled in: like a GET, but bound to what was posted."""
+    def _edit_on(self, request: HttpRequest, changed: QueryDict | None = None) -> None:
+        """Shows the form again as it was filled in: like a GET, but bound to what was posted.
+
+        `changed`: what was posted with a condition more or less. The form is still being filled in, so nothing is said
+        to be wrong with it yet.
+        """
         request.method = "GET"
-        request.typed = request.POST  # type: ignore[attr-defined]
+        request.typed = request.POST if changed is None else changed  # type: ignore[attr-defined]
+        request.is_unfinished = changed is not None  # type: ignore[attr-defined]
         if EDIT in request.POST:
             messages.info(request, "Not saved yet. These are the values you previewed.")
 
@@ -129,6 +139,13 @@ class MappingEditing(HoldingAdmin):
         class Typed(form):
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 super().__init__(typed, instance=kwargs.get("instance"))
+
+            def full_clean(self) -> None:
+                if not getattr(request, "is_unfinished", False):
+                    super().full_clean()
+                    return
+                self._errors = ErrorDict()
+                self.cleaned_data: dict[str, Any] = {}
 
         return Typed
 

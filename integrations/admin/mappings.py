@@ -11,14 +11,15 @@ from django.utils.html import format_html
 from unfold.decorators import display
 
 from integrations.admin.base import as_rows, destination_of_kind, themed
-from integrations.admin.forms import DEFAULT_KIND, ConditionsForm, mapping_form_for, own_part_of
+from integrations.admin.forms import DEFAULT_KIND, mapping_form_for, own_part_of
 from integrations.admin.mapping_editing import MappingEditing, number_in, schema_description
 from integrations.admin.recipes import BEGINNINGS, beginnings, initial_of_copy, initial_of_recipe, named_recipe
 from integrations.connections import check_mapping
 from integrations.delivery import intake_user_text
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import ChecksMappings
-from integrations.infra.text import article, timestamp
+from integrations.domain.conditions import words_of
+from integrations.infra.text import article, shortened, timestamp
 from integrations.mapping import example_preview
 from integrations.models import Connection, Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED
@@ -135,7 +136,6 @@ class MappingAdmin(MappingEditing):
         own = [name for name in own_part.base_fields if name not in inside]
         read = schema_description(self.schema_text(request, obj))
         event = kind_of(self._event(request, obj) or LABEL_APPLIED)
-        conditions = [name for name in ConditionsForm.base_fields if name in event.conditions]
         return (
             (None, {"fields": general}),
             (destination.thing.capitalize(), {"fields": own, "description": read}),
@@ -145,8 +145,8 @@ class MappingAdmin(MappingEditing):
             (
                 "Conditions",
                 {
-                    "fields": conditions,
-                    "description": f"{event.title}. Leave everything empty to match all posts of the subscription.",
+                    "fields": ["conditions"],
+                    "description": f"{event.title}. Without conditions, all posts of the subscription match.",
                 },
             ),
         )
@@ -160,7 +160,7 @@ class MappingAdmin(MappingEditing):
 
     @admin.display(description="Conditions")
     def conditions_shown(self, mapping: Mapping) -> str:
-        return as_rows(mapping.conditions) or "None: every post of the subscription matches"
+        return words_of(mapping.conditions) or "None: every post of the subscription matches"
 
     @display(description="Active", boolean=True)
     def active(self, mapping: Mapping) -> bool:
@@ -168,7 +168,7 @@ class MappingAdmin(MappingEditing):
 
     @admin.display(description="Conditions")
     def conditions_text(self, mapping: Mapping) -> str:
-        return ", ".join(name.replace("_", " ") for name in mapping.conditions) or "all posts"
+        return shortened(words_of(mapping.conditions), 120) or "all posts"
 
     @display(
         description="Account check", label={"fits": "success", "not": "danger", "unknown": "default", "none": "default"}

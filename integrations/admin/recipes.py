@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from integrations.admin.forms import ConditionsForm
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Recipe
 from integrations.models import Connection, Mapping, Subscription
@@ -72,7 +71,7 @@ def initial_of_recipe(value: str, subscription_id: int | None) -> dict[str, Any]
     return {
         "name": recipe.title,
         **form.initial_of(dict(recipe.settings)),
-        **ConditionsForm.initial_of(dict(recipe.conditions)),
+        "conditions": dict(recipe.conditions),
         **({"follows": follows.pk} if follows else {}),
     }
 
@@ -93,5 +92,5 @@ def initial_of_copy(mapping: Mapping) -> dict[str, Any]:
         "follows": mapping.follows_id,
         "without_first": mapping.without_first,
         **form.initial_of(mapping.settings),
-        **ConditionsForm.initial_of(mapping.conditions),
+        "conditions": mapping.conditions,
     }

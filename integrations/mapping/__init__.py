@@ -4,7 +4,7 @@ Promised: rendering is pure, so routing, rebuilding, notes and previews get the 
 cannot be rendered says why. Nothing is stored or sent.
 """
 
-from integrations.mapping.conditions import unmet_condition
+from integrations.mapping.conditions import author_key, judge_post
 from integrations.mapping.preview import (
     MOST_COMPARED,
     compare_mappings,
@@ -25,10 +25,12 @@ from integrations.mapping.rendering import (
 
 __all__ = [
     "MOST_COMPARED",
+    "author_key",
     "author_of",
     "compare_mappings",
     "context_of",
     "example_preview",
+    "judge_post",
     "post_of",
     "preview_choices",
     "preview_posts",
@@ -37,5 +39,4 @@ __all__ = [
     "rules_of",
     "shared_post",
     "substitute_text",
-    "unmet_condition",
 ]

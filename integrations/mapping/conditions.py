@@ -1,109 +1,34 @@
-"""A mapping's conditions. Pure: from conditions and a post to "" or to the reason why they are not met."""
+"""A mapping's conditions against a post as it was received: with its event's time, and whether its author is known."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import hashlib
+from functools import partial
 
-from integrations.domain.expressions import compile_expression
-from integrations.domain.post import Post
-
-
-def unmet_condition(conditions: Mapping[str, Any], post: Post) -> str:
-    """Empty when every condition holds, else why the first one does not. An empty condition always holds."""
-    for name, check in CHECKS.items():
-        wanted = conditions.get(name)
-        if wanted not in (None, "", []) and (reason := check(wanted, post)):
-            return reason
-    return ""
+from integrations.domain.conditions import Subject, Verdict, judge
+from integrations.domain.post import Event, Post
+from integrations.infra import database_clock
+from integrations.models import Mapping, Notification, PostContent
 
 
-def _network(wanted: list[str], post: Post) -> str:
-    """A message for several channels matches any network it was published on."""
-    if any(not _among(wanted, network, "the network") for network in post.all_networks):
-        return ""
-    return _among(wanted, ", ".join(post.all_networks), "the network")
+def judge_post(mapping: Mapping, event: Event, post: Post, notification: Notification | None) -> Verdict:
+    """Without a notification it is an example, whose author nobody has seen or not seen."""
+    received_at = notification.received_at if notification else database_clock.now()
+    is_known = partial(_is_author_known, notification, post)
+    return judge(mapping.conditions, Subject(post, event.happened_at or received_at, is_known))
 
 
-def _content_type(wanted: list[str], post: Post) -> str:
-    return _among(wanted, post.content_type, "the content type")
+def author_key(company_id: int, post: Post) -> int | None:
+    """The same number for all posts of one author on one network; None where nobody is named."""
+    known_as = post.author_id or post.author_handle.casefold().removeprefix("@") or post.author.casefold()
+    if not known_as:
+        return None
+    digest = hashlib.blake2b(f"{company_id}:{post.network}:{known_as}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
 
 
-def _among(wanted: list[str], value: str, name: str) -> str:
-    if value.casefold() in (entry.casefold() for entry in wanted):
-        return ""
-    return f"{name} is {f'“{value}”' if value else 'unknown'}, expected {' or '.join(wanted)}"
-
-
-def _followers_at_least(wanted: int, post: Post) -> str:
-    if post.followers is not None and post.followers >= wanted:
-        return ""
-    return f"the author has {_count(post.followers)}, expected at least {wanted}"
-
-
-def _followers_at_most(wanted: int, post: Post) -> str:
-    if post.followers is not None and post.followers <= wanted:
-        return ""
-    return f"the author has {_count(post.followers)}, expected at most {wanted}"
-
-
-def _count(followers: int | None) -> str:
-    return "an unknown number of followers" if followers is None else f"{followers} followers"
-
-
-def _text_contains(wanted: list[str], post: Post) -> str:
-    text = post.text.casefold()
-    if any(entry.casefold() in text for entry in wanted):
-        return ""
-    return f"the text does not contain {' or '.join(f'“{entry}”' for entry in wanted)}"
-
-
-def _text_matches(wanted: str, post: Post) -> str:
-    return "" if compile_expression(wanted).search(post.text) else f"the text does not match “{wanted}”"
-
-
-def _authors(wanted: list[str], post: Post) -> str:
-    names = {name.casefold().removeprefix("@") for name in (post.author, post.author_handle, post.author_id) if name}
-    if any(entry.casefold().removeprefix("@") in names for entry in wanted):
-        return ""
-    return f"the author is {post.author_text or 'unknown'}, expected {' or '.join(wanted)}"
-
-
-def _labels(wanted: list[str], post: Post) -> str:
-    """Khoros' documented example has no labels at all, so they count only where the payload has some."""
-    if not post.labels:
-        return ""
-    names = {name.casefold() for label in post.labels for name in (label, label.rpartition(" - ")[2])}
-    if any(entry.casefold() in names for entry in wanted):
-        return ""
-    return f"the labels are {', '.join(post.labels)}, expected {' or '.join(wanted)}"
-
-
-def _fact(name: str, title: str) -> Callable[[list[str], Post], str]:
-    """A condition on facts: one of the wanted values is among the post's."""
-
-    def check(wanted: list[str], post: Post) -> str:
-        names = name.split()
-        values = [value for known, value in post.facts if known in names and value]
-        if {value.casefold() for value in values} & {entry.casefold() for entry in wanted}:
-            return ""
-        return f"{title} is {_quoted(values)}, expected {' or '.join(wanted)}"
-
-    return check
-
-
-def _quoted(values: list[str]) -> str:
-    return f"“{', '.join(values)}”" if values else "unknown"
-
-
-CHECKS: dict[str, Callable[[Any, Post], str]] = {
-    "networks": _network,
-    "content_types": _content_type,
-    "followers_at_least": _followers_at_least,
-    "followers_at_most": _followers_at_most,
-    "text_contains": _text_contains,
-    "text_matches": _text_matches,
-    "authors": _authors,
-    "labels": _labels,
-    "rules": _fact("rule_name rule_id", "the rule"),
-    "accounts": _fact("accounts credential_name credential_id account_id", "the account"),
-    "operations": _fact("operation control_type", "the operation"),
-}
+def _is_author_known(notification: Notification | None, post: Post) -> bool | None:
+    """Whether another post of the author is stored that was received before this notification."""
+    key = author_key(notification.subscription.company_id, post) if notification else None
+    if notification is None or key is None:
+        return None
+    earlier = PostContent.objects.filter(author_key=key, notification__lt=notification.pk)
+    return earlier.exclude(post_id=post.post_id).exists()

@@ -15,7 +15,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Context
 from integrations.destinations.capabilities import AddsNotes, DrawnPart, Draws, KnowsPeople
 from integrations.domain.post import Event, Post, Unreadable
-from integrations.mapping.conditions import unmet_condition
+from integrations.mapping.conditions import judge_post
 from integrations.mapping.rendering import author_of, label_in_texts, read_event, shared_post, substitute_text
 from integrations.models import AccountSchema, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
@@ -63,6 +63,8 @@ class Preview:
     remarks: list[str] = field(default_factory=list)
 
     drawn: list[DrawnPart] = field(default_factory=list)
+    # Each condition with its verdict, see domain.conditions.
+    judged: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_made(self) -> bool:
@@ -75,16 +77,17 @@ def preview_post(
     """Rendered even where the conditions refuse the post, so that staff see both."""
     destination = DESTINATIONS[mapping.connection.kind]
     context = _context(mapping, event, notification)
-    refused, shared = unmet_condition(mapping.conditions, post), shared_post(mapping, post)
+    verdict, shared = judge_post(mapping, event, post, notification), shared_post(mapping, post)
+    refused, judged = verdict.reason, list(verdict.lines())
     try:
         external_id = destination.external_id(post.post_id, str(mapping.uuid))
         request = destination.build(shared, context, mapping.settings, external_id)
         remarks = destination.remarks(shared, context, mapping.settings, lists)
         drawn = destination.draw(request) if isinstance(destination, Draws) else []
-        return Preview(post, request, refused, "", destination.describe(request, lists), remarks, drawn)
+        return Preview(post, request, refused, "", destination.describe(request, lists), remarks, drawn, judged)
     except Exception as error:
         # As in routing: whatever is wrong with a mapping's templates is reported, not raised.
-        return Preview(post, refused=refused, problem=f"The mapping could not be rendered: {error}")
+        return Preview(post, refused=refused, problem=f"The mapping could not be rendered: {error}", judged=judged)
 
 
 def _context(mapping: Mapping, event: Event, notification: Notification | None) -> Context:
@@ -112,7 +115,7 @@ def example_preview(mapping: Mapping) -> dict[str, Any]:
     event_name = mapping.subscription.event_name
     event = example_event(event_name)
     preview = preview_post(mapping, event, event.posts[0], AccountSchema.lists_of(mapping.connection_id))
-    summary = {"event": kind_of(event_name).title, "refused": preview.refused}
+    summary = {"event": kind_of(event_name).title, "refused": preview.refused, "judged": preview.judged}
     return summary | ({"problem": preview.problem} if preview.problem else {"rows": preview.rows})
 
 

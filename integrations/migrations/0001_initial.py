@@ -606,6 +606,7 @@ class Migration(migrations.Migration):
                 ("search_text", models.TextField(blank=True)),
                 ("link", models.CharField(blank=True, max_length=2000)),
                 ("outcome", integrations.models.fields.PackedJSONField()),
+                ("author_key", models.BigIntegerField(null=True)),
             ],
             options={
                 "ordering": ["notification_id", "position"],
@@ -1340,6 +1341,12 @@ class Migration(migrations.Migration):
                     ("ended_at__isnull", True), models.Q(("ending", ""), _negated=True), _connector="OR"
                 ),
                 name="flood_hold_ended_says_how",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="postcontent",
+            index=models.Index(
+                condition=models.Q(("author_key__isnull", False)), fields=["author_key"], name="post_content_of_author"
             ),
         ),
         migrations.AddIndex(

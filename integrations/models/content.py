@@ -34,7 +34,8 @@ class PostContent(models.Model):
     """One post of a notification, as far as lists show it and staff search it; written when it is routed.
 
     `outcome` is what routing decided for it, mapping by mapping:
-    [{"mapping": 4, "mapping_name": "To Zendesk", "delivery": 17 or null, "made": true, "reason": ""}].
+    [{"mapping": 4, "mapping_name": "To Zendesk", "delivery": 17 or null, "made": true, "reason": "", "judged": [...]}],
+    where `judged` has the mapping's conditions, if it has any: [{"words": "...", "holds": true, "level": 0}].
     """
 
     notification = models.ForeignKey(Notification, on_delete=models.CASCADE, related_name="posts", db_index=False)
@@ -44,6 +45,8 @@ class PostContent(models.Model):
     search_text = models.TextField(blank=True)
     link = models.CharField(max_length=2000, blank=True)
     outcome = PackedJSONField()
+    # The same for all posts of one author on one network, for as long as content is kept.
+    author_key = models.BigIntegerField(null=True)
 
     class Meta:
         ordering = ["notification_id", "position"]
@@ -51,6 +54,8 @@ class PostContent(models.Model):
             models.UniqueConstraint(fields=["notification", "position"], name="post_content_numbered_once"),
         ]
         indexes = [
+            # Whether an author was seen before.
+            models.Index(fields=["author_key"], condition=Q(author_key__isnull=False), name="post_content_of_author"),
             # Search by a post's id, where no delivery was made of it.
             HashIndex(fields=["post_id"], name="post_content_post_id"),
             # Search, in deliveries and in notifications. `icontains` becomes UPPER(...) LIKE.

@@ -6,7 +6,7 @@ post and mapping is stored on the notification; where no ticket comes of it, it 
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -17,11 +17,12 @@ from django.db.models.functions import Now
 
 from integrations.delivery import begin_to_follow, case_key, hold_new, join_case, with_open_hold
 from integrations.destinations import DESTINATIONS
+from integrations.domain.conditions import Verdict
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.database_clock import now
 from integrations.infra.text import article
 from integrations.intake import SUBSCRIPTION_IS_OFF
-from integrations.mapping import read_event, render_into, rules_of, unmet_condition
+from integrations.mapping import author_key, judge_post, read_event, render_into, rules_of
 from integrations.models import Delivery, DeliveryContent, Mapping, Notification, PostContent, Probe, Subscription
 from integrations.models.configuration import without_lists
 from integrations.sources.khoros.envelope import PROBE_MARK
@@ -44,14 +45,17 @@ class Outcome:
     is_new: bool = False
     reason: str = ""
     content: DeliveryContent | None = None
+    verdict: Verdict | None = None
 
     def as_json(self) -> dict[str, object]:
+        judged = list(self.verdict.lines()) if self.verdict else []
         return {
             "mapping": self.mapping.pk,
             "mapping_name": self.mapping.name,
             "delivery": self.delivery_id,
             "made": self.is_new,
             "reason": self.reason,
+            **({"judged": judged} if judged else {}),
         }
 
 
@@ -137,6 +141,7 @@ def _store_posts(notification: Notification, event: Event, outcomes: list[Outcom
             post_id=post.post_id,
             search_text=f"{' '.join(post.author_text.split())[:LONGEST_AUTHOR]}\n{post.text[:KEPT_TEXT]}",
             link=post.link[:2000],
+            author_key=author_key(notification.subscription.company_id, post),
             outcome=[outcome.as_json() for outcome in outcomes if outcome.post_id == post.post_id],
         )
         for position, post in enumerate(event.posts)
@@ -163,10 +168,13 @@ def _outcomes(notification: Notification, event: Event, mapping: Mapping) -> lis
     """What becomes of each post under one mapping."""
     if reason := _why_mapping_makes_nothing(mapping):
         return [Outcome(post.post_id, mapping, reason=reason) for post in event.posts]
-    reasons = {post.post_id: unmet_condition(mapping.conditions, post) for post in event.posts}
-    taken = [post for post in event.posts if not reasons[post.post_id]]
-    refused = [Outcome(post_id, mapping, reason=reason) for post_id, reason in reasons.items() if reason]
-    return refused + _create_once(notification, event, taken, mapping)
+    verdicts = {post.post_id: judge_post(mapping, event, post, notification) for post in event.posts}
+    taken = [post for post in event.posts if verdicts[post.post_id].holds]
+    refused = [
+        Outcome(post_id, mapping, reason=verdict.reason) for post_id, verdict in verdicts.items() if not verdict.holds
+    ]
+    outcomes = refused + _create_once(notification, event, taken, mapping)
+    return [replace(outcome, verdict=verdicts[outcome.post_id]) for outcome in outcomes]
 
 
 def _firsts(mapping: Mapping, posts: list[Post], occasion: str) -> dict[str, Delivery]:
@@ -194,13 +202,14 @@ def _dry_run(notification: Notification, event: Event, mapping: Mapping) -> list
     off, thing = _why_mapping_makes_nothing(mapping), DESTINATIONS[mapping.connection.kind].thing
     outcomes = []
     for post in event.posts:
-        reason = off or unmet_condition(mapping.conditions, post)
+        verdict = judge_post(mapping, event, post, notification)
+        reason = off or verdict.reason
         if not reason:
             delivery = _new_delivery(notification, post, mapping, occasion="")
             render_into(delivery, notification, event, post, mapping)
             problem = delivery.last_error
             reason = problem or f"it would create {article(thing)} {thing}, but this test notification creates none"
-        outcomes.append(Outcome(post.post_id, mapping, reason=reason))
+        outcomes.append(Outcome(post.post_id, mapping, reason=reason, verdict=verdict))
     return outcomes
 
 

@@ -240,8 +240,15 @@ def delivery_text(delivery: Delivery) -> dict[str, Any]:
         "request": delivery.request[:LONGEST_RAW],
         "key": delivery.idempotency_key if isinstance(destination, FindsByExternalId) else "",
         "external_id": delivery.external_id,
+        "judged": _judged(delivery),
         "attempts": [_attempt(attempt) for attempt in delivery.attempts.order_by("-number")[:100]],
     }
+
+
+def _judged(delivery: Delivery) -> list[dict[str, Any]]:
+    """How routing judged the mapping's conditions for this post."""
+    outcomes = delivery.post.outcome if delivery.post else []
+    return next((entry.get("judged", []) for entry in outcomes if entry.get("mapping") == delivery.mapping_id), [])
 
 
 def _post_rows(delivery: Delivery) -> list[tuple[str, str]]:
@@ -340,6 +347,7 @@ def _outcome(entry: dict[str, Any], delivery: Delivery | None) -> dict[str, Any]
         "mapping": entry.get("mapping_name"),
         "delivery": delivery.pk if delivery else None,
         "message": message,
+        "judged": entry.get("judged", []),
     }
 
 

@@ -1,6 +1,7 @@
 """Ready mappings to Slack. Data only: each is rendered over its event's example by a test."""
 
 from integrations.destinations.base import Recipe
+from integrations.domain.conditions import all_of
 
 LABEL_APPLIED = "stream-item-label-applied"
 
@@ -22,7 +23,7 @@ RECIPES = (
         description="Only posts of authors with 10,000 followers or more; change the number to yours.",
         event=LABEL_APPLIED,
         after="ticket",
-        conditions={"followers_at_least": 10_000},
+        conditions=all_of(("followers", "at_least", 10_000)),
         settings={
             "title": "{{ author|default:Someone }} ({{ followers }} followers) on {{ network }}",
             "text": "*Ticket {{ made_number }}*\n{{ text|short:1500 }}",
@@ -54,7 +55,7 @@ RECIPES = (
         title="Tell adtech that a Facebook post was scheduled natively",
         description="So that they can boost it before it is live. Khoros tells this when the post is on the network.",
         event="message-sent-to-network",
-        conditions={"networks": ["facebook"]},
+        conditions=all_of(("network", "is", ["facebook"])),
         settings={
             "title": "To be boosted: {{ title|default:a post }} on {{ network }}",
             "text": "{{ text|short:1500 }}\nScheduled for {{ scheduled_at }}\nAccount {{ accounts }}\n"

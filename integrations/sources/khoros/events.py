@@ -1,8 +1,7 @@
 """The events that Khoros is known to send, for forms, mappings and pages. Unknown names work too, as GENERIC.
 
 Names: developer.khoros.com/khorosmarketingdevdocs/reference/notification-service and the pages events-errors,
-events-vault. `placeholders` and `conditions` are those that make sense for the event, as templating and conditions
-name them.
+events-vault. `placeholders` are those that make sense for the event; conditions are about the same.
 """
 
 from dataclasses import dataclass
@@ -20,11 +19,6 @@ OF_ALL = (
     "event", "label", "company", "mapping", "notification_id", "labelled_at", "received_at", "details",
     "made_number", "made_link", "made_status",
 )  # fmt: skip
-POST_CONDITIONS = (
-    "networks", "content_types", "followers_at_least", "followers_at_most", "text_contains", "text_matches", "authors",
-    "labels",
-)  # fmt: skip
-MESSAGE_CONDITIONS = ("networks", "content_types", "text_contains", "text_matches", "labels", "accounts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,46 +30,42 @@ class EventKind:
 
     title: str
     placeholders: tuple[str, ...]
-    conditions: tuple[str, ...]
     example: str
     headline: str = ""
 
 
 ALERT_HEADLINE = "{{ title|default:An alert }}"
 _CREDENTIAL = (
-    ("text", "title", "network", "credential_name", "credential_id", "posted_at", "khoros_message"),
-    ("networks", "accounts", "text_contains"),
-)
+    "text", "title", "network", "credential_name", "credential_id", "posted_at", "khoros_message",
+)  # fmt: skip
 
 
 def _message(title: str) -> EventKind:
     return EventKind(
         title,
         OF_MESSAGES,
-        MESSAGE_CONDITIONS,
         "message",
         f"{title}: {{{{ title|default:untitled }}}} ({{{{ network }}}})",
     )
 
 
 def _credential(title: str) -> EventKind:
-    return EventKind(title, *_CREDENTIAL, "credential", ALERT_HEADLINE)
+    return EventKind(title, _CREDENTIAL, "credential", ALERT_HEADLINE)
 
 
 def _vault(title: str) -> EventKind:
     return EventKind(
-        f"Vault: {title}", ("text", "title", "change", "actor_id", "posted_at"),
-        ("text_contains", "text_matches"), "vault", ALERT_HEADLINE,
+        f"Vault: {title}", ("text", "title", "change", "actor_id", "posted_at"), "vault", ALERT_HEADLINE,
     )  # fmt: skip
 
 
 EVENTS: dict[str, EventKind] = {
     "stream-item-label-applied": EventKind(
-        "A label was applied to a post in the inbox", OF_POSTS, POST_CONDITIONS, "posts"
+        "A label was applied to a post in the inbox", OF_POSTS, "posts"
     ),
     "rule-applied": EventKind(
         "A rule was applied to a post in the inbox", (*OF_POSTS, "rule_name", "rule_id"),
-        (*POST_CONDITIONS, "rules"), "rule", "{{ rule_name }}: {{ author|default:someone }} on {{ network }}",
+        "rule", "{{ rule_name }}: {{ author|default:someone }} on {{ network }}",
     ),
     "message-published": _message("A message was published"),
     "message-sent-to-network": _message("A message was scheduled natively, on the network itself"),
@@ -86,12 +76,11 @@ EVENTS: dict[str, EventKind] = {
     "credential-delete": _credential("An account was removed"),
     "pass-conversation-control": EventKind(
         "A conversation passes to a bot", ("text", "title", "network", "customer_id", "account_id", "control_type",
-        "posted_at"), ("networks", "accounts", "operations"), "control", ALERT_HEADLINE,
+        "posted_at"), "control", ALERT_HEADLINE,
     ),
     "error-custom-crm": EventKind(
         "A call to the customer system failed", ("text", "title", "operation", "tracking_id", "description",
-        "error_message", "request", "response_code"), ("operations", "text_contains", "text_matches"), "crm",
-        ALERT_HEADLINE,
+        "error_message", "request", "response_code"), "crm", ALERT_HEADLINE,
     ),
     **{
         f"vault-{name}": _vault(name.replace("-", " "))
@@ -102,7 +91,7 @@ EVENTS: dict[str, EventKind] = {
         )
     },
 }  # fmt: skip
-GENERIC = EventKind("Another event", (*OF_POSTS, "title"), POST_CONDITIONS, "generic")
+GENERIC = EventKind("Another event", (*OF_POSTS, "title"), "generic")
 
 
 def kind_of(event_name: str) -> EventKind:
