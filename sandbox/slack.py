@@ -45,6 +45,7 @@ class SlackApi:
             ("POST", "/services/.*", self._webhook),
             ("GET", "/api/auth[.]test", self._signed_in(self._who)),
             ("POST", "/api/chat[.]postMessage", self._signed_in(self._post)),
+            ("POST", "/api/chat[.]update", self._signed_in(self._update)),
             ("GET", "/api/chat[.]getPermalink", self._signed_in(self._permalink)),
             ("GET", "/api/conversations[.]list", self._signed_in(self._channels)),
             ("GET", "/api/users[.]lookupByEmail", self._signed_in(self._person)),
@@ -82,8 +83,27 @@ class SlackApi:
         channel = place.conversation or place.id
         if not self.pace.takes(channel):
             return json_answer(429, {"ok": False, "error": "ratelimited"}, ("Retry-After", "1"))
+        thread = message.get("thread_ts")
+        if thread and workspace.message(self._state, channel, thread) is None:
+            return _refused("thread_not_found")
         content = {name: value for name, value in message.items() if name != "channel"}
         return _ok(channel=channel, ts=workspace.post(self._state, channel, content), message=content)
+
+    def _update(self, request: Request) -> Answer:
+        """Known by channel and ts; what is not given stays away, as the whole message is written anew."""
+        try:
+            changed = request.json()
+        except ValueError:
+            return _refused("invalid_json")
+        channel, ts = str(changed.pop("channel", "")), str(changed.pop("ts", ""))
+        if workspace.message(self._state, channel, ts) is None:
+            return _refused("message_not_found")
+        if problem := slack_rules.problem_of_update(changed):
+            return _refused(problem)
+        if not self.pace.takes(channel):
+            return json_answer(429, {"ok": False, "error": "ratelimited"}, ("Retry-After", "1"))
+        workspace.change(self._state, channel, ts, changed)
+        return _ok(channel=channel, ts=ts, text=changed.get("text", ""), message=changed)
 
     def _permalink(self, request: Request) -> Answer:
         channel, ts = request.query.get("channel", ""), request.query.get("message_ts", "")

@@ -38,10 +38,15 @@ class SlackControl:
         self.routes = (
             ("GET", "/control/slack/messages", self._messages),
             ("POST", "/control/slack/places/([A-Z0-9]+)", self._change_place),
+            ("DELETE", "/control/slack/messages/([A-Z0-9]+)/([0-9.]+)", self._delete),
         )
 
     def _messages(self, request: Request) -> Answer:
         return json_answer(200, {"messages": workspace.messages(self._controls.state)})
+
+    def _delete(self, request: Request, channel: str, ts: str) -> Answer:
+        workspace.delete(self._controls.state, channel, ts)
+        return json_answer(200, {"deleted": ts})
 
     def _change_place(self, request: Request, place_id: str) -> Answer:
         workspace.change_place(self._controls.state, place_id, body_of(request))
@@ -51,7 +56,14 @@ class SlackControl:
 def _place(place: workspace.Place, found: list[dict[str, Any]]) -> dict[str, Any]:
     mine = [message for message in found if message["channel"] in (place.id, place.conversation)]
     name = place.name if place.email else f"#{place.name}"
-    return {"id": place.id, "name": name, "messages": [_shown(each) for each in mine[-SHOWN_MESSAGES:][::-1]]}
+    own = [message for message in mine if "thread_ts" not in message]
+    shown = [_shown(message) | {"replies": _replies(message, mine)} for message in own[-SHOWN_MESSAGES:][::-1]]
+    return {"id": place.id, "name": name, "messages": shown}
+
+
+def _replies(message: dict[str, Any], mine: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What stands in the message's thread, oldest first."""
+    return [_shown(reply) for reply in mine if reply.get("thread_ts") == message["ts"]][-SHOWN_MESSAGES:]
 
 
 def _shown(message: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +71,8 @@ def _shown(message: dict[str, Any]) -> dict[str, Any]:
     blocks = [_block(block) for block in message.get("blocks") or []]
     anchor = f"{message['channel']}-{message['ts'].replace('.', '')}"
     alone = [] if blocks else [{"type": "section", "lines": [as_html(message.get("text", ""))]}]
-    return {"anchor": anchor, "at": moment.replace("+00:00", "Z"), "blocks": blocks or alone}
+    shown = {"anchor": anchor, "at": moment.replace("+00:00", "Z"), "blocks": blocks or alone}
+    return shown | {"is_edited": bool(message.get("edited"))}
 
 
 def _block(block: dict[str, Any]) -> dict[str, Any]:

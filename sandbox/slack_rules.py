@@ -38,6 +38,12 @@ def problem_of(message: dict[str, Any]) -> tuple[str, list[str]]:
     return "", []
 
 
+def problem_of_update(message: dict[str, Any]) -> str:
+    """The same for chat.update, which takes fewer arguments (docs.slack.dev/reference/methods/chat.update)."""
+    taken = {"text", "blocks", "metadata", "link_names", "parse", "reply_broadcast", "file_ids", "attachments"}
+    return "invalid_arguments" if set(message) - taken else problem_of(message)[0]
+
+
 def _fits(name: str, value: Any) -> bool:
     return name in ARGUMENTS and type(value) is ARGUMENTS[name]
 

@@ -74,6 +74,22 @@ def post(state: State, channel: str, content: dict[str, Any]) -> str:
     return ts
 
 
+def message(state: State, channel: str, ts: str) -> dict[str, Any] | None:
+    return next((each for each in messages(state) if each["channel"] == channel and each["ts"] == ts), None)
+
+
+def change(state: State, channel: str, ts: str, content: dict[str, Any]) -> None:
+    """Writes a message anew; it stays in its thread."""
+    before = message(state, channel, ts) or {}
+    kept = {name: before[name] for name in ("thread_ts",) if name in before}
+    sql = "UPDATE slack_messages SET content = ? WHERE channel = ? AND ts = ?"
+    state.change(sql, json.dumps(kept | content | {"edited": before.get("edited", 0) + 1}), channel, ts)
+
+
+def delete(state: State, channel: str, ts: str) -> None:
+    state.change("DELETE FROM slack_messages WHERE channel = ? AND ts = ?", channel, ts)
+
+
 def messages(state: State) -> list[dict[str, Any]]:
     """Oldest first."""
     rows = state.rows("SELECT channel, ts, content FROM slack_messages ORDER BY id")

@@ -395,7 +395,7 @@ def test_a_probe_makes_a_ticket_when_asked_to(reachable: Subscription, sandbox: 
 
 def test_a_probe_says_which_mapping_would_refuse_it(reachable: Subscription, work: Any) -> None:
     Mapping.objects.update(conditions=all_of(("network", "is", ["facebook"])))
-    assert "expected facebook" in words_of(after_probe(reachable, work))
+    assert "“Network is one of facebook” (it is “twitter”) does not hold" in words_of(after_probe(reachable, work))
 
 
 @pytest.mark.parametrize(

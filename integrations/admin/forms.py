@@ -364,6 +364,9 @@ class MappingForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         self._check_what_it_follows(cleaned)
+        if (connection := cleaned.get("connection")) is not None:
+            for name, sentence in self.destination.unfit(cleaned, connection.settings).items():
+                self.add_error(name, sentence)
         return cleaned
 
     def _check_what_it_follows(self, cleaned: dict[str, Any]) -> None:

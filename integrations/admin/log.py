@@ -86,6 +86,7 @@ LARGEST_NUMBER_LENGTH = 250
 LONGEST_ROW_NUMBER = 18
 REBUILT = "{} rebuilt and queued."
 RETRIED = "{} queued to be sent now."
+KINDS = {"append": "comment", "follow_up": "follow-up", "update": "update"}
 SHORTEST_TEXT = 3  # a trigram index cannot help with less
 MOST_FOUND = 1_000  # posts with a word: twenty pages, and quick however common the word is
 
@@ -197,7 +198,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         remote = delivery.remote_object
         if remote is None:
             return "–"
-        kind = "note" if delivery.is_note else {"append": "comment", "follow_up": "follow-up"}.get(delivery.action, "")
+        kind = "note" if delivery.is_note else KINDS.get(delivery.action, "")
         name = f"{thing_of(delivery)} {remote.number}"
         link = '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a> <span class="cb-quiet">{}</span>'
         return format_html(link, remote.url, name, kind) if remote.url else name

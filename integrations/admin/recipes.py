@@ -70,7 +70,7 @@ def initial_of_recipe(value: str, subscription_id: int | None) -> dict[str, Any]
     follows = _to_be_followed(recipe, subscription_id)
     return {
         "name": recipe.title,
-        **form.initial_of(dict(recipe.settings)),
+        **{name: shown for name, shown in form.initial_of(dict(recipe.settings)).items() if shown is not None},
         "conditions": dict(recipe.conditions),
         **({"follows": follows.pk} if follows else {}),
     }

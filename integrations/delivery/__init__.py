@@ -5,6 +5,7 @@ and what to do. Where it cannot be known whether a ticket exists, it is looked u
 """
 
 from integrations.delivery.batch_results import batches_to_follow, follow_batch
+from integrations.delivery.bursts import burst_for, count_posts, end_cancelled_bursts, join_burst, rewrite_report
 from integrations.delivery.cases import case_key, join_case
 from integrations.delivery.claim import demote_late
 from integrations.delivery.content import keep_with_attempts, rendered_columns, store_rendered, store_request
@@ -23,6 +24,7 @@ from integrations.delivery.flood_hold import (
 from integrations.delivery.following import begin_to_follow, repair_followers
 from integrations.delivery.requesters import intake_user_text
 from integrations.delivery.retry import no_second
+from integrations.delivery.solved import mark_solved
 from integrations.delivery.test_ticket import TestTicket, create_test_ticket
 
 __all__ = [
@@ -30,23 +32,29 @@ __all__ = [
     "TestTicket",
     "batches_to_follow",
     "begin_to_follow",
+    "burst_for",
     "case_key",
+    "count_posts",
     "create_test_ticket",
     "deliver_due",
     "demote_late",
+    "end_cancelled_bursts",
     "find_floods",
     "follow_batch",
     "hold_flood",
     "hold_new",
     "intake_user_text",
+    "join_burst",
     "join_case",
     "keep_with_attempts",
+    "mark_solved",
     "may_exist_text",
     "no_second",
     "release_flood",
     "release_leftovers",
     "rendered_columns",
     "repair_followers",
+    "rewrite_report",
     "store_rendered",
     "store_request",
     "waiting_on",

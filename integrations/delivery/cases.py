@@ -112,17 +112,20 @@ def earlier_under_way(delivery: Delivery) -> Earlier | None:
     return Earlier(first.post_id, min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT) * random.uniform(1.0, 2.0))
 
 
-def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str], thing: str) -> Decision:
+def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str] | None, thing: str) -> Decision:
     """A comment on the case's `thing` while that is unsolved, a follow-up once it is closed, else a new ticket.
 
-    `status_of` calls the account; "" means that the ticket is gone.
+    `status_of` calls the account; "" means that the ticket is gone. None: things are never solved there.
     """
     number = _number_of_case(delivery, rules)
     what = "conversation" if rules.case == "conversation" else "author"
     if not number:
         within = f" within {rules.case_hours} hours" if rules.case == "author" else ""
         return Decision(Action.CREATE, "", f"New {thing}: no earlier {thing} of the same {what}{within}.")
-    status, earlier = status_of(number), f"{thing} {number} of the same {what}"
+    earlier = f"{thing} {number} of the same {what}"
+    if status_of is None:
+        return Decision(Action.APPEND, number, f"Added to {earlier}.")
+    status = status_of(number)
     if not status:
         return Decision(Action.CREATE, "", f"New {thing}: {earlier} was deleted.")
     if status == "closed":
@@ -130,6 +133,12 @@ def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str], th
     if status == "solved":
         return Decision(Action.CREATE, "", f"New {thing}: {earlier} is already solved.")
     return Decision(Action.APPEND, number, f"Comment on {earlier}, which is still {status}.")
+
+
+def leave_case_open(delivery: Delivery) -> None:
+    """What it was to be added to takes nothing more: the case begins anew."""
+    things = RemoteObject.objects.filter(connection=delivery.connection_id, number=delivery.target_number)
+    things.update(case_key="")
 
 
 def _number_of_case(delivery: Delivery, rules: Rules) -> str:

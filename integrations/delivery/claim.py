@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 
 from integrations.connections import Session
-from integrations.delivery.retry import is_repeated_enough
+from integrations.delivery.retry import MOST_REPEATS
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.capabilities import FindsByExternalId
 from integrations.infra.database_clock import seconds_from_now
@@ -54,7 +54,15 @@ class ClaimedDelivery:
     def is_repeated(self, failure: Failure) -> bool:
         """Whether the thing may exist after this failure and must not be sent again automatically."""
         is_uncertain = failure.is_uncertain or self.delivery.is_uncertain
-        return is_repeated_enough(self.destination, self.delivery.tries, is_uncertain=is_uncertain)
+        return self.is_repeated_after(self.delivery.tries, is_uncertain=is_uncertain)
+
+    def is_repeated_after(self, tries: int, *, is_uncertain: bool) -> bool:
+        return is_uncertain and not self.repeats_freely and tries >= MOST_REPEATS
+
+    @property
+    def repeats_freely(self) -> bool:
+        """Whether nothing stands there twice because it is sent again: an update says the same once more."""
+        return self.destination.repeats_freely or self.delivery.action == Delivery.Action.UPDATE
 
     @property
     def status(self) -> int | None:
@@ -78,7 +86,7 @@ class ClaimedDelivery:
 # The row is selected and locked at once (SKIP LOCKED): two workers at the same moment get two rows. Deliveries of a
 # batch are not taken over before its job has ended: until then their tickets may still be created.
 TRUSTED_SINCE = "coalesce(now() - %(trusted)s::int * interval '1 second', '-infinity')"
-IS_LATE = f"(key_used_at IS NULL AND action <> 'append' AND event_at < {TRUSTED_SINCE})"
+IS_LATE = f"(key_used_at IS NULL AND action NOT IN ('append', 'update') AND event_at < {TRUSTED_SINCE})"
 IS_TAKEN = f"(%(look_ups)s OR NOT (look_up_next OR {IS_LATE} OR coalesce(key_used_at < {TRUSTED_SINCE}, false)))"
 WAITING = f"""SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending'
       AND next_attempt_at <= now() AND {IS_TAKEN}"""  # noqa: S608 (of the constants above)

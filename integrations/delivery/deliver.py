@@ -22,7 +22,7 @@ from integrations.delivery.claim import PUT_OFF_SECONDS, ClaimedDelivery, claim,
 from integrations.delivery.final_lookup import give_up_dead_tries, look_up_before_giving_up
 from integrations.delivery.prepare import wait_for_the_case
 from integrations.delivery.record import begin_attempt, record_result
-from integrations.delivery.retry import is_repeated_enough, retry_delays
+from integrations.delivery.retry import retry_delays
 from integrations.delivery.send import hold_permits, send
 from integrations.destinations.capabilities import LOOK_UP
 from integrations.flow import may_send, return_permit, wait_for_permit
@@ -81,7 +81,7 @@ def deliver_next(connection_id: int) -> bool:
 def _has_no_try_left(claimed: ClaimedDelivery) -> bool:
     """The schedule is used up, or processes died over it and a further try would be one too many."""
     delivery = claimed.delivery
-    is_repeated = is_repeated_enough(claimed.destination, delivery.tries - 1, is_uncertain=delivery.is_uncertain)
+    is_repeated = claimed.is_repeated_after(delivery.tries - 1, is_uncertain=delivery.is_uncertain)
     return delivery.tries > len(retry_delays(delivery.connection)) or is_repeated
 
 

@@ -14,7 +14,7 @@ from integrations.delivery.retry import next_step, no_second, retry_delays
 from integrations.delivery.send import permits_for_try
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Credentials, Receipt
-from integrations.destinations.capabilities import ACCOUNT, FindsByExternalId, TakesComments
+from integrations.destinations.capabilities import ACCOUNT, FindsByExternalId, FindsComments
 from integrations.flow import may_send, record_failure, return_permit
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
@@ -80,6 +80,9 @@ def _is_given_up(claimed: ClaimedDelivery, failure: Failure) -> bool:
 
 def _is_outcome_unknown(claimed: ClaimedDelivery, failure: Failure) -> bool:
     """Whether the tries may have created something; what was certainly created is not looked up."""
+    if claimed.delivery.action == Delivery.Action.UPDATE:
+        # Made or not, it creates nothing.
+        return False
     return (failure.is_uncertain or claimed.delivery.is_uncertain) and not failure.was_done
 
 
@@ -98,7 +101,7 @@ def _look_up(claimed: ClaimedDelivery, failure: Failure, held: list[str] | None 
 
 def _can_look(claimed: ClaimedDelivery) -> bool:
     is_comment = claimed.delivery.action == Delivery.Action.APPEND
-    return isinstance(claimed.destination, TakesComments if is_comment else FindsByExternalId)
+    return isinstance(claimed.destination, FindsComments if is_comment else FindsByExternalId)
 
 
 def _what_is_there(claimed: ClaimedDelivery, failure: Failure) -> Receipt | Failure:
@@ -122,7 +125,7 @@ def _what_is_there(claimed: ClaimedDelivery, failure: Failure) -> Receipt | Fail
 def _find(claimed: ClaimedDelivery, credentials: Credentials) -> Receipt | None:
     delivery, destination, client = claimed.delivery, claimed.destination, claimed.session.client
     found = None
-    if delivery.action == Delivery.Action.APPEND and isinstance(destination, TakesComments):
+    if delivery.action == Delivery.Action.APPEND and isinstance(destination, FindsComments):
         found = destination.find_comment(client, delivery.target_number, delivery.external_id, credentials)
     elif isinstance(destination, FindsByExternalId):
         found = destination.find(client, delivery.external_id, credentials)

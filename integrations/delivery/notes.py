@@ -2,8 +2,8 @@
 
 import structlog
 from django.db import OperationalError, transaction
-from django.db.models.functions import Now
 
+from integrations.delivery.additions import Addition, store_addition
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
 from integrations.destinations.capabilities import AddsNotes
@@ -44,29 +44,7 @@ def _make(whole: Delivery, receipt: Receipt) -> None:
     context = context_of(whole.notification, event, whole.mapping)
     request = destination.build_note(shared_post(whole.mapping, post), context, whole.mapping.settings, external_id)
     if request:
-        _store(whole, receipt, occasion, external_id, request, destination.thing)
-
-
-def _store(delivery: Delivery, receipt: Receipt, occasion: str, external_id: str, request: str, thing: str) -> None:
-    note = Delivery(
-        notification_id=delivery.notification_id,
-        mapping_id=delivery.mapping_id,
-        connection_id=delivery.connection_id,
-        post_id=delivery.post_id,
-        occasion=occasion,
-        network=delivery.network,
-        posted_at=delivery.posted_at,
-        event_at=delivery.event_at,
-        action=Delivery.Action.APPEND,
-        target_number=receipt.number,
-        is_prepared=True,
-        decision=f"Internal note with the source context on {thing} {receipt.number}.",
-        # Behind tickets that are still to be created.
-        priority=max(delivery.priority, Delivery.Priority.RETRY),
-        next_attempt_at=Now(),
-    )
-    Delivery.objects.bulk_create([note], ignore_conflicts=True)
-    same = Delivery.objects.filter(mapping=delivery.mapping_id, post_id=delivery.post_id, occasion=occasion)
-    stored_id = same.values_list("pk", flat=True).get()
-    content = DeliveryContent(delivery_id=stored_id, external_id=external_id, request=request, post=delivery.post)
-    DeliveryContent.objects.bulk_create([content], ignore_conflicts=True)
+        decision = f"Internal note with the source context on {destination.thing} {receipt.number}."
+        store_addition(
+            whole, Addition(occasion, Delivery.Action.APPEND, receipt.number, external_id, request, decision)
+        )

@@ -5,18 +5,19 @@ What was decided, and why, is stored on the delivery together with the request; 
 suspended requester.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
 
 from integrations.connections import Session
-from integrations.delivery.cases import decide, earlier_under_way
+from integrations.delivery.cases import decide, earlier_under_way, leave_case_open
 from integrations.delivery.content import store_request
 from integrations.delivery.requesters import author_suspended, is_new_author, requester_for
 from integrations.destinations import Destination
 from integrations.destinations.base import Credentials, Rules
-from integrations.destinations.capabilities import FindsByExternalId, KeepsCases, KnowsPeople
+from integrations.destinations.capabilities import FindsByExternalId, KeepsCases, KnowsPeople, SolvesCases
 from integrations.domain.post import Unreadable
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure
@@ -100,18 +101,27 @@ def _decide(delivery: Delivery, first: str, session: Session, credentials: Crede
         message = f"New {destination.thing}: an earlier attempt had already created it."
         return Final(first, decision=message, remarks=remarks)
 
-    def status_of(number: str) -> str:
-        release_database()
-        return destination.status_of(session.client, number, credentials)
-
-    decision = decide(delivery, rules, status_of, destination.thing)
+    decision = decide(delivery, rules, _status_reader(session, credentials), destination.thing)
     if decision.action == Action.APPEND:
         request = destination.as_comment(first, delivery.external_id)
-    elif decision.action == Action.FOLLOW_UP:
+    elif decision.action == Action.FOLLOW_UP and isinstance(destination, SolvesCases):
         request = destination.as_follow_up(first, decision.number)
     else:
         request = first
     return Final(request, decision.action, decision.number, decision.message, remarks)
+
+
+def _status_reader(session: Session, credentials: Credentials) -> Callable[[str], str] | None:
+    """Asks for the status of a thing; None where things have none."""
+    destination = session.destination
+    if not isinstance(destination, SolvesCases):
+        return None
+
+    def status_of(number: str) -> str:
+        release_database()
+        return destination.status_of(session.client, number, credentials)
+
+    return status_of
 
 
 def _is_there(delivery: Delivery, session: Session, credentials: Credentials) -> bool:
@@ -136,6 +146,8 @@ def _set_requester(final: Final, delivery: Delivery, session: Session, credentia
 def other_way(delivery: Delivery, request: str, destination: Destination, failure: Failure) -> dict[str, Any]:
     """What to change in the delivery so that the next try avoids the refusal; {} where nothing helps."""
     if failure.is_closed and delivery.action == Action.APPEND and not delivery.is_note:
+        if not isinstance(destination, SolvesCases):
+            leave_case_open(delivery)
         return _decide_again(delivery)
     if failure.is_closed and delivery.is_note:
         return _follow_the_post(delivery, request)

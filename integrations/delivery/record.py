@@ -38,7 +38,8 @@ HOW = {
     "created": "Created {}.",
     "already_there": "An earlier attempt had already created it ({}). No second one was created.",
     "found": "Found {} by its external ID: an earlier attempt had created it.",
-    "appended": "Added to {} as a comment.",
+    "appended": "Added to {}.",
+    "updated": "Updated {}.",
 }
 
 
@@ -117,7 +118,7 @@ def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
 
 def _may_stand_twice(claimed: ClaimedDelivery) -> str:
     """An earlier try may have made it as well, and nobody there drops what comes twice."""
-    if claimed.destination.repeats_freely or not claimed.delivery.is_uncertain:
+    if claimed.repeats_freely or not claimed.delivery.is_uncertain:
         return ""
     return f"The {claimed.thing} may stand there twice: the outcome of an earlier attempt is unknown."
 

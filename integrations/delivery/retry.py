@@ -13,6 +13,7 @@ from integrations.infra.text import duration_text
 from integrations.models import Connection
 
 JITTER = 0.1
+# How often what may exist is sent again where nobody drops what comes twice.
 MOST_REPEATS = 1
 
 
@@ -29,11 +30,6 @@ def no_second(destination: Destination) -> str:
     """That a further try is harmless; empty where nothing shows what an earlier one has made."""
     is_recognised = destination.drops_repeats or isinstance(destination, FindsByExternalId)
     return f"Trying again will not create a second {destination.thing}." if is_recognised else ""
-
-
-def is_repeated_enough(destination: Destination, tries: int, *, is_uncertain: bool) -> bool:
-    """Whether what may exist was sent again as often as may be where nobody drops what comes twice."""
-    return is_uncertain and tries >= MOST_REPEATS and not destination.repeats_freely
 
 
 def retry_delays(connection: Connection) -> Sequence[float]:

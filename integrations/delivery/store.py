@@ -9,15 +9,17 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 
+from integrations.delivery.bursts import lock_burst, record_report
 from integrations.delivery.following import wake_followers
 from integrations.delivery.notes import add_note
+from integrations.delivery.solved import mark_if_solved
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
 from integrations.destinations.capabilities import TellsStatus
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure
 from integrations.infra.text import storable
-from integrations.models import Delivery, DeliveryContent, Mapping
+from integrations.models import Burst, Delivery, DeliveryContent, Mapping
 from integrations.models.deliveries import DeliveryQuerySet
 
 log = structlog.get_logger(__name__)
@@ -82,15 +84,25 @@ def store_thing(delivery: Delivery, receipt: Receipt, warning: str = "") -> None
         "posted_at": delivery.posted_at,
         "poll": FIRST_POLL_SECONDS if is_polled else None,
     }
+    burst = lock_burst(delivery)
     with connection.cursor() as cursor:
         cursor.execute(DELIVERED, values)
         updated = cursor.fetchone()
     if updated is not None:
-        add_note(delivery, receipt)
-    if updated is not None and updated[0]:
-        wake_followers(delivery.pk, receipt.status)
+        _let_others_follow(delivery, receipt, burst, are_waiting=updated[0])
     if warning:
         _store_warning(delivery, warning)
+
+
+def _let_others_follow(delivery: Delivery, receipt: Receipt, burst: Burst | None, *, are_waiting: bool) -> None:
+    """What comes of it: a note, what waited for it, the posts that it counts, the word that its ticket is solved."""
+    add_note(delivery, receipt)
+    if burst is not None:
+        record_report(burst, delivery.pk)
+    elif are_waiting:
+        wake_followers(delivery.pk, receipt.status)
+    if delivery.follows_id is not None:
+        mark_if_solved(delivery.pk)
 
 
 def _store_warning(delivery: Delivery, warning: str) -> None:

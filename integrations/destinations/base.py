@@ -63,6 +63,8 @@ class Rules:
     `requester`: "account" (whoever the connection signs in as), "intake" (the user `intake_user`) or "author" (a user
     for each author; else `intake_user`). `adds_note`: the source context follows as an internal note. `shares_notes`:
     agents' internal notes on the post may leave the portal; otherwise `build` gets the post without them.
+    `marks_solved`: a thing says so when what it was sent after is solved. `gathers_over`: more posts than this a minute
+    become one thing that counts them; 0 for never.
     """
 
     case: str = "post"
@@ -71,6 +73,8 @@ class Rules:
     intake_user: str = ""
     adds_note: bool = False
     shares_notes: bool = False
+    marks_solved: bool = False
+    gathers_over: int = 0
 
     @property
     def needs_preparation(self) -> bool:
@@ -112,7 +116,8 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Proof of a delivery. `how`: "created", "already_there" (an earlier try under this key), "found", "appended".
+    """Proof of a delivery. `how`: "created", "already_there" (an earlier try under this key), "found", "appended",
+    "updated".
 
     `number` (1 to 250 characters) is how people name the thing: the external id where the other side gives none. `url`
     (at most 500) opens it, or is empty. `status` (at most 20) is what it was made with, for what is sent after it.
@@ -312,6 +317,10 @@ class Destination(ABC):
     def rules(self, settings: Mapping[str, Any]) -> Rules:
         """What a mapping's settings ask of the journey. Only with the capabilities that they need."""
         return Rules()
+
+    def unfit(self, settings: Mapping[str, Any], account: Mapping[str, Any]) -> dict[str, str]:
+        """What of a mapping's settings the connection's settings (`account`) do not allow: {field: sentence}. Pure."""
+        return {}
 
     def remarks(
         self, post: Post, context: Context, settings: Mapping[str, Any], lists: Mapping[str, Any] | None = None

@@ -319,8 +319,8 @@ class KnowsPeople(Protocol):
 
 
 @runtime_checkable
-class TakesComments(Protocol):
-    """A thing takes further comments (`Outgoing.action` "append"), which are found again by our external id."""
+class FindsComments(Protocol):
+    """What was added to a thing (`Outgoing.action` "append") is found again by our external id."""
 
     def find_comment(
         self, client: HttpClient, number: str, external_id: str, credentials: Credentials
@@ -330,15 +330,20 @@ class TakesComments(Protocol):
 
 
 @runtime_checkable
-class KeepsCases(TakesComments, Protocol):
-    """Posts of one case, by `Rules.case`, become comments on one thing while it is unsolved."""
+class KeepsCases(Protocol):
+    """Posts of one case, by `Rules.case`, are added to one thing (`Outgoing.action` "append")."""
+
+    def as_comment(self, request: str, external_id: str) -> str:
+        """The request of a new thing as an addition to an existing one, with `external_id` in it for look-ups."""
+        ...
+
+
+@runtime_checkable
+class SolvesCases(KeepsCases, FindsComments, Protocol):
+    """A thing is solved or closed some day; what comes then is a new thing, or a follow-up."""
 
     def status_of(self, client: HttpClient, number: str, credentials: Credentials) -> str:
         """new, open, pending, hold, solved, closed; "" when it is gone. Raises Failure."""
-        ...
-
-    def as_comment(self, request: str, external_id: str) -> str:
-        """The request of a new thing as a comment on an existing one, with `external_id` in it for look-ups."""
         ...
 
     def as_follow_up(self, request: str, number: str) -> str:
@@ -347,11 +352,61 @@ class KeepsCases(TakesComments, Protocol):
 
 
 @runtime_checkable
-class AddsNotes(TakesComments, Protocol):
+class AddsNotes(FindsComments, Protocol):
     """The source context may follow as an internal note, by `Rules.adds_note`."""
 
     def build_note(self, post: Post, context: Context, settings: Mapping[str, Any], external_id: str) -> str:
         """The request that adds it; "" where there is none."""
+        ...
+
+
+@runtime_checkable
+class UpdatesThings(Protocol):
+    """A thing can be changed afterwards (`Outgoing.action` "update"), by `Rules.marks_solved`.
+
+    Doing so twice changes nothing. The receipt of an update has the thing's own number.
+    """
+
+    def can_update(self, account: Mapping[str, Any]) -> bool:
+        """Whether the connection's settings allow it. Pure."""
+        ...
+
+    def as_solved(self, request: str, sentence: str) -> str:
+        """The request of a thing as an update that says this besides. Pure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CountedPost:
+    """One of the latest posts of a burst: who wrote it, how it begins, where it stands."""
+
+    author: str
+    text: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class BurstNews:
+    """A burst so far. `latest` are the newest posts; `address` has all of them, for those who may sign in here."""
+
+    count: int
+    listens_to: str
+    began_at: datetime
+    last_at: datetime
+    is_over: bool
+    latest: tuple[CountedPost, ...]
+    address: str
+
+
+@runtime_checkable
+class CountsBursts(UpdatesThings, Protocol):
+    """Many posts within a minute, by `Rules.gathers_over`, become one thing that counts them.
+
+    It is updated as it grows where that can be done; else there is one at the beginning and one at the end.
+    """
+
+    def build_burst(self, news: BurstNews, settings: Mapping[str, Any], external_id: str) -> str:
+        """The request, of a new thing or of an update alike. Pure."""
         ...
 
 

@@ -241,6 +241,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Burst",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("reports", models.PositiveIntegerField(default=0)),
+                ("number", models.CharField(blank=True, default="", max_length=250)),
+                ("count", models.PositiveIntegerField(default=0)),
+                ("says_over", models.BooleanField(default=False)),
+                ("counted_up_to", models.BigIntegerField(default=0)),
+                ("latest", models.JSONField(default=list)),
+                ("began_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("last_post_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("told_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "ordering": ["-began_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
             name="CatchUp",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -396,7 +415,12 @@ class Migration(migrations.Migration):
                 (
                     "action",
                     models.CharField(
-                        choices=[("create", "New"), ("append", "Comment"), ("follow_up", "Follow-up")],
+                        choices=[
+                            ("create", "New"),
+                            ("append", "Comment"),
+                            ("follow_up", "Follow-up"),
+                            ("update", "Update"),
+                        ],
                         db_default="create",
                         default="create",
                         max_length=10,
@@ -452,6 +476,8 @@ class Migration(migrations.Migration):
                             ("already_there", "Created by an earlier attempt"),
                             ("found", "Found by its external ID"),
                             ("appended", "Added as a comment"),
+                            ("updated", "Updated"),
+                            ("counted", "Counted with others"),
                         ],
                         default="",
                         max_length=14,
@@ -1029,6 +1055,13 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
+            model_name="burst",
+            name="report",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="integrations.delivery"
+            ),
+        ),
+        migrations.AddField(
             model_name="attempt",
             name="delivery",
             field=models.ForeignKey(
@@ -1091,6 +1124,13 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="deliveries",
                 to="integrations.mapping",
+            ),
+        ),
+        migrations.AddField(
+            model_name="burst",
+            name="mapping",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="bursts", to="integrations.mapping"
             ),
         ),
         migrations.AddField(
@@ -1343,6 +1383,12 @@ class Migration(migrations.Migration):
                 name="flood_hold_ended_says_how",
             ),
         ),
+        migrations.AddConstraint(
+            model_name="burst",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at__isnull", True)), fields=("mapping",), name="burst_open_once_per_mapping"
+            ),
+        ),
         migrations.AddIndex(
             model_name="postcontent",
             index=models.Index(
@@ -1471,9 +1517,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
-                condition=models.Q(("follows__isnull", False), ("is_rendered", False)),
-                fields=["follows"],
-                name="delivery_that_waits_for",
+                condition=models.Q(("follows__isnull", False)), fields=["follows"], name="delivery_that_follows"
             ),
         ),
         migrations.AddIndex(

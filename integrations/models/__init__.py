@@ -10,7 +10,7 @@ from integrations.models.configuration import (
     Subscription,
 )
 from integrations.models.content import Attempt, DeliveryContent, NotificationContent, PostContent
-from integrations.models.deliveries import Batch, Delivery, FloodHold
+from integrations.models.deliveries import Batch, Burst, Delivery, FloodHold
 from integrations.models.monitoring import Alarm, CatchUp, Change, HourlyVolume, Probe, Turn
 from integrations.models.notifications import Notification, TicketEvent
 from integrations.models.remote import RemoteObject
@@ -20,6 +20,7 @@ __all__ = [
     "Alarm",
     "Attempt",
     "Batch",
+    "Burst",
     "CatchUp",
     "Change",
     "Company",

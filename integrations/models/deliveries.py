@@ -35,7 +35,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def late(self, trusted_seconds: int) -> "DeliveryQuerySet":
         """Never sent, though the event is older than a key is trusted: another copy of the portal may have sent it."""
         before = Now() - timedelta(seconds=trusted_seconds)
-        return self.filter(key_used_at__isnull=True, event_at__lt=before).exclude(action="append")
+        return self.filter(key_used_at__isnull=True, event_at__lt=before).exclude(action__in=["append", "update"])
 
     def changeable(self) -> "DeliveryQuerySet":
         """What staff may send, rebuild or cancel: neither delivered nor being sent."""
@@ -49,6 +49,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Not retried automatically; `last_error` says why."""
         changes = {"state": "failed", "next_attempt_at": None, "last_error": last_error}
         return self.update(**changes, **UNCLAIMED, **columns)
+
+    def deliver_with(self, report: "Delivery") -> int:
+        """Counted in another delivery's thing."""
+        return self.update(
+            state="delivered", result="counted", remote_object=report.remote_object_id, delivered_at=Now(), **UNCLAIMED
+        )
 
     def cancel(self) -> int:
         return self.update(state="cancelled", next_attempt_at=None, **UNCLAIMED)
@@ -78,8 +84,9 @@ class Delivery(models.Model):
     sent and is older than a key's life may have been sent by another copy of the portal, so it is looked up first.
     """
 
-    # Prefix of `occasion` for deliveries that add a note to another delivery's ticket.
-    NOTE = "note"
+    # Prefixes of `occasion` for what follows other deliveries of the mapping: a note on a delivery's ticket, the update
+    # of its message once it is solved, and the message that counts a burst.
+    NOTE, SOLVED, BURST = "note", "solved", "burst"
 
     class State(models.TextChoices):
         PENDING = "pending", "Pending"
@@ -101,12 +108,15 @@ class Delivery(models.Model):
         CREATE = "create", "New"
         APPEND = "append", "Comment"
         FOLLOW_UP = "follow_up", "Follow-up"
+        UPDATE = "update", "Update"
 
     class Result(models.TextChoices):
         CREATED = "created", "Created"
         ALREADY_THERE = "already_there", "Created by an earlier attempt"
         FOUND = "found", "Found by its external ID"
         APPENDED = "appended", "Added as a comment"
+        UPDATED = "updated", "Updated"
+        COUNTED = "counted", "Counted with others"
 
     notification = models.ForeignKey(Notification, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
     mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
@@ -229,12 +239,8 @@ class Delivery(models.Model):
             models.Index(fields=["mapping", "case_key", "-id"], condition=~Q(case_key=""), name="delivery_case"),
             # The page of a flood hold, and its release.
             models.Index(fields=["flood_hold"], condition=Q(flood_hold__isnull=False), name="delivery_of_flood_hold"),
-            # Waking: what waits for another.
-            models.Index(
-                fields=["follows"],
-                condition=Q(follows__isnull=False, is_rendered=False),
-                name="delivery_that_waits_for",
-            ),
+            # What waits for another, and what was sent after it.
+            models.Index(fields=["follows"], condition=Q(follows__isnull=False), name="delivery_that_follows"),
             # Failures by cause.
             models.Index(fields=["cause", "mapping"], condition=Q(state="failed"), name="delivery_failed_by_cause"),
             # Targets: the oldest post that is still to be delivered.
@@ -256,6 +262,11 @@ class Delivery(models.Model):
     def is_note(self) -> bool:
         """Whether it adds the internal note with the source context to another delivery's ticket."""
         return self.occasion.startswith(self.NOTE)
+
+    @property
+    def counts_a_burst(self) -> bool:
+        """Whether it is a message that counts the posts of a burst."""
+        return self.occasion.startswith(self.BURST)
 
     @property
     def idempotency_key(self) -> str:
@@ -337,6 +348,41 @@ class Batch(models.Model):
 
     def __str__(self) -> str:
         return f"Batch {self.pk}"
+
+
+class Burst(models.Model):
+    """Many posts on one mapping within a minute, counted in one message by themselves, until a minute passes without.
+
+    Each post has its delivery, which waits for the `report` (a delivery too) that counts it. There is one report after
+    the other; posts up to the delivery `counted_up_to` are in the text of the present one. `latest` are the newest
+    posts for its text: [{"author", "text", "link"}].
+    """
+
+    mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="bursts")
+    report = models.ForeignKey(Delivery, on_delete=models.PROTECT, null=True, related_name="+")
+    reports = models.PositiveIntegerField(default=0)
+    # The thing that is updated, once it exists.
+    number = models.CharField(max_length=250, blank=True, default="")
+    count = models.PositiveIntegerField(default=0)
+    # Whether the present report says that the burst is over.
+    says_over = models.BooleanField(default=False)
+    counted_up_to = models.BigIntegerField(default=0)
+    latest = models.JSONField(default=list)
+    began_at = models.DateTimeField(db_default=Now())
+    last_post_at = models.DateTimeField(db_default=Now())
+    told_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-began_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["mapping"], condition=Q(ended_at__isnull=True), name="burst_open_once_per_mapping"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Burst {self.pk}"
 
 
 class FloodHold(models.Model):

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Case, DateTimeField, F, Q, QuerySet, Value, When
 from django.db.models.functions import Least, Now
 
+from integrations.delivery import mark_solved
 from integrations.destinations.capabilities import StatusUpdate
 from integrations.infra.database_clock import seconds_from_now
 from integrations.models import AccountSchema, Connection, RemoteObject
@@ -53,9 +55,14 @@ def _record(rows: QuerySet[RemoteObject], status: str, update: StatusUpdate, con
     assignee = _assignee(update, connection_id)
     if assignee is not None:
         changes["assignee"] = Case(When(is_newest, then=Value(assignee)), default=F("assignee"))
-    if status in SOLVED:
-        changes["solved_at"] = Least(F("solved_at"), solved_at)  # of an empty one and a time, the time
-    return rows.update(**changes)
+    if status not in SOLVED:
+        return rows.update(**changes)
+    changes["solved_at"] = Least(F("solved_at"), solved_at)  # of an empty one and a time, the time
+    with transaction.atomic():
+        updated = rows.update(**changes)
+        for thing in rows:
+            mark_solved(thing)
+    return updated
 
 
 def _changed_at(moment: datetime | None, connection_id: int) -> Any:

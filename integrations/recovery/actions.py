@@ -12,7 +12,14 @@ from django.db import transaction
 from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
-from integrations.delivery import keep_with_attempts, no_second, rendered_columns, store_rendered, store_request
+from integrations.delivery import (
+    keep_with_attempts,
+    no_second,
+    rendered_columns,
+    rewrite_report,
+    store_rendered,
+    store_request,
+)
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import AddsNotes
 from integrations.domain.post import Post, Unreadable
@@ -64,7 +71,8 @@ def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
     priority = Case(waits_live, default=Value(int(_priority_for(ids))), output_field=PositiveSmallIntegerField())
     again.schedule(tries=0, priority=priority)
     # What may stand there already is sent once by a person's wish, and not again by itself.
-    again.filter(is_uncertain=True, connection__kind__in=_repeated_once()).update(tries=1)
+    uncertain = again.filter(is_uncertain=True, connection__kind__in=_repeated_once())
+    uncertain.exclude(action=Delivery.Action.UPDATE).update(tries=1)
     remarks += _wake(connection_ids, ids)
     return ActionResult(ids, remarks)
 
@@ -174,6 +182,13 @@ def rebuild(deliveries: DeliveryQuerySet) -> ActionResult:
 def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
     if delivery.is_note:
         return _rebuild_note(delivery, priority, remarks)
+    if delivery.counts_a_burst:
+        return rewrite_report(delivery.pk, priority)
+    if delivery.action == Delivery.Action.UPDATE:
+        # It says what was to be said; only where it goes may have been mended.
+        return bool(
+            Delivery.objects.filter(pk=delivery.pk).changeable().schedule(tries=0, priority=priority, **NO_PROBLEM)
+        )
     if delivery.is_uncertain and delivery.action == Delivery.Action.APPEND:
         remarks.append(
             f"{delivery.post_id} was skipped: an earlier attempt may have added the comment to "

@@ -15,7 +15,16 @@ from django.db import OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from integrations.delivery import begin_to_follow, case_key, hold_new, join_case, with_open_hold
+from integrations.delivery import (
+    begin_to_follow,
+    burst_for,
+    case_key,
+    count_posts,
+    hold_new,
+    join_burst,
+    join_case,
+    with_open_hold,
+)
 from integrations.destinations import DESTINATIONS
 from integrations.domain.conditions import Verdict
 from integrations.domain.post import Event, Post, Unreadable
@@ -228,12 +237,16 @@ def _create_once(notification: Notification, event: Event, posts: list[Post], ma
         return []
     posts = sorted(posts, key=lambda post: post.post_id)
     occasion = _occasion(notification, mapping)
-    firsts = _firsts(mapping, posts, occasion)
+    firsts, burst = _firsts(mapping, posts, occasion), burst_for(mapping, posts, occasion)
     made: dict[str, Delivery] = {}
     outcomes = []
     for post in posts:
         delivery = _new_delivery(notification, post, mapping, occasion)
-        reason = begin_to_follow(delivery, firsts.get(post.post_id)) if mapping.follows_id else ""
+        reason = ""
+        if burst is not None:
+            join_burst(delivery, burst)
+        elif mapping.follows_id:
+            reason = begin_to_follow(delivery, firsts.get(post.post_id))
         if reason:
             outcomes.append(Outcome(post.post_id, mapping, reason=reason))
             continue
@@ -254,6 +267,8 @@ def _create_once(notification: Notification, event: Event, posts: list[Post], ma
             Outcome(post_id, mapping, delivery.pk, is_new, "" if is_new else "labelled again", content=content)
         )
     new = {outcome.delivery_id for outcome in outcomes if outcome.is_new}
+    if burst is not None:
+        count_posts(burst, {made[post.post_id].pk: post for post in posts if made[post.post_id].pk in new})
     again = [delivery.pk for delivery in made.values() if delivery.pk not in new]
     if again:
         Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())

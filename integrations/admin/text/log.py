@@ -153,6 +153,11 @@ def _waits_for(delivery: Delivery) -> str:
     first = delivery.follows
     if first is None:
         return "Waiting."
+    if first.counts_a_burst:
+        return (
+            f"Waiting for the message that counts it (delivery {first.pk}), which is "
+            f"{first.get_state_display().lower()}. “Rebuild” sends it as a message of its own now."
+        )
     otherwise = "it is sent without" if delivery.mapping.without_first == "send" else "it is not sent"
     return (
         f"Waiting for “{first.mapping}” (delivery {first.pk}), which is {first.get_state_display().lower()}: it is "
@@ -202,6 +207,7 @@ ACTIONS: dict[str, str] = {
     Delivery.Action.CREATE: "New {thing}",
     Delivery.Action.APPEND: "Comment on a {thing}",
     Delivery.Action.FOLLOW_UP: "Follow-up to a closed {thing}",
+    Delivery.Action.UPDATE: "Update of a {thing}",
 }
 PRIORITIES = {
     Delivery.Priority.LIVE: "Live (sent first)",

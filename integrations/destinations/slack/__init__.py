@@ -4,13 +4,14 @@ Slack has no key that would recognise a repeat, and no way to find a message by 
 sent once more at most, and the message carries the delivery's id.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from integrations.destinations import base
 from integrations.destinations.base import Check, Context, Credentials, Outgoing, Receipt
-from integrations.destinations.capabilities import ACCOUNT, Budget, DrawnPart, Limit
+from integrations.destinations.capabilities import ACCOUNT, Budget, BurstNews, DrawnPart, Limit
 from integrations.destinations.slack import account, answers, message, pickers
 from integrations.destinations.slack.drawing import drawn
 from integrations.destinations.slack.forms import ADDRESS, SlackConnectionForm, SlackMappingForm
@@ -40,11 +41,12 @@ class Slack(base.Destination):
     def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
         """A message whose blocks Slack does not take is sent once more as plain text."""
         try:
-            return self._post(client, outgoing.request, outgoing.external_id, credentials)
+            return self._post(client, outgoing, credentials)
         except Failure as failure:
             if failure.cause not in answers.UNFIT:
                 raise
-            plain = self._post(client, message.without_blocks(outgoing.request), outgoing.external_id, credentials)
+            unblocked = dataclasses.replace(outgoing, request=message.without_blocks(outgoing.request))
+            plain = self._post(client, unblocked, credentials)
             warning = f"Slack did not take the message's layout ({failure.cause}), so it was sent as plain text."
             return Receipt(plain.number, plain.url, plain.how, warning)
 
@@ -57,10 +59,38 @@ class Slack(base.Destination):
         to = names.get(target, target) or "the webhook's channel"
         return [("To", to), *((name, value) for name, value in message.as_read(content) if value)]
 
-    def _post(self, client: HttpClient, request: str, number: str, credentials: Credentials) -> Receipt:
+    def rules(self, settings: Mapping[str, Any]) -> base.Rules:
+        return base.Rules(
+            case=str(settings.get("case") or "post"),
+            case_hours=int(settings.get("case_hours") or 24),
+            marks_solved=bool(settings.get("marks_solved")),
+            gathers_over=int(settings.get("gathers_over") or 0),
+        )
+
+    def unfit(self, settings: Mapping[str, Any], account: Mapping[str, Any]) -> dict[str, str]:
+        return pickers.unfit(settings, account)
+
+    def _post(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+        """A webhook has neither threads nor updates: what was to be added is a message of its own."""
         if account.signs_in_by_webhook(credentials.settings):
-            return account.post_by_webhook(client, request, number, credentials)
-        return account.post_by_bot(client, request, credentials)
+            return account.post_by_webhook(client, outgoing.request, outgoing.external_id, credentials)
+        if outgoing.action == "update":
+            return account.update_by_bot(client, outgoing.request, outgoing.target, credentials)
+        return account.post_by_bot(client, outgoing.request, outgoing.target, credentials)
+
+    # --- KeepsCases, CountsBursts ---
+
+    def as_comment(self, request: str, external_id: str) -> str:
+        return request
+
+    def can_update(self, account_settings: Mapping[str, Any]) -> bool:
+        return not account.signs_in_by_webhook(account_settings)
+
+    def as_solved(self, request: str, sentence: str) -> str:
+        return message.with_note(request, f":white_check_mark: {sentence}")
+
+    def build_burst(self, news: BurstNews, settings: Mapping[str, Any], external_id: str) -> str:
+        return message.build_burst(news, settings, external_id)
 
     # --- HasLimits, ChecksMappings, Draws, MarksTests ---
 

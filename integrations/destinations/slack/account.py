@@ -1,6 +1,6 @@
 """Calls to Slack: posting, and what a workspace has. One function for each question.
 
-Facts: docs.slack.dev/reference/methods (chat.postMessage, chat.getPermalink, conversations.open, conversations.list,
+Facts: docs.slack.dev/reference/methods (chat.postMessage, chat.update, chat.getPermalink, conversations.list,
 users.lookupByEmail, auth.test), docs.slack.dev/messaging/sending-messages-using-incoming-webhooks. Methods that only
 read take their arguments in the query.
 """
@@ -25,6 +25,8 @@ USEFUL_SCOPES = {
     "im:write": "write to single people",
     "users:read.email": "find people by their e-mail address",
 }
+# What chat.update takes of a message (docs.slack.dev/reference/methods/chat.update).
+UPDATED = ("text", "blocks", "metadata")
 MOST_PAGES, A_PAGE = 20, 200
 # Reading has limits of its own at Slack, far above what is read here: it takes no permit from messages.
 READING = "reading"
@@ -47,13 +49,24 @@ def post_by_webhook(client: HttpClient, request: str, number: str, credentials: 
     return Receipt(number, "", "created")
 
 
-def post_by_bot(client: HttpClient, request: str, credentials: Credentials) -> Receipt:
-    """Posts into the request's channel. Raises Failure."""
-    posted = _write(client, "chat.postMessage", request, credentials)
-    channel, moment = str(posted.get("channel") or ""), str(posted.get("ts") or "")
-    if not channel or not moment:
+def post_by_bot(client: HttpClient, request: str, thread: str, credentials: Credentials) -> Receipt:
+    """Posts into the request's channel, or into the thread of the message with this number. Raises Failure."""
+    channel, _, moment = thread.partition(":")
+    place = {"channel": channel, "thread_ts": moment} if moment else {}
+    posted = _write(client, "chat.postMessage", base.as_json(json.loads(request) | place), credentials)
+    channel, own = str(posted.get("channel") or ""), str(posted.get("ts") or "")
+    if not channel or not own:
         raise Failure("Slack took the message but did not say where it stands.", is_uncertain=True)
-    return Receipt(f"{channel}:{moment}", _permalink(client, channel, moment, credentials), "created")
+    link = _permalink(client, channel, own, credentials)
+    return Receipt(thread, link, "appended") if moment else Receipt(f"{channel}:{own}", link, "created")
+
+
+def update_by_bot(client: HttpClient, request: str, number: str, credentials: Credentials) -> Receipt:
+    """Writes the message with this number anew. Raises Failure."""
+    channel, _, moment = number.partition(":")
+    content = {name: value for name, value in json.loads(request).items() if name in UPDATED}
+    _write(client, "chat.update", base.as_json(content | {"channel": channel, "ts": moment}), credentials)
+    return Receipt(number, "", "updated")
 
 
 def _permalink(client: HttpClient, channel: str, moment: str, credentials: Credentials) -> str:

@@ -90,6 +90,11 @@ TOO_LONG = _of_the_mapping(
 FULL = Meaning(
     "The free Slack workspace is full and takes no more messages today.", "Press “Retry now” tomorrow.", "mapping"
 )
+NOT_CHANGED = _of_the_mapping(
+    "The message that was to be changed is no longer there, or Slack does not let it be changed.",
+    "Nothing is lost: the post itself was sent. Press “Cancel” if the message was deleted on purpose.",
+)
+THREAD = _of_the_mapping("The thread that it was to go into is no longer there.", "A message of its own is sent.")
 MOVING = _of_the_connection(
     "The Slack workspace is being moved into an organisation.", "Press “Test connection” when that is done."
 )
@@ -110,6 +115,8 @@ MEANINGS: dict[Meaning, str] = {
     "restricted_action_non_threadable_channel restricted_action_thread_locked",
     MESSAGES_TAB: "messages_tab_disabled",
     TOO_LONG: " ".join(UNFIT),
+    NOT_CHANGED: "message_not_found cant_update_message edit_window_closed update_failed",
+    THREAD: "thread_not_found cannot_reply_to_message",
     FULL: "message_limit_exceeded",
     MOVING: "team_added_to_org",
 }
@@ -157,6 +164,7 @@ def _failure(code: Any, reply: Reply, meanings: Mapping[str, Meaning]) -> Failur
         remedy_at=meaning.at,
     )
     failure.cause = code if code in UNFIT else ""
+    failure.is_closed = meaning is THREAD
     return failure
 
 

@@ -105,8 +105,22 @@ def _split(typed: str) -> SplitResult:
         raise ValidationError(f"This is not an address. Enter one like {EXAMPLE_WEBHOOK}.") from None
 
 
+CASES = {
+    "post": "Each post is a message of its own",
+    "conversation": "Posts of one conversation go into one thread",
+    "author": "Posts of one author go into one thread",
+}
+
+
 class SlackMappingForm(MappingFields):
     HEADLINE = "title"
+    FOLDED = (
+        (
+            "Threads, updates and bursts",
+            "Threads and updates need a bot token.",
+            ("case", "case_hours", "marks_solved", "gathers_over"),
+        ),
+    )
     target = forms.CharField(
         label="Channel or person",
         required=False,
@@ -136,6 +150,36 @@ class SlackMappingForm(MappingFields):
         required=False,
         help_text="Slack then shows a picture and a summary of the pages that the message links to.",
     )
+
+    case = forms.ChoiceField(label="Threads", choices=list(CASES.items()), required=False)
+    case_hours = forms.IntegerField(
+        label="Hours for “one author”",
+        initial=24,
+        min_value=1,
+        max_value=720,
+        required=False,
+        help_text="After so many hours without a post, the author's next one is a message of its own.",
+    )
+    marks_solved = forms.BooleanField(
+        label="Say when the ticket is solved",
+        required=False,
+        help_text="The message is updated. Only where the mapping is sent after one that makes tickets.",
+    )
+    gathers_over = forms.IntegerField(
+        label="Count bursts of more than",
+        initial=20,
+        min_value=1,
+        max_value=1000,
+        required=False,
+        help_text="Posts a minute. What comes beyond becomes one message that counts and links the posts. It is "
+        "updated as it grows; with an incoming webhook there is one message at the beginning and one at the end. Leave "
+        "empty for a message each.",
+    )
+
+    @classmethod
+    def initial_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """What is not stored is off, whatever a new mapping begins with."""
+        return {"gathers_over": None} | settings
 
     def clean_target(self) -> str:
         target: str = self.cleaned_data["target"].strip()

@@ -10,6 +10,7 @@ from typing import Any
 
 from integrations.destinations import base
 from integrations.destinations.base import Context
+from integrations.destinations.capabilities import BurstNews, CountedPost
 from integrations.destinations.slack import text
 from integrations.domain.post import Post
 from integrations.domain.templating import render
@@ -27,10 +28,15 @@ def build(post: Post, context: Context, settings: Mapping[str, Any], external_id
     title = " ".join(render(settings.get("title") or DEFAULT_TITLE, values).split())
     body = render(settings.get("text") or DEFAULT_TEXT, values)
     blocks = [_header(title), _section(body), _links(post, context, settings)]
+    return _message(settings, f"{title}\n{body}", blocks, external_id)
+
+
+def _message(settings: Mapping[str, Any], spoken: str, blocks: list[dict[str, Any]], external_id: str) -> str:
+    """`spoken` is what notifications and screen readers say."""
     return base.as_json(
         {
             "channel": str(settings.get("target") or ""),
-            "text": text.escaped(f"{title}\n{body}", LONGEST_TEXT),
+            "text": text.escaped(spoken, LONGEST_TEXT),
             "blocks": [block for block in blocks if block],
             "unfurl_links": bool(settings.get("unfurl")),
             "unfurl_media": bool(settings.get("unfurl")),
@@ -54,7 +60,39 @@ def _links(post: Post, context: Context, settings: Mapping[str, Any]) -> dict[st
     if settings.get("adds_link", True):
         links.append(text.link(post.link, "Open the post"))
     shown = "  ·  ".join(filter(None, links))
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": shown}]} if shown else {}
+    return _below(shown) if shown else {}
+
+
+def with_note(request: str, note: str) -> str:
+    """The message with a line of our own below."""
+    content = json.loads(request)
+    return base.as_json(content | {"text": f"{content['text']}\n{note}", "blocks": [*content["blocks"], _below(note)]})
+
+
+def _below(line: str) -> dict[str, Any]:
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": line}]}
+
+
+def build_burst(news: BurstNews, settings: Mapping[str, Any], external_id: str) -> str:
+    """The message that counts a burst, with links to its newest posts."""
+    minutes = max(round((news.last_at - news.began_at).total_seconds() / 60), 1)
+    listens_to = text.hidden({"label": news.listens_to})["label"]
+    title = f"{_so_many(news.count, 'post')} in {_so_many(minutes, 'minute')}: {listens_to}"
+    lines = "\n".join(f"• {_of_a_burst(post)}" for post in news.latest)
+    end = "It is over: a minute passed without a post." if news.is_over else "The counting goes on."
+    all_of_them = text.link(news.address, "All of them in Casebridge")
+    blocks = [_header(title), _section(f"The latest:\n{lines}"), _below("  ·  ".join(filter(None, [end, all_of_them])))]
+    return _message(settings, f"{title}\n{end}", blocks, external_id)
+
+
+def _so_many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def _of_a_burst(post: CountedPost) -> str:
+    said = text.hidden({"author": post.author or "Someone", "text": post.text})
+    link = text.link(post.link, "Open")
+    return f"{said['author']}: {said['text']}" + (f" {link}" if link else "")
 
 
 def as_read(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

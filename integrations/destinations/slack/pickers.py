@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 
+from integrations.destinations.slack.account import signs_in_by_webhook
 from integrations.destinations.slack.forms import SlackMappingForm
 
 Choice = tuple[str, Any]
@@ -34,6 +35,19 @@ def names_of(lists: Mapping[str, Any]) -> dict[str, str]:
     """Id -> name as Slack writes it: #channel, or the person's."""
     channels = {row["id"]: f"#{row['name']}" for row in lists.get("channels") or []}
     return channels | {row["id"]: row["name"] for row in lists.get("people") or []}
+
+
+def unfit(settings: Mapping[str, Any], account: Mapping[str, Any]) -> dict[str, str]:
+    """What needs a bot: an incoming webhook has neither channels to choose from, nor threads, nor updates."""
+    if not signs_in_by_webhook(account):
+        return {} if settings.get("target") else {"target": "Choose a channel or a person."}
+    needs_a_bot = {
+        "target": bool(settings.get("target")),
+        "case": settings.get("case") not in ("post", "", None),
+        "marks_solved": bool(settings.get("marks_solved")),
+    }
+    sentence = "The connection signs in with an incoming webhook, which cannot do this. Use a bot token, or leave it."
+    return {name: sentence for name, is_wanted in needs_a_bot.items() if is_wanted}
 
 
 def misfits(settings: Mapping[str, Any], lists: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -153,7 +153,7 @@ class Zendesk(Destination):
     def as_test(self, request: str, uuid: str) -> tuple[str, str]:
         return ticket.as_test(request, uuid)
 
-    # --- KnowsPeople, KeepsCases, AddsNotes, HoldsFloods ---
+    # --- KnowsPeople, SolvesCases, AddsNotes, HoldsFloods ---
 
     def user_name(self, client: HttpClient, user_id: str, credentials: Credentials) -> str:
         return people.user_name(client, user_id, credentials)
