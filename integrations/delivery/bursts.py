@@ -111,7 +111,7 @@ def _latest(post: Post) -> dict[str, str]:
 
 def _locked_report(burst: Burst) -> Delivery:
     """The present report: claims skip what is locked, so its text changes before it is sent or not at all."""
-    return Delivery.objects.select_for_update().get(pk=burst.report_id)
+    return Delivery.objects.select_for_update().get(pk=burst.report_id or 0)
 
 
 # --- Reports ---------------------------------------------------------------------------------------------------------
