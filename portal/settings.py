@@ -279,6 +279,8 @@ INTAKE_MAX_BYTES = number("INTAKE_MAX_BYTES", 1024 * 1024, least=1024)
 # --- Khoros ----------------------------------------------------------------------------------------------------------
 
 # How long a subscription and its replacement exist side by side before the older is retired.
+# Where a person consents, for OAuth.
+KHOROS_LOGIN_URL = origin("KHOROS_LOGIN_URL", env.str("KHOROS_LOGIN_URL", "").strip() or "https://login.spredfast.com")
 KHOROS_OVERLAP_SECONDS = number("KHOROS_OVERLAP_SECONDS", 60)
 # How often events are fetched: for subscriptions that are pushed too, and for those that are only fetched.
 CATCH_UP_SECONDS = number("CATCH_UP_SECONDS", 300, least=5)

@@ -17,6 +17,7 @@ from typing import Any
 
 from sandbox import inbox, labels, subscriptions
 from sandbox.exchange import JSON, TEXT, Answer, Request, Routes, html_answer, json_answer, text_answer, whole_number
+from sandbox.khoros_oauth import KhorosOAuth, issued_tokens
 from sandbox.settings import Settings
 from sandbox.state import State
 from sandbox.subscriptions import COMPANY_ID, NOT_READABLE, STATUSES, USER_ID, described
@@ -151,6 +152,7 @@ def capped(size: int, largest: int) -> int:
 class KhorosApi:
     def __init__(self, state: State) -> None:
         self._state = state
+        self._oauth = KhorosOAuth(state)
         self._pulls = self._burst = 0
         self._pulls_allowed_from = 0.0
         subscription = "/v2/events/subscription"
@@ -170,6 +172,8 @@ class KhorosApi:
         self._first_routes = Routes(("POST", "/v1/events/company/([^/]+)/subscription/?", self._subscribe_first))
 
     def answer(self, request: Request) -> Answer:
+        if request.path.startswith("/v3/"):
+            return self._oauth.answer(request) or html_answer(586, NOT_FOUND_PAGE)
         if request.path.startswith("/v1/"):
             return self._first_routes.answer(request) or html_answer(586, NOT_FOUND_PAGE)
         if not self._is_accepted(request):
@@ -182,8 +186,9 @@ class KhorosApi:
             return failure(400, "not_acceptable", str(problem))
 
     def _is_accepted(self, request: Request) -> bool:
-        given = request.headers.get("Authorization", "")
-        return hmac.compare_digest(given.encode(), f"Bearer {accepted_token()}".encode())
+        given = request.headers.get("Authorization", "").encode()
+        tokens = [accepted_token(), *issued_tokens(self._state)]
+        return any(hmac.compare_digest(given, f"Bearer {token}".encode()) for token in tokens)
 
     def _whoami(self, request: Request) -> Answer:
         return json_answer(200, WHO_AM_I)

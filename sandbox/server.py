@@ -39,6 +39,7 @@ REASONS = {586: "Service Not Found"} | {status.value: status.phrase for status i
 API_PREFIXES = {
     "/v1/": "khoros",
     "/v2/": "khoros",
+    "/v3/": "khoros",
     "/api/v2/": "zendesk",
     "/oauth/": "zendesk",
     "/api/": "slack",

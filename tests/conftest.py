@@ -34,7 +34,7 @@ def sandbox(shared_sandbox: StandIn, settings: Any) -> StandIn:
     """The stand-in for Khoros and Zendesk, empty, with no limit unless the test sets one."""
     shared_sandbox.reset()
     shared_sandbox.change_settings(rate_limit=0, index_limit=0)
-    settings.KHOROS_API_URL = shared_sandbox.url
+    settings.KHOROS_API_URL = settings.KHOROS_LOGIN_URL = shared_sandbox.url
     return shared_sandbox
 
 

@@ -346,7 +346,7 @@ def test_a_state_serves_ten_minutes(admin: Client, account: Account, unconnected
     query = account.consent(begun(admin, unconnected))
     session = admin.session
     began = database_clock.now() - timedelta(minutes=10, seconds=1)
-    session["consent"] = session["consent"] | {"began": began.isoformat()}
+    session["consent_connection"] = session["consent_connection"] | {"began": began.isoformat()}
     session.save()
     assert "was not started here" in come_back(admin, **query)
     assert account.asked == []
@@ -365,10 +365,10 @@ def test_a_state_of_another_person_connects_nothing(
     admin: Client, account: Account, unconnected: Connection, django_user_model: Any
 ) -> None:
     query = account.consent(begun(admin, unconnected))
-    kept = admin.session["consent"]
+    kept = admin.session["consent_connection"]
     admin.force_login(django_user_model.objects.create_superuser("other", "other@example.com", "a long password"))
     session = admin.session
-    session["consent"] = kept
+    session["consent_connection"] = kept
     session.save()
     assert "was not started here" in come_back(admin, **query)
     assert account.asked == []

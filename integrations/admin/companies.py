@@ -2,17 +2,23 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
+from django.utils.html import format_html
 from unfold.decorators import display
 
-from integrations.admin.base import ConfigurationAdmin, note_action, themed
+from integrations.admin.base import note_action, themed
+from integrations.admin.consent import ConsentPages
 from integrations.admin.forms import CompanyForm
 from integrations.companies import (
+    NotConsented,
     NoToken,
+    accept_company_consent,
+    begin_company_consent,
     check_company,
     is_forgotten,
     own_prefix,
@@ -21,11 +27,14 @@ from integrations.companies import (
     retire_forgotten,
     token_end_text,
     token_warning,
+    why_no_company_consent,
 )
+from integrations.infra.consent import PendingConsent
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
 from integrations.infra.queue import CHECK_SUBSCRIPTION, READ_COMPANY, publish
 from integrations.infra.text import timestamp
+from integrations.installation import NoPublicAddress, public_url
 from integrations.models import Company, Subscription
 from integrations.sources.khoros import plan
 from integrations.subscriptions import request_check
@@ -53,26 +62,53 @@ def check_soon(subscription_ids: list[int], by: str = "") -> None:
     transaction.on_commit(queue, robust=True)
 
 
+def _return_address() -> str:
+    """Where Khoros sends people back to. Raises NoPublicAddress."""
+    return public_url() + reverse("admin:integrations_company_consented")
+
+
 @admin.register(Company)
-class CompanyAdmin(ConfigurationAdmin):
+class CompanyAdmin(ConsentPages):
     form = CompanyForm
-    owned = ("name", "company_id", "api_version", "initiatives", "api_token", "token_entered_at", "token_expires_at")
+    owned = (
+        "name",
+        "company_id",
+        "api_version",
+        "initiatives",
+        "api_token",
+        "token_entered_at",
+        "token_expires_at",
+        "token_by_consent",
+        "oauth_client_id",
+        "oauth_client_secret",
+    )
     list_display = ("name", "company_id", "token_label", "token_ends", "checked_at", "warning_text")
     actions = ("test_connection", "refresh_labels", "take_secret_from_environment")
     ordering = ("name",)
     switch = ""
     change_form_outer_after_template = "admin/integrations/company_page.html"
-    readonly_fields = ("token_state", "token_owner_text", "token_ends", "labels_text", "checked_at", "warning_text")
+    readonly_fields = (
+        "token_state",
+        "token_owner_text",
+        "token_ends",
+        "labels_text",
+        "checked_at",
+        "warning_text",
+        "redirect_url_text",
+    )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         may_change = obj is None or self.has_change_permission(request, obj)
         secret = ("new_api_token",) if may_change else ()
         general = ("name", "company_id", "api_version", *secret)
+        client = ("oauth_client_id", *(("new_client_secret",) if may_change else ()), "redirect_url_text")
+        oauth = ("OAuth by consent", {"fields": client, "classes": ["collapse"]})
         if obj is None:
-            return ((None, {"fields": general}),)
+            return ((None, {"fields": general}), oauth)
         found = ("token_state", "token_owner_text", "token_ends", "checked_at", "warning_text")
         return (
             (None, {"fields": general}),
+            oauth,
             ("API token", {"fields": found}),
             ("Labels", {"fields": ("labels_text", "initiatives")}),
         )
@@ -120,8 +156,58 @@ class CompanyAdmin(ConfigurationAdmin):
             return f"The API token {UnreadableSecret.message}."
         return company.warning or ("Accepted by Khoros." if company.checked_at else "Not tested yet.")
 
+    # --- ConsentPages ---
+
+    @admin.display(description="Redirect URL")
+    def redirect_url_text(self, company: Company) -> str:
+        try:
+            address = _return_address()
+        except NoPublicAddress as missing:
+            address = f"Not known yet. {missing}"
+        message = "Tell it to Khoros' support, who enters it for the client."
+        return format_html('<span class="cb-address">{}</span><br><span class="cb-quiet">{}</span>', address, message)
+
+    def consent_title(self, obj: Company) -> str:
+        return "Khoros"
+
+    def why_none_is_asked(self, obj: Company) -> str:
+        return "" if obj.oauth_client_id else "Enter client ID and secret first, and save."
+
+    def begin_consent(self, obj: Company, user_id: int) -> tuple[PendingConsent, str]:
+        return begin_company_consent(obj, user_id, _return_address())
+
+    def is_still_at(self, consent: PendingConsent, obj: Company) -> bool:
+        return consent.origin == settings.KHOROS_LOGIN_URL
+
+    def take_answer(self, request: HttpRequest, obj: Company) -> None:
+        if "code" not in request.GET or "error" in request.GET:
+            error, description = request.GET.get("error", "no code"), request.GET.get("error_description", "")
+            self.message_user(request, why_no_company_consent(error, description), messages.ERROR)
+            return
+        try:
+            accept_company_consent(obj, request.GET["code"], _return_address())
+        except (NotConsented, NoPublicAddress) as reason:
+            self.message_user(request, str(reason), messages.ERROR)
+            return
+        note_action(request, Company, [obj.pk], "Connected to Khoros by consent")
+        self.message_user(request, "Connected to Khoros.", messages.SUCCESS)
+        obj.refresh_from_db()
+        for finding in check_company(obj):
+            self.message_user(request, finding.message, LEVELS[finding.is_good])
+        check_soon(list(obj.subscriptions.filter(deleted_at__isnull=True).values_list("pk", flat=True)))
+
+    def links(self, request: HttpRequest, obj: Company) -> list[tuple[str, str]]:
+        found = super().links(request, obj)
+        if not obj.oauth_client_id or not self.has_change_permission(request, obj):
+            return found
+        title = "Connect to Khoros again" if obj.token_by_consent else "Connect to Khoros"
+        return [*found, (reverse("admin:integrations_company_consent", args=[obj.pk]), title)]
+
     def notices(self, request: HttpRequest, obj: Company) -> list[tuple[str, str]]:
         found = self.environment_notices(obj)
+        if not obj.api_token and obj.oauth_client_id:
+            message = "Not connected yet: press “Connect to Khoros” below and allow access there."
+            found.append(("warning", message))
         if obj.api_token and not obj.api_token.is_readable:
             found.append(("error", f"The API token {UnreadableSecret.message}."))
         if obj.warning:

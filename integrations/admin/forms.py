@@ -52,10 +52,30 @@ class CompanyForm(forms.ModelForm):
         widget=forms.PasswordInput,
         help_text=f"In Khoros Marketing: Profile Settings, API Access Token. Valid for two years. {KEEP}",
     )
+    new_client_secret = forms.CharField(
+        label="Client secret", required=False, max_length=1000, widget=forms.PasswordInput, help_text=KEEP
+    )
 
     class Meta:
         model = Company
-        fields = ("name", "company_id", "api_version", "initiatives")
+        fields = ("name", "company_id", "api_version", "initiatives", "oauth_client_id")
+
+    def clean_oauth_client_id(self) -> str:
+        return str(self.cleaned_data["oauth_client_id"]).strip()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        has_client = bool(cleaned.get("oauth_client_id"))
+        is_other_client = cleaned.get("oauth_client_id") != self.instance.oauth_client_id
+        stored = "" if is_other_client else self.instance.oauth_client_secret
+        if has_client and not cleaned.get("new_client_secret") and not stored:
+            self.add_error("new_client_secret", "Enter the secret that belongs to this client ID.")
+        has_token = cleaned.get("new_api_token") or self.instance.api_token
+        if not has_client and not has_token and "new_api_token" not in self.errors:
+            self.add_error(
+                "new_api_token", "Enter the API token, or a client ID. Subscriptions cannot be registered without."
+            )
+        return cleaned
 
     def clean_initiatives(self) -> str:
         numbers = [part.strip() for part in self.cleaned_data["initiatives"].split(",") if part.strip()]
@@ -70,13 +90,13 @@ class CompanyForm(forms.ModelForm):
         return company_id
 
     def clean_new_api_token(self) -> str:
-        token: str = self.cleaned_data["new_api_token"].strip()
-        if not token and not self.instance.api_token:
-            raise ValidationError("Enter the API token. Subscriptions cannot be registered without it.")
-        return token
+        return str(self.cleaned_data["new_api_token"]).strip()
 
     def save(self, commit: bool = True) -> Company:
+        if "oauth_client_id" in self.changed_data or self.cleaned_data["new_client_secret"]:
+            self.instance.oauth_client_secret = Secret.of(self.cleaned_data["new_client_secret"])
         if self.cleaned_data["new_api_token"]:
+            self.instance.token_by_consent = False
             self.instance.api_token = Secret.of(self.cleaned_data["new_api_token"])
             self.instance.token_entered_at = database_clock.now()
             self.instance.token_expires_at = expiry(self.cleaned_data["new_api_token"])

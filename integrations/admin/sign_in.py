@@ -1,39 +1,40 @@
 """The part of a connection's page that is about signing in: test, consent, the end of API tokens, the move to OAuth."""
 
-from dataclasses import asdict
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
-from django.views.decorators.cache import never_cache
 
-from integrations.admin.base import ConfigurationAdmin, note_action, themed
+from integrations.admin.base import note_action, themed
+from integrations.admin.consent import ConsentPages
 from integrations.admin.forms import DEFAULT_KIND
 from integrations.connections import (
-    Consent,
     NotConnected,
+    accept_consent,
+    begin_consent,
     check_and_resume,
+    is_still_at,
     move_to_oauth,
+    return_address,
+    why_no_consent,
 )
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Check
 from integrations.destinations.capabilities import AsksConsent, EndsSignIn, consent_source, token_source
+from integrations.infra.consent import PendingConsent
 from integrations.infra.text import timestamp
-from integrations.installation import NoPublicAddress
 from integrations.models import Connection
 from integrations.sign_in import end_alarm, end_text
 
 LEVELS = {False: messages.ERROR, None: messages.INFO}
 STATES = {True: "good", False: "bad", None: "note"}
-IN_SESSION = "consent"
 
 
-class SignInAdmin(ConfigurationAdmin):
+class SignInAdmin(ConsentPages):
     """The part of the connection's admin about signing in."""
 
     change_form_outer_after_template = "admin/integrations/connection_page.html"
@@ -52,7 +53,7 @@ class SignInAdmin(ConfigurationAdmin):
     def redirect_url_text(self, connection: Connection) -> str:
         title = DESTINATIONS[connection.kind or DEFAULT_KIND].title
         message = f"For OAuth with consent: enter it as the redirect URL of the OAuth client in {title}."
-        address = Consent.return_address()
+        address = return_address()
         return format_html('<span class="cb-address">{}</span><br><span class="cb-quiet">{}</span>', address, message)
 
     @staticmethod
@@ -136,65 +137,32 @@ class SignInAdmin(ConfigurationAdmin):
 
     def get_urls(self) -> list[Any]:
         own = [
-            path("consent/", never_cache(self.consented), name="integrations_connection_consented"),
-            path(
-                "<int:object_id>/consent/",
-                self.admin_site.admin_view(self.consent),
-                name="integrations_connection_consent",
-            ),
             path("<int:object_id>/move/", self.admin_site.admin_view(self.move), name="integrations_connection_move"),
         ]
         return own + super().get_urls()
 
-    def consent(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """To the account's page where a person allows it. A link, not a form: the policy lets forms post to us only."""
-        connection = self.permitted_object(request, object_id, to_change=True)
-        if consent_source(DESTINATIONS[connection.kind], connection.settings) is None:
-            self.message_user(request, "This connection does not need anyone's consent to sign in.", messages.WARNING)
-            return self._to_page(connection.pk)
-        title = DESTINATIONS[connection.kind].title
-        try:
-            if address := Consent.other_host(request.get_host()):
-                message = (
-                    f"Open Casebridge at {address} and connect from there: {title} sends you back to that address."
-                )
-                self.message_user(request, message, messages.ERROR)
-                return self._to_page(connection.pk)
-            consent, address = Consent.begin(connection, request.user.pk or 0)
-        except NoPublicAddress as missing:
-            message = f"{title} cannot send you back to this portal. {missing}"
-            self.message_user(request, message, messages.ERROR)
-            return self._to_page(connection.pk)
-        request.session[IN_SESSION] = asdict(consent)
-        return HttpResponseRedirect(address)
+    # --- ConsentPages ---
 
-    def consented(self, request: HttpRequest) -> HttpResponse:
-        """Where the account sends the person back to. Its address contains a code, so it is never passed on."""
-        if not self.admin_site.has_permission(request):
-            return redirect_to_login(reverse("admin:integrations_connection_changelist"), reverse("admin:login"))
-        kept = request.session.pop(IN_SESSION, None)
-        # Used up before anything is asked: a second answer with this state finds nothing.
-        request.session.save()
-        consent = Consent(**kept) if kept else None
-        if consent is None or not consent.fits(request.GET.get("state", ""), request.user.pk):
-            message = "This sign-in was not started here within the last ten minutes. Connect again."
-            self.message_user(request, message, messages.ERROR)
-            return self._to_list()
-        connection = self.permitted_object(request, consent.connection_id, to_change=True)
-        if consent.is_still_at(connection):
-            self._accept(request, connection)
-        else:
-            message = "The connection's address changed in the meantime, so nothing was saved. Connect again."
-            self.message_user(request, message, messages.ERROR)
-        return self._to_page(connection.pk)
+    def consent_title(self, obj: Connection) -> str:
+        return DESTINATIONS[obj.kind].title
 
-    def _accept(self, request: HttpRequest, connection: Connection) -> None:
+    def why_none_is_asked(self, obj: Connection) -> str:
+        is_asked = consent_source(DESTINATIONS[obj.kind], obj.settings) is not None
+        return "" if is_asked else "This connection does not need anyone's consent to sign in."
+
+    def begin_consent(self, obj: Connection, user_id: int) -> tuple[PendingConsent, str]:
+        return begin_consent(obj, user_id)
+
+    def is_still_at(self, consent: PendingConsent, obj: Connection) -> bool:
+        return is_still_at(consent, obj)
+
+    def take_answer(self, request: HttpRequest, connection: Connection) -> None:
         if "code" not in request.GET or "error" in request.GET:
             error, description = request.GET.get("error", "no code"), request.GET.get("error_description", "")
-            self.message_user(request, Consent.refusal_text(connection, error, description), messages.ERROR)
+            self.message_user(request, why_no_consent(connection, error, description), messages.ERROR)
             return
         try:
-            Consent.accept(connection, request.GET["code"])
+            accept_consent(connection, request.GET["code"])
         except NotConnected as reason:
             self.message_user(request, str(reason), messages.ERROR)
             return
@@ -246,11 +214,3 @@ class SignInAdmin(ConfigurationAdmin):
         )
         self.message_user(request, message, messages.SUCCESS)
         return self._to_page(connection.pk)
-
-    @staticmethod
-    def _to_page(connection_id: int) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:integrations_connection_change", args=[connection_id]))
-
-    @staticmethod
-    def _to_list() -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:integrations_connection_changelist"))

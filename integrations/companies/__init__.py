@@ -6,6 +6,12 @@ Khoros is written down before the call and completed after it.
 
 from integrations.companies.check import check_company, read_company
 from integrations.companies.client import NoToken, company_client, own_prefix
+from integrations.companies.consent import (
+    NotConsented,
+    accept_company_consent,
+    begin_company_consent,
+    why_no_company_consent,
+)
 from integrations.companies.labels import refresh_labels
 from integrations.companies.registered import (
     is_forgotten,
@@ -18,6 +24,9 @@ from integrations.companies.token import record_token_owner, token_end_text, tok
 
 __all__ = [
     "NoToken",
+    "NotConsented",
+    "accept_company_consent",
+    "begin_company_consent",
     "check_company",
     "company_client",
     "is_forgotten",
@@ -31,4 +40,5 @@ __all__ = [
     "retire_forgotten",
     "token_end_text",
     "token_warning",
+    "why_no_company_consent",
 ]

@@ -23,7 +23,7 @@ def company_client(company: Company, seconds: float, *secrets: str) -> KhorosCli
     except UnreadableSecret:
         raise NoToken(f"The API token of the company {UnreadableSecret.message}.") from None
     if not api_token:
-        raise NoToken("The company has no API token yet. Enter it on the company's page.")
+        raise NoToken("The company has no API token yet. Enter it, or connect to Khoros, on the company's page.")
     client = HttpClient(
         settings.KHOROS_API_URL,
         seconds,

@@ -39,9 +39,14 @@ def _store(company: Company, *, warning: str, **columns: Any) -> None:
     Company.objects.filter(pk=company.pk).update(
         checked_at=Now(),
         warning=company.warning,
-        token_expires_at=token.expiry(company.api_token.reveal()),
+        token_expires_at=token.expiry(company.api_token.reveal()) or _told_with_the_token(company),
         **columns,
     )
+
+
+def _told_with_the_token(company: Company) -> datetime | None:
+    """Khoros said it when the token was issued; of a pasted one nothing is known."""
+    return company.token_expires_at if company.token_by_consent else None
 
 
 def token_ends_at(company: Company) -> datetime | None:
@@ -58,7 +63,7 @@ def token_end_text(company: Company) -> str:
     if ends is None:
         return "No API token is stored."
     if company.token_expires_at == ends:
-        known = "from the token itself"
+        known = "as Khoros said when it was connected" if company.token_by_consent else "from the token itself"
     else:
         known = "assumed: 24 months after it was entered, as the token itself does not say"
     left = (ends - database_clock.now()).days
@@ -78,7 +83,10 @@ def token_warning(company: Company) -> str:
     if ends is None or ends - database_clock.now() > WARN_BEFORE_END:
         return ""
     verb = "expired" if ends <= database_clock.now() else "expires"
-    return (
-        f"The API token of “{company}” {verb} on {ends:%Y-%m-%d}. Create a new one in Khoros Marketing (Profile "
-        "Settings, API Access Token) and enter it on the company's page."
+    remedy = (
+        "It cannot be renewed: press “Connect to Khoros again” on the company's page and allow access there."
+        if company.token_by_consent
+        else "Create a new one in Khoros Marketing (Profile Settings, API Access Token) and enter it on the company's "
+        "page."
     )
+    return f"The API token of “{company}” {verb} on {ends:%Y-%m-%d}. {remedy}"

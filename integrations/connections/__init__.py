@@ -6,7 +6,14 @@ said without secrets; a test changes nothing at the account.
 
 from integrations.connections.account import forget_account, pause_unreadable
 from integrations.connections.check import check_and_resume
-from integrations.connections.consent import Consent, NotConnected
+from integrations.connections.consent import (
+    NotConnected,
+    accept_consent,
+    begin_consent,
+    is_still_at,
+    return_address,
+    why_no_consent,
+)
 from integrations.connections.lists import (
     check_mapping,
     lists_due,
@@ -19,12 +26,14 @@ from integrations.connections.oauth_migration import move_to_oauth
 from integrations.connections.session import Session, session_for
 
 __all__ = [
-    "Consent",
     "NotConnected",
     "Session",
+    "accept_consent",
+    "begin_consent",
     "check_and_resume",
     "check_mapping",
     "forget_account",
+    "is_still_at",
     "lists_due",
     "misfits_of",
     "move_to_oauth",
@@ -32,5 +41,7 @@ __all__ = [
     "read_account_lists",
     "request_lists",
     "request_lists_if_old",
+    "return_address",
     "session_for",
+    "why_no_consent",
 ]

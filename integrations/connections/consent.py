@@ -1,12 +1,7 @@
 """A person's consent at the account.
 
-It begins with `Consent.begin`, whose result is kept in the person's session, and ends with `Consent.accept`.
+It begins with `begin_consent`, whose result is kept in the person's session, and ends with `accept_consent`.
 """
-
-import secrets
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from django.urls import reverse
 
@@ -15,14 +10,13 @@ from integrations.connections.session import Session
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials
 from integrations.destinations.capabilities import AsksConsent, Token
-from integrations.infra import database_clock
+from integrations.infra.consent import PendingConsent
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
 from integrations.installation import NoPublicAddress, public_url
 from integrations.models import Connection
 from integrations.sign_in import read_secrets, store_consent, unreadable_secrets
 
-CONSENT_WITHIN = timedelta(minutes=10)
 CHANGED_MEANWHILE = "Someone changed the connection's sign-in in the meantime. Review it and start again."
 
 
@@ -30,56 +24,39 @@ class NotConnected(Exception):
     """The consent did not lead to a sign-in; the text says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Consent:
-    """A consent under way, as kept in the session: for one connection, one person, ten minutes, one answer."""
+def begin_consent(connection: Connection, user_id: int) -> tuple[PendingConsent, str]:
+    """What to keep in the person's session, and the address at the account to go to. Raises NoPublicAddress."""
+    consent = PendingConsent.begin(connection.pk, user_id, _origin(connection))
+    address = _source(connection).authorization_url(connection.settings, _return_address(), consent.state)
+    return consent, address
 
-    state: str
-    connection_id: int
-    user_id: int
-    began: str
-    origin: str = ""
 
-    @classmethod
-    def begin(cls, connection: Connection, user_id: int) -> tuple["Consent", str]:
-        """What to keep in the session, and the address at the account to go to. Raises NoPublicAddress."""
-        destination = _source(connection)
-        began, origin = database_clock.now().isoformat(), DESTINATIONS[connection.kind].origin(connection.settings)
-        consent = cls(secrets.token_urlsafe(32), connection.pk, user_id, began, origin)
-        return consent, destination.authorization_url(connection.settings, _return_address(), consent.state)
+def is_still_at(consent: PendingConsent, connection: Connection) -> bool:
+    """Whether the connection still points to where the person consented: no other address may see the code."""
+    return consent.origin == _origin(connection)
 
-    def fits(self, state: str, user_id: int | None) -> bool:
-        is_same = secrets.compare_digest(self.state.encode(), state.encode()) and self.user_id == user_id
-        return is_same and database_clock.now() - datetime.fromisoformat(self.began) < CONSENT_WITHIN
 
-    def is_still_at(self, connection: Connection) -> bool:
-        """Whether the connection still points to where the person consented: no other address may see the code."""
-        return self.origin == DESTINATIONS[connection.kind].origin(connection.settings)
+def accept_consent(connection: Connection, code: str) -> None:
+    """Exchanges the code for tokens, stores them and resumes the connection. Raises NotConnected."""
+    _store(connection, _tokens_for(connection, code))
+    resume_if_an_answer_paused(connection)
 
-    @staticmethod
-    def accept(connection: Connection, code: str) -> None:
-        """Exchanges the code for tokens, stores them and resumes the connection. Raises NotConnected."""
-        _store(connection, _tokens_for(connection, code))
-        resume_if_an_answer_paused(connection)
 
-    @staticmethod
-    def return_address() -> str:
-        """Where the account sends people back to, for entering it there; a sentence where it is not known."""
-        try:
-            return _return_address()
-        except NoPublicAddress as missing:
-            return f"Not known yet. {missing}"
+def return_address() -> str:
+    """Where the account sends people back to, for entering it there; a sentence where it is not known."""
+    try:
+        return _return_address()
+    except NoPublicAddress as missing:
+        return f"Not known yet. {missing}"
 
-    @staticmethod
-    def other_host(host: str) -> str:
-        """The public address, where people are sent back to and must be signed in; empty when they are there."""
-        address = public_url()
-        return "" if urlsplit(address).netloc == host else address
 
-    @classmethod
-    def refusal_text(cls, connection: Connection, error: str, description: str) -> str:
-        """What the account's page answered instead of a code."""
-        return _source(connection).why_no_consent(error, description, cls.return_address())
+def why_no_consent(connection: Connection, error: str, description: str) -> str:
+    """What the account's page answered instead of a code."""
+    return _source(connection).why_no_consent(error, description, return_address())
+
+
+def _origin(connection: Connection) -> str:
+    return DESTINATIONS[connection.kind].origin(connection.settings)
 
 
 def _source(connection: Connection) -> AsksConsent:

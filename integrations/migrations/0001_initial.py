@@ -383,6 +383,21 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("api_token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                (
+                    "oauth_client_id",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="For OAuth instead of a pasted token: Khoros' support issues client ID and secret, and allows the ID for your company. After saving, press “Connect to Khoros”.",
+                        max_length=200,
+                        verbose_name="client ID",
+                    ),
+                ),
+                (
+                    "oauth_client_secret",
+                    integrations.models.fields.SecretField(blank=True, db_default="", default="", editable=False),
+                ),
+                ("token_by_consent", models.BooleanField(default=False, editable=False)),
                 ("token_entered_at", models.DateTimeField(editable=False, null=True)),
                 ("token_expires_at", models.DateTimeField(editable=False, null=True)),
                 ("token_owner", models.CharField(blank=True, default="", editable=False, max_length=250)),

@@ -71,8 +71,19 @@ class Company(models.Model):
         help_text="Initiative numbers, separated by commas, to offer their content labels too. Usually empty.",
     )
     api_token = SecretField()
+    # Instead of a pasted token: a client that Khoros issued, in whose name a person consents.
+    oauth_client_id = models.CharField(
+        "client ID",
+        max_length=200,
+        blank=True,
+        default="",
+        help_text="For OAuth instead of a pasted token: Khoros' support issues client ID and secret, and allows the ID "
+        "for your company. After saving, press “Connect to Khoros”.",
+    )
+    oauth_client_secret = SecretField(db_default="")
+    token_by_consent = models.BooleanField(default=False, editable=False)
     token_entered_at = models.DateTimeField(null=True, editable=False)
-    # From the token's own claims; null where they cannot be read.
+    # From the token's own claims, or told with it; null where neither is so.
     token_expires_at = models.DateTimeField(null=True, editable=False)
     token_owner = models.CharField(max_length=250, blank=True, default="", editable=False)
     # The companies that the token sees: [{"id": "42", "name": "Example", "products": "Care 45, Conversations 45"}].
