@@ -162,6 +162,8 @@ def test_weekdays_are_typed_as_people_write_them(typed: str, days: list[str]) ->
         ("network", "is", "  ", "Enter a value, for example twitter, facebook"),
         ("network", "is", ", ,", "at least one value"),
         ("followers", "at_least", "many", "whole number"),
+        ("followers", "at_least", "10.5", "whole number"),
+        ("text", "contains", "a\x00b", "cannot be stored"),
         ("followers", "at_least", "9" * 400, "whole number"),
         ("text", "matches", "(", "cannot be used"),
         ("text", "matches", "(?=x)", "cannot be used"),
@@ -178,8 +180,26 @@ def test_what_is_no_condition_is_refused_in_words(field: str, test: str, typed: 
         read_value(field, test, typed)
 
 
-def test_a_number_is_read_as_people_write_it() -> None:
-    assert read_value("followers", "at_least", "10,000") == read_value("followers", "at_least", "10 000") == 10_000
+@pytest.mark.parametrize("typed", ["10000", "10,000", "10 000", "10.000", "10'000"])
+def test_a_number_is_read_as_people_write_it(typed: str) -> None:
+    assert read_value("followers", "at_least", typed) == 10_000
+
+
+@pytest.mark.parametrize("typed", ["09:00-17:30", "9.00 – 17.30", "0900-1730", "09:00 to 17:30"])
+def test_hours_are_read_as_people_write_them(typed: str) -> None:
+    assert read_value("time", "between", typed) == "09:00-17:30"
+
+
+def test_a_value_with_a_comma_stands_in_quotes() -> None:
+    value = read_value("rule", "is", '"Outage, EU", Other')
+    assert value == ["Outage, EU", "Other"]
+    assert read_value("rule", "is", conditions.shown_value(value)) == value
+
+
+def test_a_time_that_no_calendar_knows_is_left_out() -> None:
+    last = datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
+    for wanted in (("weekday", "is", ["Monday"]), ("time", "between", "09:00-17:00")):
+        assert verdict(all_of(wanted) | {"time_zone": "Pacific/Auckland"}, at=last).holds
 
 
 def test_an_author_was_seen_before_or_not_or_nobody_knows() -> None:
@@ -327,6 +347,35 @@ def test_the_preview_shows_how_each_condition_was_judged(admin: Client, mapping:
     assert "Does not hold: " in html
     assert "Network is one of facebook: it is “twitter”" in html
     assert "Author was seen before: it cannot be said who wrote this, so this is left out" in html
+
+
+def test_a_match_between_groups_counts_only_where_there_are_several(admin: Client, mapping: Mapping) -> None:
+    alone = rows(("network", "is", "twitter")) | {"conditions-match": "none"}
+    save(admin, f"mapping/{mapping.pk}/change/", **alone)
+    mapping.refresh_from_db()
+    assert mapping.conditions == all_of(("network", "is", ["twitter"]))
+
+
+def test_the_last_row_can_be_removed_and_its_group_stays_as_it_is(admin: Client, mapping: Mapping) -> None:
+    values = form_of(page(admin, f"mapping/{mapping.pk}/change/")) | {"conditions-0-match": "none"}
+    values |= rows(("network", "is", "facebook"))
+    after = form_of(pressed(admin, mapping, values, "remove:0:0"))
+    assert (after["conditions-0-match"], after["conditions-0-0-value"]) == ("none", "")
+
+
+def test_a_problem_names_the_row_that_it_stands_beside(admin: Client, mapping: Mapping) -> None:
+    typed = rows(("", "is", ""), ("network", "is", ""))
+    assert (
+        "Group 1, condition 2: Enter a value" in save(admin, f"mapping/{mapping.pk}/change/", **typed).content.decode()
+    )
+
+
+def test_of_several_posts_in_one_notification_only_the_first_is_new(push: Any, work: Any, mapping: Mapping) -> None:
+    Mapping.objects.update(conditions=all_of(("author", "seen_not", None)))
+    items = [payloads.item(f"twitter:{number}", authorId="77") for number in (1, 2, 3)]
+    push(payloads.notification(*items))
+    work()
+    assert list(Delivery.objects.values_list("post_id", flat=True)) == ["twitter:1"]
 
 
 def test_a_mapping_with_rows_by_the_hundred_is_refused(admin: Client, mapping: Mapping) -> None:

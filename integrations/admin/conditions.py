@@ -93,8 +93,11 @@ class ConditionsField(forms.Field):
         problems: list[str] = []
         groups = []
         for number, group in enumerate(typed.get("groups", ()), start=1):
-            rows = [row for row in group["rows"] if not _is_empty(row)]
-            cleaned = [_cleaned(row, f"Group {number}, condition {at}", problems) for at, row in enumerate(rows, 1)]
+            cleaned = [
+                _cleaned(row, f"Group {number}, condition {at}", problems)
+                for at, row in enumerate(group["rows"], start=1)
+                if not _is_empty(row)
+            ]
             groups += [{"match": group["match"], "rows": cleaned}] if cleaned else []
         problems += _excess(groups)
         if typed.get("time_zone") and typed["time_zone"] not in conditions.time_zones():
@@ -115,7 +118,7 @@ def _stored(typed: Mapping[str, Any], groups: list[dict[str, Any]]) -> dict[str,
     if not groups:
         return {}
     is_of_time = any(row["field"] in ("weekday", "time") for group in groups for row in group["rows"])
-    match = typed.get("match", "all")
+    match = typed.get("match", "all") if len(groups) > 1 else "all"
     zone = {"time_zone": typed.get("time_zone") or settings.TIME_ZONE} if is_of_time else {}
     return {"match": match, "groups": groups, **zone}
 
@@ -186,6 +189,9 @@ def with_rows(data: QueryDict, name: str = "conditions") -> QueryDict:
     if pressed[0] == "remove" and len(pressed) == 3 and _are_small(pressed[1:]):
         for part in EMPTY_ROW:
             changed.pop(f"{name}-{int(pressed[1])}-{int(pressed[2])}-{part}", None)
+        if len({group for group, _ in numbers}) == 1 == len(numbers):
+            # The last group stays, with what its rows have to do.
+            _add(changed, name, int(pressed[1]), 0)
     elif pressed[0] == "add" and len(pressed) == 2 and _are_small(pressed[1:]):
         row = 1 + max((row for group, row in numbers if group == int(pressed[1])), default=-1)
         _add(changed, name, int(pressed[1]), row)

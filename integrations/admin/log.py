@@ -198,7 +198,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         remote = delivery.remote_object
         if remote is None:
             return "–"
-        kind = "note" if delivery.is_note else KINDS.get(delivery.action, "")
+        kind = _kind(delivery)
         name = f"{thing_of(delivery)} {remote.number}"
         link = '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a> <span class="cb-quiet">{}</span>'
         return format_html(link, remote.url, name, kind) if remote.url else name
@@ -342,6 +342,15 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.action(description="Cancel (do not send)", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
         return self.report(request, cancel(queryset), "{} cancelled.", queryset, "cancel")
+
+
+def _kind(delivery: Delivery) -> str:
+    """What it is besides a thing of its own."""
+    if delivery.is_note:
+        return "note"
+    if delivery.counts_a_burst:
+        return "counts a burst"
+    return "counted there" if delivery.result == Delivery.Result.COUNTED else KINDS.get(delivery.action, "")
 
 
 def found_deliveries(term: str, posts: list[PostContent]) -> set[int]:

@@ -5,8 +5,15 @@ and what to do. Where it cannot be known whether a ticket exists, it is looked u
 """
 
 from integrations.delivery.batch_results import batches_to_follow, follow_batch
-from integrations.delivery.bursts import burst_for, count_posts, end_cancelled_bursts, join_burst, rewrite_report
-from integrations.delivery.cases import case_key, join_case
+from integrations.delivery.bursts import (
+    burst_for,
+    cancel_uncounted,
+    count_posts,
+    join_burst,
+    recount,
+    resend_report,
+)
+from integrations.delivery.cases import case_key, forget_cases, join_case
 from integrations.delivery.claim import demote_late
 from integrations.delivery.content import keep_with_attempts, rendered_columns, store_rendered, store_request
 from integrations.delivery.deliver import deliver_due
@@ -33,14 +40,15 @@ __all__ = [
     "batches_to_follow",
     "begin_to_follow",
     "burst_for",
+    "cancel_uncounted",
     "case_key",
     "count_posts",
     "create_test_ticket",
     "deliver_due",
     "demote_late",
-    "end_cancelled_bursts",
     "find_floods",
     "follow_batch",
+    "forget_cases",
     "hold_flood",
     "hold_new",
     "intake_user_text",
@@ -50,11 +58,12 @@ __all__ = [
     "mark_solved",
     "may_exist_text",
     "no_second",
+    "recount",
     "release_flood",
     "release_leftovers",
     "rendered_columns",
     "repair_followers",
-    "rewrite_report",
+    "resend_report",
     "store_rendered",
     "store_request",
     "waiting_on",

@@ -1,20 +1,21 @@
 """Many posts within a minute on one mapping become one message that counts them, without anybody being asked.
 
-Each post keeps its delivery, which waits for the message's and is delivered with it. The message is a delivery too, the
-burst's *report*: pending while posts come in, its text written anew for each, so that what is sent counts them all.
-Once it is sent, the next report follows: an update, as long as posts come; and one that says that it is over, when a
-minute passed without any. Where a message cannot be updated, there is no report between the first and the last.
+Each post keeps its delivery, which waits for the burst's message and is delivered with it. The message is a delivery
+too, the burst's *report*: pending while posts come in, its text written anew for each, so that what is sent counts them
+all. Once it is sent, the next report follows: an update, as long as posts come; and one that says that it is over, when
+they no longer come too fast. Where a message cannot be updated, there is none between the first and the last.
 
-Locks are taken in one order, burst before report: by routing, which adds posts, and by recording, which ends reports.
+A burst is *closed* when it takes no more posts, and *ended* when its last report was sent. Locks are taken in one
+order, burst before report: by routing, which adds posts, and by recording, which ends reports.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.db import transaction
 from django.db.models import Q
-from django.db.models.functions import Now
 from django.urls import reverse
 
 from integrations.delivery.additions import Addition, store_addition
@@ -23,7 +24,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import BurstNews, CountedPost, CountsBursts
 from integrations.domain.post import Post
 from integrations.infra.database_clock import now, seconds_from_now
-from integrations.infra.text import shortened
+from integrations.infra.text import shortened, storable
 from integrations.installation import NoPublicAddress, public_url
 from integrations.mapping import rules_of
 from integrations.models import Burst, Delivery, DeliveryContent, Mapping
@@ -31,15 +32,19 @@ from integrations.models.deliveries import NO_PROBLEM
 
 log = structlog.get_logger(__name__)
 
-State = Delivery.State
+Action, State = Delivery.Action, Delivery.State
 WINDOW_SECONDS = 60
+# After so long without a post, the next one is none of this burst's.
 QUIET_SECONDS = 60
 # A message that is updated more often than this tells nobody more.
 UPDATE_SECONDS = 15
 MOST_LATEST = 5
 LONGEST_AUTHOR, LONGEST_TEXT = 60, 120
-COUNTED = "Counted in one message with others, as more than {} posts came within a minute."
+TO_BE_COUNTED = "To be counted in one message with others, as more than {} posts came within a minute."
+COUNTED = "Counted in one message with others, as too many posts came within a minute."
+WAITS_AGAIN = "To be counted in one message with others."
 NOT_COUNTED = "Not sent: the message that would have counted it was cancelled."
+MENDS = "Mend the cause, then press “Rebuild” here: its posts are counted then."
 
 
 # --- Routing: what joins a burst -------------------------------------------------------------------------------------
@@ -48,39 +53,58 @@ NOT_COUNTED = "Not sent: the message that would have counted it was cancelled."
 def burst_for(mapping: Mapping, posts: Sequence[Post], occasion: str) -> Burst | None:
     """The burst that these posts join, locked: the open one, or a new one if they are too many. In a transaction."""
     most = rules_of(mapping).gathers_over
-    if not most or not isinstance(DESTINATIONS[mapping.connection.kind], CountsBursts):
+    if not most or not posts or not isinstance(DESTINATIONS[mapping.connection.kind], CountsBursts):
         return None
     ids = [post.post_id for post in posts]
-    known = Delivery.objects.filter(mapping=mapping, post_id__in=ids, occasion=occasion).count()
-    if known == len(ids):
+    new = len(ids) - Delivery.objects.filter(mapping=mapping, post_id__in=ids, occasion=occasion).count()
+    if not new:
         return None
-    open_one = _locked(mapping)
-    if open_one is not None or _posts_of_the_last_minute(mapping) + len(ids) - known <= most:
+    are_too_many = _posts_of_the_last_minute(mapping) + new > most
+    open_one = _open_burst(mapping)
+    if open_one is not None and are_too_many and open_one.last_post_at > seconds_ago(QUIET_SECONDS):
         return open_one
-    Burst.objects.bulk_create([Burst(mapping=mapping)], ignore_conflicts=True)
+    if open_one is not None:
+        _close(open_one)
+    if not are_too_many:
+        return None
+    Burst.objects.bulk_create([Burst(mapping=mapping, connection=mapping.connection)], ignore_conflicts=True)
     log.warning("burst begins", mapping_id=mapping.pk)
-    return _locked(mapping)
+    return _open_burst(mapping)
 
 
-def _locked(mapping: Mapping) -> Burst | None:
-    rows = Burst.objects.select_for_update(of=("self",)).select_related("mapping__connection", "mapping__subscription")
-    return rows.filter(mapping=mapping, ended_at__isnull=True).first()
+def seconds_ago(seconds: float) -> datetime:
+    return now() - timedelta(seconds=seconds)
+
+
+def _open_burst(mapping: Mapping) -> Burst | None:
+    """Locked. One whose message was cancelled takes no more posts."""
+    burst = _bursts().filter(mapping=mapping, closed_at__isnull=True).first()
+    if burst is None or burst.report is None or burst.report.state != State.CANCELLED:
+        return burst
+    burst.closed_at = now()
+    burst.save()
+    return None
+
+
+def _bursts() -> Any:
+    rows = Burst.objects.select_for_update(of=("self",))
+    return rows.select_related("mapping__connection", "mapping__subscription", "report")
 
 
 def _posts_of_the_last_minute(mapping: Mapping) -> int:
     lately = Delivery.objects.filter(mapping=mapping, created_at__gt=seconds_from_now(-WINDOW_SECONDS))
-    of_posts = ~Q(occasion__startswith=Delivery.BURST) & ~Q(occasion__startswith=Delivery.SOLVED)
-    return lately.filter(of_posts, action__in=["create", "append"]).order_by().count()
+    besides = Q(occasion__startswith=Delivery.BURST) | Q(occasion__startswith=Delivery.SOLVED)
+    return lately.exclude(besides).exclude(state=State.CANCELLED).order_by().count()
 
 
 def join_burst(delivery: Delivery, burst: Burst) -> None:
     """An unsaved delivery waits to be counted by the burst's report; `count_posts` does so once it is stored."""
     if burst.report_id is None:
         _new_report(burst, delivery)
-    delivery.follows_id = burst.report_id
+    delivery.burst = burst
     delivery.state, delivery.is_rendered, delivery.next_attempt_at = State.WAITING, False, None
     delivery.is_prepared, delivery.case_key = True, ""
-    delivery.decision = COUNTED.format(rules_of(delivery.mapping).gathers_over)
+    delivery.decision = TO_BE_COUNTED.format(rules_of(delivery.mapping).gathers_over)
 
 
 def count_posts(burst: Burst, posts: dict[int, Post]) -> None:
@@ -92,7 +116,6 @@ def count_posts(burst: Burst, posts: dict[int, Post]) -> None:
             Delivery.objects.filter(pk=report.pk).cancel()
             _end(burst)
         return
-    burst.count += len(posts)
     burst.last_post_at = now()
     newest = [_latest(post) for post in list(posts.values())[-MOST_LATEST:]]
     burst.latest = (burst.latest + newest)[-MOST_LATEST:]
@@ -109,6 +132,15 @@ def _latest(post: Post) -> dict[str, str]:
     }
 
 
+def _close(burst: Burst) -> None:
+    """It takes no more posts. What is still to be sent says that it is over, and need not wait for that."""
+    burst.closed_at = now()
+    report = _locked_report(burst)
+    if report.state in (State.PENDING, State.FAILED):
+        _write(burst, report, up_to=burst.counted_up_to, is_over=True)
+    burst.save()
+
+
 def _locked_report(burst: Burst) -> Delivery:
     """The present report: claims skip what is locked, so its text changes before it is sent or not at all."""
     return Delivery.objects.select_for_update().get(pk=burst.report_id or 0)
@@ -117,47 +149,63 @@ def _locked_report(burst: Burst) -> Delivery:
 # --- Reports ---------------------------------------------------------------------------------------------------------
 
 
-def _destination(burst: Burst) -> CountsBursts:
-    destination = DESTINATIONS[burst.mapping.connection.kind]
-    if not isinstance(destination, CountsBursts):
-        raise TypeError(f"{destination.title} counts no bursts.")
-    return destination
-
-
 def _can_update(burst: Burst) -> bool:
-    return _destination(burst).can_update(burst.mapping.connection.settings)
+    """Whether the message that stands there can be updated by the mapping's connection as it is today."""
+    connection = burst.mapping.connection
+    destination = DESTINATIONS[connection.kind]
+    is_there = burst.connection_id == connection.pk
+    return is_there and isinstance(destination, CountsBursts) and destination.can_update(connection.settings)
 
 
-def _new_report(burst: Burst, like: Delivery) -> Delivery:
+def _new_report(burst: Burst, like: Delivery) -> None:
     """A delivery of its own beside `like`, one of the mapping's. It is still to be written."""
     is_update = bool(burst.number) and _can_update(burst)
     occasion = f"{Delivery.BURST}{burst.pk}-{burst.reports}"
-    external_id = DESTINATIONS[burst.mapping.connection.kind].external_id(
-        like.post_id, str(burst.mapping.uuid), occasion
+    destination = DESTINATIONS[burst.mapping.connection.kind]
+    addition = Addition(
+        occasion,
+        Action.UPDATE if is_update else Action.CREATE,
+        burst.number if is_update else "",
+        destination.external_id(like.post_id, str(burst.mapping.uuid), occasion),
+        "{}",
+        "Counts the posts of a burst." if burst.reports == 0 else "Counts the posts of a burst further.",
     )
-    burst.report_id = store_addition(
-        like,
-        Addition(
-            occasion,
-            Delivery.Action.UPDATE if is_update else Delivery.Action.CREATE,
-            burst.number if is_update else "",
-            external_id,
-            "{}",
-            "Counts the posts of a burst." if burst.reports == 0 else "Counts the posts of a burst further.",
-        ),
-    )
+    burst.report_id = store_addition(like, addition)
+    Delivery.objects.filter(pk=burst.report_id).update(connection=burst.mapping.connection)
     burst.reports += 1
-    return Delivery.objects.get(pk=burst.report_id)
 
 
 def _write(burst: Burst, report: Delivery, *, up_to: int, is_over: bool) -> None:
-    """The report's text: all posts so far, which are those up to this delivery. It is sent when that is due."""
+    """The report's text: all posts so far, which are those up to this delivery. It is sent when that is due.
+
+    One that was tried already keeps the time of its next try.
+    """
     burst.counted_up_to, burst.says_over = up_to, is_over
+    burst.count = _counted_or_waiting(burst).count()
+    row = Delivery.objects.filter(pk=report.pk)
+    try:
+        store_request(report.pk, _request(burst, report), "")
+    except Exception as error:
+        # Whatever is wrong with the message must not cost the notification's other deliveries.
+        log.exception("burst cannot be told", burst_id=burst.pk)
+        message = storable(f"The message that counts a burst could not be written: {error}")
+        row.fail(last_error=f"{message} {MENDS}", cause=message[:250], remedy=MENDS, remedy_at="mapping")
+        return
+    if report.state == State.PENDING and report.attempt_count == 0:
+        row.update(next_attempt_at=_due(burst))
+
+
+def _request(burst: Burst, report: Delivery) -> str:
+    destination = DESTINATIONS[burst.mapping.connection.kind]
+    if not isinstance(destination, CountsBursts):
+        raise TypeError(f"{destination.title} counts no bursts. Cancel it, or move the mapping back.")
     external_id = DeliveryContent.objects.values_list("external_id", flat=True).get(pk=report.pk)
-    request = _destination(burst).build_burst(_news(burst), burst.mapping.settings, external_id)
-    store_request(report.pk, request, "")
-    if report.state == State.PENDING:
-        Delivery.objects.filter(pk=report.pk).update(next_attempt_at=_due(burst), connection=burst.mapping.connection)
+    return destination.build_burst(_news(burst), burst.mapping.settings, external_id)
+
+
+def _counted_or_waiting(burst: Burst) -> Any:
+    """Without those that staff cancelled, or had sent by themselves."""
+    return Delivery.objects.filter(burst=burst, state__in=[State.WAITING, State.DELIVERED])
 
 
 def _news(burst: Burst) -> BurstNews:
@@ -182,7 +230,7 @@ def _address_of(mapping: Mapping) -> str:
 
 
 def _due(burst: Burst) -> datetime:
-    if burst.told_at is None:
+    if burst.told_at is None or burst.closed_at is not None:
         return now()
     if burst.says_over:
         return burst.last_post_at + timedelta(seconds=QUIET_SECONDS)
@@ -196,58 +244,85 @@ def lock_burst(report: Delivery) -> Burst | None:
     """The burst that this delivery reports on. In the transaction that records it, before the report's own row."""
     if not report.counts_a_burst:
         return None
-    rows = Burst.objects.select_for_update(of=("self",)).select_related("mapping__connection", "mapping__subscription")
-    return rows.filter(report=report.pk).first()
+    burst: Burst | None = _bursts().filter(report=report.pk).first()
+    return burst
 
 
 def record_report(burst: Burst, report_id: int) -> None:
     """Delivers the posts that it counts, and has the next report follow, unless it said that the burst is over."""
     report = Delivery.objects.select_related("remote_object", "content__post").get(pk=report_id)
-    waiting = Delivery.objects.filter(follows=report, state=State.WAITING)
-    waiting.filter(pk__lte=burst.counted_up_to).deliver_with(report)
+    waiting = Delivery.objects.filter(burst=burst, state=State.WAITING)
+    waiting.filter(pk__lte=burst.counted_up_to).deliver_with(report, COUNTED)
     late = list(waiting.order_by("pk").values_list("pk", flat=True))
-    burst.told_at, burst.number = now(), burst.number or report.number
+    burst.told_at, burst.number, burst.connection_id = now(), report.number, report.connection_id
     if burst.says_over and not late:
-        burst.ended_at = now()
+        _end(burst)
     else:
-        following, goes_on = _new_report(burst, report), bool(late) and _can_update(burst)
-        _write(burst, following, up_to=late[-1] if late else burst.counted_up_to, is_over=not goes_on)
-        Delivery.objects.filter(pk__in=late).update(follows=following)
-    burst.save()
+        _new_report(burst, report)
+        goes_on = bool(late) and _can_update(burst) and burst.closed_at is None
+        _write(burst, _locked_report(burst), up_to=late[-1] if late else burst.counted_up_to, is_over=not goes_on)
+        burst.save()
     log.info("burst told", burst_id=burst.pk, count=burst.count, is_over=burst.ended_at is not None)
+
+
+def _end(burst: Burst) -> None:
+    """Nothing more is told of it; what it kept of posts is no longer needed."""
+    burst.closed_at = burst.closed_at or now()
+    burst.ended_at, burst.latest = now(), []
+    burst.save()
 
 
 # --- What staff do with a report -------------------------------------------------------------------------------------
 
 
-def rewrite_report(report_id: int, priority: int) -> bool:
-    """Writes a report with today's mapping and makes it due. False where it is sent, being sent, or another's turn."""
+def resend_report(report_id: int, priority: int, *, anew: bool) -> str:
+    """Makes a failed or cancelled report due, with the posts that wait for it. Returns why it was not, or nothing.
+
+    `anew`: written with today's mapping, as a message of its own, so that one that cannot be updated is replaced.
+    """
     with transaction.atomic():
-        rows = Burst.objects.select_for_update(of=("self",)).select_related("mapping__connection")
-        burst = rows.filter(report=report_id).first()
-        report = Delivery.objects.filter(pk=report_id).changeable()
-        if burst is None or not report.schedule(tries=0, priority=priority, **NO_PROBLEM):
-            return False
-        _write(burst, report.get(), up_to=burst.counted_up_to, is_over=burst.says_over)
-        report.update(next_attempt_at=Now())
+        burst = _bursts().filter(report=report_id).first()
+        row = Delivery.objects.filter(pk=report_id)
+        report = row.select_for_update().first()
+        if burst is None or report is None:
+            return "a later message counts these posts"
+        if report.state not in (State.FAILED, State.CANCELLED):
+            return "it is sent by itself when it is due"
+        _restore_posts(burst)
+        may_stand_twice = int(report.is_uncertain and report.action != Action.UPDATE)
+        own = {"action": Action.CREATE, "target_number": "", "connection": burst.mapping.connection} if anew else {}
+        row.schedule(tries=may_stand_twice, priority=priority, **NO_PROBLEM, **own)
+        if anew:
+            burst.number = ""
+            _write(burst, row.get(), up_to=burst.counted_up_to, is_over=burst.says_over)
+        burst.ended_at = None
         burst.save()
-    return True
+    return ""
 
 
-def end_cancelled_bursts() -> int:
-    """For the sweep: where staff cancelled the report, the posts that it would have counted are cancelled too."""
-    cancelled = Burst.objects.filter(ended_at__isnull=True, report__state=State.CANCELLED)
-    for burst_id in list(cancelled.values_list("pk", flat=True)):
+def recount(burst_ids: set[int]) -> None:
+    """Staff took posts out of these bursts: what is still to be sent counts without them."""
+    for burst_id in sorted(burst_ids):
         with transaction.atomic():
-            burst = cancelled.select_for_update(of=("self",)).filter(pk=burst_id).first()
-            if burst is not None:
-                _end(burst)
-    return len(cancelled)
+            burst = _bursts().filter(pk=burst_id, ended_at__isnull=True).first()
+            if burst is None:
+                continue
+            report = _locked_report(burst)
+            if report.state in (State.PENDING, State.FAILED):
+                _write(burst, report, up_to=burst.counted_up_to, is_over=burst.says_over)
+                burst.save()
 
 
-def _end(burst: Burst) -> None:
-    waiting = Delivery.objects.filter(follows=burst.report_id, state=State.WAITING)
-    waiting.update(decision=NOT_COUNTED)
-    waiting.cancel()
-    burst.ended_at = now()
-    burst.save()
+def _restore_posts(burst: Burst) -> None:
+    """Those that the sweep cancelled with it; not those that staff did."""
+    cancelled = Delivery.objects.filter(burst=burst, state=State.CANCELLED, decision=NOT_COUNTED)
+    cancelled.wait(decision=WAITS_AGAIN)
+
+
+def cancel_uncounted() -> int:
+    """For the sweep: what waits for a message that staff cancelled, or that said already that it was over."""
+    done = Q(burst__report__state=State.CANCELLED) | Q(burst__ended_at__isnull=False)
+    ids = list(Delivery.objects.filter(done, state=State.WAITING).values_list("pk", flat=True))
+    rows = Delivery.objects.filter(pk__in=ids, state=State.WAITING)
+    rows.update(decision=NOT_COUNTED)
+    return rows.cancel()

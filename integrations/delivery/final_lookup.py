@@ -161,7 +161,7 @@ def may_exist_text(delivery: Delivery) -> str:
     destination = DESTINATIONS[delivery.connection.kind]
     title, thing = destination.title, destination.thing
     search = f"To check, search there for the external ID {delivery.external_id}. Trying again will not create a second"
-    if delivery.action == Delivery.Action.APPEND:
+    if delivery.action == Delivery.Action.APPEND and isinstance(destination, FindsComments):
         where = f"on {thing} {delivery.target_number} in {title}, although none is recorded here"
         return f"A comment may exist {where}. {search} comment: “Retry now” looks for it first."
     exists = f"{article(thing).capitalize()} {thing} may exist in {title}, although none is recorded here."

@@ -52,9 +52,8 @@ def begin_to_follow(delivery: Delivery, first: Delivery | None) -> str:
 def waits_for_nothing() -> QuerySet[Delivery]:
     """What waits for another that is done, or will become nothing."""
     ended = Q(follows__state__in=[State.DELIVERED, *ENDED_WITHOUT])
-    waiting = Delivery.objects.filter(ended, state=State.WAITING)
-    # What is to be counted waits until the message that counts it is sent, or cancelled.
-    return waiting.exclude(follows__occasion__startswith=Delivery.BURST)
+    # What is to be counted in a burst waits for the message that counts it.
+    return Delivery.objects.filter(ended, state=State.WAITING, burst__isnull=True)
 
 
 def wake_followers(first_id: int, status: str) -> None:

@@ -149,6 +149,9 @@ def other_way(delivery: Delivery, request: str, destination: Destination, failur
         if not isinstance(destination, SolvesCases):
             leave_case_open(delivery)
         return _decide_again(delivery)
+    if failure.is_closed and delivery.counts_a_burst:
+        meaning = "A new message counts the posts from here."
+        return {"meaning": meaning, "request": request, "action": Action.CREATE, "target_number": ""}
     if failure.is_closed and delivery.is_note:
         return _follow_the_post(delivery, request)
     if not isinstance(destination, KnowsPeople) or not failure.is_about_requester:

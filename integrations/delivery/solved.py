@@ -27,6 +27,8 @@ def mark_solved(ticket: RemoteObject) -> None:
     """Updates what was sent after this. In the transaction that records that it is solved."""
     firsts = Delivery.objects.filter(remote_object=ticket).order_by().values("pk")
     sent = Delivery.objects.filter(follows__in=firsts, state=Delivery.State.DELIVERED, action=Delivery.Action.CREATE)
+    # A message that counts many posts says nothing of one of them.
+    sent = sent.exclude(result=Delivery.Result.COUNTED)
     for delivery in sent.select_related(*WHOLE):
         _mark(delivery, ticket)
 

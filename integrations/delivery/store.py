@@ -56,7 +56,7 @@ WITH thing AS (
     (connection_id, mapping_id, number, url, case_key, posted_at, next_poll_at)
   VALUES (%(connection)s, %(mapping)s, %(number)s, %(url)s, %(case)s, %(posted_at)s, now() + %(poll)s * interval '1 s')
   ON CONFLICT ON CONSTRAINT remote_object_known_once DO UPDATE SET
-    last_delivered_at = now(),
+    last_delivered_at = CASE WHEN %(adds)s THEN now() ELSE integrations_remoteobject.last_delivered_at END,
     posted_at = least(integrations_remoteobject.posted_at, excluded.posted_at)
   RETURNING id
 )
@@ -83,6 +83,8 @@ def store_thing(delivery: Delivery, receipt: Receipt, warning: str = "") -> None
         "case": delivery.case_key,
         "posted_at": delivery.posted_at,
         "poll": FIRST_POLL_SECONDS if is_polled else None,
+        # An update is no post of the case.
+        "adds": delivery.action != Delivery.Action.UPDATE,
     }
     burst = lock_burst(delivery)
     with connection.cursor() as cursor:

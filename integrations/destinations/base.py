@@ -63,6 +63,7 @@ class Rules:
     `requester`: "account" (whoever the connection signs in as), "intake" (the user `intake_user`) or "author" (a user
     for each author; else `intake_user`). `adds_note`: the source context follows as an internal note. `shares_notes`:
     agents' internal notes on the post may leave the portal; otherwise `build` gets the post without them.
+    `place`: where things go, where that can be chosen: an open case of another place takes no more posts.
     `marks_solved`: a thing says so when what it was sent after is solved. `gathers_over`: more posts than this a minute
     become one thing that counts them; 0 for never.
     """
@@ -73,6 +74,7 @@ class Rules:
     intake_user: str = ""
     adds_note: bool = False
     shares_notes: bool = False
+    place: str = ""
     marks_solved: bool = False
     gathers_over: int = 0
 

@@ -5,6 +5,7 @@ As stored: {"match": "all", "groups": [{"match": "any", "rows": [{"field": "netw
 rows of one. What cannot be judged, as Khoros sent nothing to judge it by, is left out of its group.
 """
 
+import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from integrations.domain.expressions import BadExpression, compile_expression
 from integrations.domain.post import FACTS, Post
+from integrations.infra.text import storable
 
 MATCHES = {"all": "all of these", "any": "at least one of these", "none": "none of these"}
 TESTS = {
@@ -40,7 +42,8 @@ UTC = "UTC"
 MOST_GROUPS, MOST_ROWS, LONGEST_VALUE = 10, 20, 2000
 # The database's largest whole number.
 MOST_FOLLOWERS = 2**63 - 1
-HOURS = re.compile(r"([01]?[0-9]|2[0-3])(?::([0-5][0-9]))?\s*-\s*([01]?[0-9]|2[0-4])(?::([0-5][0-9]))?")
+HOURS = re.compile(r"([01]?[0-9]|2[0-3])(?:[:.]?([0-5][0-9]))?\s*-\s*([01]?[0-9]|2[0-4])(?:[:.]?([0-5][0-9]))?")
+WHOLE_NUMBER = re.compile(r"[0-9]+|[0-9]{1,3}([ .,'\u00a0\u202f])[0-9]{3}(\1[0-9]{3})*", re.ASCII)
 LONGEST_FOUND = 80
 
 
@@ -146,6 +149,8 @@ def read_value(name: str, test: str, typed: str) -> Any:
     if test in WITHOUT_VALUE:
         return None
     typed = typed.strip()
+    if storable(typed) != typed:
+        raise BadCondition("This has characters that cannot be stored. Type it anew.")
     if not typed:
         example = f", for example {field.example}" if field.example else ""
         raise BadCondition(f"Enter a value{example}.")
@@ -155,7 +160,9 @@ def read_value(name: str, test: str, typed: str) -> Any:
 
 
 def _read_list(typed: str) -> list[str]:
-    entries = [entry.strip() for entry in typed.split(",") if entry.strip()]
+    """Separated by commas; what has a comma itself stands in double quotes."""
+    (row,) = csv.reader([" ".join(typed.split())], skipinitialspace=True)
+    entries = [entry.strip() for entry in row if entry.strip()]
     if not entries:
         raise BadCondition("Enter at least one value; several are separated by commas.")
     return entries
@@ -170,8 +177,8 @@ def _read_expression(typed: str) -> str:
 
 
 def _read_followers(typed: str) -> int:
-    digits = re.sub(r"[\s.,'_]", "", typed)
-    if not (digits.isascii() and digits.isdigit()) or int(digits[:30]) > MOST_FOLLOWERS:
+    digits = re.sub(r"\D", "", typed)
+    if not WHOLE_NUMBER.fullmatch(typed) or int(digits[:30]) > MOST_FOLLOWERS:
         raise BadCondition("Enter a whole number, for example 10000.")
     return int(digits)
 
@@ -180,7 +187,7 @@ def _read_days(typed: str) -> list[str]:
     """ "Mon-Wed, Sunday" as the days it names, in the order of the week."""
     days: set[int] = set()
     for part in _read_list(typed):
-        first, _, last = part.replace("–", "-").partition("-")
+        first, _, last = _with_hyphens(part).partition("-")
         begin, end = _day(first), _day(last or first)
         days |= {number % 7 for number in range(begin, end + (1 if end >= begin else 8))}
     return [DAYS[number] for number in sorted(days)]
@@ -194,8 +201,12 @@ def _day(typed: str) -> int:
     return found[0]
 
 
+def _with_hyphens(typed: str) -> str:
+    return re.sub(r"\s+(to|until)\s+|[–—]", "-", typed)
+
+
 def _read_hours(typed: str) -> str:
-    found = HOURS.fullmatch(typed.replace("–", "-").strip())
+    found = HOURS.fullmatch(_with_hyphens(typed).strip())
     if found is None or (found[3] == "24" and (found[4] or "00") != "00"):
         raise BadCondition("Write a time of day like 09:00-17:30; 22:00-06:00 goes past midnight.")
     begin, end = f"{int(found[1]):02}:{found[2] or '00'}", f"{int(found[3]):02}:{found[4] or '00'}"
@@ -210,13 +221,17 @@ _READERS_OF_TESTS: dict[str, Callable[[str], Any]] = {"matches": _read_expressio
 
 def shown_value(value: Any) -> str:
     """A stored value as it is typed."""
-    return ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+    if isinstance(value, list):
+        return ", ".join(f'"{entry}"' if "," in entry or '"' in entry else entry for entry in value)
+    return "" if value is None else str(value)
 
 
 def words_of(conditions: Mapping[str, Any]) -> str:
     """All of them on one line; empty where there are none."""
-    groups = [_group_words(group) for group in conditions.get("groups", ())]
-    return {"any": " — or ", "none": " — nor "}.get(conditions.get("match", "all"), "; ").join(groups)
+    groups, match = [_group_words(group) for group in conditions.get("groups", ())], conditions.get("match", "all")
+    if match == "none" and groups:
+        return f"none of: {' — nor: '.join(groups)}"
+    return (" — or " if match == "any" else "; ").join(groups)
 
 
 def _group_words(group: Mapping[str, Any]) -> str:
@@ -281,8 +296,12 @@ class Verdict:
         if self.holds:
             return ""
         if self.match == "none":
-            held = [str(number) for number, group in enumerate(self.groups, start=1) if group.holds]
-            return f"group {' and '.join(held)} of the conditions holds, and must not"
+            held = [row.words for group in self.groups if group.holds for row in group.rows if row.holds]
+            return (
+                f"“{'” and “'.join(held)}” may not hold together"
+                if held
+                else "a group of conditions holds, and must not"
+            )
         return "; ".join(group.reason for group in self.groups if group.holds is False)
 
     def lines(self) -> Iterator[dict[str, Any]]:
@@ -372,14 +391,27 @@ def _judge_followers(name: str, test: str, wanted: Any, subject: Subject, zone: 
     return followers >= wanted if test == "at_least" else followers <= wanted, f"it is {followers}"
 
 
+NO_TIME = "its time is none that a calendar knows, so this is left out"
+
+
+def _local(at: datetime, zone: ZoneInfo) -> datetime | None:
+    try:
+        return at.astimezone(zone)
+    except (OverflowError, ValueError):
+        return None
+
+
 def _judge_weekday(name: str, test: str, wanted: Any, subject: Subject, zone: ZoneInfo) -> Finding:
-    day = DAYS[subject.at.astimezone(zone).weekday()]
-    return day in wanted, f"it was {day}"
+    at = _local(subject.at, zone)
+    return (None, NO_TIME) if at is None else (DAYS[at.weekday()] in wanted, f"it was {DAYS[at.weekday()]}")
 
 
 def _judge_time(name: str, test: str, wanted: Any, subject: Subject, zone: ZoneInfo) -> Finding:
     """From the first time on, until before the second; past midnight where that is earlier."""
-    clock = subject.at.astimezone(zone).time()
+    at = _local(subject.at, zone)
+    if at is None:
+        return None, NO_TIME
+    clock = at.time()
     begin, end = (time.fromisoformat(part) if part != "24:00" else time.max for part in wanted.split("-"))
     inside = begin <= clock < end if begin < end else clock >= begin or clock < end
     return inside, f"it was {clock:%H:%M} in {zone.key}"

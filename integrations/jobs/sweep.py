@@ -43,7 +43,7 @@ def find_due_work() -> DueWork:
     connections.pause_unreadable()
     delivery.demote_late()
     delivery.repair_followers()
-    delivery.end_cancelled_bursts()
+    delivery.cancel_uncounted()
     rows = {
         queue.ROUTE: _mark(_to_route().exclude(source=FETCHED), queue_space("intake")),
         queue.ROUTE_FETCHED: _mark(_to_route().filter(source=FETCHED), queue_space("fetched")),

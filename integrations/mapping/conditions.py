@@ -12,7 +12,7 @@ from integrations.models import Mapping, Notification, PostContent
 def judge_post(mapping: Mapping, event: Event, post: Post, notification: Notification | None) -> Verdict:
     """Without a notification it is an example, whose author nobody has seen or not seen."""
     received_at = notification.received_at if notification else database_clock.now()
-    is_known = partial(_is_author_known, notification, post)
+    is_known = partial(_is_author_known, notification, event, post)
     return judge(mapping.conditions, Subject(post, event.happened_at or received_at, is_known))
 
 
@@ -25,10 +25,13 @@ def author_key(company_id: int, post: Post) -> int | None:
     return int.from_bytes(digest, signed=True)
 
 
-def _is_author_known(notification: Notification | None, post: Post) -> bool | None:
-    """Whether another post of the author is stored that was received before this notification."""
+def _is_author_known(notification: Notification | None, event: Event, post: Post) -> bool | None:
+    """Whether another post of the author came before: in this notification, or in one that was received earlier."""
     key = author_key(notification.subscription.company_id, post) if notification else None
     if notification is None or key is None:
         return None
+    before = event.posts[: event.posts.index(post)]
+    if any(author_key(notification.subscription.company_id, other) == key for other in before):
+        return True
     earlier = PostContent.objects.filter(author_key=key, notification__lt=notification.pk)
     return earlier.exclude(post_id=post.post_id).exists()

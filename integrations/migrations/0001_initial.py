@@ -253,6 +253,7 @@ class Migration(migrations.Migration):
                 ("began_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("last_post_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("told_at", models.DateTimeField(null=True)),
+                ("closed_at", models.DateTimeField(null=True)),
                 ("ended_at", models.DateTimeField(null=True)),
             ],
             options={
@@ -993,6 +994,13 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT, related_name="batches", to="integrations.connection"
             ),
         ),
+        migrations.AddField(
+            model_name="burst",
+            name="connection",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="integrations.connection"
+            ),
+        ),
         migrations.AddConstraint(
             model_name="company",
             constraint=models.UniqueConstraint(fields=("company_id",), name="company_known_once"),
@@ -1046,6 +1054,17 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="deliveries",
                 to="integrations.batch",
+            ),
+        ),
+        migrations.AddField(
+            model_name="delivery",
+            name="burst",
+            field=models.ForeignKey(
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="posts",
+                to="integrations.burst",
             ),
         ),
         migrations.AddField(
@@ -1401,7 +1420,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="burst",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("ended_at__isnull", True)), fields=("mapping",), name="burst_open_once_per_mapping"
+                condition=models.Q(("closed_at__isnull", True)), fields=("mapping",), name="burst_open_once_per_mapping"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="burst",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("ended_at__isnull", True), ("closed_at__isnull", False), _connector="OR"),
+                name="burst_ended_is_closed",
             ),
         ),
         migrations.AddIndex(
@@ -1532,6 +1558,12 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
+                condition=models.Q(("burst__isnull", False)), fields=["burst", "id"], name="delivery_of_burst"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
                 condition=models.Q(("follows__isnull", False)), fields=["follows"], name="delivery_that_follows"
             ),
         ),
@@ -1621,9 +1653,12 @@ class Migration(migrations.Migration):
             model_name="delivery",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("state", "waiting"), _negated=True), ("follows__isnull", False), _connector="OR"
+                    models.Q(("state", "waiting"), _negated=True),
+                    ("follows__isnull", False),
+                    ("burst__isnull", False),
+                    _connector="OR",
                 ),
-                name="delivery_waits_for_another_by_name",
+                name="delivery_waits_for_something_by_name",
             ),
         ),
         migrations.AddConstraint(

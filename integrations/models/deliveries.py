@@ -50,22 +50,28 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         changes = {"state": "failed", "next_attempt_at": None, "last_error": last_error}
         return self.update(**changes, **UNCLAIMED, **columns)
 
-    def deliver_with(self, report: "Delivery") -> int:
+    def deliver_with(self, report: "Delivery", decision: str) -> int:
         """Counted in another delivery's thing."""
         return self.update(
-            state="delivered", result="counted", remote_object=report.remote_object_id, delivered_at=Now(), **UNCLAIMED
+            state="delivered",
+            result="counted",
+            remote_object=report.remote_object_id,
+            delivered_at=Now(),
+            decision=decision,
+            **UNCLAIMED,
         )
 
     def cancel(self) -> int:
         return self.update(state="cancelled", next_attempt_at=None, **UNCLAIMED)
 
-    def wait(self) -> int:
-        """For what the delivery that this one follows becomes; it is written then."""
-        return self.update(state="waiting", is_rendered=False, next_attempt_at=None, **UNCLAIMED)
+    def wait(self, **columns: Any) -> int:
+        """For what the delivery that this one follows becomes, or for the message that counts it."""
+        return self.update(state="waiting", is_rendered=False, next_attempt_at=None, **UNCLAIMED, **columns)
 
     def to_be_woken(self) -> "DeliveryQuerySet":
         """What waits for another, and what was not to be sent because that one made nothing (it says so)."""
-        return self.filter(Q(state="waiting") | Q(state="cancelled") & ~Q(decision=""), is_rendered=False)
+        waits = Q(state="waiting") | Q(state="cancelled") & ~Q(decision="")
+        return self.filter(waits, is_rendered=False, burst__isnull=True)
 
     def hold(self, flood_hold: "FloodHold") -> int:
         return self.update(state="held", flood_hold=flood_hold, next_attempt_at=None, **UNCLAIMED)
@@ -166,6 +172,8 @@ class Delivery(models.Model):
         "FloodHold", on_delete=models.PROTECT, null=True, related_name="deliveries", db_index=False
     )
 
+    # Its post is counted in the burst's message, with others.
+    burst = models.ForeignKey("Burst", on_delete=models.PROTECT, null=True, related_name="posts", db_index=False)
     # The delivery of the same post that it is sent after: it waits for what that one becomes.
     follows = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="followers", db_index=False)
 
@@ -207,7 +215,8 @@ class Delivery(models.Model):
                 condition=~Q(state="held") | Q(flood_hold__isnull=False), name="delivery_held_has_its_hold"
             ),
             models.CheckConstraint(
-                condition=~Q(state="waiting") | Q(follows__isnull=False), name="delivery_waits_for_another_by_name"
+                condition=~Q(state="waiting") | Q(follows__isnull=False) | Q(burst__isnull=False),
+                name="delivery_waits_for_something_by_name",
             ),
             models.CheckConstraint(
                 condition=Q(action="create") | ~Q(target_number=""), name="delivery_to_an_existing_thing_names_it"
@@ -239,6 +248,8 @@ class Delivery(models.Model):
             models.Index(fields=["mapping", "case_key", "-id"], condition=~Q(case_key=""), name="delivery_case"),
             # The page of a flood hold, and its release.
             models.Index(fields=["flood_hold"], condition=Q(flood_hold__isnull=False), name="delivery_of_flood_hold"),
+            # The posts of a burst.
+            models.Index(fields=["burst", "id"], condition=Q(burst__isnull=False), name="delivery_of_burst"),
             # What waits for another, and what was sent after it.
             models.Index(fields=["follows"], condition=Q(follows__isnull=False), name="delivery_that_follows"),
             # Failures by cause.
@@ -355,13 +366,14 @@ class Burst(models.Model):
 
     Each post has its delivery, which waits for the `report` (a delivery too) that counts it. There is one report after
     the other; posts up to the delivery `counted_up_to` are in the text of the present one. `latest` are the newest
-    posts for its text: [{"author", "text", "link"}].
+    posts for its text, until it has ended: [{"author", "text", "link"}].
     """
 
     mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="bursts")
     report = models.ForeignKey(Delivery, on_delete=models.PROTECT, null=True, related_name="+")
     reports = models.PositiveIntegerField(default=0)
-    # The thing that is updated, once it exists.
+    # The thing that is updated, once it exists, and the account where it is.
+    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
     number = models.CharField(max_length=250, blank=True, default="")
     count = models.PositiveIntegerField(default=0)
     # Whether the present report says that the burst is over.
@@ -371,13 +383,18 @@ class Burst(models.Model):
     began_at = models.DateTimeField(db_default=Now())
     last_post_at = models.DateTimeField(db_default=Now())
     told_at = models.DateTimeField(null=True)
+    # It takes no more posts; its last message was sent.
+    closed_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-began_at", "-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["mapping"], condition=Q(ended_at__isnull=True), name="burst_open_once_per_mapping"
+                fields=["mapping"], condition=Q(closed_at__isnull=True), name="burst_open_once_per_mapping"
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(closed_at__isnull=False), name="burst_ended_is_closed"
             ),
         ]
 

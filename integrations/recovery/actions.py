@@ -15,13 +15,14 @@ from django.db.models.functions import Now
 from integrations.delivery import (
     keep_with_attempts,
     no_second,
+    recount,
     rendered_columns,
-    rewrite_report,
+    resend_report,
     store_rendered,
     store_request,
 )
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.capabilities import AddsNotes
+from integrations.destinations.capabilities import AddsNotes, FindsComments
 from integrations.domain.post import Post, Unreadable
 from integrations.domain.templating import TemplateError
 from integrations.flow import backlog_text
@@ -55,6 +56,8 @@ def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
     After a definite refusal nothing was created, so the next version of the key is used: under the old one the account
     may only repeat its reply. Where a try's outcome is unknown, a look-up comes first, as the page promises.
     """
+    of_bursts = deliveries.filter(occasion__startswith=Delivery.BURST)
+    deliveries = deliveries.exclude(occasion__startswith=Delivery.BURST)
     chosen = deliveries.changeable().filter(is_rendered=True, content__isnull=False)
     _free_abandoned(deliveries)
     remarks = [*_left_alone(deliveries), *_without_request(deliveries), *_refused(chosen), *_behind_a_pause(chosen)]
@@ -73,8 +76,13 @@ def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
     # What may stand there already is sent once by a person's wish, and not again by itself.
     uncertain = again.filter(is_uncertain=True, connection__kind__in=_repeated_once())
     uncertain.exclude(action=Delivery.Action.UPDATE).update(tries=1)
-    remarks += _wake(connection_ids, ids)
-    return ActionResult(ids, remarks)
+    reports = [
+        report.pk
+        for report in of_bursts.changeable().order_by("pk")[:MOST_REBUILT_AT_ONCE]
+        if _resend_report(report, Delivery.Priority.RETRY, remarks, anew=False)
+    ]
+    remarks += _wake([*connection_ids, *_connections_of(reports)], [*ids, *reports])
+    return ActionResult([*ids, *reports], remarks)
 
 
 def _repeated_once() -> list[str]:
@@ -150,8 +158,15 @@ def cancel(deliveries: DeliveryQuerySet) -> ActionResult:
             f"For {uncertain} of these an earlier attempt ended without an answer, so something may exist there anyway."
         )
     ids = oldest(chosen, remarks)
+    bursts = _bursts_of(ids)
     Delivery.objects.filter(pk__in=ids, state__in=CANCELLABLE).cancel()
+    recount(bursts)
     return ActionResult(ids, remarks)
+
+
+def _bursts_of(ids: list[int]) -> set[int]:
+    posts = Delivery.objects.filter(pk__in=ids, state=State.WAITING, burst__isnull=False)
+    return set(posts.order_by().values_list("burst", flat=True))
 
 
 def rebuild(deliveries: DeliveryQuerySet) -> ActionResult:
@@ -174,7 +189,9 @@ def rebuild(deliveries: DeliveryQuerySet) -> ActionResult:
         remarks.append(f"Only the oldest {MOST_REBUILT_AT_ONCE} were rebuilt. Use “Rebuild” again for the rest.")
     remarks += _behind_a_pause(changeable)
     priority = _priority_for([delivery.pk for delivery in chosen])
+    bursts = _bursts_of([delivery.pk for delivery in chosen])
     changed = [delivery.pk for delivery in chosen if _rebuild_one(delivery, priority, remarks)]
+    recount(bursts)
     remarks += _wake(_connections_of(changed), changed)
     return ActionResult(changed, remarks)
 
@@ -183,13 +200,13 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
     if delivery.is_note:
         return _rebuild_note(delivery, priority, remarks)
     if delivery.counts_a_burst:
-        return rewrite_report(delivery.pk, priority)
+        return _resend_report(delivery, priority, remarks, anew=True)
     if delivery.action == Delivery.Action.UPDATE:
         # It says what was to be said; only where it goes may have been mended.
-        return bool(
-            Delivery.objects.filter(pk=delivery.pk).changeable().schedule(tries=0, priority=priority, **NO_PROBLEM)
-        )
-    if delivery.is_uncertain and delivery.action == Delivery.Action.APPEND:
+        row = Delivery.objects.filter(pk=delivery.pk).changeable()
+        return bool(row.schedule(tries=0, priority=priority, **NO_PROBLEM))
+    can_look = isinstance(DESTINATIONS[delivery.connection.kind], FindsComments)
+    if delivery.is_uncertain and delivery.action == Delivery.Action.APPEND and can_look:
         remarks.append(
             f"{delivery.post_id} was skipped: an earlier attempt may have added the comment to "
             f"{delivery.target_number}. Use “Retry now” instead, which looks there first."
@@ -218,6 +235,16 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
     return _store_rebuilt(delivery, post, remarks)
 
 
+def _resend_report(delivery: Delivery, priority: int, remarks: list[str], *, anew: bool) -> bool:
+    """The message that counts a burst: with the posts that wait for it."""
+    if reason := resend_report(delivery.pk, priority, anew=anew):
+        remarks.append(f"The message that counts a burst (delivery {delivery.pk}) was skipped: {reason}.")
+        return False
+    if delivery.is_uncertain and delivery.action != Delivery.Action.UPDATE:
+        remarks.append("The message may stand there twice: the outcome of an earlier attempt is unknown.")
+    return True
+
+
 def _waits_again(delivery: Delivery) -> bool:
     """What it is sent after is on its way (it may have been rebuilt together with it); one that waits is sent now."""
     if delivery.follows_id is None or delivery.state == State.WAITING:
@@ -225,7 +252,7 @@ def _waits_again(delivery: Delivery) -> bool:
     coming = [State.PENDING, State.SENDING, State.HELD, State.WAITING]
     if not Delivery.objects.filter(pk=delivery.follows_id, state__in=coming).exists():
         return False
-    return bool(Delivery.objects.filter(pk=delivery.pk).changeable().wait())
+    return bool(Delivery.objects.filter(pk=delivery.pk).changeable().wait(burst=None))
 
 
 def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
@@ -234,6 +261,7 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
         "action": Delivery.Action.CREATE,
         "target_number": "",
         "decision": "",
+        "burst": None,
         "key_version": F("key_version") + 1,
         "key_used_at": None,
         "look_up_next": Q(is_uncertain=True) | Q(look_up_next=True),

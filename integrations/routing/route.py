@@ -32,7 +32,16 @@ from integrations.infra.database_clock import now
 from integrations.infra.text import article
 from integrations.intake import SUBSCRIPTION_IS_OFF
 from integrations.mapping import author_key, judge_post, read_event, render_into, rules_of
-from integrations.models import Delivery, DeliveryContent, Mapping, Notification, PostContent, Probe, Subscription
+from integrations.models import (
+    Burst,
+    Delivery,
+    DeliveryContent,
+    Mapping,
+    Notification,
+    PostContent,
+    Probe,
+    Subscription,
+)
 from integrations.models.configuration import without_lists
 from integrations.sources.khoros.envelope import PROBE_MARK
 
@@ -233,31 +242,18 @@ def _create_once(notification: Notification, event: Event, posts: list[Post], ma
 
     In the order of post ids, so that two notifications with the same posts do not deadlock.
     """
-    if not posts:
-        return []
     posts = sorted(posts, key=lambda post: post.post_id)
     occasion = _occasion(notification, mapping)
-    firsts, burst = _firsts(mapping, posts, occasion), burst_for(mapping, posts, occasion)
-    made: dict[str, Delivery] = {}
-    outcomes = []
-    for post in posts:
-        delivery = _new_delivery(notification, post, mapping, occasion)
-        reason = ""
-        if burst is not None:
-            join_burst(delivery, burst)
-        elif mapping.follows_id:
-            reason = begin_to_follow(delivery, firsts.get(post.post_id))
-        if reason:
-            outcomes.append(Outcome(post.post_id, mapping, reason=reason))
-            continue
+    made, outcomes = _new_deliveries(notification, posts, mapping, occasion)
+    burst = _joined_burst(mapping, made, occasion)
+    for post, delivery in made.values():
         _render_or_wait(delivery, notification, event, post)
-        made[post.post_id] = delivery
     same = Delivery.objects.filter(mapping=mapping, post_id__in=made, occasion=occasion)
     # What an earlier routing of the same notification made is not new.
     before = set(same.values_list("post_id", flat=True)) if notification.routed_at else set()
-    Delivery.objects.bulk_create(made.values(), ignore_conflicts=True, batch_size=500)
+    Delivery.objects.bulk_create([row for _, row in made.values()], ignore_conflicts=True, batch_size=500)
     stored = {delivery.post_id: delivery for delivery in same.only("pk", "post_id", "notification_id")}
-    for post_id, delivery in made.items():
+    for post_id, (_, delivery) in made.items():
         delivery.pk = stored[post_id].pk
         is_new = post_id not in before and stored[post_id].notification_id == notification.pk
         if is_new:
@@ -268,11 +264,38 @@ def _create_once(notification: Notification, event: Event, posts: list[Post], ma
         )
     new = {outcome.delivery_id for outcome in outcomes if outcome.is_new}
     if burst is not None:
-        count_posts(burst, {made[post.post_id].pk: post for post in posts if made[post.post_id].pk in new})
-    again = [delivery.pk for delivery in made.values() if delivery.pk not in new]
+        count_posts(burst, {row.pk: post for post, row in made.values() if row.pk in new and row.burst_id == burst.pk})
+    again = [delivery.pk for _, delivery in made.values() if delivery.pk not in new]
     if again:
         Delivery.objects.filter(pk__in=again).update(labelled_again=F("labelled_again") + 1, labelled_again_at=Now())
     return outcomes
+
+
+def _new_deliveries(
+    notification: Notification, posts: list[Post], mapping: Mapping, occasion: str
+) -> tuple[dict[str, tuple[Post, Delivery]], list[Outcome]]:
+    """Unsaved deliveries by post id, and why there is none of a post that is not sent without another's."""
+    firsts = _firsts(mapping, posts, occasion)
+    made: dict[str, tuple[Post, Delivery]] = {}
+    refused = []
+    for post in posts:
+        delivery = _new_delivery(notification, post, mapping, occasion)
+        reason = begin_to_follow(delivery, firsts.get(post.post_id)) if mapping.follows_id else ""
+        if reason:
+            refused.append(Outcome(post.post_id, mapping, reason=reason))
+        else:
+            made[post.post_id] = (post, delivery)
+    return made, refused
+
+
+def _joined_burst(mapping: Mapping, made: dict[str, tuple[Post, Delivery]], occasion: str) -> Burst | None:
+    """The burst that they join, if they are too many; what is not sent anyway begins none and joins none."""
+    sent = [(post, delivery) for post, delivery in made.values() if delivery.state != Delivery.State.CANCELLED]
+    burst = burst_for(mapping, [post for post, _ in sent], occasion)
+    if burst is not None:
+        for _, delivery in sent:
+            join_burst(delivery, burst)
+    return burst
 
 
 def _content_of(delivery: Delivery) -> DeliveryContent:

@@ -150,14 +150,15 @@ def _while_sending(delivery: Delivery) -> str:
 
 
 def _waits_for(delivery: Delivery) -> str:
+    if delivery.burst is not None and delivery.burst.report is not None:
+        report = delivery.burst.report
+        return (
+            f"Waiting for the message that counts it (delivery {report.pk}), which is "
+            f"{report.get_state_display().lower()}. “Rebuild” sends it as a message of its own now."
+        )
     first = delivery.follows
     if first is None:
         return "Waiting."
-    if first.counts_a_burst:
-        return (
-            f"Waiting for the message that counts it (delivery {first.pk}), which is "
-            f"{first.get_state_display().lower()}. “Rebuild” sends it as a message of its own now."
-        )
     otherwise = "it is sent without" if delivery.mapping.without_first == "send" else "it is not sent"
     return (
         f"Waiting for “{first.mapping}” (delivery {first.pk}), which is {first.get_state_display().lower()}: it is "

@@ -21,6 +21,7 @@ from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
 
+CANCEL = "Press “Cancel”, or let the connection sign in with a bot token again and press “Retry now”."
 # docs.slack.dev/apis/web-api/rate-limits: about one message a second to a channel, with short bursts.
 MESSAGES_A_MINUTE = 60
 
@@ -63,6 +64,7 @@ class Slack(base.Destination):
         return base.Rules(
             case=str(settings.get("case") or "post"),
             case_hours=int(settings.get("case_hours") or 24),
+            place=str(settings.get("target") or ""),
             marks_solved=bool(settings.get("marks_solved")),
             gathers_over=int(settings.get("gathers_over") or 0),
         )
@@ -73,6 +75,13 @@ class Slack(base.Destination):
     def _post(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
         """A webhook has neither threads nor updates: what was to be added is a message of its own."""
         if account.signs_in_by_webhook(credentials.settings):
+            if outgoing.action == "update":
+                raise Failure(
+                    "An incoming webhook cannot change a message.",
+                    permanent=True,
+                    remedy=CANCEL,
+                    remedy_at="connection",
+                )
             return account.post_by_webhook(client, outgoing.request, outgoing.external_id, credentials)
         if outgoing.action == "update":
             return account.update_by_bot(client, outgoing.request, outgoing.target, credentials)

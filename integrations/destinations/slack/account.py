@@ -27,6 +27,8 @@ USEFUL_SCOPES = {
 }
 # What chat.update takes of a message (docs.slack.dev/reference/methods/chat.update).
 UPDATED = ("text", "blocks", "metadata")
+# How ids of channels begin; a person's conversation has another id than the person.
+CHANNELS = ("C", "G")
 MOST_PAGES, A_PAGE = 20, 200
 # Reading has limits of its own at Slack, far above what is read here: it takes no permit from messages.
 READING = "reading"
@@ -52,6 +54,9 @@ def post_by_webhook(client: HttpClient, request: str, number: str, credentials: 
 def post_by_bot(client: HttpClient, request: str, thread: str, credentials: Credentials) -> Receipt:
     """Posts into the request's channel, or into the thread of the message with this number. Raises Failure."""
     channel, _, moment = thread.partition(":")
+    wanted = str(json.loads(request).get("channel") or "")
+    if moment and wanted[:1] in CHANNELS and wanted != channel:
+        raise Failure("The thread is in another channel than the mapping's.", permanent=True, is_closed=True)
     place = {"channel": channel, "thread_ts": moment} if moment else {}
     posted = _write(client, "chat.postMessage", base.as_json(json.loads(request) | place), credentials)
     channel, own = str(posted.get("channel") or ""), str(posted.get("ts") or "")
@@ -65,7 +70,9 @@ def update_by_bot(client: HttpClient, request: str, number: str, credentials: Cr
     """Writes the message with this number anew. Raises Failure."""
     channel, _, moment = number.partition(":")
     content = {name: value for name, value in json.loads(request).items() if name in UPDATED}
-    _write(client, "chat.update", base.as_json(content | {"channel": channel, "ts": moment}), credentials)
+    # Without its blocks given, Slack would keep those that it has.
+    whole = {"blocks": [], **content, "channel": channel, "ts": moment}
+    _write(client, "chat.update", base.as_json(whole), credentials)
     return Receipt(number, "", "updated")
 
 

@@ -164,7 +164,7 @@ def _failure(code: Any, reply: Reply, meanings: Mapping[str, Meaning]) -> Failur
         remedy_at=meaning.at,
     )
     failure.cause = code if code in UNFIT else ""
-    failure.is_closed = meaning is THREAD
+    failure.is_closed = meaning in (THREAD, NOT_CHANGED)
     return failure
 
 

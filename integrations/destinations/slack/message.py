@@ -16,6 +16,8 @@ from integrations.domain.post import Post
 from integrations.domain.templating import render
 
 LONGEST_TITLE, LONGEST_SECTION, LONGEST_TEXT = 150, 3000, 3900
+# Five of them and their posts fit into a section, whatever is escaped.
+LONGEST_LISTED_LINK = 250
 EVENT_TYPE = "casebridge_delivery"
 DEFAULT_TITLE = "{{ label }}: {{ author|default:Someone }} on {{ network }}"
 DEFAULT_TEXT = "{{ title }}\n{{ text|short:1500 }}\n{{ details }}"
@@ -91,7 +93,7 @@ def _so_many(count: int, thing: str) -> str:
 
 def _of_a_burst(post: CountedPost) -> str:
     said = text.hidden({"author": post.author or "Someone", "text": post.text})
-    link = text.link(post.link, "Open")
+    link = text.link(post.link, "Open") if len(post.link) <= LONGEST_LISTED_LINK else ""
     return f"{said['author']}: {said['text']}" + (f" {link}" if link else "")
 
 
