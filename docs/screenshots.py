@@ -63,11 +63,29 @@ def tell_a_channel(browser: Browser, trial: Trial) -> None:
     page.goto(f"{trial.url}/admin/integrations/mapping/add/")
     page.locator("section:has-text('Tell a channel about each ticket') a:has-text('Use with')").click()
     page.select_option("select[name=target]", label="#social-care")
+    fill_in_conditions(page)
     page.click("button:has-text('Preview')")
     take(page, "message-preview")
     page.click("button:has-text('Save mapping')")
     page.wait_for_load_state()
     page.close()
+
+
+def fill_in_conditions(page: Page) -> None:
+    """That hold for all posts of the sandbox's inbox."""
+    page.click("button:has-text('Add a group')")
+    for place, field, test, value in (
+        ("0-0", "network", "is", "twitter, facebook, instagram, linkedin"),
+        ("1-0", "text", "matches", "(?i)giveaway|lottery"),
+    ):
+        page.select_option(f"select[name=conditions-{place}-field]", field)
+        page.select_option(f"select[name=conditions-{place}-test]", test)
+        page.fill(f"input[name=conditions-{place}-value]", value)
+    page.select_option("select[name=conditions-1-match]", "none")
+    # The bar at the foot of the window would cover them.
+    page.set_viewport_size({"width": WIDE["width"], "height": 4000})
+    page.locator("[data-conditions]").screenshot(path=PICTURES / "conditions.png")
+    page.set_viewport_size(WIDE)
 
 
 def make_history(trial: Trial) -> None:

@@ -219,6 +219,18 @@ def test_the_reason_names_what_was_found_instead() -> None:
     )
 
 
+def test_what_keeps_a_post_out_is_marked() -> None:
+    def marked(wanted: dict[str, Any]) -> list[str]:
+        return [line["words"].partition(":")[0] for line in verdict(wanted).lines() if line["is_why"]]
+
+    assert marked(groups("all", ("none", [FACEBOOK, REFUND]))) == []
+    assert marked(all_of(TWITTER, REFUND)) == ["Text contains one of refund"]
+    assert marked(groups("all", ("all", [TWITTER]), ("none", [PARCEL, REFUND]))) == [
+        "None of these",
+        "Text contains one of parcel",
+    ]
+
+
 def test_conditions_are_told_on_one_line() -> None:
     wanted = groups("any", ("all", [FACEBOOK, PARCEL]), ("none", [TWITTER]))
     assert (

@@ -305,15 +305,23 @@ class Verdict:
         return "; ".join(group.reason for group in self.groups if group.holds is False)
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """One for each condition, with a heading for each group where there is more than "all of these"."""
+        """One for each condition, with a heading for each group where there is more than "all of these".
+
+        `is_why`: the post is not taken because of it.
+        """
         is_plain = len(self.groups) == 1 and self.groups[0].match == "all"
         if len(self.groups) > 1 and self.match != "all":
-            yield {"words": f"{MATCHES[self.match].capitalize()}:", "holds": self.holds, "level": 0}
+            words = f"{MATCHES[self.match].capitalize()}:"
+            yield {"words": words, "holds": self.holds, "level": 0, "is_why": not self.holds}
         for group in self.groups:
+            is_why = not self.holds and group.holds is (self.match == "none")
             if not is_plain:
-                yield {"words": f"{MATCHES[group.match].capitalize()}:", "holds": group.holds, "level": 0}
+                words = f"{MATCHES[group.match].capitalize()}:"
+                yield {"words": words, "holds": group.holds, "level": 0, "is_why": is_why}
             for row in group.rows:
-                yield {"words": f"{row.words}: {row.found}", "holds": row.holds, "level": 0 if is_plain else 1}
+                blamed = is_why and row.holds is (group.match == "none") and self.match != "none"
+                words = f"{row.words}: {row.found}"
+                yield {"words": words, "holds": row.holds, "level": 0 if is_plain else 1, "is_why": blamed}
 
 
 def _combined(match: str, parts: list[bool | None]) -> bool | None:

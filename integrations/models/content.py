@@ -35,7 +35,7 @@ class PostContent(models.Model):
 
     `outcome` is what routing decided for it, mapping by mapping:
     [{"mapping": 4, "mapping_name": "To Zendesk", "delivery": 17 or null, "made": true, "reason": "", "judged": [...]}],
-    where `judged` has the mapping's conditions, if it has any: [{"words": "...", "holds": true, "level": 0}].
+    where `judged` has the mapping's conditions, if it has any, as domain.conditions.Verdict.lines gives them.
     """
 
     notification = models.ForeignKey(Notification, on_delete=models.CASCADE, related_name="posts", db_index=False)
