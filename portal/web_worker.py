@@ -16,6 +16,7 @@ import json
 import re
 import selectors
 import socket
+import struct
 import time
 from collections import deque
 from concurrent.futures import Future
@@ -40,6 +41,8 @@ USUAL_BODY = 64 * 1024
 # A thread is held by a slow reader for this long at most; most answers fit into what the system sends by itself.
 SEND_SECONDS = 5.0
 SEND_BUFFER_BYTES = 1024 * 1024
+# As the system takes it: seconds and microseconds.
+SEND_TIMEOUT = struct.pack("ll", int(SEND_SECONDS), 0)
 # How long a closed connection is listened to, so that its client reads the answer before it sees the end.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 256 * 1024
@@ -277,10 +280,16 @@ class WholeRequestWorker(ThreadWorker):
     # --- In a thread ---
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
-        """What the reader does not take within SEND_SECONDS ends the connection, not the thread's other work."""
-        with suppress(OSError):
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        conn.sock.settimeout(SEND_SECONDS)
+        """What the reader does not take within SEND_SECONDS ends the connection, not the thread's other work.
+
+        The system keeps the time: Python's own would ask before each send whether it may, which costs a call as much as
+        reading its head.
+        """
+        if not getattr(conn, "has_bounds", False):
+            conn.has_bounds = True
+            with suppress(OSError):
+                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_TIMEOUT)
         return super().handle_request(req, conn)
 
     # --- Closing ---

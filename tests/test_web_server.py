@@ -96,6 +96,12 @@ def test_it_is_answered_at_once_and_nothing_behind_it_is_read(web: RunningWeb, w
     assert re.findall(rb"HTTP/1.1 (\d+) ", answer) in ([b"400"], [b"431"])
 
 
+@pytest.fixture(autouse=True)
+def connections_are_fresh() -> None:
+    """One that rested since an earlier test may end at the very moment at which it is used again."""
+    http.clear()
+
+
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWeb]:
     with running_web(tmp_path_factory.mktemp("web")) as server:
