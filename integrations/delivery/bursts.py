@@ -116,6 +116,8 @@ def count_posts(burst: Burst, posts: dict[int, Post]) -> None:
             Delivery.objects.filter(pk=report.pk).cancel()
             _end(burst)
         return
+    # Counted by adding: of thousands of posts, each would count all the others.
+    burst.count += len(posts)
     burst.last_post_at = now()
     newest = [_latest(post) for post in list(posts.values())[-MOST_LATEST:]]
     burst.latest = (burst.latest + newest)[-MOST_LATEST:]
@@ -181,7 +183,6 @@ def _write(burst: Burst, report: Delivery, *, up_to: int, is_over: bool) -> None
     One that was tried already keeps the time of its next try.
     """
     burst.counted_up_to, burst.says_over = up_to, is_over
-    burst.count = _counted_or_waiting(burst).count()
     row = Delivery.objects.filter(pk=report.pk)
     try:
         store_request(report.pk, _request(burst, report), "")
@@ -201,11 +202,6 @@ def _request(burst: Burst, report: Delivery) -> str:
         raise TypeError(f"{destination.title} counts no bursts. Cancel it, or move the mapping back.")
     external_id = DeliveryContent.objects.values_list("external_id", flat=True).get(pk=report.pk)
     return destination.build_burst(_news(burst), burst.mapping.settings, external_id)
-
-
-def _counted_or_waiting(burst: Burst) -> Any:
-    """Without those that staff cancelled, or had sent by themselves."""
-    return Delivery.objects.filter(burst=burst, state__in=[State.WAITING, State.DELIVERED])
 
 
 def _news(burst: Burst) -> BurstNews:
@@ -289,6 +285,7 @@ def resend_report(report_id: int, priority: int, *, anew: bool) -> str:
         if report.state not in (State.FAILED, State.CANCELLED):
             return "it is sent by itself when it is due"
         _restore_posts(burst)
+        burst.count = _count(burst)
         may_stand_twice = int(report.is_uncertain and report.action != Action.UPDATE)
         own = {"action": Action.CREATE, "target_number": "", "connection": burst.mapping.connection} if anew else {}
         row.schedule(tries=may_stand_twice, priority=priority, **NO_PROBLEM, **own)
@@ -308,9 +305,15 @@ def recount(burst_ids: set[int]) -> None:
             if burst is None:
                 continue
             report = _locked_report(burst)
+            burst.count = _count(burst)
             if report.state in (State.PENDING, State.FAILED):
                 _write(burst, report, up_to=burst.counted_up_to, is_over=burst.says_over)
-                burst.save()
+            burst.save()
+
+
+def _count(burst: Burst) -> int:
+    """Without those that staff cancelled, or had sent by themselves."""
+    return Delivery.objects.filter(burst=burst, state__in=[State.WAITING, State.DELIVERED]).count()
 
 
 def _restore_posts(burst: Burst) -> None:
