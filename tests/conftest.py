@@ -17,7 +17,7 @@ from integrations.models import Connection, Installation, Mapping, Subscription
 from sandbox.server import running_sandbox
 from tests import emptying, payloads, queues
 from tests.factories import BEARER_TOKEN, ConnectionFactory, MappingFactory, SubscriptionFactory
-from tests.other_host import OtherHost, running_other_host
+from tests.receiver import Receiver, running_receiver
 from tests.stand_in import StandIn
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -39,8 +39,8 @@ def sandbox(shared_sandbox: StandIn, settings: Any) -> StandIn:
 
 
 @pytest.fixture
-def other_host() -> Iterator[OtherHost]:
-    with running_other_host() as host:
+def other_host() -> Iterator[Receiver]:
+    with running_receiver(200, b"{}") as host:
         yield host
 
 

@@ -1,4 +1,4 @@
-"""A receiver of webhooks: it keeps every call that reaches it, and answers what a test sets."""
+"""A server that keeps every call that reaches it and answers what a test sets: a receiver, or somebody else's host."""
 
 import json
 import threading
@@ -24,6 +24,12 @@ class Call:
     def content(self) -> Any:
         return json.loads(self.body)
 
+    @property
+    def text(self) -> str:
+        """The whole call: request line, headers, body."""
+        headers = "\n".join(f"{name}: {value}" for name, value in self.headers.items())
+        return f"{self.method} {self.path}\n{headers}\n{self.body.decode('utf-8', 'replace')}"
+
 
 @dataclass
 class Receiver:
@@ -35,6 +41,15 @@ class Receiver:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
+    @property
+    def address(self) -> str:
+        """Host and port, without the scheme."""
+        return self.url.removeprefix("http://")
+
+    @property
+    def asked(self) -> list[str]:
+        return [call.text for call in self.calls]
+
     def answer(self, status: int, body: str = "", **headers: str) -> None:
         """To every call from now on. NO_ANSWER breaks the connection once the call is read."""
         self.status, self.body = status, body.encode()
@@ -42,8 +57,8 @@ class Receiver:
 
 
 @contextmanager
-def running_receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
+def running_receiver(status: int = 204, body: bytes = b"") -> Iterator[Receiver]:
+    receiver = Receiver(status=status, body=body)
     handler = type("Handler", (_Handler,), {"receiver": receiver})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     receiver.url = f"http://127.0.0.1:{server.server_port}"

@@ -43,7 +43,7 @@ from integrations.sign_in.credentials import credentials_of, renewed_credentials
 from integrations.sign_in.secrets import read_secrets
 from tests.alarms import update_alarms
 from tests.factories import ConnectionFactory, MappingFactory, NotificationFactory, OAuthConnectionFactory, StaffFactory
-from tests.other_host import OtherHost
+from tests.receiver import Receiver
 from tests.stand_in import StandIn
 from tests.test_admin import BASE, act, form_of, page, save
 from tests.zendesk_consent import Account, running_account
@@ -792,7 +792,7 @@ def to_another_address(admin: Client, connection: Connection, address: str, **ch
 
 @pytest.mark.parametrize(("way", "secret"), [("api_token", "api_token"), ("oauth_client", "client_secret")])
 def test_another_address_asks_for_the_secrets_anew_and_is_told_none_of_the_stored(
-    admin: Client, sandbox: StandIn, other_host: OtherHost, portal: Any, way: str, secret: str
+    admin: Client, sandbox: StandIn, other_host: Receiver, portal: Any, way: str, secret: str
 ) -> None:
     factory = {"api_token": ConnectionFactory, "oauth_client": OAuthConnectionFactory}[way]
     connection = factory.create(url=sandbox.url)
@@ -805,7 +805,7 @@ def test_another_address_asks_for_the_secrets_anew_and_is_told_none_of_the_store
 
 
 def test_a_secret_that_was_never_stored_is_asked_for_in_the_usual_text(
-    admin: Client, connection: Connection, other_host: OtherHost
+    admin: Client, connection: Connection, other_host: Receiver
 ) -> None:
     answer = to_another_address(admin, connection, other_host.url, sign_in="oauth_client", client_id="sandbox-client")
     (error,) = answer.context["adminform"].form.errors["client_secret"]
@@ -813,7 +813,7 @@ def test_a_secret_that_was_never_stored_is_asked_for_in_the_usual_text(
 
 
 def test_what_is_not_entered_anew_for_another_address_is_dropped(
-    admin: Client, sandbox: StandIn, other_host: OtherHost, portal: Any
+    admin: Client, sandbox: StandIn, other_host: Receiver, portal: Any
 ) -> None:
     connection = ConnectionFactory.create(
         url=sandbox.url,
@@ -896,7 +896,7 @@ def test_every_destinations_secrets_are_kept_from_another_address(portal: Any) -
 
 
 def test_a_try_under_way_while_the_address_changes_tells_the_new_one_nothing_old(
-    admin: Client, sandbox: StandIn, other_host: OtherHost, subscription: Any, work: Any
+    admin: Client, sandbox: StandIn, other_host: Receiver, subscription: Any, work: Any
 ) -> None:
     connection = OAuthConnectionFactory.create(url=sandbox.url)
     old_token = signed_in_by(connection)
@@ -916,7 +916,7 @@ def test_a_try_under_way_while_the_address_changes_tells_the_new_one_nothing_old
 
 
 def test_a_consent_begun_at_the_old_address_tells_the_new_one_no_code(
-    admin: Client, account: Account, unconnected: Connection, other_host: OtherHost
+    admin: Client, account: Account, unconnected: Connection, other_host: Receiver
 ) -> None:
     query = account.consent(begun(admin, unconnected))
     to_another_address(admin, unconnected, other_host.url, client_secret="new-secret")
@@ -926,7 +926,7 @@ def test_a_consent_begun_at_the_old_address_tells_the_new_one_no_code(
 
 
 def test_a_form_opened_before_somebody_else_changed_the_address_mixes_nothing(
-    admin: Client, account: Account, consented: Connection, other_host: OtherHost
+    admin: Client, account: Account, consented: Connection, other_host: Receiver
 ) -> None:
     path = f"{BASE}/connection/{consented.pk}/change/"
     values = form_of(page(admin, f"connection/{consented.pk}/change/")) | {"name": "Renamed"}

@@ -11,7 +11,7 @@ from integrations.destinations.zendesk import comments, jobs, schema, webhooks
 from integrations.destinations.zendesk.paging import LeadsElsewhere, next_page
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
-from tests.other_host import OtherHost
+from tests.receiver import Receiver
 from tests.stand_in import StandIn
 
 ACCOUNT = "https://example.zendesk.com"
@@ -120,7 +120,7 @@ READERS: list[tuple[str, str, Callable[[HttpClient], None]]] = [
 @pytest.mark.parametrize("address", LEADING_AWAY)
 @pytest.mark.parametrize(("path", "name", "read"), READERS)
 def test_no_list_leads_our_sign_in_to_another_host(
-    sandbox: StandIn, other_host: OtherHost, path: str, name: str, read: Callable[[HttpClient], None], address: str
+    sandbox: StandIn, other_host: Receiver, path: str, name: str, read: Callable[[HttpClient], None], address: str
 ) -> None:
     body = json.dumps({name: [], "next_page": address.format(other_host.address)})
     sandbox.add_fault("answer", status=200, body=body, path=path, times=1)

@@ -11,7 +11,7 @@ from integrations.infra.http.addresses import AddressRefused, checked_origin, re
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.transport import adapter
-from tests.other_host import OtherHost
+from tests.receiver import Receiver
 from tests.stand_in import StandIn
 
 
@@ -112,7 +112,7 @@ def test_an_address_is_kept_as_scheme_and_host(strict: None, written: str, origi
         "",
     ],
 )
-def test_a_path_that_is_none_is_not_called(sandbox: StandIn, other_host: OtherHost, path: str) -> None:
+def test_a_path_that_is_none_is_not_called(sandbox: StandIn, other_host: Receiver, path: str) -> None:
     http = HttpClient(sandbox.url, 5, name="Zendesk")
     hostile = path.format(other=other_host.address, own=sandbox.url)
     with pytest.raises(Failure, match="Nothing was sent") as caught:
@@ -122,7 +122,7 @@ def test_a_path_that_is_none_is_not_called(sandbox: StandIn, other_host: OtherHo
 
 
 @pytest.mark.parametrize("origin", ["http:/", "http://[::1"])
-def test_a_good_path_behind_a_broken_origin_is_not_called(other_host: OtherHost, origin: str) -> None:
+def test_a_good_path_behind_a_broken_origin_is_not_called(other_host: Receiver, origin: str) -> None:
     """Together they would be another host's address, or none."""
     with pytest.raises(Failure, match="Nothing was sent"):
         HttpClient(origin, 5).call("GET", f"/{other_host.address}/x", headers={"Authorization": "Basic secret"})
