@@ -98,6 +98,9 @@ class SlackApi:
         channel, ts = str(changed.pop("channel", "")), str(changed.pop("ts", ""))
         if workspace.message(self._state, channel, ts) is None:
             return _refused("message_not_found")
+        place = workspace.find(self._state, channel)
+        if place is None or place.is_archived:
+            return _refused("is_inactive")
         if problem := slack_rules.problem_of_update(changed):
             return _refused(problem)
         if not self.pace.takes(channel):

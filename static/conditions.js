@@ -36,7 +36,7 @@
             test.value = fitting[0];
         }
         value.placeholder = (chosen && chosen.dataset.example) || "";
-        value.hidden = test.selectedOptions[0].hasAttribute("data-alone");
+        value.classList.toggle("cb-not-needed", test.selectedOptions[0].hasAttribute("data-alone"));
     }
 
     function addRow(whole, group) {

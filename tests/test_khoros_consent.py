@@ -125,7 +125,7 @@ def test_who_denies_changes_nothing(admin: Client, company: Company) -> None:
 def test_a_wrong_secret_is_told_as_what_it_is(admin: Client, company: Company) -> None:
     with_client(admin, company, new_client_secret="wrong")
     html = come_back(admin, decide(go_to_khoros(admin, company)))
-    assert "Khoros does not accept the client id or secret" in html
+    assert "Khoros does not accept the client ID or secret" in html
     assert not Company.objects.filter(token_by_consent=True).exists()
 
 

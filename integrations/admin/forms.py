@@ -142,7 +142,7 @@ class SubscriptionForm(forms.ModelForm):
         if match == Subscription.Match.EVERYTHING:
             cleaned["label"] = ""
         elif not label:
-            self.add_error("label", "Enter the label or expression, or choose “Everything of this event” above.")
+            self.add_error("label", "Enter the label or expression, or choose “Every event of this type” above.")
         elif match == Subscription.Match.EXPRESSION:
             self._check_expression(label)
         self._check_version(cleaned)
@@ -386,7 +386,8 @@ class MappingForm(forms.ModelForm):
         self._check_what_it_follows(cleaned)
         if (connection := cleaned.get("connection")) is not None:
             for name, sentence in self.destination.unfit(cleaned, connection.settings).items():
-                self.add_error(name, sentence)
+                if name not in self.errors:
+                    self.add_error(name, sentence)
         return cleaned
 
     def _check_what_it_follows(self, cleaned: dict[str, Any]) -> None:

@@ -42,6 +42,8 @@ from integrations.admin.text.log import (
     waits_for_its_time,
     what_happens_next,
 )
+from integrations.destinations import DESTINATIONS
+from integrations.destinations.capabilities import FindsComments
 from integrations.infra import database_clock
 from integrations.infra.text import shortened, storable, timestamp
 from integrations.models import (
@@ -184,7 +186,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             '<span class="cb-post"><b>{}</b> {}<br><span class="cb-quiet">{}</span></span>',
             delivery.network or "unknown",
             delivery.post.author if delivery.post else delivery.post_id,
-            shortened(delivery.post.text, 90) if delivery.post else "",
+            shortened(delivery.post.text, 90) if delivery.post else _besides(delivery),
         )
 
     @admin.display(description="Label")
@@ -199,9 +201,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if remote is None:
             return "–"
         kind = _kind(delivery)
-        name = f"{thing_of(delivery)} {remote.number}"
+        destination = DESTINATIONS[delivery.connection.kind]
+        name = f"{thing_of(delivery)} {destination.shown_number(remote.number)}".strip()
         link = '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a> <span class="cb-quiet">{}</span>'
-        return format_html(link, remote.url, name, kind) if remote.url else name
+        without = format_html('{} <span class="cb-quiet">{}</span>', name, kind)
+        return format_html(link, remote.url, name, kind) if remote.url else without
 
     @admin.display(description="Status")
     def status(self, delivery: Delivery) -> str:
@@ -344,13 +348,21 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return self.report(request, cancel(queryset), "{} cancelled.", queryset, "cancel")
 
 
+def _besides(delivery: Delivery) -> str:
+    """What it says where it has no post of its own."""
+    return delivery.decision if delivery.counts_a_burst else ""
+
+
 def _kind(delivery: Delivery) -> str:
     """What it is besides a thing of its own."""
     if delivery.is_note:
         return "note"
     if delivery.counts_a_burst:
         return "counts a burst"
-    return "counted there" if delivery.result == Delivery.Result.COUNTED else KINDS.get(delivery.action, "")
+    if delivery.result == Delivery.Result.COUNTED:
+        return "counted there"
+    has_comments = isinstance(DESTINATIONS[delivery.connection.kind], FindsComments)
+    return KINDS.get(delivery.action, "") if has_comments or delivery.action != "append" else "reply"
 
 
 def found_deliveries(term: str, posts: list[PostContent]) -> set[int]:

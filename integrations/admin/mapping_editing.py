@@ -191,11 +191,11 @@ class MappingEditing(HoldingAdmin):
         if connection is None:
             others = Connection.objects.filter(is_active=True)[:10]
             return {"connection": None, "others": list(others)}
-        schema = AccountSchema.objects.filter(pk=connection.pk).first()
+        schema, destination = AccountSchema.objects.filter(pk=connection.pk).first(), DESTINATIONS[connection.kind]
         return {
             "connection": connection,
-            "title": DESTINATIONS[connection.kind].title,
-            "has_lists": isinstance(DESTINATIONS[connection.kind], OffersLists),
+            "title": destination.title,
+            "has_lists": isinstance(destination, OffersLists) and destination.has_lists(connection.settings),
             "read_at": timestamp(schema.read_at) if schema and schema.read_at else "",
             "problems": list(schema.problems.values()) if schema else [],
         }

@@ -141,7 +141,7 @@ class MappingAdmin(MappingEditing):
             (destination.thing.capitalize(), {"fields": own, "description": read}),
             *sections,
             *folded,
-            ("After another", {"fields": ["follows", "without_first"], "classes": ["collapse"]}),
+            ("After another", {"fields": ["follows", "without_first"], "classes": self._folded(request, obj)}),
             (
                 "Conditions",
                 {
@@ -150,6 +150,13 @@ class MappingAdmin(MappingEditing):
                 },
             ),
         )
+
+    @staticmethod
+    def _folded(request: HttpRequest, obj: Mapping | None) -> list[str]:
+        """Folded only where nothing is set in it."""
+        recipe = named_recipe(request.GET.get("recipe", ""))
+        is_set = obj.follows_id is not None if obj else bool(recipe and recipe.after) or "copy" in request.GET
+        return [] if is_set else ["collapse"]
 
     def uses(self, obj: Mapping) -> str:
         return "deliveries in the log refer to it" if obj.deliveries.exists() else ""

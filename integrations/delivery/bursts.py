@@ -211,16 +211,17 @@ def _news(burst: Burst) -> BurstNews:
         began_at=burst.began_at,
         last_at=burst.last_post_at,
         is_over=burst.says_over,
+        is_updated=_can_update(burst),
         latest=tuple(CountedPost(**post) for post in burst.latest),
-        address=_address_of(burst.mapping),
+        address=_address_of(burst),
     )
 
 
-def _address_of(mapping: Mapping) -> str:
-    """The mapping's deliveries in the log; empty where the portal does not know its own address."""
+def _address_of(burst: Burst) -> str:
+    """The burst's posts in the log; empty where the portal does not know its own address."""
     path = reverse("admin:integrations_delivery_changelist")
     try:
-        return f"{public_url()}{path}?mapping__id__exact={mapping.pk}"
+        return f"{public_url()}{path}?burst__id__exact={burst.pk}"
     except NoPublicAddress:
         return ""
 

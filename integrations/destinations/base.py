@@ -316,6 +316,14 @@ class Destination(ABC):
             return whole
         return f"khoros:{hashlib.sha256(post_id.encode()).hexdigest()}{ending}"
 
+    def has_lists(self, settings: Mapping[str, Any]) -> bool:
+        """Whether an account with these settings has lists to choose from, where the destination offers any."""
+        return True
+
+    def shown_number(self, number: str) -> str:
+        """A thing's number as people read it; empty where it says nothing to them."""
+        return number
+
     def rules(self, settings: Mapping[str, Any]) -> Rules:
         """What a mapping's settings ask of the journey. Only with the capabilities that they need."""
         return Rules()

@@ -387,13 +387,17 @@ class CountedPost:
 
 @dataclass(frozen=True, slots=True)
 class BurstNews:
-    """A burst so far. `latest` are the newest posts; `address` has all of them, for those who may sign in here."""
+    """A burst so far. `latest` are the newest posts; `address` has all of them, for those who may sign in here.
+
+    `is_updated`: this thing grows with the burst, else there will be another one at the end.
+    """
 
     count: int
     listens_to: str
     began_at: datetime
     last_at: datetime
     is_over: bool
+    is_updated: bool
     latest: tuple[CountedPost, ...]
     address: str
 

@@ -491,7 +491,7 @@ class Migration(migrations.Migration):
                             ("created", "Created"),
                             ("already_there", "Created by an earlier attempt"),
                             ("found", "Found by its external ID"),
-                            ("appended", "Added as a comment"),
+                            ("appended", "Added to it"),
                             ("updated", "Updated"),
                             ("counted", "Counted with others"),
                         ],

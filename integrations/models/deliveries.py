@@ -120,7 +120,7 @@ class Delivery(models.Model):
         CREATED = "created", "Created"
         ALREADY_THERE = "already_there", "Created by an earlier attempt"
         FOUND = "found", "Found by its external ID"
-        APPENDED = "appended", "Added as a comment"
+        APPENDED = "appended", "Added to it"
         UPDATED = "updated", "Updated"
         COUNTED = "counted", "Counted with others"
 

@@ -173,6 +173,8 @@ def _after_delivery(delivery: Delivery) -> str:
         return f"Nothing: the {thing_of(delivery)} was created and later deleted in {title}."
     if remote is None or not remote.url:
         return f"Nothing: {title} has taken it."
+    if not isinstance(DESTINATIONS[delivery.connection.kind], TellsStatus):
+        return f"Nothing: the {thing_of(delivery)} was sent."
     return f"Nothing: the {thing_of(delivery)} exists. To change it, edit it in {title}."
 
 
@@ -241,6 +243,7 @@ def delivery_text(delivery: Delivery) -> dict[str, Any]:
         "post": _post_rows(delivery),
         "thing": thing_of(delivery),
         "is_waiting": delivery.state == State.WAITING,
+        "is_counted": delivery.result == Delivery.Result.COUNTED,
         "is_kept": delivery.has_content,
         "content": _content_rows(delivery),
         "drawn": destination.draw(delivery.request) if isinstance(destination, Draws) and delivery.request else [],

@@ -60,6 +60,12 @@ class Slack(base.Destination):
         to = names.get(target, target) or "the webhook's channel"
         return [("To", to), *((name, value) for name, value in message.as_read(content) if value)]
 
+    def has_lists(self, settings: Mapping[str, Any]) -> bool:
+        return not account.signs_in_by_webhook(settings)
+
+    def shown_number(self, number: str) -> str:
+        return ""
+
     def rules(self, settings: Mapping[str, Any]) -> base.Rules:
         return base.Rules(
             case=str(settings.get("case") or "post"),

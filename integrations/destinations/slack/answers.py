@@ -109,7 +109,7 @@ MEANINGS: dict[Meaning, str] = {
     WEBHOOK_GONE: "no_service no_service_id no_team team_disabled invalid_token no_active_hooks",
     CHANNEL: "channel_not_found",
     NOT_IN_CHANNEL: "not_in_channel",
-    ARCHIVED: "is_archived channel_is_archived",
+    ARCHIVED: "is_archived channel_is_archived is_inactive",
     PERSON: "user_not_found users_not_found user_disabled user_not_visible cannot_dm_bot",
     READ_ONLY: "restricted_action restricted_action_read_only_channel restricted_action_thread_only_channel "
     "restricted_action_non_threadable_channel restricted_action_thread_locked",

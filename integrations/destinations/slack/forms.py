@@ -163,7 +163,8 @@ class SlackMappingForm(MappingFields):
     marks_solved = forms.BooleanField(
         label="Say when the ticket is solved",
         required=False,
-        help_text="The message is updated. Only where the mapping is sent after one that makes tickets.",
+        help_text="The message is updated; replies in a thread are not. Only where the mapping is sent after one that "
+        "makes tickets.",
     )
     gathers_over = forms.IntegerField(
         label="Count bursts of more than",

@@ -81,7 +81,10 @@ def build_burst(news: BurstNews, settings: Mapping[str, Any], external_id: str) 
     listens_to = text.hidden({"label": news.listens_to})["label"]
     title = f"{_so_many(news.count, 'post')} in {_so_many(minutes, 'minute')}: {listens_to}"
     lines = "\n".join(f"• {_of_a_burst(post)}" for post in news.latest)
-    end = "It is over: a minute passed without a post." if news.is_over else "The counting goes on."
+    goes_on = (
+        "The counting goes on." if news.is_updated else "The counting goes on; a last message says when it is over."
+    )
+    end = "It is over: they no longer come so fast." if news.is_over else goes_on
     all_of_them = text.link(news.address, "All of them in Casebridge")
     blocks = [_header(title), _section(f"The latest:\n{lines}"), _below("  ·  ".join(filter(None, [end, all_of_them])))]
     return _message(settings, f"{title}\n{end}", blocks, external_id)

@@ -53,7 +53,7 @@ RECIPES = (
     Recipe(
         slug="boost-native-post",
         title="Tell adtech that a Facebook post was scheduled natively",
-        description="So that they can boost it before it is live. Khoros tells this when the post is on the network.",
+        description="So that they can boost it. Khoros tells it when the post is saved there to be published later.",
         event="message-sent-to-network",
         conditions=all_of(("network", "is", ["facebook"])),
         settings={

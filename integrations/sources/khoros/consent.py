@@ -18,8 +18,8 @@ from integrations.sources.khoros.dates import read_time
 
 LONGEST_TOKEN = 10_000
 BAD_CLIENT = (
-    "Khoros does not accept the client id or secret. Check both on the company's page; Khoros' support issues them and "
-    "has to allow the id for your company."
+    "Khoros does not accept the client ID or secret. Check both under “OAuth by consent”; Khoros' support issues them "
+    "and has to allow the ID for your company."
 )
 
 
