@@ -215,21 +215,24 @@ def test_a_time_zone_that_is_none_is_no_time(raw: str) -> None:
 
 @pytest.fixture
 def mappings(subscription: Subscription, connection: Connection) -> list[Mapping]:
-    """A mapping with every condition, and one with none, whose templates insert everything."""
-    every = {
-        f"{name} {test}": all_of((name, test, {"followers": 10**18, "weekday": ["Monday"], "time": "09:00-17:00"}.get(
-            name, "a|b" if test.startswith("matches") else ["a", "x"]
-        )))
-        for name, field in FIELDS.items()
-        for test in field.tests
-    }  # fmt: skip
+    """Two with every condition, each of which is judged whatever the others say, and one that inserts everything."""
+    values = {"followers": 10**18, "weekday": ["Monday"], "time": "09:00-17:00"}
+    every = all_of(
+        *(
+            (name, test, values.get(name, "a|b" if test.startswith("matches") else ["a", "x"]))
+            for name, field in FIELDS.items()
+            for test in field.tests
+        )
+    )
     everything = "\n".join(
         f"{name}: {{{{ {name}|oneline|upper }}}}" for name in ("text", "followers", "details", *FACTS)
     )
     settings = {"comment": everything, "tags": [], "case": "conversation", "requester": "author", "context": "note"}
     strict = [
-        MappingFactory.create(subscription=subscription, connection=connection, name=name, conditions=value)
-        for name, value in every.items()
+        MappingFactory.create(
+            subscription=subscription, connection=connection, name=match, conditions=every | {"match": match}
+        )
+        for match in ("all", "none")
     ]
     return [
         *strict,

@@ -735,7 +735,7 @@ class Migration(migrations.Migration):
                     "label",
                     models.CharField(
                         blank=True,
-                        help_text="The label exactly as agents see it, for example CreateCase, or the regular expression. Leave empty to match every event of this type.",
+                        help_text="The label exactly as agents see it, for example CreateCase, or the regular expression. Empty only with “Every event of this type”.",
                         max_length=250,
                         verbose_name="label or expression",
                     ),

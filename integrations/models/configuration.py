@@ -163,8 +163,8 @@ class Subscription(models.Model):
         "label or expression",
         max_length=250,
         blank=True,
-        help_text="The label exactly as agents see it, for example CreateCase, or the regular expression. Leave "
-        "empty to match every event of this type.",
+        help_text="The label exactly as agents see it, for example CreateCase, or the regular expression. "
+        "Empty only with “Every event of this type”.",
     )
     is_active = models.BooleanField(
         "active",
