@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from integrations.destinations import DESTINATIONS
-from integrations.models import Connection, Delivery, Mapping, Subscription
+from integrations.domain.conditions import FIELDS, all_of
+from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
 from tests import payloads
 from tests.factories import ConnectionFactory, MappingFactory
 from tests.receiver import running_receiver
@@ -72,3 +73,32 @@ def test_every_destination_takes_it(
     delivery = Delivery.objects.get(mapping=mapping)
     assert (delivery.state, delivery.last_error) == (Delivery.State.DELIVERED, "")
     assert DESTINATIONS[kind].describe(delivery.request)
+
+
+@pytest.mark.parametrize("name", POSTS)
+def test_a_burst_of_them_is_counted_in_one_message_that_slack_takes(
+    push: Any, work: Any, mapping_to: Callable[[str], Mapping], sandbox: StandIn, name: str
+) -> None:
+    mapping = mapping_to("slack")
+    Mapping.objects.update(settings=mapping.settings | {"gathers_over": 1})
+    for number in range(1, 4):
+        body = json.dumps(payloads.notification(payloads.item(f"twitter:{number}", **POSTS[name]))).encode()
+        assert push(body).status_code == 200
+    work()
+    _, message = sandbox.messages()
+    assert message["blocks"][0]["text"]["text"] == "2 posts in 1 minute: CreateCase"
+    assert "<!channel>" not in message["text"] + message["blocks"][1]["text"]["text"]
+    assert Delivery.objects.filter(result="counted", state=Delivery.State.DELIVERED).count() == 2
+
+
+@pytest.mark.parametrize("name", POSTS)
+def test_conditions_judge_each_of_them(push: Any, work: Any, mapping_to: Callable[[str], Mapping], name: str) -> None:
+    mapping_to("zendesk")
+    rows = [(field, "matches", "(?i)x|y") for field, found in FIELDS.items() if "matches" in found.tests]
+    Mapping.objects.update(conditions=all_of(*rows, ("author", "seen_not", None)))
+    body = json.dumps(payloads.notification(payloads.item("twitter:7", **POSTS[name]))).encode()
+    assert push(body).status_code == 200
+    work()
+    notification = Notification.objects.get()
+    assert notification.state == Notification.State.UNMATCHED
+    assert "do not hold" in notification.reason
