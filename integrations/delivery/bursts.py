@@ -61,7 +61,7 @@ def burst_for(mapping: Mapping, posts: Sequence[Post], occasion: str) -> Burst |
         return None
     are_too_many = _posts_of_the_last_minute(mapping) + new > most
     open_one = _open_burst(mapping)
-    if open_one is not None and are_too_many and open_one.last_post_at > seconds_ago(QUIET_SECONDS):
+    if open_one is not None and are_too_many and open_one.last_post_at > _seconds_ago(QUIET_SECONDS):
         return open_one
     if open_one is not None:
         _close(open_one)
@@ -72,7 +72,7 @@ def burst_for(mapping: Mapping, posts: Sequence[Post], occasion: str) -> Burst |
     return _open_burst(mapping)
 
 
-def seconds_ago(seconds: float) -> datetime:
+def _seconds_ago(seconds: float) -> datetime:
     return now() - timedelta(seconds=seconds)
 
 
