@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from email.message import Message
 from enum import Enum
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -87,6 +87,15 @@ def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
 
 def see_other(location: str) -> Answer:
     return Answer(303, b"", (("Location", location),))
+
+
+def back_to_application(form: Mapping[str, str], values: dict[str, str]) -> Answer:
+    """Sends the browser back to the application, with the `state` it gave."""
+    address = urlsplit(form["redirect_uri"])
+    told = [*parse_qsl(address.query), *values.items()]
+    if form.get("state"):
+        told.append(("state", form["state"]))
+    return see_other(address._replace(query=urlencode(told)).geturl())
 
 
 Handler = Callable[..., Answer]

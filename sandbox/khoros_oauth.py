@@ -6,9 +6,9 @@ As documented: a wrong secret is answered with status 500, an unknown client wit
 import secrets
 import time
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
-from sandbox.exchange import TEXT, Answer, Request, Routes, html_answer, json_answer, see_other
+from sandbox.exchange import TEXT, Answer, Request, Routes, back_to_application, html_answer, json_answer
 from sandbox.rendering import page, problem_page
 from sandbox.state import State
 
@@ -33,19 +33,20 @@ class KhorosOAuth:
     def _ask(self, request: Request) -> Answer:
         if problem := _problem(request.query):
             return problem_page("Not allowed", problem, 400)
-        return page("allow_khoros.html", "Allow access", asked=request.query)
+        shown: dict[str, Any] = {"system": "Khoros", "owner": "John Doe", "action": "/v3/oauth/authorize"}
+        return page("allow.html", "Allow access", asked=request.query, **shown)
 
     def _decide(self, request: Request) -> Answer:
         form = request.form()
         if problem := _problem({**form, "response_type": "code"}):
             return problem_page("Not allowed", problem, 400)
         if form.get("decision") != "allow":
-            return _back(form, {"error": "access_denied"})
+            return back_to_application(form, {"error": "access_denied"})
         code = secrets.token_hex(16)
         codes = self._state.document("khoros_codes") or {}
         kept = {"redirect_uri": form["redirect_uri"], "ends": time.time() + CODE_SECONDS}
         self._state.keep_document("khoros_codes", {**codes, code: kept})
-        return _back(form, {"code": code})
+        return back_to_application(form, {"code": code})
 
     def _issue(self, request: Request) -> Answer:
         form = request.form()
@@ -79,9 +80,3 @@ def _problem(asked: Any) -> str:
     address = urlsplit(asked.get("redirect_uri", ""))
     is_address = address.scheme in ("http", "https") and address.netloc
     return "" if is_address else "redirect_uri must be an http or https address."
-
-
-def _back(form: dict[str, str], values: dict[str, str]) -> Answer:
-    address = urlsplit(form["redirect_uri"])
-    told = [*parse_qsl(address.query), *values.items(), ("state", form.get("state", ""))]
-    return see_other(address._replace(query=urlencode(told)).geturl())

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from sandbox import sign_in, tokens
-from sandbox.exchange import Answer, Request, json_answer, see_other
+from sandbox.exchange import Answer, Request, back_to_application, json_answer
 from sandbox.rendering import page, problem_page
 from sandbox.state import State
 from sandbox.tokens import ACCESS_LIVES, REFRESH_LIVES, Lives, Pair
@@ -72,7 +72,12 @@ class OAuthCalls:
         problem = _problem(asked)
         if problem:
             return _secured(problem_page("Not allowed", problem, 400))
-        return _secured(page("allow.html", "Allow access", asked=asked))
+        shown: dict[str, Any] = {
+            "system": "Zendesk",
+            "owner": "Agent Example",
+            "scope": asked.get("scope") or "read write",
+        }
+        return _secured(page("allow.html", "Allow access", asked=asked, action="/oauth/authorizations/new", **shown))
 
     def _decide(self, request: Request) -> Answer:
         form = request.form()
@@ -81,9 +86,9 @@ class OAuthCalls:
             return _secured(problem_page("Not allowed", problem, 400))
         if form.get("decision") != "allow":
             words = "The end-user or authorization server denied the request."
-            return _back(form, {"error": "access_denied", "error_description": words})
+            return back_to_application(form, {"error": "access_denied", "error_description": words})
         scope = sign_in.granted(self._state, form.get("scope") or "read write")
-        return _back(form, {"code": tokens.make_code(self._state, form["redirect_uri"], scope)})
+        return back_to_application(form, {"code": tokens.make_code(self._state, form["redirect_uri"], scope)})
 
 
 def _wanted(request: Request) -> dict[str, Any]:
@@ -117,15 +122,6 @@ def _problem(asked: Mapping[str, str]) -> str | None:
     if address.scheme not in ("http", "https") or not address.netloc:
         return "redirect_uri must be an http or https address."
     return None
-
-
-def _back(form: Mapping[str, str], values: dict[str, str]) -> Answer:
-    """Sends the browser back to the application, with the `state` it gave."""
-    address = urlsplit(form["redirect_uri"])
-    told = [*parse_qsl(address.query), *values.items()]
-    if form.get("state"):
-        told.append(("state", form["state"]))
-    return see_other(address._replace(query=urlencode(told)).geturl())
 
 
 def _refusal(status: int, error: str, description: str) -> Answer:
