@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help run test bench screenshots lint format lock
 
 # An empty variable must count as one that is not given.
-$(foreach name,PORT DATA_DIR SANDBOX SANDBOX_PORT DATABASE_URL REDIS_URL PYTEST_ARGS,$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
+$(foreach name,PORT DATA_DIR SANDBOX SANDBOX_PORT SANDBOX_MAIL_PORT DATABASE_URL REDIS_URL PYTEST_ARGS,$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
 
 # `exec` hands the shell's place to Python, which does the same when it goes on: signals for make's child reach the launcher.
 INSTALL = for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 /usr/bin/python3); do \
@@ -23,7 +23,7 @@ help:
 	@echo "make format       put the code into its format"
 	@echo "make lock         resolve the requirements again and write the lock files"
 	@echo
-	@echo "For run: PORT=8000 DATA_DIR=.data SANDBOX=1 SANDBOX_PORT=8001 DATABASE_URL= REDIS_URL="
+	@echo "For run: PORT=8000 DATA_DIR=.data SANDBOX=1 SANDBOX_PORT=8001 SANDBOX_MAIL_PORT=8002 DATABASE_URL= REDIS_URL="
 	@echo "For test: PYTEST_ARGS='tests/test_one.py -x'. For all: PYTHON=python3.12"
 
 run:

@@ -46,6 +46,7 @@ def prepare_ground(supervisor: Supervisor, record: Record, log: Log, settings: S
     wait_for_port("PORT", settings.port, patience, supervisor.pause)
     if settings.sandbox_on:
         wait_for_port("SANDBOX_PORT", settings.sandbox_port, patience, supervisor.pause)
+        wait_for_port("SANDBOX_MAIL_PORT", settings.mail_port, patience, supervisor.pause)
 
 
 def start_everything(supervisor: Supervisor, data: DataFolder, log: Log, settings: Settings) -> None:
@@ -58,7 +59,7 @@ def start_everything(supervisor: Supervisor, data: DataFolder, log: Log, setting
         # What is played through in the sandbox never mixes with real data.
         database="casebridge_sandbox" if settings.sandbox_on else "casebridge",
         redis_database=1 if settings.sandbox_on else 0,
-        avoid={settings.port, settings.sandbox_port},
+        avoid={settings.port, settings.sandbox_port, settings.mail_port},
     )
     ours = os.environ if settings.database_url else without_libpq(os.environ)
     environment = portal_environment(ours, settings, data.secrets(), services.database_url, services.redis_url)
@@ -71,13 +72,14 @@ def start_everything(supervisor: Supervisor, data: DataFolder, log: Log, setting
     run_step(supervisor, "release", ["release"], environment)
     children = {name: supervisor.start(Program(name, command, environment, ROOT)) for name, command in commands.items()}
     wait_for_portal(supervisor, children["web"], settings)
-    log.plain(welcome(data, settings, environment))
+    log.plain(welcome(data, settings, environment, walls(supervisor, environment) if settings.sandbox_on else []))
 
 
 def start_sandbox(supervisor: Supervisor, data: DataFolder, settings: Settings, environment: Mapping[str, str]) -> None:
     """Before the release step, which registers the portal there."""
     folder = data.path / "sandbox"
-    command = [PYTHON, "-m", "sandbox", "--port", str(settings.sandbox_port), "--data", str(folder)]
+    ports = ["--port", str(settings.sandbox_port), "--mail-port", str(settings.mail_port)]
+    command = [PYTHON, "-m", "sandbox", *ports, "--data", str(folder)]
     child = supervisor.start(Program("sandbox", command, environment, ROOT, stage=SANDBOX_STAGE))
     if not supervisor.wait_until(lambda: is_listening(settings.sandbox_port), child, 30.0, 5.0):
         raise Refusal(
@@ -85,13 +87,21 @@ def start_sandbox(supervisor: Supervisor, data: DataFolder, settings: Settings, 
         )
 
 
-def run_step(supervisor: Supervisor, name: str, arguments: list[str], environment: Mapping[str, str]) -> None:
+def walls(supervisor: Supervisor, environment: Mapping[str, str]) -> list[str]:
+    """The addresses of the walls."""
+    lines = run_step(supervisor, "walls", ["walls"], environment)
+    return [line.partition(" ")[0] for line in lines if line.startswith("http")]
+
+
+def run_step(supervisor: Supervisor, name: str, arguments: list[str], environment: Mapping[str, str]) -> list[str]:
+    """Its last lines."""
     command = [PYTHON, "manage.py", *arguments]
-    code, _ = supervisor.run_step(Program(name, command, environment, ROOT))
+    code, lines = supervisor.run_step(Program(name, command, environment, ROOT))
     if code:
         raise Refusal(
             f"Preparing the portal failed at manage.py {arguments[0]} (exit code {code}); its output is above."
         )
+    return lines
 
 
 def wait_for_portal(supervisor: Supervisor, web: Child, settings: Settings) -> None:
@@ -133,7 +143,7 @@ class Answer:
             connection.close()
 
 
-def welcome(data: DataFolder, settings: Settings, environment: Mapping[str, str]) -> str:
+def welcome(data: DataFolder, settings: Settings, environment: Mapping[str, str], walls: list[str]) -> str:
     user = environment["DJANGO_SUPERUSER_USERNAME"]
     if os.environ.get("DJANGO_SUPERUSER_PASSWORD"):
         login = f"{user} / the password in DJANGO_SUPERUSER_PASSWORD"
@@ -153,6 +163,10 @@ def welcome(data: DataFolder, settings: Settings, environment: Mapping[str, str]
         f"  Sign in   {login}",
         f"  Sandbox   {sandbox}",
     ]
+    if walls:
+        lines.append(f'  Wall      {walls[0]}   shows posts with the label "{environment["WALL_LABEL"]}"')
+    if settings.sandbox_on:
+        lines.append(f"  Mailbox   {settings.sandbox_url}/mailbox   where the portal's mails arrive")
     if settings.sandbox_on and settings.database_url:
         lines.append("  Note      what happens in the sandbox is written to the database in DATABASE_URL")
     return "\n".join([*lines, "  Stop      Ctrl-C", ""])

@@ -30,6 +30,7 @@ SWITCHED_OFF = ("0", "false", "no", "off")
 class Settings:
     port: int
     sandbox_port: int
+    mail_port: int
     sandbox_off_because: str  # empty while the sandbox is on
     data_dir: Path
     database_url: str  # empty for the embedded one
@@ -52,14 +53,19 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """An empty variable counts as one that is not there."""
     port = _port("PORT", environ.get("PORT") or "8000")
     off_because = sandbox_off_because(environ)
-    sandbox_port = port
+    sandbox_port = mail_port = port
     if not off_because:
         sandbox_port = _port("SANDBOX_PORT", environ.get("SANDBOX_PORT") or str(port + 1))
-        if sandbox_port == port:
-            raise Refusal(f"PORT and SANDBOX_PORT are both {port}: the portal and the sandbox need one each.")
+        mail_port = _port("SANDBOX_MAIL_PORT", environ.get("SANDBOX_MAIL_PORT") or str(sandbox_port + 1))
+        if len({port, sandbox_port, mail_port}) < 3:
+            raise Refusal(
+                f"PORT, SANDBOX_PORT and SANDBOX_MAIL_PORT are {port}, {sandbox_port} and {mail_port}: the portal, the "
+                "sandbox and its mail server need one each."
+            )
     return Settings(
         port=port,
         sandbox_port=sandbox_port,
+        mail_port=mail_port,
         sandbox_off_because=off_because,
         data_dir=data_dir(environ),
         database_url=environ.get("DATABASE_URL") or "",
@@ -110,9 +116,9 @@ def portal_environment(
     }
     if settings.sandbox_on:
         environment |= _sandbox_environment(settings, secrets)
-        # Mails about alarms become files, unless somebody names a server.
+        # Mails arrive in the sandbox, unless somebody names a server.
         environment.setdefault("ALERT_EMAILS", "operations@example.com")
-        environment.setdefault("EMAIL_URL", f"filemail:///{settings.data_dir / 'mail'}")
+        environment.setdefault("EMAIL_URL", f"smtp://{LOOPBACK}:{settings.mail_port}")
     return environment
 
 
@@ -127,6 +133,7 @@ def _sandbox_environment(settings: Settings, secrets: Mapping[str, str]) -> dict
         "SPREDFAST_API_TOKEN": "sandbox-khoros-token",
         "SPREDFAST_COMPANY_ID": "42",
         "SPREDFAST_LABEL_NAME": "CreateCase",
+        "WALL_LABEL": "Love",
         "ZENDESK_API_URL": settings.sandbox_url,
         "ZENDESK_USER_EMAIL": "agent@example.com",
         "ZENDESK_API_TOKEN": "sandbox-zendesk-token",
@@ -169,6 +176,7 @@ CONFIGURATION = {
     "REDIS_URL",
     "SANDBOX",
     "SANDBOX_PORT",
+    "SANDBOX_MAIL_PORT",
     "SANDBOX_URL",
     "SECRET_KEY",
     "SWEEP_SECONDS",

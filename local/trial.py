@@ -28,7 +28,7 @@ class Trial:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        self.port = self.port or two_free_ports()
+        self.port = self.port or three_free_ports()
 
     @property
     def url(self) -> str:
@@ -88,15 +88,16 @@ class Trial:
         self.process.wait(timeout=40)
 
 
-def two_free_ports() -> int:
-    """A free port whose successor is free too: the portal's and its sandbox's."""
+def three_free_ports() -> int:
+    """A free port whose next two are free too: the portal's, its sandbox's, and the sandbox's mail server's."""
     for _ in range(100):
-        with socket.socket() as first, socket.socket() as second:
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
             first.bind(("127.0.0.1", 0))
             port: int = first.getsockname()[1]
             try:
                 second.bind(("127.0.0.1", port + 1))
+                third.bind(("127.0.0.1", port + 2))
             except (OSError, OverflowError):
                 continue
             return port
-    raise RuntimeError("No two neighbouring free ports were found.")
+    raise RuntimeError("No three neighbouring free ports were found.")

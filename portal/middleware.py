@@ -17,6 +17,8 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 CHECK_SECONDS = 2.0
 WEBHOOKS = "/webhooks/"
+# Who has the address may call: no session, no form and no host name has a part in it.
+BY_ADDRESS = (WEBHOOKS, "/walls/")
 
 
 class ContentLengthMiddleware:
@@ -105,18 +107,18 @@ class ContentSecurityPolicyMiddleware:
         return response
 
 
-class WebhookMiddleware:
-    """Calls of webhooks go straight to their view: no session, no form and no host name has a part in them.
+class AddressedMiddleware:
+    """Calls of webhooks and readers of walls go straight to their view: no session and no form has a part in them.
 
-    Their credentials prove them, at any host name: when the public address changes, Khoros still calls the old one for
-    a while. And what a page needs would cost a call a tenth of its time.
+    Their credentials, or the address itself, prove them, at any host name: when the public address changes, Khoros
+    still calls the old one for a while. And what a page needs would cost a call a tenth of its time.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith(WEBHOOKS):
+        if not request.path_info.startswith(BY_ADDRESS):
             return self.get_response(request)
         try:
             view, args, kwargs = resolve(request.path_info)

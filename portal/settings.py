@@ -153,7 +153,7 @@ MIDDLEWARE = [
     "portal.middleware.ContentSecurityPolicyMiddleware",
     "portal.middleware.DatabaseOutageMiddleware",
     "integrations.installation.middleware.PublicAddressMiddleware",
-    "portal.middleware.WebhookMiddleware",
+    "portal.middleware.AddressedMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -314,6 +314,7 @@ SEED = {
     "slack_token": first_of("SLACK_BOT_TOKEN"),
     "slack_people": first_of("SLACK_PEOPLE"),
     "slack_url": first_of("SLACK_API_URL") or "https://slack.com",
+    "wall_label": first_of("WALL_LABEL"),
     "bearer_token": first_of("NOTIFICATION_BEARER_TOKEN", "NOTIFIER_BEARER_TOKEN"),
 }
 ADMINISTRATOR = {
@@ -460,6 +461,22 @@ UNFOLD = {
                         "title": "Batches",
                         "icon": "stacks",
                         "link": reverse_lazy("admin:integrations_batch_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Walls",
+                "items": [
+                    {
+                        "title": "Walls",
+                        "icon": "slideshow",
+                        "link": reverse_lazy("admin:integrations_wall_changelist"),
+                    },
+                    {
+                        "title": "Posts on walls",
+                        "icon": "forum",
+                        "link": reverse_lazy("admin:integrations_wallpost_changelist"),
+                        "badge": "integrations.admin.walls.waiting_count",
                     },
                 ],
             },

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from integrations.intake import khoros_webhook
 from integrations.outcomes import account_webhook
+from integrations.walls import wall_feed, wall_json, wall_page, wall_posts
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
@@ -13,6 +14,10 @@ urlpatterns = [
     path("webhooks/khoros/<str:address>/", khoros_webhook),
     path("webhooks/zendesk/<str:address>", account_webhook, name="zendesk-webhook"),
     path("webhooks/zendesk/<str:address>/", account_webhook),
+    path("walls/<str:token>/", wall_page, name="wall-page"),
+    path("walls/<str:token>/posts", wall_posts, name="wall-posts"),
+    path("walls/<str:token>/feed.rss", wall_feed, name="wall-rss"),
+    path("walls/<str:token>/feed.json", wall_json, name="wall-json"),
     path("admin/", admin.site.urls),
 ]
 

@@ -19,8 +19,11 @@ def is_loopback(host: str) -> bool:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A stand-in for Khoros and Zendesk.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox", description="A stand-in for Khoros, Zendesk, Slack and a mail server."
+    )
     parser.add_argument("--port", type=int, default=8001, help="0 takes a free port (default: %(default)s)")
+    parser.add_argument("--mail-port", type=int, default=0, help="of the mail server; 0 takes a free port")
     parser.add_argument("--data", type=Path, required=True, help="folder for the sandbox's memory; made when missing")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     return parser.parse_args()
@@ -35,7 +38,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     try:
-        with running_sandbox(given.data, host=given.host, port=given.port) as sandbox:
+        with running_sandbox(given.data, host=given.host, port=given.port, mail_port=given.mail_port) as sandbox:
             print(f"The sandbox is ready at {sandbox.url}", flush=True)
             ending.wait()
     except (OSError, OverflowError, sqlite3.Error) as problem:

@@ -9,6 +9,7 @@ from sandbox import events, examples, inbox, subscriptions
 from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, Routes, body_of, json_answer, whole_number
 from sandbox.faults import fault_from
+from sandbox.mail_pages import MailControl
 from sandbox.slack_pages import SlackControl
 from sandbox.zendesk_control import ZendeskControl
 
@@ -44,6 +45,7 @@ class ControlApi:
             ("POST", "/control/reset", self._reset),
             *ZendeskControl(controls).routes,
             *SlackControl(controls).routes,
+            *MailControl(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:

@@ -8,6 +8,7 @@ from sandbox import events, inbox, people, ticket_changes, ticket_rules, tickets
 from sandbox.events import happening_from
 from sandbox.exchange import RequestLog
 from sandbox.faults import Faults
+from sandbox.mailbox import Mailbox
 from sandbox.pushes import Pusher
 from sandbox.slack import SlackApi
 from sandbox.state import ADMIN_ID, State
@@ -25,6 +26,7 @@ class Controls:
     pusher: Pusher
     zendesk: ZendeskApi
     slack: SlackApi
+    mailbox: Mailbox
 
     def reset(self) -> None:
         """Makes the sandbox as good as new: the first posts, no tickets, no subscriptions, no faults."""
@@ -36,6 +38,7 @@ class Controls:
         self.requests.clear()
         self.zendesk.reopen_windows()
         self.slack.pace.forget()
+        self.mailbox.forget()
 
     def apply_label(self, label: str, post_ids: list[int]) -> list[str]:
         """Applies a label to posts in one go, sends the pushes and returns the event uuids."""

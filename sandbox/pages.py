@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import events, inbox, khoros, sign_in
+from sandbox import events, inbox, khoros, mailbox, sign_in
 from sandbox import slack_workspace as workspace
 from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, Routes, first_text, form_number, see_other
 from sandbox.faults import APIS, KINDS, Fault, fault_from
 from sandbox.khoros_pages import KhorosPages
+from sandbox.mail_pages import MailPages
 from sandbox.rendering import count_words, page, problem_page
 from sandbox.slack_pages import SlackPages
 from sandbox.zendesk_pages import ZendeskPages
@@ -66,6 +67,7 @@ class Pages:
             *KhorosPages(controls).routes,
             *ZendeskPages(controls).routes,
             *SlackPages(controls).routes,
+            *MailPages(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:
@@ -95,6 +97,11 @@ class Pages:
             slack_webhook=f"{request.origin}{workspace.WEBHOOK_PATH}",
             slack_people=", ".join(place.email for place in workspace.PLACES if place.email),
             messages=count("SELECT count(*) FROM slack_messages"),
+            mails=count("SELECT count(*) FROM mails"),
+            mail_host="127.0.0.1",
+            mail_port=self._controls.mailbox.port,
+            mail_user=mailbox.USER,
+            mail_password=mailbox.PASSWORD,
             client_id=sign_in.CLIENT_ID,
             client_secret=sign_in.habits(self._state)["client_secret"],
         )

@@ -21,6 +21,7 @@ NAVIGATION = {
     "People": "/people",
     "Schema": "/schema",
     "Slack": "/slack",
+    "Mailbox": "/mailbox",
     "Subscriptions": "/subscriptions",
     "Events": "/events",
     "Khoros": "/khoros",

@@ -26,6 +26,7 @@ from sandbox.exchange import Answer, Manner, Request, RequestLog, json_answer, t
 from sandbox.faults import Faults
 from sandbox.jobs import JobRunner
 from sandbox.khoros import KhorosApi
+from sandbox.mailbox import Mailbox
 from sandbox.pages import Pages
 from sandbox.pushes import Pusher
 from sandbox.slack import SlackApi
@@ -50,9 +51,10 @@ API_PREFIXES = {
 class Sandbox:
     """A sandbox listening at `url`. `state` is its memory; `faults`, `requests` and `controls` steer it."""
 
-    def __init__(self, data_folder: Path | str, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, data_folder: Path | str, host: str = "127.0.0.1", port: int = 0, mail_port: int = 0) -> None:
         self.state = State(Path(data_folder))
         try:
+            self.mailbox = Mailbox(self.state, host, mail_port)
             self._server = SandboxServer(host, port, self)
         except (OSError, OverflowError):
             self.state.close()
@@ -75,6 +77,7 @@ class Sandbox:
             pusher=self._pusher,
             zendesk=zendesk,
             slack=slack,
+            mailbox=self.mailbox,
         )
         self._control_api = ControlApi(self.controls)
         self._pages = Pages(self.controls)
@@ -82,6 +85,7 @@ class Sandbox:
 
     def start(self) -> None:
         self._thread.start()
+        self.mailbox.start()
 
     def close(self) -> None:
         """Stops listening, closes every connection and waits for the threads that served them."""
@@ -93,6 +97,7 @@ class Sandbox:
         self._pusher.close()
         self._job_runner.close()
         self._webhook_sender.close()
+        self.mailbox.close()
         self.state.close()
 
     def answer(self, request: Request) -> Answer:
@@ -250,9 +255,11 @@ def _shut(connection: socket.socket) -> None:
 
 
 @contextmanager
-def running_sandbox(data_folder: Path | str, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Sandbox]:
-    """A running sandbox; `port` 0 takes a free one. The same folder can be used again afterwards."""
-    sandbox = Sandbox(data_folder, host, port)
+def running_sandbox(
+    data_folder: Path | str, *, host: str = "127.0.0.1", port: int = 0, mail_port: int = 0
+) -> Iterator[Sandbox]:
+    """A running sandbox; a port 0 takes a free one. The same folder can be used again afterwards."""
+    sandbox = Sandbox(data_folder, host, port, mail_port)
     sandbox.start()
     try:
         yield sandbox

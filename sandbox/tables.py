@@ -84,6 +84,10 @@ CREATE TABLE IF NOT EXISTS webhook_calls (
 CREATE TABLE IF NOT EXISTS slack_messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, ts TEXT NOT NULL UNIQUE, content TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS mails (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, received_at TEXT NOT NULL, sender TEXT NOT NULL, recipients TEXT NOT NULL,
+    content BLOB NOT NULL
+);
 CREATE INDEX IF NOT EXISTS webhook_calls_to_make ON webhook_calls (id) WHERE finished_at IS NULL;
 """
 

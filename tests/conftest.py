@@ -14,6 +14,7 @@ from integrations.infra.redis import redis_client as redis_client
 from integrations.intake import receive
 from integrations.jobs import sweep
 from integrations.models import Connection, Installation, Mapping, Subscription
+from integrations.walls import cache as wall_cache
 from sandbox.server import running_sandbox
 from tests import emptying, payloads, queues
 from tests.factories import BEARER_TOKEN, ConnectionFactory, MappingFactory, SubscriptionFactory
@@ -26,7 +27,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 @pytest.fixture(scope="session")
 def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
-        yield StandIn(sandbox.url)
+        yield StandIn(sandbox.url, sandbox.mailbox.port)
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def subscriptions_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests change a subscription and call at once; what remembering means has a test of its own."""
     monkeypatch.setattr(receive, "CACHED_SECONDS", 0.0)
     monkeypatch.setattr(known_addresses, "READ_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(wall_cache, "_looks", known_addresses.Looks(wall_cache.MOST_LOOKS_AT_ONCE))
 
 
 @pytest.fixture

@@ -30,7 +30,9 @@ from integrations.models import (
     Probe,
     RemoteObject,
     Subscription,
+    Wall,
 )
+from integrations.walls import create_wall
 from tests import payloads
 
 BEARER_TOKEN = "the-token-that-khoros-sends-back"
@@ -86,6 +88,44 @@ class OAuthConnectionFactory(ConnectionFactory):
 
     settings = Dict({"address": SelfAttribute("..url"), "sign_in": "oauth_client", "client_id": "sandbox-client"})
     secrets = secret(client_secret="sandbox-secret")
+
+
+class EmailFactory(ConnectionFactory):
+    """By the sandbox's mail server."""
+
+    name = "Mail"
+    kind = "email"
+    settings = Dict(
+        {
+            "server": "own",
+            "host": "127.0.0.1",
+            "port": SelfAttribute("..port"),
+            "security": "smtp",
+            "user": "",
+            "sender": "care@example.com",
+            "sender_name": "Social care",
+        }
+    )
+    secrets = secret()
+
+    class Params:
+        port = 0
+
+
+class WallFactory(DjangoModelFactory[Wall]):
+    """With its connection and an address."""
+
+    name = "Lobby"
+    title = "People who love us"
+
+    class Meta:
+        model = Wall
+
+    @classmethod
+    def _create(cls, model_class: type[Wall], *_: Any, **fields: Any) -> Wall:
+        wall = model_class(**fields)
+        create_wall(wall)
+        return wall
 
 
 class MappingFactory(DjangoModelFactory[Mapping]):

@@ -13,6 +13,7 @@ http = urllib3.PoolManager()
 @dataclass(frozen=True)
 class StandIn:
     url: str
+    mail_port: int = 0
 
     def control(self, method: str, path: str, content: Any = None) -> Any:
         body = None if content is None else json.dumps(content).encode()
@@ -108,6 +109,11 @@ class StandIn:
         found: list[dict[str, Any]] = self.control("GET", "slack/messages")["messages"]
         return found
 
+    def mails(self) -> list[dict[str, Any]]:
+        """What stands in the mailbox, oldest first: sender, recipients, subject, text, html, source."""
+        found: list[dict[str, Any]] = self.control("GET", "mails")["mails"]
+        return found
+
     def change_place(self, place_id: str, **values: bool) -> None:
         """Of a channel or a person in Slack: is_member=, is_archived=, is_gone=, is_disabled="""
         self.control("POST", f"slack/places/{place_id}", values)
@@ -115,6 +121,9 @@ class StandIn:
     def subscriptions(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.control("GET", "subscriptions")["subscriptions"]
         return found
+
+    def subscriptions_to(self, label: str) -> list[dict[str, Any]]:
+        return [found for found in self.subscriptions() if found["query"] == label]
 
     def pushes(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.control("GET", "pushes")["pushes"]

@@ -16,7 +16,7 @@ from integrations.delivery.requesters import intake_user_text
 from integrations.delivery.send import send
 from integrations.infra.redis import redis_client
 from integrations.models import Attempt, Connection, Delivery, Mapping, RemoteObject, Requester
-from integrations.recovery.actions import rebuild
+from integrations.routing.actions import rebuild
 from integrations.routing.route import route_notification
 from tests import payloads
 from tests.factories import NotificationFactory

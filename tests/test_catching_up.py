@@ -15,7 +15,7 @@ from django.utils import timezone
 from integrations.admin.text.subscription import _problems
 from integrations.infra import queue
 from integrations.models import CatchUp, Delivery, Mapping, Notification, NotificationContent, Subscription
-from integrations.recovery.reroute import fetch_missing
+from integrations.routing.reroute import fetch_missing
 from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.pull import pulled
 from integrations.subscriptions import reading

@@ -27,7 +27,7 @@ from integrations.infra.redis import redis_client
 from integrations.jobs import tasks
 from integrations.jobs.sweep import find_due_work
 from integrations.models import Attempt, Connection, Delivery, Mapping
-from integrations.recovery.actions import cancel, rebuild, retry_now
+from integrations.routing.actions import cancel, rebuild, retry_now
 from integrations.routing.route import route_notification
 from portal import logs
 from tests import payloads

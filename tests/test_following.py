@@ -15,7 +15,7 @@ from integrations.delivery.send import hold_permits, send
 from integrations.domain.conditions import all_of
 from integrations.jobs.sweep import find_due_work
 from integrations.models import Connection, Delivery, Mapping, Notification
-from integrations.recovery.actions import cancel, rebuild, retry_now
+from integrations.routing.actions import cancel, rebuild, retry_now
 from tests import payloads
 from tests.factories import SubscriptionFactory
 from tests.stand_in import StandIn

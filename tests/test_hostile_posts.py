@@ -10,7 +10,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.domain.conditions import FIELDS, all_of
 from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
 from tests import payloads
-from tests.factories import ConnectionFactory, MappingFactory
+from tests.factories import ConnectionFactory, EmailFactory, MappingFactory, WallFactory
 from tests.receiver import running_receiver
 from tests.stand_in import StandIn
 from tests.test_signed_webhook import WebhookFactory
@@ -48,6 +48,8 @@ def mapping_to(sandbox: StandIn, subscription: Subscription) -> Iterator[Callabl
         made: dict[str, Callable[[], Connection]] = {
             "zendesk": lambda: ConnectionFactory.create(url=sandbox.url),
             "slack": lambda: BotFactory.create(url=sandbox.url),
+            "email": lambda: EmailFactory.create(port=sandbox.mail_port),
+            "wall": lambda: WallFactory.create().connection,
             "webhook": lambda: WebhookFactory.create(url=f"{receiver.url}/"),
         }
 
@@ -56,6 +58,8 @@ def mapping_to(sandbox: StandIn, subscription: Subscription) -> Iterator[Callabl
             suggested = {name: field.initial for name, field in fields.items() if field.initial is not None}
             if kind == "slack":
                 suggested["target"] = "C0SOCIAL"
+            if kind == "email":
+                suggested["to"] = ["team@example.com"]
             return MappingFactory.create(subscription=subscription, connection=made[kind](), settings=suggested)
 
         yield make

@@ -12,7 +12,7 @@ from integrations.flow.rate_limit import (
     learn_limits,
 )
 from integrations.models import Delivery, Mapping
-from integrations.recovery.actions import retry_now
+from integrations.routing.actions import retry_now
 from integrations.routing.route import route_notification
 from tests.deliveries import creates, labelled
 from tests.factories import NotificationFactory

@@ -17,7 +17,7 @@ from integrations.mapping.preview import example_event, preview_post
 from integrations.models import Connection, Mapping, Subscription
 from integrations.sources.khoros.events import EVENTS, kind_of
 from integrations.sources.khoros.examples import example
-from tests.factories import ConnectionFactory, MappingFactory, SubscriptionFactory
+from tests.factories import ConnectionFactory, EmailFactory, MappingFactory, SubscriptionFactory, WallFactory
 from tests.stand_in import StandIn
 from tests.test_admin import form_of, page, save
 from tests.test_slack import BotFactory, block
@@ -55,15 +55,20 @@ def test_a_recipe_fills_in_the_form_and_the_form_takes_it(
     admin: Client, sandbox: StandIn, found: tuple[str, Recipe]
 ) -> None:
     kind, recipe = found
-    connection = BotFactory.create(url=sandbox.url) if kind == "slack" else ConnectionFactory.create(url=sandbox.url)
+    made = {
+        "slack": lambda: BotFactory.create(url=sandbox.url),
+        "email": lambda: EmailFactory.create(port=sandbox.mail_port),
+        "wall": lambda: WallFactory.create().connection,
+    }
+    connection = made.get(kind, lambda: ConnectionFactory.create(url=sandbox.url))()
     subscription = SubscriptionFactory.create(event_name=recipe.event, match="everything", label="")
     query = f"?recipe={named(found)}&connection={connection.pk}&subscription={subscription.pk}"
-    chosen = {"target": "C0ADTECH"} if kind == "slack" else {}
+    chosen = {"slack": {"target": "C0ADTECH"}, "email": {"to": "team@example.com"}}.get(kind, {})
     assert b"was added successfully" in save(admin, f"mapping/add/{query}", **chosen).content
-    made = Mapping.objects.get()
-    assert (made.name, made.subscription, made.connection) == (recipe.title, subscription, connection)
-    assert made.conditions == recipe.conditions
-    assert {name: made.settings[name] for name in recipe.settings} == recipe.settings
+    mapping = Mapping.objects.get()
+    assert (mapping.name, mapping.subscription, mapping.connection) == (recipe.title, subscription, connection)
+    assert mapping.conditions == recipe.conditions
+    assert {name: mapping.settings[name] for name in recipe.settings} == recipe.settings
 
 
 def test_a_natively_scheduled_facebook_post_is_told_to_adtech(

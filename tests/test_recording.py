@@ -23,7 +23,7 @@ from integrations.destinations.capabilities import JobItem, JobNews
 from integrations.destinations.zendesk import ZENDESK, Zendesk
 from integrations.infra.http.client import HttpClient
 from integrations.models import Attempt, Batch, Connection, Delivery, FloodHold, Mapping
-from integrations.recovery.actions import retry_now
+from integrations.routing.actions import retry_now
 from tests.deliveries import labelled
 from tests.stand_in import StandIn
 

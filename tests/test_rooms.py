@@ -21,7 +21,7 @@ MOST_ROOMS = 20
 # Rooms of the journey say in their package what they offer. The others are imported by module.
 JOURNEY = (
     "companies", "connections", "delivery", "flow", "installation", "intake", "mapping", "operations", "outcomes",
-    "recovery", "routing", "sign_in", "subscriptions",
+    "routing", "sign_in", "subscriptions", "walls",
 )  # fmt: skip
 
 

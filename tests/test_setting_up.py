@@ -16,9 +16,10 @@ from django.utils import timezone
 
 from integrations.infra import redis
 from integrations.infra.encryption import Secret, UnreadableSecret
-from integrations.models import Company, Connection, Installation, Mapping, Subscription, Turn
+from integrations.models import Company, Connection, Installation, Mapping, Subscription, Turn, Wall
 from integrations.operations.first_setup import make_first_setup
 from integrations.sign_in.secrets import read_secrets
+from integrations.walls import page_address
 from tests.factories import BEARER_TOKEN
 
 SEED = {
@@ -33,6 +34,7 @@ SEED = {
     "slack_token": "",
     "slack_people": "",
     "slack_url": "https://slack.com",
+    "wall_label": "",
     "bearer_token": "chosen-bearer-token",
 }
 
@@ -92,6 +94,23 @@ def test_a_label_between_slashes_is_a_regular_expression(portal: Installation, s
     make_first_setup()
     subscription = Subscription.objects.get()
     assert (subscription.match, subscription.label) == ("expression", "^Create(Case|Ticket)$")
+
+
+def test_with_a_label_for_it_a_wall_stands_ready(settings: Any, portal: Any) -> None:
+    settings.SEED = SEED | {"wall_label": "Love"}
+    make_first_setup()
+    wall = Wall.objects.get()
+    mapping = Mapping.objects.get(connection=wall.connection)
+    assert (wall.title, mapping.subscription.label) == ("Love", "Love")
+    assert page_address(wall).startswith("http")
+
+
+def test_with_a_mail_server_an_e_mail_connection_stands_ready(settings: Any, portal: Any) -> None:
+    settings.SEED = SEED
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    make_first_setup()
+    mail = Connection.objects.get(kind="email")
+    assert mail.settings == {"sender": settings.ALERT_FROM, "sender_name": "Casebridge", "server": "portal"}
 
 
 def test_with_a_bot_token_slack_is_connected_too(portal: Installation, settings: Any) -> None:

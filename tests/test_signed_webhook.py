@@ -23,7 +23,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from integrations.destinations import DESTINATIONS, capabilities
 from integrations.destinations.base import Destination
-from integrations.destinations.capabilities import CountsBursts, Draws, IssuesSecret, UpdatesThings
+from integrations.destinations.capabilities import AnswersInThreads, CountsBursts, Draws, IssuesSecret, UpdatesThings
 from integrations.domain.templating import LONGEST_OUTPUT, PLACEHOLDERS, TemplateError, render_json
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
@@ -883,7 +883,7 @@ def test_a_wrong_schedule_is_refused_beside_the_field(admin: Client, request: py
 def test_the_kind_of_a_new_connection_is_chosen_first_and_the_query_is_kept(admin: Client, portal: Any) -> None:
     html = page(admin, "connection/add/?name=From+a+link&is_active=")
     links = links_of(html)
-    assert list(links) == ["Zendesk", "Slack", "Signed webhook"]
+    assert list(links) == ["Zendesk", "Slack", "E-mail", "Wall", "Signed webhook"]
     for title, kind in (("Zendesk", "zendesk"), ("Slack", "slack"), ("Signed webhook", "webhook")):
         asked = parse_qs(links[title].removeprefix("?"), keep_blank_values=True)
         assert asked == {"name": ["From a link"], "is_active": [""], "kind": [kind]}
@@ -1165,7 +1165,7 @@ CAPABILITIES = [
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_zendesk_can_do_all_but_what_is_listed_and_the_webhook_issues_secrets_only(capability: type) -> None:
-    others = (IssuesSecret, Draws, UpdatesThings, CountsBursts)
+    others = (IssuesSecret, Draws, AnswersInThreads, UpdatesThings, CountsBursts)
     assert isinstance(DESTINATIONS["zendesk"], capability) is (capability not in others)
     assert isinstance(DESTINATIONS["webhook"], capability) is (capability is IssuesSecret)
 

@@ -17,7 +17,7 @@ from integrations.delivery.send import hold_permits, send
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.slack import text
 from integrations.models import Attempt, Connection, Delivery, Mapping, Subscription
-from integrations.recovery.actions import rebuild, retry_now
+from integrations.routing.actions import rebuild, retry_now
 from tests import payloads
 from tests.deliveries import became, labelled, move
 from tests.factories import ConnectionFactory, MappingFactory, secret

@@ -47,7 +47,7 @@ def portal_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 @pytest.fixture
 def zendesk(portal_process: Trial) -> Iterator[StandIn]:
     stand_in = StandIn(portal_process.sandbox_url)
-    wait_until(lambda: bool(stand_in.subscriptions()))
+    wait_until(lambda: bool(stand_in.subscriptions_to("CreateCase")))
     yield stand_in
     stand_in.clear_faults()
 
@@ -61,7 +61,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> 
 
 def push(trial: Trial, zendesk: StandIn, entity_ids: list[str]) -> list[str]:
     """Calls the webhook once for each post, as Khoros does; returns those whose call was acknowledged."""
-    (subscription,) = zendesk.subscriptions()
+    (subscription,) = zendesk.subscriptions_to("CreateCase")
     acknowledged = []
     for entity_id in entity_ids:
         try:
@@ -125,7 +125,7 @@ def test_everything_killed_loses_nothing_that_was_acknowledged(portal_process: T
     kill_9(portal_process, "web", "worker", "beat", "valkey", "postgres")
     portal_process.kill()
     portal_process.start()
-    wait_until(lambda: bool(zendesk.subscriptions()))
+    wait_until(lambda: bool(zendesk.subscriptions_to("CreateCase")))
     acknowledged += push(portal_process, zendesk, some_posts(5))
     assert len(acknowledged) >= 25
     wait_until(lambda: set(acknowledged) <= set(tickets_by_post(zendesk)))
@@ -160,7 +160,7 @@ class SteadyCalls:
     SILENCE_SECONDS = 10
 
     def __init__(self, zendesk: StandIn) -> None:
-        (self.subscription,) = zendesk.subscriptions()
+        (self.subscription,) = zendesk.subscriptions_to("CreateCase")
         self.calls: list[Call] = []
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -253,7 +253,7 @@ def test_while_postgres_is_away_every_call_is_answered_and_nothing_acknowledged_
 @pytest.fixture
 def raw_call(portal_process: Trial, zendesk: StandIn) -> Callable[..., Any]:
     """One request with the subscription's token over a plain socket: (status, answer)."""
-    (subscription,) = zendesk.subscriptions()
+    (subscription,) = zendesk.subscriptions_to("CreateCase")
     path = subscription["notificationUri"].removeprefix(portal_process.url)
 
     def call(body: Any, **headers: str) -> tuple[int, Any]:
@@ -278,7 +278,7 @@ def test_an_answer_says_how_long_it_is(portal_process: Trial, method: str, path:
 def test_tokens_may_be_tried_a_hundred_times_and_the_right_one_is_accepted_all_the_while(
     portal_process: Trial, zendesk: StandIn
 ) -> None:
-    (subscription,) = zendesk.subscriptions()
+    (subscription,) = zendesk.subscriptions_to("CreateCase")
     path = subscription["notificationUri"].removeprefix(portal_process.url)
     answers: Counter[tuple[bool, int, bool]] = Counter()
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", portal_process.port, timeout=20)) as connection:
@@ -307,7 +307,7 @@ def test_a_body_over_the_limit_gets_its_answer_and_not_a_reset(raw_call: Any, me
 
 
 def test_half_a_body_stores_nothing(portal_process: Trial, zendesk: StandIn) -> None:
-    (subscription,) = zendesk.subscriptions()
+    (subscription,) = zendesk.subscriptions_to("CreateCase")
     path = subscription["notificationUri"].removeprefix(portal_process.url)
     with socket.create_connection(("127.0.0.1", portal_process.port)) as sock:
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {subscription['bearerToken']}\r\n"

@@ -19,7 +19,7 @@ from integrations.domain.conditions import all_of
 from integrations.jobs.sweep import find_due_work
 from integrations.models import Burst, Connection, Delivery, Mapping, Notification, RemoteObject
 from integrations.outcomes.status import record_update
-from integrations.recovery.actions import cancel, rebuild, retry_now
+from integrations.routing.actions import cancel, rebuild, retry_now
 from integrations.routing.route import route_notification
 from tests import payloads
 from tests.deliveries import move

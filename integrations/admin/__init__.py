@@ -13,6 +13,7 @@ from integrations.admin import (
     mappings,
     people,
     subscriptions,
+    walls,
 )
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "mappings",
     "people",
     "subscriptions",
+    "walls",
 ]
 
 admin.site.site_title = admin.site.site_header = "Casebridge"

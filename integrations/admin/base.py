@@ -31,7 +31,7 @@ from unfold.widgets import (
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.operations import environment_differs, take_from_environment
-from integrations.recovery import ActionResult
+from integrations.routing import ActionResult
 
 THEMED_WIDGETS: list[tuple[type[forms.Widget], type[forms.Widget]]] = [
     (forms.PasswordInput, UnfoldAdminPasswordWidget),

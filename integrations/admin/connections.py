@@ -5,7 +5,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from unfold.decorators import display
 
 from integrations.admin.base import as_rows, destination_of_kind, note_action, themed
@@ -14,7 +15,7 @@ from integrations.admin.sign_in import SignInAdmin
 from integrations.admin.ticket_status import StatusPageMixin
 from integrations.connections import forget_account, request_lists
 from integrations.destinations import DESTINATIONS, Destination
-from integrations.destinations.capabilities import FindsByExternalId, HasLimits, IssuesSecret, TakesMany
+from integrations.destinations.capabilities import FindsByExternalId, HasLimits, IssuesSecret, TakesMany, keeps_here
 from integrations.flow import (
     backlog_text,
     close_circuit,
@@ -26,8 +27,11 @@ from integrations.flow import (
 from integrations.infra import database_clock
 from integrations.infra.queue import SWEEP, publish
 from integrations.infra.text import article, shortened, timestamp
-from integrations.models import Connection
+from integrations.models import Connection, Wall
 from integrations.sign_in import TOKEN_COLUMNS, issue_first_secret, issue_secret, unreadable_secrets
+
+# Made with the place that their posts go to.
+KEPT_HERE = [kind for kind, destination in DESTINATIONS.items() if keeps_here(destination)]
 
 
 @admin.register(Connection)
@@ -70,6 +74,8 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The kind is chosen first, as each has a form of its own."""
+        if request.GET.get("kind") in KEPT_HERE:
+            return HttpResponseRedirect(reverse("admin:integrations_wall_add"))
         if "kind" in request.GET or request.method == "POST" or not self.has_add_permission(request):
             return super().add_view(request, form_url, extra_context)
         choices = [
@@ -102,6 +108,8 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
             return ((None, {"fields": [*fields, *self.sign_in_fields(destination, obj)]}),)
         own = list(destination.connection_form.base_fields)
         general = (None, {"fields": ["name", "is_active", *(["health_text"] if obj else [])]})
+        if obj and keeps_here(destination):
+            return general, ("Sending", {"fields": self._sending_fields(destination, obj)})
         account = (
             destination.title,
             {"fields": [*own, *(["secrets_text"] if obj else []), *self.sign_in_fields(destination, obj)]},
@@ -231,7 +239,9 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         ]
 
     def links(self, request: HttpRequest, obj: Connection) -> list[tuple[str, str]]:
-        return [*super().links(request, obj), *self.status_links(obj)]
+        kept = Wall.objects.filter(connection=obj).values_list("pk", flat=True)
+        walls = [(reverse("admin:integrations_wall_change", args=[pk]), "Open the wall's settings") for pk in kept]
+        return [*super().links(request, obj), *walls, *self.status_links(obj)]
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         # What came of signing in is only written together with another sign-in: it may just have been renewed.

@@ -23,6 +23,8 @@ from integrations.admin.filters import (
     TimeFilter,
     existing_networks,
 )
+from integrations.admin.moderation import NEITHER_TOLD, Moderation, moderation_buttons
+from integrations.admin.moderation import state_text as wall_state
 from integrations.admin.text.log import (
     call,
     decided,
@@ -54,9 +56,11 @@ from integrations.models import (
     Notification,
     PostContent,
     RemoteObject,
+    Wall,
+    WallPost,
 )
 from integrations.models.deliveries import DeliveryQuerySet
-from integrations.recovery import (
+from integrations.routing import (
     FailureGroup,
     cancel,
     deliveries_in_group,
@@ -94,7 +98,7 @@ MOST_FOUND = 1_000  # posts with a word: twenty pages, and quick however common 
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyAdmin):
+class DeliveryAdmin(Moderation, ReadOnlyAdmin):
     list_display = (
         "at",
         "state_label",
@@ -111,7 +115,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_select_related = ()
     search_fields = ("post_id",)
     search_help_text = "Search by post ID (twitter:123 or 123), number of the ticket or message, author or text"
-    actions = ("retry_now", "rebuild", "cancel")
+    actions = ("retry_now", "rebuild", "cancel", "wall_show", "wall_hide", "wall_pin", "wall_unpin")
     page_buttons = ("retry_now", "rebuild", "cancel")
     ordering = ("-created_at", "-id")
     sortable_by = ()
@@ -325,9 +329,28 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return labelled(delivery)
 
     def facts(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
-        return delivery_text(obj)
+        post = self.wall_posts(Delivery.objects.filter(pk=obj.pk)).select_related("wall").first()
+        on_wall = {"post": post, "state": wall_state(post), "neither_told": NEITHER_TOLD} if post else None
+        return delivery_text(obj) | {"on_wall": on_wall}
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Those for posts on walls only where there are walls."""
+        actions: dict[str, Any] = super().get_actions(request)
+        if Wall.objects.exists():
+            return actions
+        return {name: action for name, action in actions.items() if not name.startswith("wall_")}
+
+    def wall_posts(self, queryset: QuerySet[Any]) -> QuerySet[WallPost]:
+        """The posts that these deliveries put on walls."""
+        rows = queryset.filter(connection__wall__isnull=False, remote_object__isnull=False)
+        numbers = [int(number) for number in rows.values_list("remote_object__number", flat=True) if number.isdecimal()]
+        walls = rows.order_by().values("connection__wall")
+        return WallPost.objects.filter(pk__in=numbers, wall__in=walls)
 
     def buttons(self, request: HttpRequest, obj: Delivery) -> list[str]:
+        if obj.state == Delivery.State.DELIVERED:
+            found = self.wall_posts(Delivery.objects.filter(pk=obj.pk)).select_related("wall").first()
+            return moderation_buttons(found) if found else []
         if obj.state in (Delivery.State.DELIVERED, Delivery.State.SENDING):
             return []
         useless = {"cancel"} if obj.state == Delivery.State.CANCELLED else set()

@@ -31,7 +31,7 @@ from integrations.installation import NoPublicAddress
 from integrations.intake import BEARER_TOKEN_COLUMNS
 from integrations.models import Alarm, CatchUp, Company, Subscription
 from integrations.models.configuration import new_bearer_token, without_lists
-from integrations.recovery import fetch_missing
+from integrations.routing import fetch_missing
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.events import EVENTS
 from integrations.subscriptions import (

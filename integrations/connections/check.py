@@ -13,13 +13,13 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from integrations.connections.clock_skew import measured_skew, skew_text
-from integrations.connections.session import Session
+from integrations.connections.session import Session, client_for
 from integrations.destinations import Destination
 from integrations.destinations.base import Check, Credentials
 from integrations.destinations.capabilities import Token, consent_source, token_source
 from integrations.flow import resume_connections
+from integrations.infra.client import Client
 from integrations.infra.database_pool import release_database
-from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.http.reply import Reply
 from integrations.infra.text import storable
@@ -76,7 +76,7 @@ def _token_checks(destination: Destination, settings: Mapping[str, Any]) -> list
     return [Check(True, f"{destination.title} issued an access token.")]
 
 
-def _failed(client: HttpClient, problem: Failure | NoPermit) -> Check:
+def _failed(client: Client, problem: Failure | NoPermit) -> Check:
     detail = problem.detail if isinstance(problem, Failure) else ""
     return Check(False, f"{problem} {client.without_secrets(detail)}".strip())
 
@@ -134,10 +134,10 @@ class SignInCheck:
 def check_sign_in(destination: Destination, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> SignInCheck:
     """Tests a sign-in that needs no consent, with settings and secrets that are not stored."""
     replies: list[Reply] = []
-    client = HttpClient(
-        destination.origin(settings),
-        TEST_SECONDS,
-        name=destination.title,
+    client = client_for(
+        destination,
+        origin=destination.origin(settings),
+        seconds=TEST_SECONDS,
         secrets=tuple(secrets.values()),
         before_call=lambda _budget: release_database(),
         on_reply=lambda _budget, reply: replies.append(reply),

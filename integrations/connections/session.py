@@ -2,22 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
 
 from integrations.connections.clock_skew import record_clock_skew
-from integrations.destinations import DESTINATIONS
+from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Credentials
-from integrations.destinations.capabilities import token_source
+from integrations.destinations.capabilities import keeps_here, token_source
 from integrations.flow import Permits, observe_reply
 from integrations.infra.database_pool import release_database
-from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
 from integrations.models import Connection
 from integrations.sign_in import credentials_of, fresh_credentials, is_stored_token, renewed_credentials
+from integrations.walls import WallStore
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,12 @@ def session_for(connection: Connection, *, seconds: float, permit_wait: float) -
     return Session(connection, seconds=seconds, permits=Permits(connection, permit_wait))
 
 
+def client_for(destination: Destination, **options: Any) -> Any:
+    """What this destination calls with: of its own class, or the store that stands for it here."""
+    kind = WallStore if keeps_here(destination) else destination.client_class
+    return kind(name=destination.title, kept_headers=destination.kept_headers, **options)
+
+
 class Session:
     """The calls of one try: signed in, within one deadline, each with its permit, recorded without secrets.
 
@@ -45,11 +51,10 @@ class Session:
     def __init__(self, connection: Connection, *, seconds: float | None = None, permits: Permits | None = None) -> None:
         self.connection = connection
         self.destination = DESTINATIONS[connection.kind]
-        self.client = HttpClient(
+        self.client = client_for(
+            self.destination,
             origin=self.destination.origin(connection.settings),
             seconds=seconds or min(LONGEST_CALLS_SECONDS, settings.DELIVERY_LEASE_SECONDS * SHARE_FOR_CALLS),
-            name=self.destination.title,
-            kept_headers=self.destination.kept_headers,
             before_call=permits.take if permits else lambda _budget: release_database(),
             on_reply=self._on_reply,
         )

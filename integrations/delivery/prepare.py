@@ -17,12 +17,18 @@ from integrations.delivery.content import store_request
 from integrations.delivery.requesters import author_suspended, is_new_author, requester_for
 from integrations.destinations import Destination
 from integrations.destinations.base import Credentials, Rules
-from integrations.destinations.capabilities import FindsByExternalId, KeepsCases, KnowsPeople, SolvesCases
+from integrations.destinations.capabilities import (
+    AnswersInThreads,
+    FindsByExternalId,
+    KeepsCases,
+    KnowsPeople,
+    SolvesCases,
+)
 from integrations.domain.post import Unreadable
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure
 from integrations.mapping import post_of, render_into, rules_of, substitute_text
-from integrations.models import Delivery
+from integrations.models import Delivery, DeliveryContent
 from integrations.models.deliveries import DeliveryQuerySet
 
 Action = Delivery.Action
@@ -104,11 +110,23 @@ def _decide(delivery: Delivery, first: str, session: Session, credentials: Crede
     decision = decide(delivery, rules, _status_reader(session, credentials), destination.thing)
     if decision.action == Action.APPEND:
         request = destination.as_comment(first, delivery.external_id)
+        began_with = _first_request(delivery, decision.number)
+        if isinstance(destination, AnswersInThreads) and began_with:
+            request = destination.in_thread(request, began_with)
     elif decision.action == Action.FOLLOW_UP and isinstance(destination, SolvesCases):
         request = destination.as_follow_up(first, decision.number)
     else:
         request = first
     return Final(request, decision.action, decision.number, decision.message, remarks)
+
+
+def _first_request(delivery: Delivery, number: str) -> str:
+    """What the case's thing was made with; empty where that is no longer kept."""
+    made = DeliveryContent.objects.filter(
+        delivery__connection=delivery.connection_id, delivery__remote_object__number=number,
+        delivery__action=Action.CREATE,
+    )  # fmt: skip
+    return str(made.order_by("pk").values_list("request", flat=True).first() or "")
 
 
 def _status_reader(session: Session, credentials: Credentials) -> Callable[[str], str] | None:

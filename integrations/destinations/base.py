@@ -21,13 +21,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from django import forms
 from django.core.exceptions import ValidationError
 
 from integrations.domain.post import FACTS, Post
 from integrations.domain.templating import TemplateError, Value, check_json_template, check_template
+from integrations.infra.client import Client
 from integrations.infra.http.addresses import AddressRefused, checked_origin
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
@@ -53,6 +54,8 @@ class Context:
     made_link: str = ""
     made_status: str = ""
     made_thing: str = ""
+    # The same as long as the mapping exists, whatever it is called.
+    mapping_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +269,14 @@ def checked_address(raw: str, example: str) -> str:
 # --- The core --------------------------------------------------------------------------------------------------------
 
 
-class Destination(ABC):
+ClientT = TypeVar("ClientT", bound=Client)
+
+
+class Destination(ABC, Generic[ClientT]):
     """One kind of connection. Abstract methods and bare attributes have to be written; the rest may be.
+
+    What it calls with is `client_class`: HTTP for most, mail (infra.smtp.SmtpClient) or a store of this portal
+    (capabilities.PostStore) for others.
 
     `kind` is stored; `title` is what staff read, as in “Zendesk”; `thing` is what is made there, in the singular:
     "ticket", "message", "alert". `drops_repeats`: whether what is sent again under the same external id is recognised
@@ -279,6 +288,7 @@ class Destination(ABC):
     kind: ClassVar[str]
     title: ClassVar[str]
     thing: ClassVar[str]
+    client_class: ClassVar[type[Client]] = HttpClient
     connection_form: type[ConnectionFields]
     mapping_form: type[MappingFields]
     drops_repeats: ClassVar[bool] = False
@@ -294,11 +304,11 @@ class Destination(ABC):
         """
 
     @abstractmethod
-    def send(self, client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> Receipt:
+    def send(self, client: ClientT, outgoing: Outgoing, credentials: Credentials) -> Receipt:
         """Makes the thing once, or finds it. Raises Failure."""
 
     @abstractmethod
-    def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
+    def check(self, client: ClientT, credentials: Credentials) -> list[Check]:
         """Tests what deliveries need without changing anything. Raises Failure."""
 
     def origin(self, settings: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from django import forms
 
-from integrations.destinations.base import Context, Credentials, Destination, MappingFields, Receipt
+from integrations.destinations.base import Check, Context, Credentials, Destination, MappingFields, Receipt
 from integrations.domain.post import Post
+from integrations.infra.client import Client
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.reply import Reply
 
@@ -339,6 +340,15 @@ class KeepsCases(Protocol):
 
 
 @runtime_checkable
+class AnswersInThreads(KeepsCases, Protocol):
+    """An addition takes something over from the thing that its case began with."""
+
+    def in_thread(self, request: str, first: str) -> str:
+        """The request of an addition, given the request of the first. Pure."""
+        ...
+
+
+@runtime_checkable
 class SolvesCases(KeepsCases, FindsComments, Protocol):
     """A thing is solved or closed some day; what comes then is a new thing, or a follow-up."""
 
@@ -421,6 +431,48 @@ class HoldsFloods(Protocol):
     def build_for_flood(self, settings: Mapping[str, Any], title: str, text: str, external_id: str) -> str:
         """The request for one thing in the place of the mapping's many, and marked as such."""
         ...
+
+
+# --- Kept here --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A post as it is shown outside. `post_id` is what it is recognised by when it comes again.
+
+    `link` and `picture` are addresses that a browser may open, or empty. `is_test`: shown to nobody but staff.
+    """
+
+    post_id: str
+    text: str
+    author: str = ""
+    handle: str = ""
+    network: str = ""
+    link: str = ""
+    picture: str = ""
+    posted_at: datetime | None = None
+    is_test: bool = False
+
+
+class PostStore(Client):
+    """Keeps posts in this portal. The journey gives it to a destination that has one as its `client_class`.
+
+    `place` is the uuid of where it puts them. Putting a post that is there already changes what is shown of it, and
+    nothing that a person decided about it.
+    """
+
+    def put(self, place: str, entry: Entry, external_id: str) -> Receipt:
+        """Raises Failure."""
+        raise NotImplementedError
+
+    def check(self, place: str) -> list[Check]:
+        """What people should know about the place before posts go there."""
+        raise NotImplementedError
+
+
+def keeps_here(destination: Destination) -> bool:
+    """Whether its things stay in this portal: its connections are made with the place that they go to."""
+    return issubclass(destination.client_class, PostStore)
 
 
 # --- Status ----------------------------------------------------------------------------------------------------------

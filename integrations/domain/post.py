@@ -23,6 +23,8 @@ class Post:
     author_handle: str = ""
     author_id: str = ""
     author_link: str = ""
+    # An https address that lasts, or nothing: many networks sign theirs for some days.
+    author_picture: str = ""
     content_type: str = ""
     followers: int | None = None
     posted_at: datetime | None = None

@@ -15,10 +15,11 @@ READ_AFTER_SECONDS = 1.0
 
 
 class Looks:
-    """So many looks at the database a second, evenly but for a few at once."""
+    """So many looks at the database a second, evenly but for `at_once`."""
 
-    def __init__(self) -> None:
-        self._left, self._counted_at = float(MOST_LOOKS_AT_ONCE), time.monotonic()
+    def __init__(self, at_once: int = MOST_LOOKS_AT_ONCE) -> None:
+        self._at_once = at_once
+        self._left, self._counted_at = float(at_once), time.monotonic()
         self._lock = threading.Lock()
 
     def may_begin(self) -> bool:
@@ -35,7 +36,7 @@ class Looks:
 
     def _count(self) -> float:
         now = time.monotonic()
-        self._left = min(MOST_LOOKS_AT_ONCE, self._left + (now - self._counted_at) * MOST_LOOKS_A_SECOND)
+        self._left = min(self._at_once, self._left + (now - self._counted_at) * MOST_LOOKS_A_SECOND)
         self._counted_at = now
         return self._left
 

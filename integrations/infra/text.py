@@ -12,6 +12,15 @@ def storable(text: str) -> str:
     return UNSTORABLE.sub("�", text) if UNSTORABLE.search(text) else text
 
 
+# Controls but tab and line break; what turns the reading direction of all that follows; what XML does not allow.
+TRICKY = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def harmless(text: str) -> str:
+    """Foreign text for pages, feeds and mails of ours, without characters that only serve to deceive."""
+    return TRICKY.sub("", storable(text.replace("\r\n", "\n").replace("\r", "\n")))
+
+
 # --- For people ------------------------------------------------------------------------------------------------------
 
 

@@ -97,6 +97,7 @@ def _context(mapping: Mapping, event: Event, notification: Notification | None) 
         event=event.name,
         company=subscription.company.name,
         mapping=mapping.name,
+        mapping_uuid=str(mapping.uuid),
         notification_id=str(notification.pk) if notification else "1",
         labelled_at=event.happened_at,
         received_at=notification.received_at if notification else event.happened_at,

@@ -90,6 +90,7 @@ def context_of(notification: Notification, event: Event, mapping: Mapping, first
         event=event.name,
         company=subscription.company.name,
         mapping=mapping.name,
+        mapping_uuid=str(mapping.uuid),
         notification_id=str(notification.pk),
         labelled_at=event.happened_at,
         received_at=notification.received_at,

@@ -927,6 +927,132 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="Wall",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="Name shown in Casebridge, for example “Customer love, lobby screen”.", max_length=120
+                    ),
+                ),
+                (
+                    "title",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Heading on the screen and name of the feed. Leave empty for a screen without a heading.",
+                        max_length=80,
+                    ),
+                ),
+                (
+                    "needs_approval",
+                    models.BooleanField(
+                        default=False,
+                        help_text="On: each new post waits until someone presses “Show”. Off: it is shown at once.",
+                        verbose_name="posts wait for approval",
+                    ),
+                ),
+                (
+                    "order",
+                    models.CharField(
+                        choices=[("shown", "What came to the wall last"), ("posted", "What was written last")],
+                        default="shown",
+                        max_length=6,
+                        verbose_name="first comes",
+                    ),
+                ),
+                (
+                    "expires_hours",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="A post leaves the wall after so many hours; pinned ones stay. Leave empty to keep them.",
+                        null=True,
+                        verbose_name="leaves after (hours)",
+                    ),
+                ),
+                (
+                    "theme",
+                    models.CharField(
+                        choices=[("screen", "As the screen prefers"), ("dark", "Dark"), ("light", "Light")],
+                        default="screen",
+                        max_length=6,
+                        verbose_name="colours",
+                    ),
+                ),
+                (
+                    "frame_origins",
+                    models.TextField(
+                        blank=True,
+                        default="",
+                        help_text="Addresses of sites that may show the wall in a frame, one per line, like https://intranet.example.com. Leave empty to allow none.",
+                        verbose_name="sites that may embed it",
+                    ),
+                ),
+                ("token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
+                ("token_hash", models.CharField(editable=False, max_length=64, null=True, unique=True)),
+                ("token_made_at", models.DateTimeField(editable=False, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("changed_at", models.DateTimeField(auto_now=True)),
+            ],
+            options={
+                "ordering": ["name"],
+            },
+        ),
+        migrations.CreateModel(
+            name="WallPost",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(editable=False, max_length=64)),
+                ("post_id", models.CharField(blank=True, editable=False, max_length=250, verbose_name="post")),
+                ("external_id", models.CharField(blank=True, editable=False, max_length=250)),
+                ("author", models.CharField(blank=True, editable=False, max_length=200)),
+                ("handle", models.CharField(blank=True, editable=False, max_length=100)),
+                ("network", models.CharField(blank=True, editable=False, max_length=60)),
+                ("text", models.TextField(blank=True, editable=False)),
+                ("link", models.CharField(blank=True, editable=False, max_length=2000)),
+                ("picture", models.CharField(blank=True, editable=False, max_length=2000)),
+                ("posted_at", models.DateTimeField(editable=False, verbose_name="written")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("waiting", "Waits for approval"), ("shown", "Shown"), ("hidden", "Hidden")],
+                        default="waiting",
+                        editable=False,
+                        max_length=7,
+                    ),
+                ),
+                (
+                    "place",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="1 comes first. Empty: not pinned.",
+                        null=True,
+                        verbose_name="pinned place",
+                    ),
+                ),
+                ("is_test", models.BooleanField(default=False, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="came"
+                    ),
+                ),
+                ("shown_at", models.DateTimeField(editable=False, null=True, verbose_name="shown since")),
+                (
+                    "changed_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("decided_by", models.CharField(blank=True, default="", editable=False, max_length=150)),
+            ],
+            options={
+                "verbose_name": "post on a wall",
+                "verbose_name_plural": "posts on walls",
+                "ordering": ["-created_at", "-id"],
+            },
+        ),
+        migrations.CreateModel(
             name="AccountSchema",
             fields=[
                 (
@@ -1327,6 +1453,26 @@ class Migration(migrations.Migration):
             name="connection",
             field=models.ForeignKey(
                 on_delete=django.db.models.deletion.CASCADE, related_name="ticket_events", to="integrations.connection"
+            ),
+        ),
+        migrations.AddField(
+            model_name="wall",
+            name="connection",
+            field=models.OneToOneField(
+                editable=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="wall",
+                to="integrations.connection",
+            ),
+        ),
+        migrations.AddField(
+            model_name="wallpost",
+            name="wall",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="posts",
+                to="integrations.wall",
             ),
         ),
         migrations.AddIndex(
@@ -1930,6 +2076,80 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="ticketevent",
             constraint=models.UniqueConstraint(fields=("connection", "event_id"), name="ticket_event_stored_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="wall",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("expires_hours__isnull", True),
+                    models.Q(("expires_hours__gte", 1), ("expires_hours__lte", 87600)),
+                    _connector="OR",
+                ),
+                name="wall_expires_after_hours",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="wall",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("token", ""), ("token_hash__isnull", True)),
+                    models.Q(models.Q(("token", ""), _negated=True), ("token_hash__isnull", False)),
+                    _connector="OR",
+                ),
+                name="wall_address_is_found_or_there_is_none",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="wallpost",
+            index=models.Index(
+                condition=models.Q(("state", "shown")), fields=["wall", "-shown_at", "-id"], name="wall_post_shown"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="wallpost",
+            index=models.Index(
+                condition=models.Q(("state", "shown")), fields=["wall", "-posted_at", "-id"], name="wall_post_written"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="wallpost",
+            index=models.Index(
+                condition=models.Q(("place__isnull", False)), fields=["wall", "place", "id"], name="wall_post_pinned"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="wallpost",
+            index=models.Index(fields=["wall", "-changed_at"], name="wall_post_changed"),
+        ),
+        migrations.AddIndex(
+            model_name="wallpost",
+            index=models.Index(
+                condition=models.Q(("state", "waiting")), fields=["wall", "id"], name="wall_post_waiting"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="wallpost",
+            index=models.Index(fields=["-created_at", "-id"], name="wall_post_newest"),
+        ),
+        migrations.AddConstraint(
+            model_name="wallpost",
+            constraint=models.UniqueConstraint(fields=("wall", "key"), name="wall_has_a_post_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="wallpost",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "shown"), _negated=True), ("shown_at__isnull", False), _connector="OR"
+                ),
+                name="wall_post_shown_since_a_time",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="wallpost",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("place__isnull", True), ("state", "shown"), _connector="OR"),
+                name="wall_post_pinned_is_shown",
+            ),
         ),
         # Rows that change several times in their first seconds: dead versions are cleared away before the table grows.
         migrations.RunSQL(

@@ -14,6 +14,7 @@ from integrations.models.deliveries import Batch, Burst, Delivery, FloodHold
 from integrations.models.monitoring import Alarm, CatchUp, Change, HourlyVolume, Probe, Turn
 from integrations.models.notifications import Notification, TicketEvent
 from integrations.models.remote import RemoteObject
+from integrations.models.walls import Wall, WallPost
 
 __all__ = [
     "AccountSchema",
@@ -40,4 +41,6 @@ __all__ = [
     "Subscription",
     "TicketEvent",
     "Turn",
+    "Wall",
+    "WallPost",
 ]

@@ -13,7 +13,7 @@ from integrations.installation import missed_parts
 from integrations.models import Alarm, Change, Company, Connection, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.outcomes import target_text
-from integrations.recovery import failure_groups
+from integrations.routing import failure_groups
 from integrations.sign_in import end_alarm
 from integrations.subscriptions import expected_volume
 

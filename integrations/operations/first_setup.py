@@ -14,16 +14,20 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from integrations.destinations.email import EMAIL
 from integrations.destinations.slack import SLACK
+from integrations.destinations.wall import WALL
 from integrations.destinations.zendesk import ZENDESK
 from integrations.destinations.zendesk.ticket import DEFAULT_COMMENT, DEFAULT_SUBJECT
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.infra.http.addresses import AddressRefused, checked_origin, origin_of
-from integrations.models import Company, Connection, Installation, Mapping, Subscription
+from integrations.infra.smtp import portal_server
+from integrations.models import Company, Connection, Installation, Mapping, Subscription, Wall
 from integrations.models.configuration import new_bearer_token
 from integrations.sign_in import TOKEN_COLUMNS, change_secrets, forget_tokens, read_secrets
 from integrations.sources.khoros.token import expiry
 from integrations.subscriptions import change_bearer_token
+from integrations.walls import create_wall
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +101,10 @@ def _create(zendesk_address: str) -> Mapping:
     connection.save()
     if seed["slack_token"]:
         _connect_slack()
+    if portal_server() is not None:
+        _connect_email()
+    if seed["wall_label"]:
+        _put_up_wall(company, seed["wall_label"])
     return Mapping.objects.create(
         name=f"{seed['label']} to Zendesk",
         subscription=subscription,
@@ -127,6 +135,28 @@ def _connect_slack() -> None:
     connection = Connection(name="Slack", kind=SLACK.kind, settings=address)
     change_secrets(connection, {"bot_token": settings.SEED["slack_token"]})
     connection.save()
+
+
+def _connect_email() -> None:
+    """By the server that alarms are mailed by. Without a mapping, like Slack."""
+    account = {"sender": settings.ALERT_FROM, "sender_name": "Casebridge", "server": "portal"}
+    Connection.objects.create(name="E-mail", kind=EMAIL.kind, settings=account)
+
+
+def _put_up_wall(company: Company, label: str) -> None:
+    """A wall with an address, on which every post with this label is shown."""
+    wall = Wall(name=f"Posts labelled {label}"[:120], title=label[:80])
+    create_wall(wall)
+    subscription = Subscription.objects.create(
+        company=company, **_listens_to(label), bearer_token=Secret.of(new_bearer_token()), next_check_at=Now()
+    )
+    recipe = WALL.recipes[0]
+    Mapping.objects.create(
+        name=f"{label} to the wall"[:120],
+        subscription=subscription,
+        connection=wall.connection,
+        settings=dict(recipe.settings),
+    )
 
 
 def _sign_in() -> dict[str, str]:

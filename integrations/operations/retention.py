@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from integrations.infra.database_clock import seconds_from_now
 from integrations.models import Attempt, Delivery, DeliveryContent, Notification, NotificationContent, PostContent
+from integrations.walls import forget_posts
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,9 @@ def forget_content() -> None:
         for _ in range(TIMES):
             if not forget(before):
                 break
+    for _ in range(TIMES):
+        if not forget_posts(before, ROWS):
+            break
 
 
 def _forget_deliveries(before: Any) -> int:

@@ -1,11 +1,26 @@
-"""From a stored notification to its deliveries: each post times each active mapping whose conditions hold.
+"""Which deliveries follow from a notification: each post times each active mapping whose conditions hold; and from what
+staff ask afterwards, who retry, rebuild, cancel and route again.
 
 Promised: one delivery per mapping and post with its request rendered and stored, all in one transaction; safe to
-repeat; where nothing was made, the notification says why.
+repeat; where nothing was made, the notification says why. A row changes only from the state that an action expects, and
+each action says which rows it left alone, and why.
 """
 
+from integrations.routing.actions import ActionResult, cancel, rebuild, retry_now
+from integrations.routing.groups import FailureGroup, deliveries_in_group, failure_groups, remedy_place
+from integrations.routing.reroute import fetch_missing, route_again
 from integrations.routing.route import route_notification
 
 __all__ = [
+    "ActionResult",
+    "FailureGroup",
+    "cancel",
+    "deliveries_in_group",
+    "failure_groups",
+    "fetch_missing",
+    "rebuild",
+    "remedy_place",
+    "retry_now",
+    "route_again",
     "route_notification",
 ]

@@ -26,7 +26,7 @@ CANCEL = "Press “Cancel”, or let the connection sign in with a bot token aga
 MESSAGES_A_MINUTE = 60
 
 
-class Slack(base.Destination):
+class Slack(base.Destination[HttpClient]):
     kind, title, thing = "slack", "Slack", "message"
     connection_form, mapping_form = SlackConnectionForm, SlackMappingForm
     repeats_freely = False

@@ -60,7 +60,7 @@ class WebhookMappingForm(base.MappingFields):
     )
 
 
-class SignedWebhook(base.Destination):
+class SignedWebhook(base.Destination[HttpClient]):
     kind, title, thing = "webhook", "Signed webhook", "message"
     connection_form, mapping_form = WebhookConnectionForm, WebhookMappingForm
 

@@ -35,7 +35,7 @@ from integrations.infra.http.client import HttpClient
 from integrations.infra.http.reply import Reply
 
 
-class Zendesk(Destination):
+class Zendesk(Destination[HttpClient]):
     """It can do all but issue secrets and draw. `base` and `capabilities` say what each part promises."""
 
     kind = "zendesk"

@@ -7,8 +7,8 @@ the other side does; a reply is read up to a cap. No reply is a `Failure`; any r
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,44 +16,20 @@ import requests
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, SSLError
 
+from integrations.infra.client import MASK, SHORTEST_SECRET, Client
 from integrations.infra.http.addresses import AddressRefused, checked_origin, is_path, origin_of
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import KEPT_BYTES, Reply
 from integrations.infra.http.transport import CONNECT_SECONDS, Deadline, session
 from integrations.infra.packing import gunzipped
-from integrations.infra.text import storable
 
 ANSWER_CAP_BYTES = 2 * 1024 * 1024
-MASK = "[removed]"
 KEPT_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id"}
 
 
 @dataclass
-class HttpClient:
-    """Calls one origin, for one try: its calls share a deadline and are recorded for the log, secrets removed.
-
-    `kept_headers` of replies are recorded besides the usual ones. `before_call` is asked for a permit before each call,
-    with the name of the budget that the call draws on; it may wait or raise NoPermit. `on_reply` gets each reply.
-    `secrets` must not appear in what is recorded.
-    """
-
-    origin: str
-    seconds: float
-    name: str = "the other side"
-    secrets: tuple[str, ...] = ()
-    kept_headers: frozenset[str] = frozenset()
-    before_call: Callable[[str], None] = lambda _budget: None
-    on_reply: Callable[[str, Reply], None] = lambda _budget, _reply: None
-    exchanges: list[dict[str, Any]] = field(default_factory=list)
-    _until: float = field(default=0.0)
-
-    def __post_init__(self) -> None:
-        self._until = time.monotonic() + self.seconds
-
-    @property
-    def seconds_left(self) -> float:
-        """Until the deadline that the calls of this client share; negative when it is over."""
-        return self._until - time.monotonic()
+class HttpClient(Client):
+    """Calls one origin, for one try."""
 
     def call(
         self,
@@ -109,7 +85,7 @@ class HttpClient:
         """The reply without our secrets, before any of it is cut or quoted: gateways echo what they were sent."""
         body = reply.body
         for secret in self.secrets:
-            if len(secret) >= 4 and secret.encode() in body:
+            if len(secret) >= SHORTEST_SECRET and secret.encode() in body:
                 body = body.replace(secret.encode(), MASK.encode())
         headers = {name: self.without_secrets(value) for name, value in reply.headers.items()}
         return Reply(reply.status, headers, body, reply.is_cut)
@@ -122,13 +98,6 @@ class HttpClient:
             if name in KEPT_HEADERS | self.kept_headers or "ratelimit" in name or "rate-limit" in name
         }
         exchange["reply"] = self.without_secrets(reply.text[:KEPT_BYTES]) if keep_reply else ""
-
-    def without_secrets(self, text: str) -> str:
-        """The text without the client's secrets, and without what a database cannot hold."""
-        for secret in self.secrets:
-            if len(secret) >= 4:
-                text = text.replace(secret, MASK)
-        return storable(text)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, cap_bytes: int) -> Reply:
         left = self._until - time.monotonic()

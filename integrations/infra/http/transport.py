@@ -20,6 +20,30 @@ CONNECT_SECONDS = 10.0
 USER_AGENT = "Casebridge/0.1"
 
 
+def open_socket(host: str, port: int, *, may_be_private: bool = False) -> socket.socket:
+    """A connection to the first of the host's addresses that answers. Raises OSError, AddressRefused.
+
+    None of them may be private, whichever would answer: unless the administrator of this machine named the host.
+    """
+    candidates = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if not may_be_private:
+        for *_, address in candidates:
+            refuse_private(str(address[0]))
+    last: OSError = OSError("no address")
+    for family, kind, protocol, _, address in candidates:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(min(CONNECT_SECONDS, seconds_left()))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            last = error
+            continue
+        return sock
+    raise last
+
+
 class _Guarded:
     """Connects only where `refuse_private` lets it, and registers its socket with the call's deadline."""
 
@@ -32,28 +56,13 @@ class _Guarded:
 
     def _new_conn(self) -> socket.socket:
         try:
-            candidates = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+            opened = open_socket(self._dns_host, self.port)
+        except (socket.gaierror, UnicodeError) as error:
             raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
-        for *_, address in candidates:
-            refuse_private(str(address[0]))
-        return self._connect_to_first(candidates)
-
-    def _connect_to_first(self, candidates: list[Any]) -> socket.socket:
-        last: Exception = OSError("no address")
-        for family, kind, protocol, _, address in candidates:
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(min(CONNECT_SECONDS, seconds_left()))
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.connect(address)
-            except OSError as error:
-                sock.close()
-                last = error
-                continue
-            _watch(self, sock)
-            return sock
-        raise NewConnectionError(self, f"{last}") from last  # type: ignore[arg-type]
+        except OSError as error:
+            raise NewConnectionError(self, f"{error}") from error  # type: ignore[arg-type]
+        _watch(self, opened)
+        return opened
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         _watch(self, self.sock)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from integrations.domain.expressions import BadExpression, compile_expression
-from integrations.infra.http.client import MASK
+from integrations.infra.client import MASK
 
 PREFIX = "casebridge-"
 MASK_WORDS = re.compile(r"^\W*(redacted|hidden|masked|removed|secret|protected|encrypted|filtered)\W*$", re.IGNORECASE)

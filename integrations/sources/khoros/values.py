@@ -2,6 +2,7 @@
 
 import hashlib
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from integrations.infra.text import storable
 
@@ -31,6 +32,28 @@ def web_address(raw: Any) -> str:
     """Addresses from outside become links on our pages: only http and https may."""
     address = as_text(raw).strip()
     return address if address.lower().startswith(("http://", "https://")) else ""
+
+
+# Their addresses of pictures are signed and end after days, whatever they look like.
+PASSING_HOSTS = ("fbcdn.net", "cdninstagram.com", "fbsbx.com", "licdn.com", "tiktokcdn.com", "tiktokcdn-us.com")
+PASSING_ARGUMENTS = ("expires", "signature", "sig", "oe", "token", "policy")
+LONGEST_PICTURE = 2000
+
+
+def lasting_picture(raw: Any) -> str:
+    """The https address of a picture that will still be there in a year, as far as an address can tell; else ""."""
+    address = as_text(raw).strip()
+    try:
+        parts = urlsplit(address)
+        host, arguments = (parts.hostname or "").lower(), [name.lower() for name, _ in parse_qsl(parts.query)]
+    except ValueError:
+        return ""
+    if parts.scheme != "https" or "." not in host or len(address) > LONGEST_PICTURE or parts.username:
+        return ""
+    passes = any(host == known or host.endswith(f".{known}") for known in PASSING_HOSTS)
+    is_signed = any(name in PASSING_ARGUMENTS or name.startswith("x-") for name in arguments)
+    has_gaps = any(character.isspace() or character in "\"'<>\\" for character in address)
+    return "" if passes or is_signed or has_gaps else address
 
 
 def as_count(raw: Any) -> int | None:

@@ -4,7 +4,7 @@ from django.db.models import QuerySet
 
 from integrations.infra.queue import ROUTE, publish
 from integrations.models import Notification, Subscription
-from integrations.recovery.actions import ActionResult, oldest
+from integrations.routing.actions import ActionResult, oldest
 
 # The sweep finds the rest of a large selection; publishing all of it here would only slow the page.
 MOST_PUBLISHED = 500

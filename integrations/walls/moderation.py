@@ -1,0 +1,92 @@
+"""What staff decide about posts on a wall. Readers see it at once."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Coalesce, Now
+
+from integrations.models import Wall, WallPost
+from integrations.walls.cache import forget_pages
+
+State = WallPost.State
+
+
+def show(posts: QuerySet[WallPost], by: str) -> list[int]:
+    """Shows them from now on, also those that expired. Returns the ids of those that changed."""
+    return _decide(posts, by, state=State.SHOWN, shown_at=Now())
+
+
+def hide(posts: QuerySet[WallPost], by: str) -> list[int]:
+    return _decide(posts.exclude(state=State.HIDDEN), by, state=State.HIDDEN, place=None)
+
+
+def pin(posts: QuerySet[WallPost], by: str) -> list[int]:
+    """Puts them on top, in the order they are given, and shows them if they are not shown."""
+    changed = []
+    for post in reversed(list(posts)):
+        with _locked_wall(post):
+            _pinned(post).update(place=F("place") + 1)
+            WallPost.objects.filter(pk=post.pk).update(
+                place=1, state=State.SHOWN, shown_at=Coalesce("shown_at", Now()), changed_at=Now(), decided_by=by
+            )
+        changed.append(post.pk)
+    tell_readers_of(changed)
+    return changed
+
+
+def unpin(posts: QuerySet[WallPost], by: str) -> list[int]:
+    return _decide(posts.filter(place__isnull=False), by, place=None)
+
+
+def move_up(post: WallPost, by: str) -> bool:
+    """Before the pinned post that stands before it. False where there is none."""
+    return _swap(post, by, Q(place__lt=post.place), "-place")
+
+
+def move_down(post: WallPost, by: str) -> bool:
+    return _swap(post, by, Q(place__gt=post.place), "place")
+
+
+def _swap(post: WallPost, by: str, beyond: Q, order: str) -> bool:
+    with _locked_wall(post):
+        other = _pinned(post).filter(beyond).order_by(order).first() if post.place is not None else None
+        if other is None:
+            return False
+        WallPost.objects.filter(pk=post.pk).update(place=other.place, changed_at=Now(), decided_by=by)
+        WallPost.objects.filter(pk=other.pk).update(place=post.place, changed_at=Now())
+    tell_readers_of([post.pk])
+    return True
+
+
+def _decide(posts: QuerySet[WallPost], by: str, **columns: object) -> list[int]:
+    ids = list(posts.values_list("pk", flat=True))
+    WallPost.objects.filter(pk__in=ids).update(**columns, changed_at=Now(), decided_by=by)
+    tell_readers_of(ids)
+    return ids
+
+
+def _pinned(post: WallPost) -> QuerySet[WallPost]:
+    return WallPost.objects.filter(wall=post.wall_id, place__isnull=False).exclude(pk=post.pk)
+
+
+@contextmanager
+def _locked_wall(post: WallPost) -> Iterator[None]:
+    """A transaction in which nobody else orders this wall's pinned posts."""
+    with transaction.atomic():
+        list(Wall.objects.select_for_update().filter(pk=post.wall_id).values_list("pk"))
+        yield
+
+
+def tell_readers(wall: Wall) -> None:
+    """The wall itself was changed."""
+    if wall.token_hash:
+        transaction.on_commit(partial(forget_pages, wall.token_hash), robust=True)
+
+
+def tell_readers_of(ids: Iterable[int]) -> None:
+    walls = Wall.objects.filter(posts__in=ids, token_hash__isnull=False).distinct()
+    for wall in walls:
+        tell_readers(wall)

@@ -1,0 +1,53 @@
+"""What a wall shows now: pinned posts in their order, then the others, newest first, without those that expired."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import Q, QuerySet
+
+from integrations.infra import database_clock
+from integrations.models import Wall, WallPost
+
+MOST_SHOWN = 50
+ORDERS = {Wall.Order.SHOWN: ("-shown_at", "-id"), Wall.Order.POSTED: ("-posted_at", "-id")}
+
+
+def shown_posts(wall: Wall) -> list[WallPost]:
+    """At most MOST_SHOWN."""
+    shown = _shown(wall)
+    pinned = list(shown.filter(place__isnull=False).order_by("place", "id")[:MOST_SHOWN])
+    others = shown.filter(_not_expired(wall), place__isnull=True).order_by(*ORDERS[Wall.Order(wall.order)])
+    return pinned + list(others[: MOST_SHOWN - len(pinned)])
+
+
+def wall_changed(wall: Wall) -> datetime:
+    """When what the wall shows changed last: by a person, by a new post, or as one expired."""
+    moments = [wall.changed_at]
+    newest = wall.posts.order_by("-changed_at").values_list("changed_at", flat=True).first()
+    moments += [newest] if newest else []
+    if wall.expires_hours:
+        length = timedelta(hours=wall.expires_hours)
+        gone = _shown(wall).filter(place__isnull=True, shown_at__lte=database_clock.now() - length)
+        last = gone.order_by("-shown_at").values_list("shown_at", flat=True).first()
+        moments += [last + length] if last else []
+    return max(moments)
+
+
+def expires_at(wall: Wall, post: WallPost) -> datetime | None:
+    if not wall.expires_hours or post.place is not None or post.shown_at is None:
+        return None
+    return post.shown_at + timedelta(hours=wall.expires_hours)
+
+
+def has_expired(wall: Wall, post: WallPost) -> bool:
+    at = expires_at(wall, post)
+    return at is not None and at <= database_clock.now()
+
+
+def _shown(wall: Wall) -> QuerySet[WallPost]:
+    return WallPost.objects.filter(wall=wall, state=WallPost.State.SHOWN)
+
+
+def _not_expired(wall: Wall) -> Q:
+    if not wall.expires_hours:
+        return Q()
+    return Q(shown_at__gt=database_clock.now() - timedelta(hours=wall.expires_hours))
