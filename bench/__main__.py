@@ -12,7 +12,7 @@ from types import FrameType
 
 import psycopg
 
-from bench import acknowledgement, copies, crash, disk, disturbed, drain, fairness, lists, memory, strangers
+from bench import acknowledgement, copies, crash, disk, disturbed, drain, fairness, lists, memory, strangers, walls
 from bench.ground import Ground, prepared
 from bench.processes import Processes
 from bench.report import RESULTS, Section, as_text, markdown
@@ -26,6 +26,7 @@ MEASUREMENTS: dict[str, Callable[[Ground], Section]] = {
     "lists": lists.measure,
     "crash": crash.measure,
     "copies": copies.measure,
+    "walls": walls.measure,
     "memory": memory.measure,
     "disk": disk.measure,
 }

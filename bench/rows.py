@@ -96,11 +96,44 @@ def _key(run: int, number: int) -> str:
     return f"uuid:{notification.event_uuid(run, number)}"
 
 
+def make_wall(count: int) -> str:
+    """A wall with so many posts on it; the path where it is read."""
+    from datetime import timedelta
+    from urllib.parse import urlsplit
+
+    from django.utils import timezone
+
+    from integrations.models import Wall, WallPost
+    from integrations.walls import create_wall, page_address
+
+    wall, now = Wall(name="Wall", title="Wall"), timezone.now()
+    create_wall(wall)
+    rows = (
+        WallPost(
+            wall=wall,
+            key=str(number),
+            post_id=f"twitter:{number}",
+            author=f"Author {number}",
+            handle=f"author{number}",
+            network="twitter",
+            text=text,
+            link=f"https://twitter.com/author{number}/status/{number}",
+            posted_at=now - timedelta(minutes=number),
+            shown_at=now - timedelta(minutes=number),
+            state=WallPost.State.SHOWN,
+        )
+        for number, text in enumerate(words.texts(count))
+    )
+    WallPost.objects.bulk_create(rows, 1000)
+    return urlsplit(page_address(wall)).path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.rows")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup").add_argument("zendesk")
     commands.add_parser("mappings").add_argument("count", type=int)
+    commands.add_parser("wall").add_argument("count", type=int)
     deliveries = commands.add_parser("deliveries")
     deliveries.add_argument("count", type=int)
     deliveries.add_argument("--distinct", action="store_true")
@@ -111,6 +144,8 @@ def main() -> None:
         print(json.dumps(set_up(given.zendesk)))
     elif given.command == "mappings":
         make_further_mappings(given.count)
+    elif given.command == "wall":
+        print(make_wall(given.count))
     else:
         make_deliveries(given.count, distinct=given.distinct)
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from integrations.infra import database_clock
 from integrations.models import Wall, WallPost
@@ -11,19 +11,28 @@ MOST_SHOWN = 50
 ORDERS = {Wall.Order.SHOWN: ("-shown_at", "-id"), Wall.Order.POSTED: ("-posted_at", "-id")}
 
 
+def find_wall(token_hash: str) -> Wall | None:
+    """The wall with this address, and with one query what `shown_posts` and `wall_changed` want to know first."""
+    posts = WallPost.objects.filter(wall=OuterRef("pk"))
+    newest = posts.order_by("-changed_at").values("changed_at")[:1]
+    pinned = Exists(posts.filter(place__isnull=False))
+    return Wall.objects.annotate(newest=Subquery(newest), has_pinned=pinned).filter(token_hash=token_hash).first()
+
+
 def shown_posts(wall: Wall) -> list[WallPost]:
     """At most MOST_SHOWN."""
     shown = _shown(wall)
-    pinned = list(shown.filter(place__isnull=False).order_by("place", "id")[:MOST_SHOWN])
+    pinned: list[WallPost] = []
+    if getattr(wall, "has_pinned", True):
+        pinned = list(shown.filter(place__isnull=False).order_by("place", "id")[:MOST_SHOWN])
     others = shown.filter(_not_expired(wall), place__isnull=True).order_by(*ORDERS[Wall.Order(wall.order)])
     return pinned + list(others[: MOST_SHOWN - len(pinned)])
 
 
 def wall_changed(wall: Wall) -> datetime:
-    """When what the wall shows changed last: by a person, by a new post, or as one expired."""
-    moments = [wall.changed_at]
-    newest = wall.posts.order_by("-changed_at").values_list("changed_at", flat=True).first()
-    moments += [newest] if newest else []
+    """When what a found wall shows changed last: by a person, by a new post, or as one expired."""
+    newest: datetime | None = getattr(wall, "newest", None)
+    moments = [wall.changed_at, newest or wall.changed_at]
     if wall.expires_hours:
         length = timedelta(hours=wall.expires_hours)
         gone = _shown(wall).filter(place__isnull=True, shown_at__lte=database_clock.now() - length)

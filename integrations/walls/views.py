@@ -18,7 +18,7 @@ from integrations.models import Wall, WallPost
 from integrations.walls import feeds
 from integrations.walls.address import TOKEN, hash_of, own_origin
 from integrations.walls.cache import Page, TooManyLooks, cached_page, etag_of
-from integrations.walls.shown import expires_at, shown_posts, wall_changed
+from integrations.walls.shown import expires_at, find_wall, shown_posts, wall_changed
 
 HTML = "text/html; charset=utf-8"
 # Scripts, styles and fonts are ours; pictures come from wherever authors have theirs.
@@ -61,7 +61,7 @@ def _answer(request: HttpRequest, token: str, form: str, body: Body) -> HttpResp
 
 
 def _made(token: str, token_hash: str, body: Body) -> Page | None:
-    wall = Wall.objects.filter(token_hash=token_hash).first()
+    wall = find_wall(token_hash)
     if wall is None:
         return None
     changed_at = wall_changed(wall)
