@@ -5,11 +5,13 @@ Needs a Chromium that is installed already; CHROMIUM names it where it is not /u
 
 import json
 import os
+import re
 import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
@@ -19,8 +21,19 @@ from local.trial import Trial
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 WIDE: ViewportSize = {"width": 1360, "height": 850}
+LARGE_SCREEN: ViewportSize = {"width": 1920, "height": 1080}
 NARROW: ViewportSize = {"width": 400, "height": 800}
 NARROW_PAGES = {"deliveries", "delivery", "notification", "subscription", "overview", "reconciliation"}
+PRAISE = (
+    (
+        "Ann Example",
+        "ann_example",
+        "Lost my suitcase on Sunday night, had it back on Monday morning. Thank you, Priya and team!",
+    ),
+    ("佐藤 美咲", "misaki_sato", "返品の手続き、とても親切に教えていただきました。ありがとうございます🙏"),
+    ("Jörg Müller", "jmueller", "So einen Kundendienst wünsche ich mir überall."),
+    ("منى", "mona", "شكرا جزيلا على المساعدة السريعة!"),
+)
 
 
 def main() -> None:
@@ -34,19 +47,20 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tell_a_channel(browser, trial)
         make_history(trial)
+        take_wall(browser, trial)
         take_all(browser, trial, WIDE, "")
         take_all(browser, trial, NARROW, "-narrow")
         browser.close()
 
 
-def control(trial: Trial, path: str, content: dict[str, object]) -> None:
+def control(trial: Trial, path: str, content: dict[str, object]) -> Any:
     request = urllib.request.Request(
         trial.sandbox_url + path,
         data=json.dumps(content).encode(),
         headers={"Content-Type": "application/json"},
         method="POST",
     )
-    urllib.request.urlopen(request, timeout=10).read()
+    return json.loads(urllib.request.urlopen(request, timeout=10).read())
 
 
 def sign_in(page: Page, trial: Trial) -> None:
@@ -101,6 +115,24 @@ def make_history(trial: Trial) -> None:
     time.sleep(3)
 
 
+def take_wall(browser: Browser, trial: Trial) -> None:
+    """The wall that stands ready, with some praise, on a large screen and on a phone."""
+    for author, handle, text in PRAISE:
+        post = control(
+            trial, "/control/posts", {"network": "twitter", "author": author, "handle": handle, "text": text}
+        )
+        control(trial, "/control/labels", {"label": "Love", "post_ids": [post["id"]]})
+    time.sleep(4)
+    address = re.findall(r"^  Wall +(\S+)", trial.log.read_text(), re.MULTILINE)[-1]
+    for name, size, scheme in (("wall", LARGE_SCREEN, "dark"), ("wall-narrow", NARROW, "light")):
+        page = browser.new_page(viewport=size, color_scheme=scheme)
+        page.goto(address)
+        page.wait_for_selector(".post")
+        page.screenshot(path=PICTURES / f"{name}.png")
+        page.close()
+        print(f"took {name}.png")
+
+
 def take_all(browser: Browser, trial: Trial, size: ViewportSize, suffix: str) -> None:
     page = browser.new_page(viewport=size)
     complaints: list[str] = []
@@ -131,6 +163,7 @@ def take_all(browser: Browser, trial: Trial, size: ViewportSize, suffix: str) ->
         "test-notification": f"{admin}/subscription/1/probe/",
         "label-tester": f"{admin}/subscription/1/query-preview/?match=label&label=CreateCase&tried=createcase",
         "alarms": f"{admin}/alarm/",
+        "wall-page": f"{admin}/wall/1/change/",
         "inbox": f"{trial.sandbox_url}/inbox",
         "tickets": f"{trial.sandbox_url}/tickets",
     }.items():

@@ -4,10 +4,10 @@ Imports point down this list of layers, never up; packages on one line do not im
 
     admin | jobs | management          entry points of staff, the queue and the command line
     operations                         alarms, the first set-up
-    recovery | routing | outcomes      a person's repairs, notification -> deliveries, what became of tickets
+    routing | outcomes                 notification -> deliveries and people's repairs; what became of tickets
     delivery                           a due delivery -> its receipt
     connections | subscriptions        calls to accounts, subscriptions at Khoros
-    intake | mapping | installation | companies | flow | sign_in
+    intake | mapping | installation | companies | flow | sign_in | walls
     models | sources | destinations    tables; providers, which know neither the database nor the tasks
     domain                             posts, templates, expressions
     infra                              HTTP, encryption, the queue, Redis
