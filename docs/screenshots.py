@@ -28,7 +28,7 @@ PRAISE = (
     (
         "Ann Example",
         "ann_example",
-        "Lost my suitcase on Sunday night, had it back on Monday morning. Thank you, Priya and team!",
+        "Suitcase lost on Sunday, back on Monday morning. Thank you, Priya!",
     ),
     ("佐藤 美咲", "misaki_sato", "返品の手続き、とても親切に教えていただきました。ありがとうございます🙏"),
     ("Jörg Müller", "jmueller", "So einen Kundendienst wünsche ich mir überall."),
@@ -75,7 +75,7 @@ def tell_a_channel(browser: Browser, trial: Trial) -> None:
     page.goto(f"{trial.url}/admin/")
     sign_in(page, trial)
     page.goto(f"{trial.url}/admin/integrations/mapping/add/")
-    page.locator("section:has-text('Tell a channel about each ticket') a:has-text('Use with')").click()
+    page.locator("section:has-text('Tell a channel about each ticket') a:has-text('CreateCase')").click()
     page.select_option("select[name=target]", label="#social-care")
     fill_in_conditions(page)
     page.click("button:has-text('Preview')")
