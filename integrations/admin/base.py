@@ -1,6 +1,7 @@
 """What our admin pages share: notices, list actions as buttons, a capped count, an audit trail."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -65,6 +66,19 @@ def as_rows(values: dict[str, Any]) -> str:
     return format_html_join(mark_safe("<br>"), "{}: {}", rows)
 
 
+@dataclass(frozen=True, slots=True)
+class PageHead:
+    """How it is, in a word and in a sentence, and links: (address, text, whether it leads out of the portal).
+
+    `colour`: "success", "danger", "warning", "info" or "default".
+    """
+
+    colour: str
+    label: str
+    sentence: str
+    links: tuple[tuple[str, str, bool], ...] = ()
+
+
 class CappedPaginator(Paginator):
     """Counts no further than people page: counting a million rows would take longer than showing a page of them."""
 
@@ -84,8 +98,8 @@ class PortalAdmin(ModelAdmin):
     list_filter_sheet = True
     warn_unsaved_form = True
     page_buttons: Sequence[str] = ()
-    change_form_outer_before_template: str | None = "admin/integrations/notices.html"
-    change_form_outer_after_template: str | None = "admin/integrations/buttons.html"
+    change_form_outer_before_template: str | None = "admin/integrations/page_head.html"
+    change_form_outer_after_template: str | None = None
 
     def notices(self, request: HttpRequest, obj: Any) -> Sequence[tuple[str, ...]]:
         """("warning", "info" or "error", sentence) for an object's page; a third item names an action as its button."""
@@ -102,6 +116,10 @@ class PortalAdmin(ModelAdmin):
     def facts(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """More for the page's own template."""
         return {}
+
+    def head(self, request: HttpRequest, obj: Any) -> PageHead | None:
+        """What the page says first, above its buttons."""
+        return None
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Drops queries with NUL characters, which the database refuses, and selections that are no ids."""
@@ -131,6 +149,7 @@ class PortalAdmin(ModelAdmin):
                 "actions_url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
                 "page_links": self.links(request, obj),
                 "facts": self.facts(request, obj),
+                "page_head": self.head(request, obj),
             }
         return super().changeform_view(request, object_id, form_url, context)
 

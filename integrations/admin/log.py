@@ -14,7 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
-from integrations.admin.base import ReadOnlyAdmin
+from integrations.admin.base import PageHead, ReadOnlyAdmin
 from integrations.admin.filters import (
     NetworkFilter,
     ReceivedFilter,
@@ -29,6 +29,7 @@ from integrations.admin.text.log import (
     call,
     decided,
     delivery_text,
+    head_sentence,
     labelled,
     next_try,
     notification_facts,
@@ -37,12 +38,10 @@ from integrations.admin.text.log import (
     priority_text,
     remote_state_text,
     response_time_text,
-    state,
     status_text,
     tells_status,
     thing_of,
     waits_for_its_time,
-    what_happens_next,
 )
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import FindsComments
@@ -119,17 +118,14 @@ class DeliveryAdmin(Moderation, ReadOnlyAdmin):
     page_buttons = ("retry_now", "rebuild", "cancel")
     ordering = ("-created_at", "-id")
     sortable_by = ()
-    change_form_outer_after_template = "admin/integrations/delivery_page.html"
+    # The story comes before the details.
+    change_form_outer_before_template = "admin/integrations/delivery_page.html"
     fieldsets = (
-        (None, {"fields": ("state_text", "became", "next_step", "remedy_text")}),
-        ("Decision", {"fields": ("action_text", "priority_text", "remarks_text")}),
+        ("Details", {"fields": ("became", "clock_text", "action_text", "priority_text", "remarks_text")}),
         ("Origin", {"fields": ("notification_link", "mapping_link", "connection_link", "labelled")}),
     )
     readonly_fields = (
-        "state_text",
         "became",
-        "next_step",
-        "remedy_text",
         "action_text",
         "priority_text",
         "remarks_text",
@@ -147,9 +143,10 @@ class DeliveryAdmin(Moderation, ReadOnlyAdmin):
         """What the destination cannot tell is not shown for it."""
         if obj is None:
             return self.fieldsets
-        names = ("status_text", "assignee_text", "solved_text", "clock_text") if tells_status(obj) else ("clock_text",)
-        first, second, *rest = self.fieldsets
-        return (first, second, (thing_of(obj).capitalize(), {"fields": names}), *rest)
+        (title, details), *rest = self.fieldsets
+        became, *others = details["fields"]
+        told = ("status_text", "assignee_text", "solved_text") if tells_status(obj) else ()
+        return ((title, {"fields": (became, *told, *others)}), *rest)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         """What belongs to the rows is fetched by itself: joined, whole tables would be joined to find a few rows."""
@@ -243,25 +240,6 @@ class DeliveryAdmin(Moderation, ReadOnlyAdmin):
     def last_problem(self, delivery: Delivery) -> str:
         return shortened(delivery.last_error, 110) or "–"
 
-    @admin.display(description="State")
-    def state_text(self, delivery: Delivery) -> str:
-        return state(delivery)
-
-    @admin.display(description="What happens next")
-    def next_step(self, delivery: Delivery) -> str:
-        return what_happens_next(delivery)
-
-    @admin.display(description="Where to fix it")
-    def remedy_text(self, delivery: Delivery) -> str:
-        """A link to where the cause can be fixed: a page of ours, or of the account."""
-        place = remedy_place(delivery.remedy_at, delivery.mapping) if delivery.last_error else None
-        if place is None:
-            return "–"
-        where, message, is_outside = place
-        if is_outside:
-            return format_html('<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a>', where, message)
-        return _link(where, delivery.mapping_id if where == "mapping" else delivery.connection_id, message)
-
     @admin.display(description="Action taken")
     def action_text(self, delivery: Delivery) -> str:
         return decided(delivery)
@@ -327,6 +305,22 @@ class DeliveryAdmin(Moderation, ReadOnlyAdmin):
     @admin.display(description="Label")
     def labelled(self, delivery: Delivery) -> str:
         return labelled(delivery)
+
+    def head(self, request: HttpRequest, obj: Delivery) -> PageHead:
+        """The state, what happens next, and where post, thing and cause are found."""
+        links: list[tuple[str, str, bool]] = []
+        if obj.post and obj.post.link:
+            links.append((obj.post.link, f"Open the post on {obj.network or 'its network'}", True))
+        if obj.remote_object and obj.remote_object.url:
+            name = f"{thing_of(obj)} {DESTINATIONS[obj.connection.kind].shown_number(obj.remote_object.number)}".strip()
+            links.append((obj.remote_object.url, f"Open {name}", True))
+        if obj.last_error and (place := remedy_place(obj.remedy_at, obj.mapping)):
+            where, message, is_outside = place
+            row_id = obj.mapping_id if where == "mapping" else obj.connection_id
+            inside = "" if is_outside else reverse(f"admin:integrations_{where}_change", args=[row_id])
+            links.append((inside or where, message, is_outside))
+        colour = COLOURS.get(obj.state, "default")
+        return PageHead(colour, obj.get_state_display(), head_sentence(obj), tuple(links))
 
     def facts(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
         post = self.wall_posts(Delivery.objects.filter(pk=obj.pk)).select_related("wall").first()

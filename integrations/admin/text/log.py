@@ -70,7 +70,7 @@ RESULTS: dict[str, str] = {
     Delivery.Result.CREATED: "{thing} created.",
     Delivery.Result.ALREADY_THERE: "An earlier attempt had already created the {thing}.",
     Delivery.Result.FOUND: "{thing} found by its external ID.",
-    Delivery.Result.APPENDED: "Added to a {thing} as a comment.",
+    Delivery.Result.APPENDED: "Added to an earlier {thing}.",
 }
 LONGEST_RAW = 20_000
 
@@ -86,6 +86,16 @@ def state(delivery: Delivery) -> str:
     if delivery.state == State.FAILED:
         return f"Failed. {delivery.last_error}"
     return delivery.get_state_display()
+
+
+def head_sentence(delivery: Delivery) -> str:
+    """What a person wants to know first: what went wrong and what to do, or what happens next, or what there is."""
+    if delivery.state == State.FAILED:
+        return f"{delivery.last_error}\n{what_happens_next(delivery)}"
+    if delivery.state == State.DELIVERED:
+        return "\n".join(filter(None, [state(delivery), delivery.remarks, what_happens_next(delivery)]))
+    problem = f"{delivery.last_error}\n" if delivery.last_error and delivery.state == State.PENDING else ""
+    return f"{problem}{what_happens_next(delivery)}"
 
 
 def next_try(delivery: Delivery) -> str:
