@@ -7,13 +7,20 @@
   const address = document.body.dataset.posts;
   const wide = window.matchMedia("(min-width: 701px) and (min-height: 400px)");
   let known = new Map(), source = "", first = 0, next = 0, reached = Date.now(), wait = LOOK_SECONDS, turning = 0;
+  // How far the server's clock is ahead; null until it has told the time.
+  let ahead = null;
 
   const posts = () => [...list.querySelectorAll(".post")];
 
   // --- What is shown ---
 
+  function now() {
+    return Date.now() + (ahead || 0);
+  }
+
+  // Posts also leave while there is no network; a screen whose clock is wrong shows none too few.
   function isOver(post) {
-    return post.dataset.until && Date.parse(post.dataset.until) <= Date.now();
+    return ahead !== null && post.dataset.until && Date.parse(post.dataset.until) <= now();
   }
 
   function fits() {
@@ -55,7 +62,7 @@
   // --- Times and pictures ---
 
   function ago(moment) {
-    const minutes = Math.round((Date.now() - moment) / 60000);
+    const minutes = Math.round((now() - moment) / 60000);
     if (minutes < 1) return "now";
     if (minutes < 60) return `${minutes} min ago`;
     if (minutes < 48 * 60) return `${Math.round(minutes / 60)} h ago`;
@@ -83,32 +90,40 @@
 
   // --- New posts ---
 
+  // Only once the page can be had: a screen that shows an error stays so all night.
+  async function loadAnew() {
+    const answer = await fetch(location.href, { cache: "no-cache", credentials: "omit" });
+    if (answer.ok) location.reload();
+  }
+
   // Posts that did not change keep their element, and with it a picture that is loaded already.
-  function take(text) {
+  async function take(text) {
     const found = new DOMParser().parseFromString(text, "text/html").getElementById("posts");
     if (!found) return;
     if (found.dataset.looks !== list.dataset.looks) {
-      location.reload();
+      await loadAnew();
       return;
     }
     const before = new Map(posts().map((post) => [post.id, post]));
     const sources = new Map();
-    let isNew = false;
-    const rows = [...found.children].map((row) => {
+    let newest = -1;
+    const rows = [...found.children].map((row, number) => {
       sources.set(row.id, row.outerHTML);
       const old = before.get(row.id);
       if (old && known.get(row.id) === row.outerHTML) return old;
       const fresh = document.importNode(row, true);
       if (row.id && !known.has(row.id)) {
         fresh.classList.add("is-new");
-        isNew = true;
+        fresh.addEventListener("animationend", () => fresh.classList.remove("is-new"), { once: true });
+        if (newest < 0) newest = number;
       }
       return fresh;
     });
     known = sources;
     list.replaceChildren(...rows);
-    if (isNew) {
-      first = 0;
+    if (newest >= 0) {
+      // Pinned posts stand before it, and would hide it where they fill the screen.
+      first = newest;
       startTurning();
     }
     tellTimes();
@@ -138,8 +153,10 @@
         say("This wall's address is no longer valid.");
       } else if (answer.ok) {
         const text = await answer.text();
+        const told = Date.parse(answer.headers.get("Date"));
+        if (!Number.isNaN(told)) ahead = told - Date.now();
         if (!state.hidden) say("");
-        if (text !== source) take(text);
+        if (text !== source) await take(text);
         source = text;
       } else {
         throw new Error(String(answer.status));

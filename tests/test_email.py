@@ -3,12 +3,14 @@
 import email
 import email.policy
 import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,43 @@ def test_no_name_writes_into_the_head(
     assert (head["Bcc"], len(head.get_all("Subject") or [])) == (None, 1)
     if shown is not None:
         assert str(head["Subject"]) == f"CreateCase: {shown} on twitter"
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        "=?utf-8?q?=E2=80=AEgpj.exe?=",
+        "=?utf-8?q?a=00b?=",
+        "é=?unknown?q?=0A?==E9=?us-ascii?q?Bcc:=E9?=",
+        "=?utf-8?b?x?=",
+    ],
+)
+def test_an_encoded_word_in_a_name_is_no_word_of_the_heads(
+    push: Any, work: Any, to_team: Mapping, sandbox: StandIn, author: str
+) -> None:
+    push_post(push, author=author)
+    work()
+    (received,) = sandbox.mails()
+    subject = str(parsed(received)["Subject"])
+    assert not any(character in subject for character in "\u202e\x00\n")
+    assert subject.replace("\u200b", "") == f"CreateCase: {author} on twitter"
+
+
+def test_threads_and_lists_are_named_whole_however_long_the_senders_domain_is(
+    push: Any, work: Any, to_team: Mapping, sandbox: StandIn, mail: Connection
+) -> None:
+    domain = "mail.notifications.customercare.socialmedia.example.com"
+    Connection.objects.update(settings=mail.settings | {"sender": f"care@{domain}"})
+    change(to_team, case="conversation")
+    push_post(push, "twitter:1")
+    work()
+    push_post(push, "twitter:2", parentPost="twitter:1")
+    work()
+    first, second = (received["source"] for received in sandbox.mails())
+    (number,) = re.findall(r"^Message-ID: (<\S+>)\r?$", first, re.MULTILINE)
+    assert f"References: {number}" in second
+    assert f"In-Reply-To: {number}" in second
+    assert f"List-Id: <{to_team.uuid}.casebridge.{domain}>" in second
 
 
 def test_mark_up_is_only_text(push: Any, work: Any, to_team: Mapping, sandbox: StandIn) -> None:
@@ -250,6 +289,14 @@ def test_whom_the_server_does_not_know_is_named_and_the_others_have_it(
     assert "did not take it for: unknown@example.com (550 5.1.1 No such user here)" in delivery.remarks
 
 
+def test_a_full_mailbox_holds_up_nobody_else(push: Any, work: Any, to_team: Mapping, sandbox: StandIn) -> None:
+    change(to_team, to=["full@example.com", "team@example.com"])
+    push_post(push)
+    work()
+    assert sandbox.mails()[0]["recipients"] == ["team@example.com"]
+    assert "did not take it for: full@example.com (452 4.2.2 Mailbox full)" in Delivery.objects.get().remarks
+
+
 def test_a_full_mailbox_is_tried_again(push: Any, work: Any, to_team: Mapping, sandbox: StandIn) -> None:
     change(to_team, to=["full@example.com"])
     push_post(push)
@@ -295,6 +342,24 @@ def test_an_unknown_outcome_after_the_end_of_the_mail_is_sent_once_more_and_the_
     assert "may stand there twice" in Delivery.objects.get().remarks
 
 
+def test_a_refusal_in_between_leaves_the_one_more_try(push: Any, work: Any, to_team: Mapping, sandbox: StandIn) -> None:
+    change(to_team, to=["hangup@example.com", "greylisted@example.com"])
+    push_post(push)
+    work_again(work, 5)
+    assert of_delivery()[0] == State.DELIVERED
+    assert [found.outcome for found in Attempt.objects.order_by("number")] == ["retry", "retry", "retry", "delivered"]
+    assert len(sandbox.mails()) == 2
+
+
+@pytest.mark.parametrize("answer", [b"what?", b"", b"xx", b"25", b"000", b"354 more"])
+def test_whatever_is_no_answer_after_the_end_leaves_the_outcome_unknown(answer: bytes) -> None:
+    with running_server(partial(answers_the_end_with, answer)) as port:
+        client = SmtpClient(f"smtp://127.0.0.1:{port}", seconds=2, name="E-mail")
+        with pytest.raises(Failure, match="it may have been sent") as failed:
+            client.deliver(A_MAIL, Login(), greets_as="example.com")
+    assert failed.value.is_uncertain
+
+
 def test_after_a_second_unknown_outcome_only_a_person_sends_it_again(
     push: Any, work: Any, to_team: Mapping, sandbox: StandIn, mail: Connection
 ) -> None:
@@ -327,13 +392,19 @@ def drips(opened: socket.socket, ends: threading.Event) -> None:
 
 def hangs_up_at_the_end(opened: socket.socket, ends: threading.Event) -> None:
     """Takes a mail to its last line, and does not answer."""
+    answers_the_end_with(None, opened, ends)
+
+
+def answers_the_end_with(answer: bytes | None, opened: socket.socket, ends: threading.Event) -> None:
     answers = {b"EHLO": b"250 fine", b"MAIL": b"250 fine", b"RCPT": b"250 fine", b"DATA": b"354 go on"}
     opened.sendall(b"220 hello\r\n")
     for line in opened.makefile("rb"):
         if line.strip() == b".":
+            if answer is not None:
+                opened.sendall(answer + b"\r\n")
             return
-        if answer := answers.get(line[:4].upper()):
-            opened.sendall(answer + b"\r\n")
+        if known := answers.get(line[:4].upper()):
+            opened.sendall(known + b"\r\n")
 
 
 @contextmanager
@@ -371,6 +442,26 @@ def test_a_server_that_does_not_come_to_the_point_costs_no_more_than_the_deadlin
     assert time.monotonic() - began < 3
     assert not failed.value.is_uncertain
     assert "Nothing was sent" in failed.value.message
+
+
+def test_a_handshake_that_drags_on_ends_at_the_deadline(portal: Any) -> None:
+    def drags_on(opened: socket.socket, ends: threading.Event) -> None:
+        opened.sendall(b"220 hello\r\n")
+        heard = opened.makefile("rb")
+        heard.readline()
+        opened.sendall(b"250-fine\r\n250 STARTTLS\r\n")
+        heard.readline()
+        opened.sendall(b"220 go on\r\n")
+        while not ends.wait(0.1):
+            opened.sendall(b"\x16")
+
+    with running_server(drags_on) as port:
+        client = SmtpClient(f"smtp+tls://127.0.0.1:{port}", seconds=1, name="E-mail")
+        began = time.monotonic()
+        with pytest.raises(Failure) as failed:
+            client.deliver(A_MAIL, Login(), greets_as="example.com")
+    assert time.monotonic() - began < 4
+    assert not failed.value.is_uncertain
 
 
 def test_a_server_that_is_not_there_is_told_so(portal: Any) -> None:

@@ -69,7 +69,13 @@ def read_anew(reader: Client, wall: Wall, form: str = "") -> Any:
 
 
 def shown(reader: Client, wall: Wall) -> list[str]:
-    """The ids of the posts in the JSON feed, in order."""
+    """The ids of the posts on the page, in order."""
+    html = read(reader, wall, "posts").content.decode()
+    names = dict(WallPost.objects.values_list("pk", "post_id"))
+    return [names[int(number)] for number in re.findall(r'id="post-(\d+)"', html)]
+
+
+def in_feed(reader: Client, wall: Wall) -> list[str]:
     return [item["id"] for item in read(reader, wall, "feed.json").json()["items"]]
 
 
@@ -80,6 +86,13 @@ def put(wall: Wall, number: int, **fields: Any) -> WallPost:
         "text": f"Text {number}", "posted_at": now, "state": State.SHOWN, "shown_at": now,
     }  # fmt: skip
     return WallPost.objects.create(wall=wall, **values | fields)
+
+
+def an_hour_ago(wall: Wall) -> None:
+    """As if nothing had changed since then."""
+    before = timezone.now() - timedelta(hours=1)
+    WallPost.objects.update(changed_at=before)
+    Wall.objects.filter(pk=wall.pk).update(changed_at=before)
 
 
 def rows(*posts: WallPost) -> Any:
@@ -189,6 +202,17 @@ def test_whatever_a_post_says_page_and_feeds_stay_whole(
     assert len(read(reader, wall, "feed.json").json()["items"]) == 2
 
 
+@pytest.mark.parametrize("character", ["\x01", "\ufffe", "\u202e", "\x0b"])
+def test_neither_an_id_nor_a_picture_nor_a_title_spoils_the_feed(
+    push: Any, work: Any, to_wall: Mapping, wall: Wall, reader: Client, character: str
+) -> None:
+    Wall.objects.update(title=f"Love{character}")
+    push_post(push, f"twitter:7{character}a", authorIcon=f"https://x.example/{character}a.jpg")
+    work()
+    found = feedparser.parse(read(reader, wall, "feed.rss").content)
+    assert (bool(found.bozo), [entry.id for entry in found.entries]) == (False, ["twitter:7a"])
+
+
 @pytest.mark.parametrize(
     ("address", "is_kept"),
     [
@@ -257,6 +281,29 @@ def test_who_guesses_addresses_makes_little_work_for_the_database(wall: Wall, re
     read(reader, wall)
 
 
+def test_what_redis_could_not_be_told_is_told_by_the_first_who_finds_no_wall(
+    wall: Wall, reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(wall, 1)
+    former = address(wall)
+    read(reader, wall)
+    with monkeypatch.context() as away:
+        away.setattr(wall_cache, "redis_client", lambda: redis.Redis(host="127.0.0.1", port=1))
+        revoke_address(wall)
+    redis_client().delete(*redis_client().scan_iter("casebridge:wall:*:fresh"))
+    assert [reader.get(former).status_code for _ in range(5)] == [404] * 5
+
+
+def test_a_former_address_makes_no_more_work_than_any_other(wall: Wall, reader: Client) -> None:
+    former = address(wall)
+    read(reader, wall)
+    revoke_address(wall)
+    with CaptureQueriesContext(database) as queries:
+        for _ in range(200):
+            reader.get(former)
+    assert len(queries) < 100
+
+
 def test_the_address_is_not_in_the_database_in_the_clear(wall: Wall) -> None:
     with database.cursor() as cursor:
         cursor.execute("SELECT row_to_json(found)::text FROM integrations_wall found")
@@ -287,7 +334,24 @@ def test_exactly_the_named_sites_may_embed_it(admin: Client, wall: Wall, reader:
     assert "script-src 'self'" in policy
 
 
-@pytest.mark.parametrize("site", ["*", "intranet", "https://a.example; script-src *", "javascript:x", "'self'"])
+def test_a_site_with_letters_of_its_own_is_named_as_browsers_do(admin: Client, wall: Wall, reader: Client) -> None:
+    save(admin, f"wall/{wall.pk}/change/", frame_origins="https://例え.example http://10.0.0.7:8080")
+    policy = read(reader, wall).headers["Content-Security-Policy"]
+    assert policy.endswith("frame-ancestors https://xn--r8jz45g.example http://10.0.0.7:8080")
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        "*",
+        "intranet",
+        "https://a.example; script-src *",
+        "javascript:x",
+        "'self'",
+        "https://*.example.com",
+        "https://a.b'",
+    ],
+)
 def test_what_is_no_site_is_refused_beside_its_field(admin: Client, wall: Wall, site: str) -> None:
     answer = save(admin, f"wall/{wall.pk}/change/", frame_origins=site)
     assert "frame_origins" in answer.context["adminform"].form.errors
@@ -299,12 +363,15 @@ def test_what_is_no_site_is_refused_beside_its_field(admin: Client, wall: Wall, 
 @pytest.mark.parametrize("form", FORMS)
 def test_who_has_the_newest_is_told_so_and_no_more(wall: Wall, reader: Client, form: str) -> None:
     put(wall, 1)
+    an_hour_ago(wall)
     first = read(reader, wall, form)
     same = read(reader, wall, form, 304, if_none_match=first.headers["ETag"])
     assert (same.content, same.headers["ETag"]) == (b"", first.headers["ETag"])
     read(reader, wall, form, 304, if_modified_since=first.headers["Last-Modified"])
-    put(wall, 2, changed_at=timezone.now() + timedelta(seconds=5))
+    put(wall, 2)
     redis_client().flushdb()
+    changed = read(reader, wall, form)
+    assert "Last-Modified" not in changed.headers, "a further change in this second could not be told from this one"
     read(reader, wall, form, 200, if_none_match=first.headers["ETag"])
     read(reader, wall, form, 200, if_modified_since=first.headers["Last-Modified"])
 
@@ -331,12 +398,12 @@ def test_a_new_post_is_there_after_seconds(wall: Wall, reader: Client) -> None:
 
 def test_while_one_reader_makes_a_page_anew_the_others_get_the_former_one(wall: Wall, reader: Client) -> None:
     put(wall, 1)
-    shown(reader, wall)
+    in_feed(reader, wall)
     (fresh,) = redis_client().scan_iter("casebridge:wall:*:fresh")
     redis_client().delete(fresh)
     redis_client().set(fresh.replace(":fresh", ":making"), "1", ex=5)
     with CaptureQueriesContext(database) as queries:
-        assert shown(reader, wall) == ["twitter:1"]
+        assert in_feed(reader, wall) == ["twitter:1"]
     assert len(queries) == 0
 
 
@@ -387,7 +454,7 @@ def test_a_post_that_waits_is_shown_after_a_yes_from_its_deliverys_page(
     assert "Khoros does not tell when a post is deleted or its label is removed." in html
     assert "1 shown on the wall." in act(admin, "delivery", "wall_show", delivery)
     assert shown(reader, wall) == ["twitter:7"]
-    assert "hidden on the wall, also when labelled again" in act(admin, "delivery", "wall_hide", delivery)
+    assert "1 hidden on the wall, for good" in act(admin, "delivery", "wall_hide", delivery)
     assert shown(reader, wall) == []
 
 
@@ -430,6 +497,7 @@ def test_pinned_posts_come_first_in_the_order_they_are_given(admin: Client, wall
     act(admin, "wallpost", "wall_pin", first)
     act(admin, "wallpost", "wall_pin", third)
     assert shown(reader, wall) == ["twitter:3", "twitter:1", "twitter:4", "twitter:2"]
+    assert in_feed(reader, wall) == ["twitter:4", "twitter:3", "twitter:2", "twitter:1"]
     act(admin, "wallpost", "wall_up", first)
     assert shown(reader, wall) == ["twitter:1", "twitter:3", "twitter:4", "twitter:2"]
     assert "Nothing moved" in act(admin, "wallpost", "wall_up", first)
@@ -441,6 +509,22 @@ def test_pinned_posts_come_first_in_the_order_they_are_given(admin: Client, wall
     assert shown(reader, wall) == ["twitter:4", "twitter:3", "twitter:2"]
     assert not move_up(WallPost.objects.get(pk=fourth.pk), "ann")
     assert second.pk
+
+
+def test_what_is_hidden_or_waits_is_not_shown_by_pinning_it(admin: Client, wall: Wall, reader: Client) -> None:
+    hidden, waiting = put(wall, 1), put(wall, 2, state=State.WAITING, shown_at=None)
+    hide(rows(hidden), "ann")
+    for post in (hidden, waiting):
+        assert "Only posts that are shown can be pinned" in act(admin, "wallpost", "wall_pin", post)
+    assert shown(reader, wall) == []
+
+
+def test_ten_posts_are_pinned_at_most_so_that_new_ones_are_seen(wall: Wall, reader: Client) -> None:
+    for number in range(1, 13):
+        pin(rows(put(wall, number)), "ann")
+    assert WallPost.objects.filter(place__isnull=False).count() == 10
+    put(wall, 13)
+    assert shown(reader, wall) == [f"twitter:{number}" for number in (*range(12, 2, -1), 13, 2, 1)]
 
 
 def test_the_order_may_be_that_of_writing(wall: Wall, reader: Client) -> None:
@@ -466,10 +550,27 @@ def test_posts_leave_after_their_hours_and_pinned_ones_stay(admin: Client, wall:
     assert shown(reader, wall) == ["twitter:2", "twitter:1", "twitter:3"]
 
 
+def test_who_labels_a_post_again_after_it_left_brings_it_back(
+    push: Any, work: Any, to_wall: Mapping, wall: Wall, reader: Client
+) -> None:
+    Wall.objects.update(expires_hours=1)
+    push_post(push, "twitter:7")
+    work()
+    WallPost.objects.update(shown_at=timezone.now() - timedelta(hours=2))
+    redis_client().flushdb()
+    assert shown(reader, wall) == []
+    MappingFactory.create(name="Again", subscription=to_wall.subscription, connection=wall.connection, settings={})
+    push_post(push, "twitter:7")
+    work()
+    redis_client().flushdb()
+    assert shown(reader, wall) == ["twitter:7"]
+
+
 def test_an_end_changes_the_time_of_the_last_change(wall: Wall, reader: Client) -> None:
-    an_hour, now = timedelta(hours=1), timezone.now()
-    put(wall, 1, shown_at=now - an_hour * 1.5, changed_at=now - an_hour * 1.5)
-    Wall.objects.update(changed_at=now - an_hour * 2)
+    put(wall, 1, shown_at=timezone.now() - timedelta(hours=1.5))
+    an_hour_ago(wall)
+    WallPost.objects.update(changed_at=timezone.now() - timedelta(hours=1.5))
+    Wall.objects.update(changed_at=timezone.now() - timedelta(hours=2))
     before = read(reader, wall, "feed.rss").headers["Last-Modified"]
     Wall.objects.update(expires_hours=1)
     redis_client().flushdb()

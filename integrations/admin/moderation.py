@@ -16,6 +16,12 @@ NEITHER_TOLD = (
 )
 
 
+NOTHING_LIKE_THAT = "Nothing changed: there is nothing like that on a wall."
+
+
+HIDDEN = "{} hidden on the wall, for good: labelled again, it stays hidden."
+
+
 class Moderation:
     """Actions of whoever has posts of walls: `wall_posts` says which those of the chosen rows are."""
 
@@ -25,13 +31,12 @@ class Moderation:
     def has_moderate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("integrations.change_wallpost")
 
-    def _moderated(self, request: HttpRequest, queryset: QuerySet[Any], act: Any, done: str) -> HttpResponse | None:
+    def _moderated(
+        self, request: HttpRequest, queryset: QuerySet[Any], act: Any, done: str, nothing: str = NOTHING_LIKE_THAT
+    ) -> HttpResponse | None:
         changed = act(self.wall_posts(queryset), request.user.get_username())
         level = messages.SUCCESS if changed else messages.WARNING
-        sentence = (
-            done.format(len(changed)) if changed else "Nothing changed: none of these is on a wall in that state."
-        )
-        self.message_user(request, sentence, level)  # type: ignore[attr-defined]
+        self.message_user(request, done.format(len(changed)) if changed else nothing, level)  # type: ignore[attr-defined]
         note_action(request, WallPost, changed, done.partition("{}")[2].strip().capitalize())
         return self.back(request)  # type: ignore[attr-defined]
 
@@ -41,11 +46,12 @@ class Moderation:
 
     @admin.action(description="Hide on the wall", permissions=["moderate"])
     def wall_hide(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        return self._moderated(request, queryset, hide, "{} hidden on the wall, also when labelled again.")
+        return self._moderated(request, queryset, hide, HIDDEN)
 
     @admin.action(description="Pin on top", permissions=["moderate"])
     def wall_pin(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        return self._moderated(request, queryset, pin, "{} pinned on top of the wall.")
+        nothing = "Only posts that are shown can be pinned: press “Show on the wall” first."
+        return self._moderated(request, queryset, pin, "{} pinned on top of the wall.", nothing)
 
     @admin.action(description="Unpin", permissions=["moderate"])
     def wall_unpin(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:

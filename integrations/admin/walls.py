@@ -15,11 +15,11 @@ from unfold.decorators import display
 
 from integrations.admin.base import ConfigurationAdmin, ReadOnlyAdmin, note_action
 from integrations.admin.moderation import NEITHER_TOLD, Moderation, moderation_buttons, state_text
-from integrations.destinations.base import checked_address
-from integrations.infra.text import shortened, timestamp
+from integrations.infra.text import harmless, shortened, timestamp
 from integrations.models import Wall, WallPost
 from integrations.walls import (
     create_wall,
+    frame_origin,
     has_expired,
     move_down,
     move_up,
@@ -56,7 +56,21 @@ class WallForm(forms.ModelForm):
         lines = self.cleaned_data["frame_origins"].replace(",", " ").split()
         if len(lines) > MOST_ORIGINS:
             raise ValidationError(f"Enter at most {MOST_ORIGINS} addresses.")
-        return "\n".join(dict.fromkeys(checked_address(line, "https://intranet.example.com") for line in lines))
+        try:
+            return "\n".join(dict.fromkeys(frame_origin(line) for line in lines))
+        except ValueError as problem:
+            raise ValidationError(str(problem)) from None
+
+    def clean_name(self) -> str:
+        return _one_line(self.cleaned_data["name"])
+
+    def clean_title(self) -> str:
+        return _one_line(self.cleaned_data["title"])
+
+
+def _one_line(typed: str) -> str:
+    """Without what a word processor may have left in it."""
+    return " ".join(harmless(typed).split())
 
 
 @admin.register(Wall)

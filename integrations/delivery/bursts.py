@@ -214,6 +214,7 @@ def _news(burst: Burst) -> BurstNews:
         is_updated=_can_update(burst),
         latest=tuple(CountedPost(**post) for post in burst.latest),
         address=_address_of(burst),
+        mapping_uuid=str(burst.mapping.uuid),
     )
 
 
@@ -289,7 +290,7 @@ def resend_report(report_id: int, priority: int, *, anew: bool) -> str:
         burst.count = _count(burst)
         may_stand_twice = int(report.is_uncertain and report.action != Action.UPDATE)
         own = {"action": Action.CREATE, "target_number": "", "connection": burst.mapping.connection} if anew else {}
-        row.schedule(tries=may_stand_twice, priority=priority, **NO_PROBLEM, **own)
+        row.schedule(tries=0, unknown_outcomes=may_stand_twice, priority=priority, **NO_PROBLEM, **own)
         if anew:
             burst.number = ""
             _write(burst, row.get(), up_to=burst.counted_up_to, is_over=burst.says_over)

@@ -53,11 +53,11 @@ class ClaimedDelivery:
 
     def is_repeated(self, failure: Failure) -> bool:
         """Whether the thing may exist after this failure and must not be sent again automatically."""
-        is_uncertain = failure.is_uncertain or self.delivery.is_uncertain
-        return self.is_repeated_after(self.delivery.tries, is_uncertain=is_uncertain)
+        return self.is_repeated_after(self.delivery.unknown_outcomes + int(failure.is_uncertain))
 
-    def is_repeated_after(self, tries: int, *, is_uncertain: bool) -> bool:
-        return is_uncertain and not self.repeats_freely and tries >= MOST_REPEATS
+    def is_repeated_after(self, unknown_outcomes: int) -> bool:
+        """A definite refusal in between changes nothing: nothing was made by that try."""
+        return not self.repeats_freely and unknown_outcomes > MOST_REPEATS
 
     @property
     def repeats_freely(self) -> bool:
@@ -98,6 +98,7 @@ UPDATE integrations_delivery AS delivery SET
   claimed_until = now() + %(lease)s * interval '1 second',
   attempt_count = attempt_count + 1,
   is_uncertain = is_uncertain OR state = 'sending',
+  unknown_outcomes = unknown_outcomes + (state = 'sending')::int,
   tries = tries + (state = 'sending')::int,
   look_up_next = look_up_next OR state = 'sending' OR {IS_LATE} OR coalesce(key_used_at < {TRUSTED_SINCE}, false),
   key_version = key_version + coalesce(key_used_at < {TRUSTED_SINCE}, false)::int,

@@ -81,7 +81,7 @@ def deliver_next(connection_id: int) -> bool:
 def _has_no_try_left(claimed: ClaimedDelivery) -> bool:
     """The schedule is used up, or processes died over it and a further try would be one too many."""
     delivery = claimed.delivery
-    is_repeated = claimed.is_repeated_after(delivery.tries - 1, is_uncertain=delivery.is_uncertain)
+    is_repeated = claimed.is_repeated_after(delivery.unknown_outcomes)
     return delivery.tries > len(retry_delays(delivery.connection)) or is_repeated
 
 

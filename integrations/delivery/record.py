@@ -164,6 +164,7 @@ def _store_failure(claimed: ClaimedDelivery, failure: Failure, step: NextStep) -
         "remedy_at": failure.remedy_at,
         "was_refused": _is_refusal(failure),
         "is_uncertain": _uncertainty(failure),
+        "unknown_outcomes": 0 if failure.is_not_there else F("unknown_outcomes") + int(failure.is_uncertain),
         "look_up_next": True if failure.look_up_next else F("look_up_next"),
     }
     if step.wait is None:

@@ -410,6 +410,7 @@ class BurstNews:
     is_updated: bool
     latest: tuple[CountedPost, ...]
     address: str
+    mapping_uuid: str = ""
 
 
 @runtime_checkable

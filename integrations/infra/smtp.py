@@ -5,6 +5,7 @@ is recorded, without the password; whatever happens is either what the server re
 or one that the outcome is unknown, as the mail's end was sent and no answer came (RFC 5321, section 4.5.3.2.6).
 """
 
+import base64
 import re
 import smtplib
 import socket
@@ -22,7 +23,7 @@ from integrations.infra.client import MASK, Client
 from integrations.infra.http.addresses import AddressRefused
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import KEPT_BYTES, Reply
-from integrations.infra.http.transport import CONNECT_SECONDS, Deadline, open_socket
+from integrations.infra.http.transport import Deadline, open_socket
 
 ACCOUNT = "account"
 SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
@@ -68,6 +69,11 @@ class Refused(Exception):
         return 400 <= self.code < 500
 
     @property
+    def is_full(self) -> bool:
+        """The mailbox is full (4.2.2), which no few minutes mend."""
+        return self.enhanced[1:] == ".2.2" or (self.code == 452 and not self.enhanced)
+
+    @property
     def enhanced(self) -> str:
         """The code of RFC 3463, such as "5.1.1", where the server sends one."""
         found = re.match(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}\b", self.text)
@@ -87,19 +93,18 @@ class SmtpClient(Client):
     """Hands mails to the server at its origin, like smtp+tls://mail.example.com:587."""
 
     def deliver(self, mail: Mail, login: Login, *, greets_as: str) -> list[Refused]:
-        """Sends one mail and returns the recipients that the server does not know.
+        """Sends one mail and returns the recipients that the server did not take.
 
-        As long as a recipient may be taken later, nothing is sent: tried again, the others would have it twice. Raises
-        Refused, Failure, NoPermit.
+        As long as a recipient may be taken within minutes, nothing is sent: tried again, the others would have it
+        twice. A full mailbox holds up nobody else. Raises Refused, Failure, NoPermit.
         """
         with _Exchange(self, "MAIL", mail) as exchange:
             server = self._signed_in(exchange, login, greets_as)
             exchange.ask("sender", "MAIL", f"FROM:<{mail.sender}>")
             unknown = self._name_recipients(exchange, mail)
             exchange.ask("content", "DATA", expected=354)
-            exchange.is_sent = True
-            server.send(DOT.sub(b"..", mail.content).rstrip(b"\r\n") + b"\r\n.\r\n")
-            exchange.hear("content")
+            server.send(DOT.sub(b"..", mail.content).rstrip(b"\r\n") + b"\r\n")
+            exchange.end_mail()
         return unknown
 
     def test(self, sender: str, login: Login, *, greets_as: str) -> None:
@@ -109,7 +114,7 @@ class SmtpClient(Client):
             exchange.ask("sender", "MAIL", f"FROM:<{sender}>")
 
     def _signed_in(self, exchange: "_Exchange", login: Login, greets_as: str) -> smtplib.SMTP:
-        self.secrets = (*self.secrets, login.password)
+        self.secrets = (*self.secrets, *_spellings(login))
         server = exchange.open(greets_as)
         if urlsplit(self.origin).scheme == STARTTLS:
             exchange.encrypt()
@@ -124,7 +129,7 @@ class SmtpClient(Client):
             try:
                 exchange.ask("recipient", "RCPT", f"TO:<{recipient}>", recipient=recipient)
             except Refused as refused:
-                if refused.is_temporary:
+                if refused.is_temporary and not refused.is_full:
                     raise
                 unknown.append(refused)
         if len(unknown) == len(mail.recipients):
@@ -192,6 +197,8 @@ class _Exchange:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if self._server is not None:
             self._say_goodbye(is_well=error is None)
+        if self._deadline.socket is not None:
+            self._deadline.socket.close()
         self._deadline.__exit__()
         self._record |= {
             "duration_ms": round((time.monotonic() - self._began) * 1000),
@@ -218,10 +225,8 @@ class _Exchange:
             may_be_private=trusted is not None and trusted[0] == self._client.origin,
         )  # fmt: skip
         self._watch(opened)
-        opened.settimeout(max(self._client.seconds_left, CONNECT_SECONDS / 100))
         if parts.scheme == TLS:
-            opened = _encrypted(opened, host)
-            self._watch(opened)
+            opened = self._encrypted(opened, host)
         self._server = _Connection(opened, host, greets_as)
         self.hear("greeting", expected=220)
         self._greet()
@@ -232,8 +237,7 @@ class _Exchange:
         if not self._server.has_extn("starttls"):
             raise Refused("encryption", 502, "STARTTLS is not among what the server offers.")
         self.ask("encryption", "STARTTLS", expected=220)
-        opened = _encrypted(self._server.sock, self._server.host_name)
-        self._watch(opened)
+        opened = self._encrypted(self._server.sock, self._server.host_name)
         self._server.sock, self._server.file = opened, None
         self._server.ehlo_resp = self._server.helo_resp = None
         self._server.esmtp_features, self._server.does_esmtp = {}, False
@@ -260,8 +264,19 @@ class _Exchange:
     def hear(self, step: str, expected: int = 250, recipient: str = "", asked: str = "") -> None:
         code, text = self._server.getreply()
         self._note(asked, code, text)
-        if code // 100 != expected // 100:
-            raise Refused(step, code, _text(text), recipient)
+        if code // 100 == expected // 100:
+            return
+        if not 400 <= code < 600:
+            raise smtplib.SMTPServerDisconnected(f"The server answered {code}, which means nothing here.")
+        raise Refused(step, code, _text(text), recipient)
+
+    def end_mail(self) -> None:
+        """The line that ends it: from here on only the answer tells whether it was taken."""
+        if self._deadline.is_over:
+            raise TimeoutError("cut off at the deadline")
+        self.is_sent = True
+        self._server.send(b".\r\n")
+        self.hear("content")
 
     def _greet(self) -> None:
         code, text = self._server.ehlo()
@@ -276,7 +291,19 @@ class _Exchange:
         self._said += [f"> {asked}"] * bool(asked) + [f"{code} {_text(text)}"]
 
     def _watch(self, opened: socket.socket) -> None:
+        """Has the deadline end this one: it fires once, so what comes after it is not begun."""
         self._deadline.socket = opened
+        opened.settimeout(max(self._client.seconds_left, 0.01))
+        if self._deadline.is_over or self._client.seconds_left <= 0:
+            raise TimeoutError("cut off at the deadline")
+
+    def _encrypted(self, opened: socket.socket, host: str) -> ssl.SSLSocket:
+        """The handshake under the deadline: the encrypted socket takes the plain one's place before it begins."""
+        context = ssl.create_default_context()
+        wrapped = context.wrap_socket(opened, server_hostname=host, do_handshake_on_connect=False)
+        self._watch(wrapped)
+        wrapped.do_handshake()
+        return wrapped
 
     def _say_goodbye(self, *, is_well: bool) -> None:
         try:
@@ -296,7 +323,7 @@ class _Exchange:
         failure = Failure(f"{name} did not answer to the end of the mail: it may have been sent.", is_uncertain=True)
         if not self.is_sent:
             failure = Failure(f"The connection to {name} broke.{assured}")
-            if isinstance(error, socket.gaierror | UnicodeError):
+            if isinstance(error, socket.gaierror | UnicodeError) and self._server is None:
                 failure.message = f"The name of {name}'s server cannot be found ({host})."
             elif isinstance(error, ssl.SSLError):
                 failure.message = f"{name}'s server cannot be reached safely: its certificate or TLS was not accepted."
@@ -310,8 +337,10 @@ class _Exchange:
         return failure
 
 
-def _encrypted(opened: socket.socket, host: str) -> ssl.SSLSocket:
-    return ssl.create_default_context().wrap_socket(opened, server_hostname=host)
+def _spellings(login: Login) -> list[str]:
+    """The password as a server may echo it: in the clear, or as it is sent (RFC 4616, LOGIN)."""
+    sent = [login.password, login.user, f"\0{login.user}\0{login.password}"] if login.password else []
+    return [*sent[:1], *(base64.b64encode(each.encode()).decode() for each in sent)]
 
 
 def _text(raw: bytes) -> str:

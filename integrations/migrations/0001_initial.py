@@ -450,6 +450,7 @@ class Migration(migrations.Migration):
                 ("key_version", models.PositiveIntegerField(default=1)),
                 ("key_used_at", models.DateTimeField(null=True)),
                 ("is_uncertain", models.BooleanField(default=False)),
+                ("unknown_outcomes", models.PositiveSmallIntegerField(db_default=0, default=0)),
                 ("look_up_next", models.BooleanField(default=False)),
                 ("was_refused", models.BooleanField(default=False)),
                 (
@@ -967,7 +968,7 @@ class Migration(migrations.Migration):
                     "expires_hours",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="A post leaves the wall after so many hours; pinned ones stay. Leave empty to keep them.",
+                        help_text="A post leaves the wall after so many hours; pinned ones stay. Leave empty to keep them for as long as content is kept.",
                         null=True,
                         verbose_name="leaves after (hours)",
                     ),

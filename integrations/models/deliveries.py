@@ -150,6 +150,8 @@ class Delivery(models.Model):
     key_version = models.PositiveIntegerField(default=1)
     key_used_at = models.DateTimeField(null=True)
     is_uncertain = models.BooleanField(default=False)
+    # How many tries ended so, since a person decided last: where nobody drops what comes twice, two are too many.
+    unknown_outcomes = models.PositiveSmallIntegerField(default=0, db_default=0)
     look_up_next = models.BooleanField(default=False)
     was_refused = models.BooleanField(default=False)
 

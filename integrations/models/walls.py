@@ -53,7 +53,8 @@ class Wall(models.Model):
         "leaves after (hours)",
         null=True,
         blank=True,
-        help_text="A post leaves the wall after so many hours; pinned ones stay. Leave empty to keep them.",
+        help_text="A post leaves the wall after so many hours; pinned ones stay. Leave empty to keep "
+        "them for as long as content is kept.",
     )
     theme = models.CharField("colours", max_length=6, choices=Theme, default=Theme.SCREEN)
     frame_origins = models.TextField(

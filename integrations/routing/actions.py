@@ -72,10 +72,11 @@ def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
     again.filter(is_uncertain=True).update(look_up_next=True)
     waits_live = When(state=State.PENDING, priority=Delivery.Priority.LIVE, then=Value(Delivery.Priority.LIVE.value))
     priority = Case(waits_live, default=Value(int(_priority_for(ids))), output_field=PositiveSmallIntegerField())
-    again.schedule(tries=0, priority=priority)
-    # What may stand there already is sent once by a person's wish, and not again by itself.
-    uncertain = again.filter(is_uncertain=True, connection__kind__in=_repeated_once())
-    uncertain.exclude(action=Delivery.Action.UPDATE).update(tries=1)
+    # What may stand there already is sent by a person's wish, and after one more unknown outcome not by itself.
+    may_stand_there = Case(
+        When(is_uncertain=True, then=Value(1)), default=Value(0), output_field=PositiveSmallIntegerField()
+    )
+    again.schedule(tries=0, priority=priority, unknown_outcomes=may_stand_there)
     reports = [
         report.pk
         for report in of_bursts.changeable().order_by("pk")[:MOST_REBUILT_AT_ONCE]
@@ -83,10 +84,6 @@ def retry_now(deliveries: DeliveryQuerySet) -> ActionResult:
     ]
     remarks += _wake([*connection_ids, *_connections_of(reports)], [*ids, *reports])
     return ActionResult([*ids, *reports], remarks)
-
-
-def _repeated_once() -> list[str]:
-    return [kind for kind, destination in DESTINATIONS.items() if not destination.repeats_freely]
 
 
 def _priority_for(ids: list[int]) -> int:
@@ -110,7 +107,9 @@ def _wake(connection_ids: list[int], ids: list[int]) -> Iterator[str]:
 def _free_abandoned(deliveries: DeliveryQuerySet) -> None:
     """Makes what a dead process still claims pending again, with a look-up first as its outcome is unknown."""
     ids = list(deliveries.abandoned().values_list("pk", flat=True)[:MOST_AT_ONCE])
-    Delivery.objects.filter(pk__in=ids).abandoned().schedule(is_uncertain=True, look_up_next=True)
+    Delivery.objects.filter(pk__in=ids).abandoned().schedule(
+        is_uncertain=True, unknown_outcomes=F("unknown_outcomes") + 1, look_up_next=True
+    )
 
 
 def _left_alone(deliveries: DeliveryQuerySet) -> Iterator[str]:
@@ -266,7 +265,8 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
         "key_used_at": None,
         "look_up_next": Q(is_uncertain=True) | Q(look_up_next=True),
         "was_refused": Value(False),
-        "tries": int(delivery.is_uncertain and delivery.connection.kind in _repeated_once()),
+        "tries": 0,
+        "unknown_outcomes": int(delivery.is_uncertain),
     }
     row = Delivery.objects.filter(pk=delivery.pk).changeable()
     with transaction.atomic():

@@ -4,7 +4,7 @@ Promised: only who knows a wall's address reads it, and nobody once it is revoke
 often it is labelled; reading costs the database next to nothing, however many read.
 """
 
-from integrations.walls.address import page_address, renew_address, revoke_address
+from integrations.walls.address import frame_origin, page_address, renew_address, revoke_address
 from integrations.walls.create import create_wall, rename_connection
 from integrations.walls.moderation import hide, move_down, move_up, pin, show, tell_readers, unpin
 from integrations.walls.retention import forget_posts
@@ -17,6 +17,7 @@ __all__ = [
     "create_wall",
     "expires_at",
     "forget_posts",
+    "frame_origin",
     "has_expired",
     "hide",
     "move_down",

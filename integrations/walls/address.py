@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import transaction
@@ -47,6 +48,20 @@ def page_address(wall: Wall, view: str = "wall-page") -> str:
     if not wall.token or not wall.token.is_readable:
         return ""
     return own_origin() + reverse(view, args=[wall.token.reveal()])
+
+
+FRAME_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
+
+
+def frame_origin(typed: str) -> str:
+    """A site that may embed a wall, as a policy names it: scheme, host and port in ASCII. Raises ValueError."""
+    parts = urlsplit(typed if "://" in typed else f"https://{typed}")
+    host = (parts.hostname or "").encode("idna").decode() if not (parts.hostname or "").isascii() else parts.hostname
+    port = f":{parts.port}" if parts.port else ""
+    origin = f"{parts.scheme}://{host}{port}"
+    if not FRAME_ORIGIN.fullmatch(origin) or parts.username is not None or "." not in origin:
+        raise ValueError(f"“{typed[:100]}” is not the address of a site. Enter it like https://intranet.example.com.")
+    return origin
 
 
 def own_origin() -> str:

@@ -19,7 +19,7 @@ from integrations.infra.redis import redis_client
 
 log = structlog.get_logger(__name__)
 
-FRESH_SECONDS, KEPT_SECONDS, MAKING_SECONDS = 5, 60, 5
+FRESH_SECONDS, KEPT_SECONDS, MAKING_SECONDS = 5, 15, 5
 GENERATION_SECONDS = 86_400
 # A wall that somebody read is known for so long: its readers wait for nobody who tries addresses.
 KNOWN_SECONDS = 7 * 86_400
@@ -66,18 +66,23 @@ def cached_page(wall: str, form: str, make: Callable[[], Page | None]) -> Page |
     if not known and not _looks.may_begin():
         raise TooManyLooks
     page = make()
-    if page is not None:
+    if page is None:
+        # Nothing that was kept of it is given out again, should telling so have failed before.
+        forget_pages(wall, is_gone=True)
+    else:
         _keep(keys, page, generation)
     return page
 
 
-def forget_pages(wall: str) -> None:
-    """Whatever was made of this wall so far is given to nobody from now on."""
+def forget_pages(wall: str, *, is_gone: bool = False) -> None:
+    """Whatever was made of this wall so far is given to nobody from now on. `is_gone`: there is no such wall."""
     key = _generation(wall)
     try:
         counting = redis_client().pipeline()
         counting.incr(key)
         counting.expire(key, GENERATION_SECONDS)
+        if is_gone:
+            counting.delete(f"{_of(wall)}:known")
         counting.execute()
     except redis.RedisError as error:
         log.warning("wall's pages not forgotten", error=str(error))

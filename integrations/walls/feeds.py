@@ -14,7 +14,7 @@ from xml.sax.xmlreader import AttributesImpl
 from django.utils.feedgenerator import Rss201rev2Feed
 from django.utils.html import linebreaks
 
-from integrations.infra.text import shortened
+from integrations.infra.text import harmless, shortened
 from integrations.models import Wall, WallPost
 
 LONGEST_ITEM_TITLE = 100
@@ -37,7 +37,7 @@ class _RSSFeed(Rss201rev2Feed):
 
 
 def title_of(wall: Wall) -> str:
-    return wall.title or wall.name
+    return harmless(wall.title or wall.name)
 
 
 def rss(wall: Wall, posts: Sequence[WallPost], page: str, own: str, changed_at: datetime) -> str:

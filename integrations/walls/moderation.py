@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from functools import partial
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Coalesce, Now
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
 
 from integrations.models import Wall, WallPost
 from integrations.walls.cache import forget_pages
+from integrations.walls.shown import MOST_PINNED
 
 State = WallPost.State
 
@@ -24,14 +25,17 @@ def hide(posts: QuerySet[WallPost], by: str) -> list[int]:
 
 
 def pin(posts: QuerySet[WallPost], by: str) -> list[int]:
-    """Puts them on top, in the order they are given, and shows them if they are not shown."""
+    """Puts those that are shown on top, in the order they are given. Of more than MOST_PINNED the last are unpinned."""
     changed = []
     for post in reversed(list(posts)):
         with _locked_wall(post):
+            shown = WallPost.objects.filter(pk=post.pk, state=State.SHOWN)
+            if not shown.exists():
+                continue
             _pinned(post).update(place=F("place") + 1)
-            WallPost.objects.filter(pk=post.pk).update(
-                place=1, state=State.SHOWN, shown_at=Coalesce("shown_at", Now()), changed_at=Now(), decided_by=by
-            )
+            shown.update(place=1, changed_at=Now(), decided_by=by)
+            for one_too_many in _pinned(post).order_by("place").values_list("pk", flat=True)[MOST_PINNED - 1 :]:
+                WallPost.objects.filter(pk=one_too_many).update(place=None)
         changed.append(post.pk)
     tell_readers_of(changed)
     return changed
@@ -43,16 +47,18 @@ def unpin(posts: QuerySet[WallPost], by: str) -> list[int]:
 
 def move_up(post: WallPost, by: str) -> bool:
     """Before the pinned post that stands before it. False where there is none."""
-    return _swap(post, by, Q(place__lt=post.place), "-place")
+    return _swap(post, by, "place__lt", "-place")
 
 
 def move_down(post: WallPost, by: str) -> bool:
-    return _swap(post, by, Q(place__gt=post.place), "place")
+    return _swap(post, by, "place__gt", "place")
 
 
-def _swap(post: WallPost, by: str, beyond: Q, order: str) -> bool:
+def _swap(post: WallPost, by: str, beyond: str, order: str) -> bool:
     with _locked_wall(post):
-        other = _pinned(post).filter(beyond).order_by(order).first() if post.place is not None else None
+        post.refresh_from_db()
+        others = _pinned(post).filter(**{beyond: post.place}) if post.place is not None else WallPost.objects.none()
+        other = others.order_by(order).first()
         if other is None:
             return False
         WallPost.objects.filter(pk=post.pk).update(place=other.place, changed_at=Now(), decided_by=by)
@@ -63,7 +69,10 @@ def _swap(post: WallPost, by: str, beyond: Q, order: str) -> bool:
 
 def _decide(posts: QuerySet[WallPost], by: str, **columns: object) -> list[int]:
     ids = list(posts.values_list("pk", flat=True))
-    WallPost.objects.filter(pk__in=ids).update(**columns, changed_at=Now(), decided_by=by)
+    with transaction.atomic():
+        # As those who order pinned posts do.
+        list(Wall.objects.select_for_update().filter(posts__in=ids).order_by("pk").values_list("pk"))
+        WallPost.objects.filter(pk__in=ids).update(**columns, changed_at=Now(), decided_by=by)
     tell_readers_of(ids)
     return ids
 

@@ -8,6 +8,8 @@ from integrations.infra import database_clock
 from integrations.models import Wall, WallPost
 
 MOST_SHOWN = 50
+# So that new posts are seen.
+MOST_PINNED = 10
 ORDERS = {Wall.Order.SHOWN: ("-shown_at", "-id"), Wall.Order.POSTED: ("-posted_at", "-id")}
 
 
@@ -27,6 +29,16 @@ def shown_posts(wall: Wall) -> list[WallPost]:
         pinned = list(shown.filter(place__isnull=False).order_by("place", "id")[:MOST_SHOWN])
     others = shown.filter(_not_expired(wall), place__isnull=True).order_by(*ORDERS[Wall.Order(wall.order)])
     return pinned + list(others[: MOST_SHOWN - len(pinned)])
+
+
+def newest_first(wall: Wall, posts: list[WallPost]) -> list[WallPost]:
+    """The same without pinned ones in front, as feeds have them."""
+    by = (lambda post: (post.posted_at, post.pk)) if wall.order == Wall.Order.POSTED else _shown_since
+    return sorted(posts, key=by, reverse=True)
+
+
+def _shown_since(post: WallPost) -> tuple[datetime, int]:
+    return post.shown_at or post.created_at, post.pk
 
 
 def wall_changed(wall: Wall) -> datetime:

@@ -10,8 +10,10 @@ from integrations.destinations.base import Check, Receipt
 from integrations.destinations.capabilities import Entry, PostStore
 from integrations.infra import database_clock
 from integrations.infra.http.failure import Failure
+from integrations.infra.text import harmless
 from integrations.models import Wall, WallPost
 from integrations.walls.address import own_origin, page_address
+from integrations.walls.shown import has_expired
 
 # What is shown of a post may change when it comes again; what a person decided about it does not.
 CONTENT = (
@@ -38,10 +40,14 @@ class WallStore(PostStore):
     def put(self, place: str, entry: Entry, external_id: str) -> Receipt:
         wall = _wall(place)
         row = _row(wall, entry, external_id)
+        before = WallPost.objects.filter(wall=wall, key=row.key).first()
         WallPost.objects.bulk_create(
             [row], update_conflicts=True, unique_fields=["wall", "key"], update_fields=list(CONTENT)
         )
         post = WallPost.objects.get(wall=wall, key=row.key)
+        if before is not None and before.external_id != external_id and has_expired(wall, post):
+            # Labelled again, by another delivery: it is shown anew.
+            WallPost.objects.filter(pk=post.pk, state=WallPost.State.SHOWN).update(shown_at=Now())
         how = "created" if post.external_id == external_id and post.created_at == post.changed_at else "already_there"
         return Receipt(
             str(post.pk),
@@ -77,7 +83,8 @@ def _row(wall: Wall, entry: Entry, external_id: str) -> WallPost:
     return WallPost(
         wall=wall,
         key=hashlib.sha256(entry.post_id.encode()).hexdigest(),
-        post_id=entry.post_id,
+        # As feeds show it; it is recognised by the key.
+        post_id=harmless(entry.post_id),
         external_id=external_id,
         author=entry.author,
         handle=entry.handle,

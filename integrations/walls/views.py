@@ -5,7 +5,7 @@ an answer without asking again, as the address can be revoked.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.shortcuts import render
@@ -14,11 +14,12 @@ from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
 
+from integrations.infra import database_clock
 from integrations.models import Wall, WallPost
 from integrations.walls import feeds
-from integrations.walls.address import TOKEN, hash_of, own_origin
+from integrations.walls.address import FRAME_ORIGIN, TOKEN, hash_of, own_origin
 from integrations.walls.cache import Page, TooManyLooks, cached_page, etag_of
-from integrations.walls.shown import expires_at, find_wall, shown_posts, wall_changed
+from integrations.walls.shown import expires_at, find_wall, newest_first, shown_posts, wall_changed
 
 HTML = "text/html; charset=utf-8"
 # Scripts, styles and fonts are ours; pictures come from wherever authors have theirs.
@@ -27,6 +28,7 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors "
 )
 FEED_POLICY = "default-src 'none'; frame-ancestors "
+SETTLED_AFTER = timedelta(seconds=2)
 Body = Callable[[Wall, str, list[WallPost], datetime], tuple[str, str]]
 
 
@@ -66,15 +68,20 @@ def _made(token: str, token_hash: str, body: Body) -> Page | None:
         return None
     changed_at = wall_changed(wall)
     content_type, text = body(wall, token, shown_posts(wall), changed_at)
-    ancestors = " ".join(wall.frame_origins.split()) or "'none'"
+    # What is no site would spoil the whole policy.
+    sites = [site for site in wall.frame_origins.split() if FRAME_ORIGIN.fullmatch(site)]
+    ancestors = " ".join(sites) or "'none'"
     etag = etag_of(text, ancestors)
-    return Page(etag, int(changed_at.timestamp()), ancestors, content_type, text)
+    # A change within the same second as another could not be told from it by its time.
+    is_settled = database_clock.now() - changed_at >= SETTLED_AFTER
+    return Page(etag, int(changed_at.timestamp()) if is_settled else 0, ancestors, content_type, text)
 
 
 def _conditional(request: HttpRequest, page: Page) -> HttpResponseBase:
     response = HttpResponse(page.body, content_type=page.content_type)
-    response.headers["Last-Modified"] = http_date(page.changed_at)
-    answer = get_conditional_response(request, page.etag, page.changed_at, response) or response
+    if page.changed_at:
+        response.headers["Last-Modified"] = http_date(page.changed_at)
+    answer = get_conditional_response(request, page.etag, page.changed_at or None, response) or response
     policy = POLICY if page.content_type == HTML else FEED_POLICY
     answer.headers["ETag"] = page.etag
     answer.headers["Content-Security-Policy"] = policy + page.frame_ancestors
@@ -128,9 +135,9 @@ def _looks_like(wall: Wall) -> str:
 
 def _rss_body(wall: Wall, token: str, posts: list[WallPost], changed_at: datetime) -> tuple[str, str]:
     page, own = (own_origin() + reverse(name, args=[token]) for name in ("wall-page", "wall-rss"))
-    return "application/rss+xml; charset=utf-8", feeds.rss(wall, posts, page, own, changed_at)
+    return "application/rss+xml; charset=utf-8", feeds.rss(wall, newest_first(wall, posts), page, own, changed_at)
 
 
 def _json_body(wall: Wall, token: str, posts: list[WallPost], changed_at: datetime) -> tuple[str, str]:
     page, own = (own_origin() + reverse(name, args=[token]) for name in ("wall-page", "wall-json"))
-    return "application/feed+json; charset=utf-8", feeds.json_feed(wall, posts, page, own)
+    return "application/feed+json; charset=utf-8", feeds.json_feed(wall, newest_first(wall, posts), page, own)

@@ -36,7 +36,10 @@ class Email(base.Destination[SmtpClient]):
         content = json.loads(outgoing.request)
         sender = str(credentials.settings["sender"])
         number = message.message_id(outgoing.external_id, sender)
-        whole = message.whole(content, credentials.settings, number, outgoing.target)
+        try:
+            whole = message.whole(content, credentials.settings, number, outgoing.target)
+        except (ValueError, LookupError) as error:
+            raise answers.unwritable(error) from error
         login = _login(credentials)
         try:
             unknown = client.deliver(Mail(sender, content["to"], whole), login, greets_as=message.domain_of(sender))

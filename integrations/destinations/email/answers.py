@@ -19,6 +19,12 @@ def failure(refused: Refused, sender: str) -> Failure:
     return made
 
 
+def unwritable(error: Exception) -> Failure:
+    """The mail could not be put into the form that mails have."""
+    message = f"This mail cannot be written ({type(error).__name__}). Nothing was sent."
+    return _of_the_mapping(message, "Change the mapping's subject and text, then press “Rebuild”.")
+
+
 def warning(unknown: Sequence[Refused]) -> str:
     """Who did not get a mail that others got."""
     if not unknown:
@@ -61,7 +67,15 @@ def _sender(refused: Refused, sender: str) -> Failure:
 
 def _recipient(refused: Refused, sender: str) -> Failure:
     name = refused.recipient
-    if refused.code == 452 or refused.enhanced.startswith("4.2.2"):
+    if refused.code == 421:
+        return _greeting(refused, sender)
+    if "sender address rejected" in refused.text.casefold() and not refused.is_temporary:
+        # Some servers check the sender when they hear of the first recipient.
+        return _sender(refused, sender)
+    if refused.enhanced.startswith("4.5.3"):
+        message = "The mail server takes no more recipients for one mail. Nothing was sent to anybody."
+        return _of_the_mapping(message, "Enter fewer addresses in the mapping, then press “Rebuild”.")
+    if refused.is_temporary and refused.is_full:
         return Failure(f"The mailbox of {name} is full for now. Nothing was sent to anybody; it is tried again.")
     if refused.is_temporary:
         message = (

@@ -39,7 +39,7 @@ class EmailConnectionForm(ConnectionFields):
 
     sender = forms.CharField(
         label="Sender",
-        max_length=250,
+        max_length=200,
         help_text="The address that mails come from, like casebridge@example.com. The server has to allow it.",
     )
     sender_name = forms.CharField(label="Sender's name", max_length=100, required=False, initial="Casebridge")
@@ -91,6 +91,9 @@ class EmailConnectionForm(ConnectionFields):
         has_password = bool(cleaned.get("password")) or "password" in self.stored_secrets
         if cleaned.get("user") and not has_password and "password" not in self.errors:
             self.add_error("password", "Required with a user.")
+        for name in ("user", "password"):
+            if not str(cleaned.get(name) or "").isascii():
+                self.add_error(name, "Mail servers take letters without accents, digits and signs here.")
         if cleaned.get("user") and cleaned.get("security") == PLAIN:
             self.add_error("security", "A password is not sent in the clear: choose STARTTLS or TLS, or no user.")
         return cleaned

@@ -6,7 +6,7 @@ Facts: RFC 5322 (Message-ID, References), RFC 2919 (List-Id), RFC 3834 (Auto-Sub
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry, MessageIDHeader
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import localtime
@@ -29,6 +29,11 @@ DEFAULT_TEXT = "{{ author|default:Someone }} wrote on {{ network }}:\n\n{{ text 
 TEST_TEXT = "This is a test from Casebridge. Please ignore it."
 STYLE = "font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;color:#111827;max-width:40em"
 REPLY = "Re: "
+# As ids, which are never folded or encoded, however long the sender's domain is.
+_HEADERS = HeaderRegistry()
+for _name in ("references", "in-reply-to", "list-id"):
+    _HEADERS.map_to_type(_name, MessageIDHeader)
+POLICY = SMTP.clone(header_factory=_HEADERS)
 
 
 def build(post: Post, context: Context, settings: Mapping[str, Any], recipients: Sequence[str]) -> str:
@@ -77,6 +82,7 @@ def build_burst(news: BurstNews, settings: Mapping[str, Any]) -> str:
         subject=f"{count}: {news.listens_to}",
         text="\n".join([f"{count}. {end}", "", "The latest:", *latest]),
         links=[("All of them in Casebridge", news.address)],
+        uuid=news.mapping_uuid,
     )
 
 
@@ -108,7 +114,7 @@ def domain_of(address: str) -> str:
 
 def whole(content: Mapping[str, Any], account: Mapping[str, Any], number: str, answers: str) -> bytes:
     """The mail with its head, ready to be sent. `answers`: the number of the mail that its thread began with."""
-    mail, sender = EmailMessage(policy=SMTP), str(account["sender"])
+    mail, sender = EmailMessage(policy=POLICY), str(account["sender"])
     name = one_line(str(account.get("sender_name") or "Casebridge"), LONGEST_NAME)
     mail["From"] = Address(name, addr_spec=sender)
     mail["To"] = tuple(Address(addr_spec=address) for address in content["to"])
@@ -149,8 +155,11 @@ def _html(content: Mapping[str, Any]) -> str:
 
 
 def one_line(text: str, most: int) -> str:
-    """Foreign text for a head: without line breaks, controls, and what turns the reading direction."""
-    return shortened(harmless(text), most)
+    """Foreign text for a head: without line breaks, controls, and what turns the reading direction.
+
+    Nor with what reads as an encoded word (RFC 2047), which could bring all of these back.
+    """
+    return shortened(harmless(text).replace("=?", "=\u200b?"), most)
 
 
 def openable(address: str) -> str:

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from integrations.infra.text import storable
+from integrations.infra.text import harmless, storable
 
 LARGEST_COUNT = 2**63 - 1
 # All posts of a notification share its labels: without a bound, thousands of each would multiply.
@@ -52,8 +52,8 @@ def lasting_picture(raw: Any) -> str:
         return ""
     passes = any(host == known or host.endswith(f".{known}") for known in PASSING_HOSTS)
     is_signed = any(name in PASSING_ARGUMENTS or name.startswith("x-") for name in arguments)
-    has_gaps = any(character.isspace() or character in "\"'<>\\" for character in address)
-    return "" if passes or is_signed or has_gaps else address
+    is_odd = harmless(address) != address or any(sign.isspace() or sign in "\"'<>\\" for sign in address)
+    return "" if passes or is_signed or is_odd else address
 
 
 def as_count(raw: Any) -> int | None:
