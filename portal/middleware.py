@@ -65,7 +65,10 @@ class HealthMiddleware:
         content: dict[str, Any] = {"status": "ok" if is_ready else "not ready"}
         if tells_parts:
             content |= {"degraded": [name for name, state in found.items() if state != OK], "checks": found}
-        return JsonResponse(content, status=200 if is_ready else 503)
+        answer = JsonResponse(content, status=200 if is_ready else 503)
+        # Whoever asks knows; while the portal starts, it would be an error for each time it is asked.
+        answer._has_been_logged = True  # type: ignore[attr-defined]
+        return answer
 
 
 def _is_watcher(request: HttpRequest) -> bool:

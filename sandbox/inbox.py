@@ -14,7 +14,7 @@ from sandbox.events import LABEL_APPLIED, Happening
 from sandbox.state import State, timestamp
 
 LARGEST_BULK = 100_000
-LABELS = ("CreateCase", "VIP", "Complaint", "Praise")
+LABELS = ("CreateCase", "Love", "VIP", "Complaint", "Praise")
 
 PERMALINKS = {
     "twitter": "https://twitter.com/{handle}/status/{native_id}",

@@ -43,9 +43,7 @@ class Mailbox:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(_end_tasks())
         self._loop.close()
 
     def forget(self) -> None:
@@ -103,6 +101,14 @@ class Mailbox:
             "INSERT INTO mails (received_at, sender, recipients, content) VALUES (?, ?, ?, ?)",
             timestamp(), envelope.mail_from or "", json.dumps(envelope.rcpt_tos), content,
         )  # fmt: skip
+
+
+async def _end_tasks() -> None:
+    """Conversations that are still going on."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def sign_in(server: SMTP, session: Session, envelope: Envelope, mechanism: str, auth_data: Any) -> AuthResult:

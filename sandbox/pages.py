@@ -132,7 +132,10 @@ class Pages:
 
     def _compose(self, request: Request) -> Answer:
         form = request.form()
-        wanted = {name: form.get(name, "").strip() for name in ("network", "author", "handle", "text", "followers")}
+        wanted = {
+            name: form.get(name, "").strip()
+            for name in ("network", "author", "handle", "text", "followers", "in_reply_to")
+        }
         link = form.get("link", "").strip()
         made = inbox.compose(self._state, {**wanted, "link": "" if form.get("no_link") else link or None})
         return see_other(f"/inbox#post-{made['id']}")

@@ -37,7 +37,10 @@
       return;
     }
     if (first >= all.length) first = 0;
-    for (const post of all) post.hidden = true;
+    for (const post of all) {
+      post.hidden = true;
+      post.classList.remove("is-alone");
+    }
     next = first;
     while (next < all.length) {
       all[next].hidden = false;
@@ -47,6 +50,8 @@
       }
       next += 1;
     }
+    // One that has the screen to itself shows more of its text.
+    if (next - first === 1) all[first].classList.add("is-alone");
   }
 
   function turn() {

@@ -327,6 +327,25 @@ class ConfigurationAdmin(PortalAdmin):
     def environment_buttons(self, obj: Any) -> list[str]:
         return ["take_secret_from_environment"] if environment_differs(obj) else []
 
+    def confirm_page(
+        self, request: HttpRequest, action: str, rows: QuerySet[Any], question: str, consequence: str, answer: str
+    ) -> HttpResponse:
+        """Asks before an action that cannot be taken back; its form has `_confirmed`."""
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}"
+        chosen, is_from_page = list(rows), "_from_page" in request.POST
+        context = {
+            "action": action,
+            "rows": chosen,
+            "question": question,
+            "consequence": consequence,
+            "answer": answer,
+            "from_page": is_from_page,
+            "actions_url": reverse(f"{name}_changelist"),
+            "back_url": reverse(f"{name}_change", args=[chosen[0].pk]) if is_from_page and chosen else
+            reverse(f"{name}_changelist"),
+        }  # fmt: skip
+        return self.own_page(request, "admin/integrations/confirm.html", None, question, **context)
+
     def choice_page(
         self, request: HttpRequest, title: str, question: str, choices: Sequence[tuple[str, str, str]]
     ) -> HttpResponse:

@@ -195,7 +195,12 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         if not connection.is_paused(database_clock.now()):
             if connection.breaker_opened_at is not None:
                 return "Unreachable: see “Outage protection” below."
-            return "Not connected yet." if self._lacks_consent(connection) else "Sending."
+            if self._lacks_consent(connection):
+                return "Not connected yet."
+            failed = [str(found.get("message", "")) for found in connection.checks if found.get("ok") is False]
+            return (
+                f"The last test failed: {' '.join(failed)} Deliveries are tried all the same." if failed else "Sending."
+            )
         ends = self._end_of_pause(connection)
         since = f"Paused since {timestamp(connection.paused_at)}"
         return f"{since}; {ends}. {connection.pause_reason}" if ends else f"{since}. {connection.pause_reason}"

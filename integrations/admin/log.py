@@ -320,7 +320,9 @@ class DeliveryAdmin(Moderation, ReadOnlyAdmin):
             inside = "" if is_outside else reverse(f"admin:integrations_{where}_change", args=[row_id])
             links.append((inside or where, message, is_outside))
         colour = COLOURS.get(obj.state, "default")
-        return PageHead(colour, obj.get_state_display(), head_sentence(obj), tuple(links))
+        post = self.wall_posts(Delivery.objects.filter(pk=obj.pk)).select_related("wall").first()
+        on_wall = f"\nOn the wall “{post.wall}”: {wall_state(post)}" if post else ""
+        return PageHead(colour, obj.get_state_display(), head_sentence(obj) + on_wall, tuple(links))
 
     def facts(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
         post = self.wall_posts(Delivery.objects.filter(pk=obj.pk)).select_related("wall").first()

@@ -17,6 +17,7 @@ from integrations.admin.recipes import BEGINNINGS, beginnings, initial_of_copy, 
 from integrations.connections import check_mapping
 from integrations.delivery import forget_cases, intake_user_text
 from integrations.destinations import DESTINATIONS
+from integrations.destinations.base import MappingFields
 from integrations.destinations.capabilities import ChecksMappings
 from integrations.domain.conditions import words_of
 from integrations.infra.text import article, shortened, timestamp
@@ -125,8 +126,9 @@ class MappingAdmin(MappingEditing):
             return ((None, {"fields": [*general, "conditions_shown", "settings_text"]}),)
         destination = destination_of_kind(self._kind(request, obj))
         own_part = own_part_of(destination, self.lists(request, obj), obj.settings if obj else {})
+        stored = obj.settings if obj else {}
         folded = [
-            (title, {"fields": names, "classes": ["collapse"], "description": description})
+            (title, {"fields": names, "classes": self._closed(own_part, names, stored), "description": description})
             for title, description, names in own_part.FOLDED
         ]
         sections = [
@@ -150,6 +152,13 @@ class MappingAdmin(MappingEditing):
                 },
             ),
         )
+
+    @staticmethod
+    def _closed(own_part: type[MappingFields], names: tuple[str, ...], stored: dict[str, Any]) -> list[str]:
+        """Folded only where nothing in it differs from what a new mapping begins with."""
+        usual = {name: own_part.base_fields[name].initial for name in names}
+        is_set = any(stored.get(name) not in (None, "", [], False, "post", usual[name]) for name in names)
+        return [] if is_set else ["collapse"]
 
     @staticmethod
     def _folded(request: HttpRequest, obj: Mapping | None) -> list[str]:

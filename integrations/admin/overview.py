@@ -60,4 +60,5 @@ def _row(subscription: Subscription) -> dict[str, Any]:
 
 def open_alarm_count(_request: HttpRequest) -> str:
     """For the badge in the navigation."""
-    return str(open_alarms().count())
+    count: int = open_alarms().count()
+    return str(count) if count else ""

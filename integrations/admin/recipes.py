@@ -26,6 +26,8 @@ class Beginning:
     event_name: str
     links: list[tuple[str, str]]
     needs_subscription: bool
+    # The thing that another mapping has to make first, where none does.
+    needs_first: str
 
 
 def beginnings(subscription: Subscription | None) -> Iterator[Beginning]:
@@ -38,14 +40,15 @@ def beginnings(subscription: Subscription | None) -> Iterator[Beginning]:
                 continue
             rows = Subscription.objects.filter(event_name=recipe.event, deleted_at__isnull=True)
             of_event = [subscription] if subscription else list(rows[:MOST_SUBSCRIPTIONS])
+            first = [listened for listened in of_event if not recipe.after or _to_be_followed(recipe, listened.pk)]
             links = [
                 _link(f"{kind}:{recipe.slug}", account, listened, is_one=len(of_event) == 1)
                 for account in accounts
-                for listened in of_event
+                for listened in first
             ]
             yield Beginning(
                 recipe.title, recipe.description, destination.title, kind_of(recipe.event).title, recipe.event,
-                links if of_event else [], not of_event,
+                links, not of_event, recipe.after if of_event and not first else "",
             )  # fmt: skip
 
 
@@ -69,11 +72,19 @@ def initial_of_recipe(value: str, subscription_id: int | None) -> dict[str, Any]
     form = DESTINATIONS[value.partition(":")[0]].mapping_form
     follows = _to_be_followed(recipe, subscription_id)
     return {
-        "name": recipe.title,
+        "name": _named(recipe, subscription_id),
         **{name: shown for name, shown in form.initial_of(dict(recipe.settings)).items() if shown is not None},
         "conditions": dict(recipe.conditions),
         **({"follows": follows.pk} if follows else {}),
     }
+
+
+def _named(recipe: Recipe, subscription_id: int | None) -> str:
+    """With the label, as the same recipe may serve several."""
+    if subscription_id is None:
+        return recipe.title
+    label = Subscription.objects.filter(pk=subscription_id).values_list("label", flat=True).first()
+    return f"{recipe.title}: {label}"[:120] if label else recipe.title
 
 
 def _to_be_followed(recipe: Recipe, subscription_id: int | None) -> Mapping | None:

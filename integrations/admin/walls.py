@@ -7,15 +7,17 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from integrations.admin.base import ConfigurationAdmin, ReadOnlyAdmin, note_action
 from integrations.admin.moderation import NEITHER_TOLD, Moderation, moderation_buttons, state_text
 from integrations.infra.text import harmless, shortened, timestamp
+from integrations.installation import NoPublicAddress, public_url
 from integrations.models import Wall, WallPost
 from integrations.walls import (
     create_wall,
@@ -31,6 +33,10 @@ from integrations.walls import (
 )
 
 MOST_ORIGINS = 20
+DARK = (
+    "Every screen that shows the wall goes dark at once, and every reader of its feeds, Khoros Experiences among them, "
+    "gets nothing more. The present address cannot be brought back."
+)
 EXPERIENCES = (
     "Copy the RSS feed's address above.",
     "In Khoros Experiences, open the stream that your screen shows, or make one.",
@@ -44,7 +50,7 @@ class WallForm(forms.ModelForm):
     class Meta:
         model = Wall
         fields = ("name", "title", "needs_approval", "order", "expires_hours", "theme", "frame_origins")
-        widgets = {"frame_origins": forms.Textarea(attrs={"rows": 3})}
+        widgets = {"frame_origins": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
 
     def clean_expires_hours(self) -> int | None:
         hours: int | None = self.cleaned_data["expires_hours"]
@@ -105,13 +111,22 @@ class WallAdmin(ConfigurationAdmin):
     def save_model(self, request: HttpRequest, obj: Wall, form: Any, change: bool) -> None:
         if not change:
             create_wall(obj)
-            message = "The wall has an address and shows nothing yet. Next, make a mapping that puts posts on it."
-            self.message_user(request, message, messages.INFO)
+            address = f"{reverse('admin:integrations_mapping_add')}?connection={obj.connection_id}"
+            message = 'The wall has an address and shows nothing yet. Next, <a class="cb-link" href="{}">{}</a>.'
+            self.message_user(
+                request, format_html(message, address, "make a mapping that puts posts on it"), messages.INFO
+            )
             return
         obj.save(update_fields=[*form.fields, "changed_at"])
         if "name" in form.changed_data:
             rename_connection(obj)
         tell_readers(obj)
+
+    def response_add(self, request: HttpRequest, obj: Wall, post_url_continue: str | None = None) -> HttpResponse:
+        """To the wall's page, which has its address."""
+        if "_addanother" in request.POST or "_continue" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        return HttpResponseRedirect(reverse("admin:integrations_wall_change", args=[obj.pk]))
 
     def uses(self, obj: Wall) -> str:
         uses = [
@@ -135,6 +150,10 @@ class WallAdmin(ConfigurationAdmin):
 
     @admin.display(description="Page for screens")
     def address_text(self, wall: Wall) -> str:
+        try:
+            public_url()
+        except NoPublicAddress as problem:
+            return f"Nobody outside can reach this portal yet. {problem}"
         if not page_address(wall):
             return "This wall has no address: nobody reads it. Press “New address” to give it one."
         hint = "Who knows this address reads the wall, without signing in. Open it on the screen, full-screen (F11)."
@@ -196,6 +215,9 @@ class WallAdmin(ConfigurationAdmin):
 
     @admin.action(description="New address", permissions=["change_action"])
     def renew(self, request: HttpRequest, queryset: QuerySet[Wall]) -> HttpResponse | None:
+        if "_confirmed" not in request.POST and queryset.filter(token_hash__isnull=False).exists():
+            question, answer = "Give a new address?", "Yes, give a new address"
+            return self.confirm_page(request, "renew", queryset, question, DARK, answer)
         ids = [wall.pk for wall in queryset]
         for wall in Wall.objects.filter(pk__in=ids):
             renew_address(wall)
@@ -206,6 +228,9 @@ class WallAdmin(ConfigurationAdmin):
 
     @admin.action(description="Revoke the address", permissions=["change_action"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Wall]) -> HttpResponse | None:
+        if "_confirmed" not in request.POST:
+            question, answer = "Revoke the address?", "Yes, revoke the address"
+            return self.confirm_page(request, "revoke", queryset, question, DARK, answer)
         ids = [wall.pk for wall in queryset]
         for wall in Wall.objects.filter(pk__in=ids):
             revoke_address(wall)
@@ -323,9 +348,9 @@ class WallPostAdmin(Moderation, ReadOnlyAdmin):
         by = request.user.get_username()
         with transaction.atomic():
             moved = [post.pk for post in queryset.filter(place__isnull=False) if act(post, by)]
-        sentence = (
-            f"{len(moved)} moved." if moved else "Nothing moved: only pinned posts have a place, and it is the last."
-        )
+        is_pinned = queryset.filter(place__isnull=False).exists()
+        nothing = "It is at the end of its order already." if is_pinned else "Only pinned posts can be moved: pin it."
+        sentence = f"{len(moved)} moved." if moved else nothing
         self.message_user(request, sentence, messages.SUCCESS if moved else messages.WARNING)
         note_action(request, WallPost, moved, "Moved on the wall")
         return self.back(request)
@@ -333,4 +358,5 @@ class WallPostAdmin(Moderation, ReadOnlyAdmin):
 
 def waiting_count(_request: HttpRequest) -> str:
     """For the badge in the navigation."""
-    return str(WallPost.objects.filter(state=WallPost.State.WAITING).order_by()[:1000].count())
+    count = WallPost.objects.filter(state=WallPost.State.WAITING).order_by()[:1000].count()
+    return str(count) if count else ""

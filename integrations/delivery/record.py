@@ -104,7 +104,8 @@ def _record_receipt(claimed: ClaimedDelivery, receipt: Receipt) -> None:
     """Delivered, whoever holds the claim by now: the ticket exists."""
     delivery = claimed.delivery
     warning, twice = claimed.session.client.without_secrets(receipt.warning), _may_stand_twice(claimed)
-    meaning = f"{claimed.problem} {HOW[receipt.how].format(f'{claimed.thing} {receipt.number}')}".strip()
+    named = f"{claimed.thing} {claimed.destination.shown_number(receipt.number)}".strip()
+    meaning = f"{claimed.problem} {HOW[receipt.how].format(named)}".strip()
     with transaction.atomic():
         _complete_attempt(claimed, Attempt.Outcome.DELIVERED, meaning, f"{warning} {twice}".strip())
         store_thing(delivery, receipt, warning)

@@ -54,7 +54,8 @@ def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestT
         detail = session.without_secrets(failure.detail)
         return TestTicket(False, f"{failure.full_message}{again}", detail, may_exist=failure.is_uncertain)
     log.info("test ticket created", connection_id=connection.pk, ticket=receipt.number)
-    message = HOW[receipt.how].format(f"{session.destination.thing} {receipt.number}")
+    named = f"{session.destination.thing} {session.destination.shown_number(receipt.number)}".strip()
+    message = HOW[receipt.how].format(named)
     return TestTicket(True, message, session.without_secrets(receipt.warning), receipt.number, receipt.url)
 
 

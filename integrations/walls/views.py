@@ -28,6 +28,8 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors "
 )
 FEED_POLICY = "default-src 'none'; frame-ancestors "
+# As they write themselves.
+NETWORKS = {"linkedin": "LinkedIn", "youtube": "YouTube", "tiktok": "TikTok", "sinaweibo": "Sina Weibo", "x": "X"}
 SETTLED_AFTER = timedelta(seconds=2)
 Body = Callable[[Wall, str, list[WallPost], datetime], tuple[str, str]]
 
@@ -117,7 +119,13 @@ def _posts_body(wall: Wall, token: str, posts: list[WallPost], changed_at: datet
 def _context(wall: Wall, token: str, posts: list[WallPost]) -> dict[str, object]:
     names = {"wall": wall, "title": feeds.title_of(wall), "looks": _looks_like(wall)}
     shown = [
-        {"post": post, "expires_at": expires_at(wall, post), "link": feeds.iri_to_uri(post.link)} for post in posts
+        {
+            "post": post,
+            "network": NETWORKS.get(post.network, post.network.capitalize()),
+            "link": feeds.iri_to_uri(post.link),
+            "expires_at": expires_at(wall, post),
+        }
+        for post in posts
     ]
     return names | {
         "posts": shown,

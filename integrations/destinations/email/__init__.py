@@ -95,7 +95,7 @@ class Email(base.Destination[SmtpClient]):
 
     # --- Draws, MarksTests ---
 
-    test_text = message.TEST_TEXT
+    test_text = "its subject begins with “[Test]”."
 
     def draw(self, request: str) -> list[DrawnPart]:
         content = json.loads(request)

@@ -32,7 +32,7 @@ REPLY = "Re: "
 # As ids, which are never folded or encoded, however long the sender's domain is.
 _HEADERS = HeaderRegistry()
 for _name in ("references", "in-reply-to", "list-id"):
-    _HEADERS.map_to_type(_name, MessageIDHeader)
+    _HEADERS.map_to_type(_name, MessageIDHeader)  # type: ignore[arg-type]
 POLICY = SMTP.clone(header_factory=_HEADERS)
 
 

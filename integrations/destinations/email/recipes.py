@@ -7,8 +7,9 @@ RECIPES = (
     Recipe(
         slug="crisis-rule",
         title="Crisis rule to e-mail",
-        description="Each post that one of your rules in Khoros applies to, one thread for each conversation. To have "
-        "it in the war room too, add “Crisis rule to the war room”.",
+        description="Each post that one of your rules in Khoros applies to, one thread for each conversation. For "
+        "one rule only, add the condition “Rule is …”. To have it in the war room too, add “Crisis "
+        "rule to the war room”.",
         event="rule-applied",
         settings={
             "subject": "{{ rule_name|default:A rule }}: {{ author|default:someone }} on {{ network }}",

@@ -74,11 +74,11 @@ class Wall(base.Destination[PostStore]):
         Recipe(
             slug="crisis-rule",
             title="Crisis rule to the war room",
-            description="Each post that one of your rules in Khoros applies to, with the rule's name. To have it "
-            "mailed too, add “Crisis rule to e-mail”.",
+            description="Each post that one of your rules in Khoros applies to, with the rule's name. For one rule "
+            "only, add the condition “Rule is …”. To have it mailed too, add “Crisis rule to e-mail”.",
             event="rule-applied",
             settings={
-                "author": "{{ rule_name|default:A rule }}: {{ author|default:someone }} on {{ network }}",
+                "author": "{{ rule_name|default:A rule }}: {{ author|default:someone }}",
                 "text": DEFAULT_TEXT,
                 "shows_picture": True,
                 "adds_link": True,
@@ -118,6 +118,12 @@ class Wall(base.Destination[PostStore]):
             }
         )
 
+    def describe(self, request: str, lists: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+        content = json.loads(request)
+        shown = {"Name": "author", "Handle": "handle", "Network": "network", "Text": "text", "Link": "link",
+                 "Picture": "picture", "Written": "posted_at"}  # fmt: skip
+        return [(title, str(content[name])) for title, name in shown.items() if content.get(name)]
+
     def send(self, client: PostStore, outgoing: Outgoing, credentials: Credentials) -> Receipt:
         content = json.loads(outgoing.request)
         at = content.pop("posted_at")
@@ -132,7 +138,7 @@ class Wall(base.Destination[PostStore]):
 
     # --- Draws, MarksTests ---
 
-    test_text = TEST_TEXT
+    test_text = f"its text begins with “{TEST_TEXT}”, and it waits for approval."
 
     def draw(self, request: str) -> list[DrawnPart]:
         content = json.loads(request)
