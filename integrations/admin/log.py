@@ -15,6 +15,7 @@ from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
 from integrations.admin.base import PageHead, ReadOnlyAdmin
+from integrations.admin.delivery_rows import COLOURS, DeliveryRows, became
 from integrations.admin.filters import (
     NetworkFilter,
     ReceivedFilter,
@@ -31,20 +32,16 @@ from integrations.admin.text.log import (
     delivery_text,
     head_sentence,
     labelled,
-    next_try,
     notification_facts,
     notification_state,
     outcome,
     priority_text,
-    remote_state_text,
     response_time_text,
     status_text,
     tells_status,
     thing_of,
-    waits_for_its_time,
 )
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.capabilities import FindsComments
 from integrations.infra import database_clock
 from integrations.infra.text import shortened, storable, timestamp
 from integrations.models import (
@@ -71,15 +68,6 @@ from integrations.routing import (
 )
 
 MOST_GROUPS = 100
-COLOURS = {
-    "delivered": "success",
-    "failed": "danger",
-    "pending": "warning",
-    "sending": "info",
-    "cancelled": "default",
-    "held": "info",
-    "waiting": "info",
-}
 NOTIFICATION_COLOURS = {
     "routed": "success",
     "unmatched": "warning",
@@ -91,25 +79,14 @@ LARGEST_NUMBER_LENGTH = 250
 LONGEST_ROW_NUMBER = 18
 REBUILT = "{} rebuilt and queued."
 RETRIED = "{} queued to be sent now."
-KINDS = {"append": "comment", "follow_up": "follow-up", "update": "update"}
 SHORTEST_TEXT = 3  # a trigram index cannot help with less
 MOST_FOUND = 1_000  # posts with a word: twenty pages, and quick however common the word is
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(Moderation, ReadOnlyAdmin):
-    list_display = (
-        "at",
-        "state_label",
-        "post",
-        "label_and_mapping",
-        "became",
-        "status",
-        "attempt_count",
-        "next_try",
-        "last_problem",
-    )
-    list_display_links = ("at", "post")
+class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
+    list_display = ("state_label", "post", "went_to", "became_cell", "age", "problem")
+    list_display_links = ("post",)
     list_filter = ("state", StatusFilter, "mapping", "connection", NetworkFilter, TimeFilter)
     list_select_related = ()
     search_fields = ("post_id",)
@@ -173,44 +150,9 @@ class DeliveryAdmin(Moderation, ReadOnlyAdmin):
             return queryset, False
         return queryset.filter(pk__in=found_deliveries(term, posts_with(term, request))), False
 
-    @admin.display(description="Time (UTC)")
-    def at(self, delivery: Delivery) -> str:
-        return _short_time(delivery.created_at)
-
-    @display(description="State", label=COLOURS)
-    def state_label(self, delivery: Delivery) -> tuple[str, str]:
-        return delivery.state, delivery.get_state_display()
-
-    @admin.display(description="Post")
-    def post(self, delivery: Delivery) -> str:
-        return format_html(
-            '<span class="cb-post"><b>{}</b> {}<br><span class="cb-quiet">{}</span></span>',
-            delivery.network or "unknown",
-            delivery.post.author if delivery.post else delivery.post_id,
-            shortened(delivery.post.text, 90) if delivery.post else _besides(delivery),
-        )
-
-    @admin.display(description="Label")
-    def label_and_mapping(self, delivery: Delivery) -> str:
-        listens_to = delivery.mapping.subscription.listens_to
-        return format_html('<span>{}<br><span class="cb-quiet">{}</span></span>', listens_to, delivery.mapping.name)
-
     @admin.display(description="Became")
     def became(self, delivery: Delivery) -> str:
-        """The thing, with a link where people can open it."""
-        remote = delivery.remote_object
-        if remote is None:
-            return "–"
-        kind = _kind(delivery)
-        destination = DESTINATIONS[delivery.connection.kind]
-        name = f"{thing_of(delivery)} {destination.shown_number(remote.number)}".strip()
-        link = '<a class="cb-link" href="{}" target="_blank" rel="noopener">{}</a> <span class="cb-quiet">{}</span>'
-        without = format_html('{} <span class="cb-quiet">{}</span>', name, kind)
-        return format_html(link, remote.url, name, kind) if remote.url else without
-
-    @admin.display(description="Status")
-    def status(self, delivery: Delivery) -> str:
-        return shortened(remote_state_text(delivery), 40)
+        return became(delivery)
 
     @admin.display(description="Status")
     def status_text(self, delivery: Delivery) -> str:
@@ -228,17 +170,6 @@ class DeliveryAdmin(Moderation, ReadOnlyAdmin):
     @admin.display(description="Response time")
     def clock_text(self, delivery: Delivery) -> str:
         return response_time_text(delivery, database_clock.now())
-
-    @admin.display(description="Next attempt")
-    def next_try(self, delivery: Delivery) -> str:
-        at = delivery.next_attempt_at
-        if waits_for_its_time(delivery) and at is not None:
-            return _short_time(at)
-        return next_try(delivery)
-
-    @admin.display(description="Last error")
-    def last_problem(self, delivery: Delivery) -> str:
-        return shortened(delivery.last_error, 110) or "–"
 
     @admin.display(description="Action taken")
     def action_text(self, delivery: Delivery) -> str:
@@ -365,23 +296,6 @@ class DeliveryAdmin(Moderation, ReadOnlyAdmin):
     @admin.action(description="Cancel (do not send)", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: DeliveryQuerySet) -> HttpResponse | None:
         return self.report(request, cancel(queryset), "{} cancelled.", queryset, "cancel")
-
-
-def _besides(delivery: Delivery) -> str:
-    """What it says where it has no post of its own."""
-    return delivery.decision if delivery.counts_a_burst else ""
-
-
-def _kind(delivery: Delivery) -> str:
-    """What it is besides a thing of its own."""
-    if delivery.is_note:
-        return "note"
-    if delivery.counts_a_burst:
-        return "counts a burst"
-    if delivery.result == Delivery.Result.COUNTED:
-        return "counted there"
-    has_comments = isinstance(DESTINATIONS[delivery.connection.kind], FindsComments)
-    return KINDS.get(delivery.action, "") if has_comments or delivery.action != "append" else "reply"
 
 
 def found_deliveries(term: str, posts: list[PostContent]) -> set[int]:
