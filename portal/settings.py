@@ -8,8 +8,10 @@ docs/operations.md lists the variables for the people who set them.
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
@@ -406,6 +408,12 @@ logging.captureWarnings(capture=True)
 
 # --- Admin theme -----------------------------------------------------------------------------------------------------
 
+
+def may_view(permission: str) -> Callable[[Any], bool]:
+    """Nobody is offered a page that answers 403."""
+    return lambda request: bool(request.user.has_perm(permission))
+
+
 UNFOLD = {
     "SITE_TITLE": "Casebridge",
     "SITE_HEADER": "Casebridge",
@@ -430,37 +438,44 @@ UNFOLD = {
                         "title": "Deliveries",
                         "icon": "outgoing_mail",
                         "link": reverse_lazy("admin:integrations_delivery_changelist"),
+                        "permission": may_view("integrations.view_delivery"),
                     },
                     {
                         "title": "Notifications",
                         "icon": "move_to_inbox",
                         "link": reverse_lazy("admin:integrations_notification_changelist"),
+                        "permission": may_view("integrations.view_notification"),
                     },
                     {
                         "title": "Attempts",
                         "icon": "history",
                         "link": reverse_lazy("admin:integrations_attempt_changelist"),
+                        "permission": may_view("integrations.view_attempt"),
                     },
                     {
                         "title": "Alarms",
                         "icon": "notifications_active",
                         "link": reverse_lazy("admin:integrations_alarm_changelist"),
+                        "permission": may_view("integrations.view_alarm"),
                         "badge": "integrations.admin.overview.open_alarm_count",
                     },
                     {
                         "title": "Failures by cause",
                         "icon": "healing",
                         "link": reverse_lazy("admin:integrations_delivery_causes"),
+                        "permission": may_view("integrations.view_delivery"),
                     },
                     {
                         "title": "Flood holds",
                         "icon": "flood",
                         "link": reverse_lazy("admin:integrations_floodhold_changelist"),
+                        "permission": may_view("integrations.view_floodhold"),
                     },
                     {
                         "title": "Batches",
                         "icon": "stacks",
                         "link": reverse_lazy("admin:integrations_batch_changelist"),
+                        "permission": may_view("integrations.view_batch"),
                     },
                 ],
             },
@@ -471,11 +486,13 @@ UNFOLD = {
                         "title": "Walls",
                         "icon": "slideshow",
                         "link": reverse_lazy("admin:integrations_wall_changelist"),
+                        "permission": may_view("integrations.view_wall"),
                     },
                     {
                         "title": "Posts on walls",
                         "icon": "forum",
                         "link": reverse_lazy("admin:integrations_wallpost_changelist"),
+                        "permission": may_view("integrations.view_wallpost"),
                         "badge": "integrations.admin.walls.waiting_count",
                     },
                 ],
@@ -487,11 +504,13 @@ UNFOLD = {
                         "title": "Catch-ups",
                         "icon": "sync",
                         "link": reverse_lazy("admin:integrations_catchup_changelist"),
+                        "permission": may_view("integrations.view_catchup"),
                     },
                     {
                         "title": "Changes at Khoros",
                         "icon": "edit_note",
                         "link": reverse_lazy("admin:integrations_change_changelist"),
+                        "permission": may_view("integrations.view_change"),
                     },
                 ],
             },
@@ -502,29 +521,37 @@ UNFOLD = {
                         "title": "Companies",
                         "icon": "apartment",
                         "link": reverse_lazy("admin:integrations_company_changelist"),
+                        "permission": may_view("integrations.view_company"),
                     },
                     {
                         "title": "Subscriptions",
                         "icon": "rss_feed",
                         "link": reverse_lazy("admin:integrations_subscription_changelist"),
+                        "permission": may_view("integrations.view_subscription"),
                     },
                     {
                         "title": "Mappings",
                         "icon": "alt_route",
                         "link": reverse_lazy("admin:integrations_mapping_changelist"),
+                        "permission": may_view("integrations.view_mapping"),
                     },
                     {
                         "title": "Connections",
                         "icon": "cable",
                         "link": reverse_lazy("admin:integrations_connection_changelist"),
+                        "permission": may_view("integrations.view_connection"),
                     },
                 ],
             },
             {
                 "title": "People",
                 "items": [
-                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
-                    {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},
+                    {
+                        "title": "Users",
+                        "icon": "person",
+                        "link": reverse_lazy("admin:auth_user_changelist"),
+                        "permission": may_view("auth.view_user"),
+                    },
                 ],
             },
         ],

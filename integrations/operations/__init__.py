@@ -9,14 +9,17 @@ from integrations.operations.alarm_rules import alarm_subject, silence_text
 from integrations.operations.alarms import open_alarms, update_alarms
 from integrations.operations.first_setup import environment_differs, make_first_setup, take_from_environment
 from integrations.operations.retention import forget_content
+from integrations.operations.roles import ROLES, make_roles
 
 __all__ = [
+    "ROLES",
     "alarm_subject",
     "can_mail",
     "environment_differs",
     "forget_content",
     "mail_alarms",
     "make_first_setup",
+    "make_roles",
     "open_alarms",
     "silence_text",
     "take_from_environment",
