@@ -4,6 +4,7 @@ import sys
 
 import structlog
 from django.conf import settings
+from django.contrib import admin
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -27,6 +28,38 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if outage.suspect(sys.exception()):
         return database_is_away(request)
     return djangos_server_error(request)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    sentence = "Nothing is kept at this address: it may have been deleted, or the address is mistyped."
+    return _problem(request, 404, "There is no such page", sentence)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    sentence = "Your role does not include this page. An administrator can give you another one, under Users."
+    return _problem(request, 403, "This page is not for your role", sentence)
+
+
+def form_too_old(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form whose protection does not fit: usually one that was opened before signing in anew."""
+    log.warning("form refused", reason=reason)
+    sentence = "The form was opened too long ago, or cookies are blocked. Go back, load the page again and repeat it."
+    return _problem(request, 403, "Nothing was changed", sentence)
+
+
+def _problem(request: HttpRequest, status: int, title: str, sentence: str) -> HttpResponse:
+    """In the theme, with the menu, for who is signed in; a plain page for everybody else."""
+    person = getattr(request, "user", None)
+    is_signed_in = person is not None and person.is_authenticated and person.is_staff
+    context = {"title": title, "sentence": sentence, "home": "/admin/", "base": "plain_page.html"}
+    if is_signed_in:
+        context |= {
+            **admin.site.each_context(request),
+            "title": title,
+            "page_title": title,
+            "base": "admin/base_site.html",
+        }
+    return HttpResponse(render_to_string("problem.html", context, request), status=status)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

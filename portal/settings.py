@@ -380,6 +380,7 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 # How many proxies stand in front: so many entries at the end of X-Forwarded-For are theirs, the rest anybody's.
 TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0)
+CSRF_FAILURE_VIEW = "portal.errors.form_too_old"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 # A person may tick a whole list page of 100 rows plus their fields; Django's default of 1,000 fields is enough. The

@@ -22,4 +22,6 @@ urlpatterns = [
 ]
 
 handler400 = "portal.errors.bad_request"
+handler403 = "portal.errors.forbidden"
+handler404 = "portal.errors.not_found"
 handler500 = "portal.errors.server_error"

@@ -115,6 +115,22 @@ def test_an_administrator_gets_no_power_over_those_who_may_do_everything(client:
     assert not person.is_superuser
 
 
+def test_pages_that_are_not_there_or_not_theirs_are_told_within_the_portals_frame(client: Client, portal: Any) -> None:
+    assert "There is no such page" in client.get("/nothing/here").content.decode()
+    signed_in_as(client, "Viewer")
+    for address, status, said in (
+        ("/admin/integrations/delivery/4711/change/", 302, ""),
+        ("/admin/nothing/", 404, "There is no such page"),
+        (f"{BASE}/mapping/add/", 403, "This page is not for your role"),
+    ):
+        answer = client.get(address)
+        assert answer.status_code == status, address
+        assert said in answer.content.decode()
+        assert not said or "Deliveries" in answer.content.decode(), "the menu is there"
+    strict = Client(enforce_csrf_checks=True)
+    assert "Nothing was changed" in strict.post("/admin/login/", {}).content.decode()
+
+
 def test_somebody_without_a_role_is_told_whom_to_ask(client: Client, portal: Any) -> None:
     client.force_login(StaffFactory.create())
     assert "Ask an administrator for access" in client.get("/admin/").content.decode()
