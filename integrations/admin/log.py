@@ -5,9 +5,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
@@ -16,6 +17,7 @@ from unfold.decorators import display
 
 from integrations.admin.base import PageHead, ReadOnlyAdmin
 from integrations.admin.delivery_rows import COLOURS, DeliveryRows, became
+from integrations.admin.export import csv_of
 from integrations.admin.filters import (
     NetworkFilter,
     ReceivedFilter,
@@ -95,6 +97,7 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
     page_buttons = ("retry_now", "rebuild", "cancel")
     ordering = ("-created_at", "-id")
     sortable_by = ()
+    list_after_template = "admin/integrations/deliveries_after.html"
     # The story comes before the details.
     change_form_outer_before_template = "admin/integrations/delivery_page.html"
     fieldsets = (
@@ -186,8 +189,22 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
     # --- Failures by cause ---
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.failure_groups_page)
-        return [path("causes/", view, name="integrations_delivery_causes"), *super().get_urls()]
+        causes, exported = (self.admin_site.admin_view(view) for view in (self.failure_groups_page, self.download_csv))
+        return [
+            path("causes/", causes, name="integrations_delivery_causes"),
+            path("csv/", exported, name="integrations_delivery_csv"),
+            *super().get_urls(),
+        ]
+
+    def download_csv(self, request: HttpRequest) -> HttpResponseBase:
+        """What the list shows with the same filters and search."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            chosen = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(reverse("admin:integrations_delivery_changelist"))
+        return csv_of(chosen)
 
     def failure_groups_page(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
