@@ -9,7 +9,7 @@ class IntegrationsConfig(AppConfig):
     verbose_name = "Casebridge"
 
     def ready(self) -> None:
-        from integrations.operations.roles import make_roles_after_migrating
+        from integrations.operations import make_roles_after_migrating
 
         # After Django's own receiver, which makes the permissions.
         post_migrate.connect(make_roles_after_migrating, sender=self, dispatch_uid="casebridge roles")

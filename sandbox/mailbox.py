@@ -31,7 +31,11 @@ class Mailbox:
         self._tries: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
         # In the thread that asks for it, so that a port in use is told at once.
-        self._server = self._loop.run_until_complete(self._loop.create_server(self._session, host, port))
+        try:
+            self._server = self._loop.run_until_complete(self._loop.create_server(self._session, host, port))
+        except (OSError, OverflowError):
+            self._loop.close()
+            raise
         self.port: int = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, name="mailbox", daemon=True)
 
@@ -43,7 +47,7 @@ class Mailbox:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._server.close()
-        self._loop.run_until_complete(_end_tasks())
+        self._loop.run_until_complete(end_tasks())
         self._loop.close()
 
     def forget(self) -> None:
@@ -103,7 +107,7 @@ class Mailbox:
         )  # fmt: skip
 
 
-async def _end_tasks() -> None:
+async def end_tasks() -> None:
     """Conversations that are still going on."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:

@@ -55,8 +55,13 @@ class Sandbox:
         self.state = State(Path(data_folder))
         try:
             self.mailbox = Mailbox(self.state, host, mail_port)
+        except (OSError, OverflowError):
+            self.state.close()
+            raise
+        try:
             self._server = SandboxServer(host, port, self)
         except (OSError, OverflowError):
+            self.mailbox.close()
             self.state.close()
             raise
         shown_host = f"[{host}]" if ":" in host else host

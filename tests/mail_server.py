@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sandbox.mailbox import Mailbox, sign_in
+from sandbox.mailbox import Mailbox, end_tasks, sign_in
 from sandbox.state import State
 
 
@@ -46,6 +46,8 @@ def running_tls_server(folder: Path) -> Iterator[tuple[int, int, Path]]:
         thread.join()
         first.close()
         second.close()
+        loop.run_until_complete(end_tasks())
+        loop.close()
         mailbox.close()
         state.close()
 

@@ -26,6 +26,7 @@ from integrations.admin.filters import (
     TimeFilter,
     existing_networks,
 )
+from integrations.admin.find import find_page
 from integrations.admin.moderation import NEITHER_TOLD, Moderation, moderation_buttons
 from integrations.admin.moderation import state_text as wall_state
 from integrations.admin.text.log import (
@@ -193,6 +194,7 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         return [
             path("causes/", causes, name="integrations_delivery_causes"),
             path("csv/", exported, name="integrations_delivery_csv"),
+            path("find/", self.admin_site.admin_view(find_page), name="integrations_find"),
             *super().get_urls(),
         ]
 

@@ -1589,6 +1589,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="postcontent",
+            index=django.contrib.postgres.indexes.HashIndex(fields=["link"], name="post_content_link"),
+        ),
+        migrations.AddIndex(
+            model_name="postcontent",
             index=django.contrib.postgres.indexes.GinIndex(
                 django.contrib.postgres.indexes.OpClass(
                     django.db.models.functions.text.Upper("search_text"), "gin_trgm_ops"

@@ -58,6 +58,8 @@ class PostContent(models.Model):
             models.Index(fields=["author_key"], condition=Q(author_key__isnull=False), name="post_content_of_author"),
             # Search by a post's id, where no delivery was made of it.
             HashIndex(fields=["post_id"], name="post_content_post_id"),
+            # Search by a post's link, as people copy it.
+            HashIndex(fields=["link"], name="post_content_link"),
             # Search, in deliveries and in notifications. `icontains` becomes UPPER(...) LIKE.
             GinIndex(OpClass(Upper("search_text"), "gin_trgm_ops"), name="post_content_search"),
         ]

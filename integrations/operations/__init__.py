@@ -9,7 +9,7 @@ from integrations.operations.alarm_rules import alarm_subject, silence_text
 from integrations.operations.alarms import open_alarms, update_alarms
 from integrations.operations.first_setup import environment_differs, make_first_setup, take_from_environment
 from integrations.operations.retention import forget_content
-from integrations.operations.roles import ROLES, make_roles
+from integrations.operations.roles import ROLES, make_roles, make_roles_after_migrating
 
 __all__ = [
     "ROLES",
@@ -20,6 +20,7 @@ __all__ = [
     "mail_alarms",
     "make_first_setup",
     "make_roles",
+    "make_roles_after_migrating",
     "open_alarms",
     "silence_text",
     "take_from_environment",

@@ -1,0 +1,157 @@
+"""“What happened to this post?”: whatever people paste leads to the post, and its page tells its whole way."""
+
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from integrations.admin.search import find_posts
+from integrations.models import Delivery, DeliveryContent, Mapping, PostContent
+from tests.deliveries import move
+from tests.factories import StaffFactory
+from tests.test_slack import push_post
+
+FIND = "/admin/integrations/delivery/find/"
+ID = "twitter:1795000000000000001"
+LINK = "https://twitter.com/ann_x/status/1795000000000000001"
+
+
+@pytest.fixture
+def posts(push: Any, work: Any, mapping: Mapping) -> None:
+    push_post(push, ID, text="Where is my parcel? Nobody answers", author="Ann", authorScreenName="ann_x", link=LINK)
+    push_post(
+        push,
+        "facebook:222",
+        text="包裹在哪里 谢谢",
+        author="李小龙",
+        link="https://www.facebook.com/lee/posts/pfbid02abc",
+    )
+    push_post(push, "youtube:333", text="Great", author="Bob", link="https://www.youtube.com/watch?v=dQw4w9WgXcQ")
+    work()
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        (ID, ID),
+        ("1795000000000000001", ID),
+        (LINK, ID),
+        ("https://x.com/ann_x/status/1795000000000000001?s=20&t=abc", ID),
+        ("mobile.twitter.com/ann_x/status/1795000000000000001/", ID),
+        ("https://www.facebook.com/lee/posts/pfbid02abc?comment_id=5", "facebook:222"),
+        ("https://m.facebook.com/lee/posts/pfbid02abc", "facebook:222"),
+        ("https://www.facebook.com/permalink.php?story_fbid=222&id=1", "facebook:222"),
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", "youtube:333"),
+        ("@ann_x", ID),
+        ("ann_x", ID),
+        ("Ann", ID),
+        ("parcel where", ID),
+        ("NOBODY  parcel", ID),
+        ("包裹", "facebook:222"),
+        ("小龙", "facebook:222"),
+        ("  1795000000000000001 ", ID),
+    ],
+)
+def test_what_people_paste_leads_to_the_post(posts: None, typed: str, found: str) -> None:
+    assert found in find_posts(typed).post_ids
+
+
+def test_a_tickets_number_its_link_and_an_external_id_lead_to_the_post(posts: None, sandbox: Any) -> None:
+    delivery = Delivery.objects.get(post_id=ID)
+    external = DeliveryContent.objects.get(pk=delivery.pk).external_id
+    for typed in (
+        str(delivery.number),
+        f"#{delivery.number}",
+        f"https://example.zendesk.com/agent/tickets/{delivery.number}",
+        f"https://example.zendesk.com/hc/requests/{delivery.number}",
+        external,
+    ):
+        assert find_posts(typed).post_ids == [ID], typed
+
+
+ODD = ["", "x", "%", "\x00", "' OR 1=1", "https://[", "http://", "//", "\u202e", "😀", "%%%%", "__"]
+
+
+@pytest.mark.parametrize("typed", [*ODD, "a" * 5000, "9" * 40])
+def test_whatever_is_typed_is_answered(admin: Client, posts: None, typed: str) -> None:
+    assert admin.get(FIND, {"q": typed}).status_code in (200, 302)
+    assert admin.get(FIND, {"post": typed, "q": typed}).status_code in (200, 302)
+
+
+def test_one_post_is_shown_at_once_with_its_whole_way(
+    admin: Client, push: Any, work: Any, mapping: Mapping, sandbox: Any
+) -> None:
+    sandbox.add_fault("503_html", times=1)
+    push_post(push, ID, text="Where is my parcel?", author="Ann", link=LINK)
+    push_post(push, ID, text="Where is my parcel?", author="Ann", link=LINK)
+    work()
+    move()
+    work()
+    answer = admin.get(FIND, {"q": LINK}, follow=True)
+    html = answer.content.decode()
+    in_order = (
+        "Written by its author",
+        "Happened at Khoros: CreateCase",
+        "Received for “CreateCase”",
+        "Matched by “To Zendesk”",
+        "“To Zendesk”, attempt 1: will retry",
+        "“To Zendesk”: delivered",
+    )
+    places = [html.index(sentence) for sentence in in_order]
+    assert places == sorted(places)
+    assert "Zendesk has a problem" in html
+    assert f"/agent/tickets/{sandbox.tickets()[0]['id']}" in html
+    assert "Labelled again: “To Zendesk” has it already" in html
+
+
+def test_a_post_that_nobody_took_says_why(admin: Client, push: Any, work: Any, mapping: Mapping) -> None:
+    Mapping.objects.update(conditions={"match": "all", "groups": [{"match": "all", "rows": [
+        {"field": "text", "test": "contains", "value": ["refund"]}]}]})  # fmt: skip
+    push_post(push, ID, text="Where is my parcel?")
+    work()
+    html = admin.get(FIND, {"q": ID}, follow=True).content.decode()
+    assert "Not for “To Zendesk”" in html
+    assert "Text contains one of refund" in html
+    assert "No delivery was made of it" in html
+
+
+def test_what_is_no_longer_kept_is_still_found(admin: Client, posts: None) -> None:
+    PostContent.objects.all().delete()
+    html = admin.get(FIND, {"q": LINK}, follow=True).content.decode()
+    assert "“To Zendesk”: delivered" in html
+
+
+def test_nothing_found_says_where_it_looked_and_what_to_try(admin: Client, posts: None) -> None:
+    html = admin.get(FIND, {"q": "quixotry"}).content.decode()
+    assert "Looked through authors and texts of posts." in html
+    assert "Fetch what it has" in html
+    assert "type at least three characters" in admin.get(FIND, {"q": "ab"}).content.decode()
+
+
+def test_several_posts_are_listed_the_newest_first(admin: Client, push: Any, work: Any, mapping: Mapping) -> None:
+    for number in (1, 2):
+        push_post(push, f"twitter:{number}", text=f"My parcel {number}", author="Ann")
+    work()
+    html = admin.get(FIND, {"q": "parcel"}).content.decode()
+    assert html.index("My parcel 2") < html.index("My parcel 1")
+
+
+def test_the_box_is_on_every_page_for_those_who_may_look(admin: Client, client: Client, portal: Any) -> None:
+    assert 'id="cb-find-box"' in admin.get("/admin/integrations/company/").content.decode()
+    client.force_login(StaffFactory.create(may="^view_alarm$"))
+    assert 'id="cb-find-box"' not in client.get("/admin/integrations/alarm/").content.decode()
+    assert client.get(FIND, {"q": "x"}).status_code == 403
+
+
+def test_its_queries_do_not_grow_with_what_is_found(admin: Client, push: Any, work: Any, mapping: Mapping) -> None:
+    counts = []
+    for number in range(1, 12):
+        push_post(push, f"twitter:{number}", text="My parcel", author="Ann")
+        work()
+        if number in (2, 11):
+            with CaptureQueriesContext(database) as queries:
+                admin.get(FIND, {"q": "parcel"})
+            counts.append(len(queries))
+    assert counts[0] == counts[1]
