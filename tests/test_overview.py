@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from integrations.models import Connection, Delivery, Mapping, Subscription, Turn
 from tests.factories import AlarmFactory, NotificationFactory, WallFactory
-from tests.test_admin import failed_delivery, new_delivery
+from tests.test_admin import failed_delivery, new_delivery, save
 from tests.test_walls import put
 
 REGISTERED = Subscription.Registration.REGISTERED
@@ -106,3 +106,35 @@ def test_each_trouble_is_named_with_the_list_that_has_it(
     assert answer.status_code == 200
     listed = answer.context.get("cl")
     assert listed is None or listed.result_count == 1
+
+
+# --- First steps -----------------------------------------------------------------------------------------------------
+
+
+def steps(admin: Client) -> dict[str, bool]:
+    html = admin.get("/admin/").content.decode()
+    found = re.findall(r'<li class="cb-step( cb-step-good)?"><a[^>]*><b>\d\. ([^<]+)</b>', html)
+    return {title: bool(done) for done, title in found}
+
+
+def test_the_first_steps_tick_themselves(admin: Client, portal: Any, sandbox: Any) -> None:
+    assert list(steps(admin).values()) == [False] * 6
+    html = save(admin, "company/add/", name="Brand", company_id="42", new_api_token="sandbox-khoros-token")
+    assert "The token belongs to John Doe" in html.content.decode(), "a company is tested when it is saved"
+    assert [title for title, is_done in steps(admin).items() if is_done] == ["Connect Khoros"]
+
+
+def test_each_step_is_done_when_it_really_is(admin: Client, push: Any, work: Any, mapping: Mapping) -> None:
+    assert steps(admin) == {
+        "Connect Khoros": False, "Subscribe to a label": False, "Connect where posts go": False,
+        "Make a mapping": True, "Apply the label": False, "See what became of it": False,
+    }  # fmt: skip
+    Subscription.objects.update(registration=REGISTERED)
+    Connection.objects.update(checks=[{"ok": True, "message": "x"}])
+    assert push().status_code == 200
+    assert steps(admin) == {
+        "Connect Khoros": False, "Subscribe to a label": True, "Connect where posts go": True,
+        "Make a mapping": True, "Apply the label": True, "See what became of it": False,
+    }  # fmt: skip
+    work()
+    assert steps(admin) == {}

@@ -236,7 +236,16 @@ class CompanyAdmin(ConsentPages):
     def save_model(self, request: HttpRequest, obj: Company, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         transaction.on_commit(lambda: publish(READ_COMPANY, obj.pk), robust=True)
+        transaction.on_commit(lambda: self._test_saved(request, obj.pk), robust=True)
         check_soon(list(obj.subscriptions.filter(deleted_at__isnull=True).values_list("pk", flat=True)))
+
+    def _test_saved(self, request: HttpRequest, company_id: int) -> None:
+        """What was saved is tested at once; the test has a deadline that a page can wait for."""
+        company = Company.objects.get(pk=company_id)
+        if not company.api_token:
+            return
+        for finding in check_company(company):
+            self.message_user(request, finding.message, LEVELS[finding.is_good])
 
     def after_switching(self, ids: list[int]) -> None:
         check_soon(list(Subscription.objects.filter(company__in=ids).values_list("pk", flat=True)))

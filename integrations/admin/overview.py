@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+from integrations.admin.first_steps import first_steps
 from integrations.admin.verdict import verdict
 from integrations.models import Delivery, Notification, Subscription
 from integrations.models.configuration import without_lists
@@ -40,6 +41,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context | {
         "page_title": "Overview",
         "verdict": verdict(),
+        "first_steps": first_steps() if request.user.has_perm("integrations.add_mapping") else [],
         "open_alarms": list(open_alarms()[:20]),
         "can_mail": can_mail(),
         "subscriptions": [_row(subscription) for subscription in subscriptions[:50]],

@@ -1,0 +1,57 @@
+"""The first steps of a new portal, on the overview until they are done. Each ticks itself by what really happened."""
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from integrations.models import Company, Connection, Delivery, Mapping, Notification, Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`address` is where it is done; `hint` says what to do, or what there is by now."""
+
+    title: str
+    hint: str
+    address: str
+    is_done: bool
+
+
+def first_steps() -> list[Step]:
+    """In order; none once a first post was delivered."""
+    if Delivery.objects.filter(state=Delivery.State.DELIVERED).exists():
+        return []
+    company = Company.objects.filter(checked_at__isnull=False, warning="").first()
+    registered = Subscription.objects.filter(registration=Subscription.Registration.REGISTERED).first()
+    connection = next((found for found in Connection.objects.all()[:50] if _is_tested(found)), None)
+    mapping = Mapping.objects.filter(is_active=True).first()
+    notification = Notification.objects.exclude(source=Notification.Source.TEST).order_by("pk").first()
+    label = registered.listens_to if registered else "the label"
+    deliveries, notifications = (
+        reverse(f"admin:integrations_{model}_changelist") for model in ("delivery", "notification")
+    )
+    return [
+        _set_up("Connect Khoros", "company", company, "The company's number and API token."),
+        _set_up("Subscribe to a label", "subscription", registered, "The label that your agents will apply."),
+        _set_up("Connect where posts go", "connection", connection, "Zendesk, Slack, e-mail, a wall or a webhook."),
+        _set_up("Make a mapping", "mapping", mapping, "A recipe fills in the form; try it before you save."),
+        Step(
+            "Apply the label",
+            f"Done: {notification}."
+            if notification
+            else f"In Khoros, apply “{label}” to a post; it arrives in seconds.",
+            notifications,
+            notification is not None,
+        ),
+        Step("See what became of it", "The first delivery appears in the list.", deliveries, False),
+    ]
+
+
+def _set_up(title: str, model: str, found: Company | Subscription | Connection | Mapping | None, hint: str) -> Step:
+    if found is None:
+        return Step(title, hint, reverse(f"admin:integrations_{model}_add"), False)
+    return Step(title, f"Done: {found}.", reverse(f"admin:integrations_{model}_change", args=[found.pk]), True)
+
+
+def _is_tested(connection: Connection) -> bool:
+    return bool(connection.checks) and all(found.get("ok") is not False for found in connection.checks)
