@@ -549,6 +549,11 @@ UNFOLD = {
                 "title": "People",
                 "items": [
                     {
+                        "title": "Handbook",
+                        "icon": "menu_book",
+                        "link": reverse_lazy("admin:integrations_handbook"),
+                    },
+                    {
                         "title": "Users",
                         "icon": "person",
                         "link": reverse_lazy("admin:auth_user_changelist"),

@@ -131,6 +131,16 @@ def test_pages_that_are_not_there_or_not_theirs_are_told_within_the_portals_fram
     assert "Nothing was changed" in strict.post("/admin/login/", {}).content.decode()
 
 
+def test_everybody_can_read_the_handbook_and_each_of_its_places_exists(client: Client, portal: Any) -> None:
+    signed_in_as(client, "Viewer")
+    html = client.get(f"{BASE}/delivery/handbook/").content.decode()
+    for place in re.findall(r'href="#(\w+)"', html):
+        assert f'id="{place}"' in html
+    signed_in_as(client, "Administrator")
+    for link in links_of(html):
+        assert client.get(link).status_code in (200, 302), link
+
+
 def test_somebody_without_a_role_is_told_whom_to_ask(client: Client, portal: Any) -> None:
     client.force_login(StaffFactory.create())
     assert "Ask an administrator for access" in client.get("/admin/").content.decode()

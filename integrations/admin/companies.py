@@ -197,7 +197,8 @@ class CompanyAdmin(ConsentPages):
         check_soon(list(obj.subscriptions.filter(deleted_at__isnull=True).values_list("pk", flat=True)))
 
     def links(self, request: HttpRequest, obj: Company) -> list[tuple[str, str]]:
-        found = super().links(request, obj)
+        handbook = (f"{reverse('admin:integrations_handbook')}#khoros", "How to set it up")
+        found = [*super().links(request, obj), handbook]
         if not obj.oauth_client_id or not self.has_change_permission(request, obj):
             return found
         title = "Connect to Khoros again" if obj.token_by_consent else "Connect to Khoros"

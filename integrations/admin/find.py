@@ -1,4 +1,4 @@
-"""“What happened to this post?”: one box on every page, and the answer as one timeline."""
+"""“What happened to this post?”: one box on every page, and the answer as one timeline. And the handbook."""
 
 from typing import Any
 
@@ -29,6 +29,12 @@ def find_page(request: HttpRequest) -> HttpResponse:
         query = urlencode({"q": typed, "post": found.post_ids[0]})
         return HttpResponseRedirect(f"{reverse('admin:integrations_find')}?{query}")
     return _answer(request, typed, found=found, posts=_shown(found.post_ids) if found else [])
+
+
+def handbook_page(request: HttpRequest) -> HttpResponse:
+    """All that an operator needs, on one page."""
+    frame = {**admin.site.each_context(request), "title": "Handbook", "page_title": "Handbook"}
+    return TemplateResponse(request, "admin/integrations/handbook.html", frame)
 
 
 def _shown(post_ids: list[str]) -> list[dict[str, str]]:
