@@ -551,7 +551,7 @@ UNFOLD = {
                     {
                         "title": "Handbook",
                         "icon": "menu_book",
-                        "link": reverse_lazy("admin:integrations_handbook"),
+                        "link": reverse_lazy("handbook"),
                     },
                     {
                         "title": "Users",

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+from integrations.admin.find import find_page, handbook_page
 from integrations.intake import khoros_webhook
 from integrations.outcomes import account_webhook
 from integrations.walls import wall_feed, wall_json, wall_page, wall_posts
@@ -18,6 +19,8 @@ urlpatterns = [
     path("walls/<str:token>/posts", wall_posts, name="wall-posts"),
     path("walls/<str:token>/feed.rss", wall_feed, name="wall-rss"),
     path("walls/<str:token>/feed.json", wall_json, name="wall-json"),
+    path("admin/find/", admin.site.admin_view(find_page), name="find"),
+    path("admin/handbook/", admin.site.admin_view(handbook_page), name="handbook"),
     path("admin/", admin.site.urls),
 ]
 

@@ -13,7 +13,7 @@ from tests.deliveries import move
 from tests.factories import StaffFactory
 from tests.test_slack import push_post
 
-FIND = "/admin/integrations/delivery/find/"
+FIND = "/admin/find/"
 ID = "twitter:1795000000000000001"
 LINK = "https://twitter.com/ann_x/status/1795000000000000001"
 

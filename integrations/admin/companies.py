@@ -197,7 +197,7 @@ class CompanyAdmin(ConsentPages):
         check_soon(list(obj.subscriptions.filter(deleted_at__isnull=True).values_list("pk", flat=True)))
 
     def links(self, request: HttpRequest, obj: Company) -> list[tuple[str, str]]:
-        handbook = (f"{reverse('admin:integrations_handbook')}#khoros", "How to set it up")
+        handbook = (f"{reverse('handbook')}#khoros", "How to set it up")
         found = [*super().links(request, obj), handbook]
         if not obj.oauth_client_id or not self.has_change_permission(request, obj):
             return found

@@ -246,7 +246,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     def links(self, request: HttpRequest, obj: Connection) -> list[tuple[str, str]]:
         kept = Wall.objects.filter(connection=obj).values_list("pk", flat=True)
         walls = [(reverse("admin:integrations_wall_change", args=[pk]), "Open the wall's settings") for pk in kept]
-        handbook = (f"{reverse('admin:integrations_handbook')}#zendesk", "How to set it up")
+        handbook = (f"{reverse('handbook')}#zendesk", "How to set it up")
         return [*super().links(request, obj), *walls, *self.status_links(obj), handbook]
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:

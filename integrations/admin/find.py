@@ -27,7 +27,7 @@ def find_page(request: HttpRequest) -> HttpResponse:
     found = find_posts(typed) if typed else None
     if found is not None and len(found.post_ids) == 1:
         query = urlencode({"q": typed, "post": found.post_ids[0]})
-        return HttpResponseRedirect(f"{reverse('admin:integrations_find')}?{query}")
+        return HttpResponseRedirect(f"{reverse('find')}?{query}")
     return _answer(request, typed, found=found, posts=_shown(found.post_ids) if found else [])
 
 

@@ -1,6 +1,6 @@
 """The first steps of a new portal, on the overview until they are done. Each ticks itself by what really happened."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.urls import reverse
 
@@ -23,7 +23,8 @@ def first_steps() -> list[Step]:
         return []
     company = Company.objects.filter(checked_at__isnull=False, warning="").first()
     registered = Subscription.objects.filter(registration=Subscription.Registration.REGISTERED).first()
-    connection = next((found for found in Connection.objects.all()[:50] if _is_tested(found)), None)
+    connections = list(Connection.objects.order_by("pk")[:50])
+    connection = next((found for found in connections if _is_tested(found)), None)
     mapping = Mapping.objects.filter(is_active=True).first()
     notification = Notification.objects.exclude(source=Notification.Source.TEST).order_by("pk").first()
     label = registered.listens_to if registered else "the label"
@@ -33,7 +34,7 @@ def first_steps() -> list[Step]:
     return [
         _set_up("Connect Khoros", "company", company, "The company's number and API token."),
         _set_up("Subscribe to a label", "subscription", registered, "The label that your agents will apply."),
-        _set_up("Connect where posts go", "connection", connection, "Zendesk, Slack, e-mail, a wall or a webhook."),
+        _connect(connection, connections),
         _set_up("Make a mapping", "mapping", mapping, "A recipe fills in the form; try it before you save."),
         Step(
             "Apply the label",
@@ -45,6 +46,15 @@ def first_steps() -> list[Step]:
         ),
         Step("See what became of it", "The first delivery appears in the list.", deliveries, False),
     ]
+
+
+def _connect(tested: Connection | None, connections: list[Connection]) -> Step:
+    """One that is there is opened and tested, instead of another one being added."""
+    step = _set_up("Connect where posts go", "connection", tested, "Zendesk, Slack, e-mail, a wall or a webhook.")
+    if tested is not None or not connections:
+        return step
+    address = reverse("admin:integrations_connection_change", args=[connections[0].pk])
+    return replace(step, hint=f"“{connections[0]}” is there: press “Test connection” on its page.", address=address)
 
 
 def _set_up(title: str, model: str, found: Company | Subscription | Connection | Mapping | None, hint: str) -> Step:

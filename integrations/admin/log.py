@@ -26,7 +26,6 @@ from integrations.admin.filters import (
     TimeFilter,
     existing_networks,
 )
-from integrations.admin.find import find_page, handbook_page
 from integrations.admin.moderation import NEITHER_TOLD, Moderation, moderation_buttons
 from integrations.admin.moderation import state_text as wall_state
 from integrations.admin.text.log import (
@@ -194,8 +193,6 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         return [
             path("causes/", causes, name="integrations_delivery_causes"),
             path("csv/", exported, name="integrations_delivery_csv"),
-            path("find/", self.admin_site.admin_view(find_page), name="integrations_find"),
-            path("handbook/", self.admin_site.admin_view(handbook_page), name="integrations_handbook"),
             *super().get_urls(),
         ]
 
