@@ -14,6 +14,7 @@ from integrations.infra.redis import redis_client as redis_client
 from integrations.intake import receive
 from integrations.jobs import sweep
 from integrations.models import Connection, Installation, Mapping, Subscription
+from integrations.outcomes import period
 from integrations.walls import cache as wall_cache
 from sandbox.server import running_sandbox
 from tests import emptying, payloads, queues
@@ -57,6 +58,7 @@ def subscriptions_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests change a subscription and call at once; what remembering means has a test of its own."""
     monkeypatch.setattr(receive, "CACHED_SECONDS", 0.0)
     monkeypatch.setattr(known_addresses, "READ_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(period, "KEPT_SECONDS", 0)
     monkeypatch.setattr(wall_cache, "_looks", known_addresses.Looks(wall_cache.MOST_LOOKS_AT_ONCE))
 
 

@@ -35,7 +35,6 @@ from integrations.models import (
 )
 from integrations.outcomes.events import apply_event, forget_old_events
 from integrations.outcomes.polling import _claim, accounts_to_poll
-from integrations.outcomes.response_times import target_rows
 from integrations.outcomes.status import record_update
 from integrations.outcomes.webhook import AccountWebhook
 from tests.alarms import update_alarms
@@ -824,14 +823,19 @@ def test_the_overview_tells_the_oldest_post_and_how_targets_are_met(admin: Clien
             remote_object__status="solved" if solved_at else "open",
             remote_object__solved_at=solved_at,
         )
-    found = target_rows(Subscription.objects.get(), now)
-    assert [(row["target"], row["waiting"], row["late"]) for row in found] == [
-        ("a ticket within 15 min", "1", "2 of 3"),
-        ("solved within 1 d", "1", "1 of 2"),
+    # Labelled today, days after it was posted: its target ended long ago.
+    delivered(targeted, "3", posted_at=now - 4 * day, remote_object__status="open")
+    answer = admin.get("/admin/")
+    assert [(row["target"], row["waiting"], row["late_text"], row["share"]) for row in answer.context["targets"]] == [
+        ("a ticket within 15 min", "1", "2 of 3", "33 %"),
+        ("solved within 1 d", "2", "1 of 2", "50 %"),
     ]
-    html = admin.get("/admin/").content.decode()
+    for row in answer.context["targets"]:
+        assert admin.get(row["late_list"]).context["cl"].result_count == row["late"]
+        assert str(admin.get(row["waiting_list"]).context["cl"].result_count) == row["waiting"]
+    html = answer.content.decode()
     assert f"/admin/integrations/delivery/{oldest.pk}/change/" in html
-    assert "posted 2 h ago" in html
+    assert "2 h</span> since the oldest post that is not delivered" in html
     assert "a ticket within 15 min" in html
 
 

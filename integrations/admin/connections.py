@@ -12,6 +12,7 @@ from unfold.decorators import display
 from integrations.admin.base import as_rows, destination_of_kind, note_action, themed
 from integrations.admin.forms import DEFAULT_KIND, connection_form_for
 from integrations.admin.sign_in import SignInAdmin
+from integrations.admin.text.connection import COLOURS, condition, lacks_consent
 from integrations.admin.ticket_status import StatusPageMixin
 from integrations.connections import forget_account, request_lists
 from integrations.destinations import DESTINATIONS, Destination
@@ -165,21 +166,9 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
             f"{connection.breaker_reason}"
         )
 
-    @display(
-        description="Health",
-        label={"open": "success", "paused": "danger", "broken": "danger", "failed": "warning", "off": "default"},
-    )
+    @display(description="Health", label=COLOURS)
     def health_label(self, connection: Connection) -> tuple[str, str]:
-        if not connection.is_active:
-            return "off", "Off"
-        if connection.breaker_opened_at and not connection.is_paused(database_clock.now()):
-            return "broken", "Unreachable"
-        if connection.is_paused(database_clock.now()):
-            return "paused", "Paused"
-        if self._lacks_consent(connection):
-            return "broken", "Not connected"
-        failed = any(found.get("ok") is False for found in connection.checks)
-        return ("failed", "Last test failed") if failed else ("open", "Sending")
+        return condition(connection, database_clock.now())
 
     @admin.display(description="Reason")
     def pause_text(self, connection: Connection) -> str:
@@ -195,7 +184,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         if not connection.is_paused(database_clock.now()):
             if connection.breaker_opened_at is not None:
                 return "Unreachable: see “Outage protection” below."
-            if self._lacks_consent(connection):
+            if lacks_consent(connection):
                 return "Not connected yet."
             failed = [str(found.get("message", "")) for found in connection.checks if found.get("ok") is False]
             return (

@@ -1,6 +1,7 @@
 """Filters of the log that need no scan of the table."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -10,9 +11,14 @@ from django.http import HttpRequest
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import TellsStatus
 from integrations.infra import database_clock
-from integrations.models import Delivery
+from integrations.infra.text import span_text
+from integrations.models import Delivery, Subscription
+from integrations.models.configuration import without_lists
+from integrations.outcomes import WAITING, What, late, late_now, target_of, with_targets
 
 MOST_NETWORKS = 40
+LONGEST_NUMBER = 18
+MOST_TARGETS = 20
 
 
 class TimeFilter(admin.SimpleListFilter):
@@ -29,10 +35,16 @@ class TimeFilter(admin.SimpleListFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [*((name, title) for name, (title, _) in self.SPANS.items()), ("older", "Older than 30 days")]
+        """A time between two moments comes with a link, as that of a number on the overview."""
+        between = between_of(request.GET.get(self.parameter_name, ""))
+        chosen = [(time_between(*between), between_text(*between))] if between else []
+        spans = ((name, title) for name, (title, _) in self.SPANS.items())
+        return [*spans, ("older", "Older than 30 days"), *chosen]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now = database_clock.now()
+        if between := between_of(self.value() or ""):
+            return queryset.filter(**{f"{self.column}__gte": between[0], f"{self.column}__lt": between[1]})
         if self.value() == "older":
             return queryset.filter(**{f"{self.column}__lt": now - timedelta(days=30)})
         span = self.SPANS.get(self.value() or "")
@@ -45,6 +57,103 @@ class ReceivedFilter(TimeFilter):
 
 class StartedFilter(TimeFilter):
     column = "started_at"
+
+
+def time_between(since: datetime, until: datetime) -> str:
+    """For the address of a list: both moments to the microsecond, as rows are counted by it."""
+    return "_".join(moment.astimezone(UTC).isoformat().replace("+00:00", "Z") for moment in (since, until))
+
+
+def between_of(value: str) -> tuple[datetime, datetime] | None:
+    """The two moments of such an address; None where it has none."""
+    since, separator, until = value.partition("_")
+    try:
+        moments = datetime.fromisoformat(since), datetime.fromisoformat(until)
+    except ValueError:
+        return None
+    return moments if separator and all(moment.tzinfo for moment in moments) else None
+
+
+def between_text(since: datetime, until: datetime) -> str:
+    since, until = since.astimezone(UTC), until.astimezone(UTC)
+    return f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What missed a target. `when`: of the posts whose target ended between two moments, or up to now."""
+
+    subscription: Subscription
+    what: What
+    target: timedelta
+    when: tuple[datetime, datetime] | None = None
+
+    @classmethod
+    def of(cls, value: str) -> "Missed | None":
+        """As the address of a list has it: "<subscription>.<ticket or solve>.now" or "...<moment>_<moment>"."""
+        number, _, rest = value.partition(".")
+        what, _, when = rest.partition(".")
+        if not number.isdecimal() or len(number) > LONGEST_NUMBER or what not in list(What):
+            return None
+        subscription = Subscription.objects.filter(pk=int(number)).first()
+        target = target_of(subscription, What(what)) if subscription else None
+        if subscription is None or target is None:
+            return None
+        return cls(subscription, What(what), target, between_of(when))
+
+    @property
+    def value(self) -> str:
+        return f"{self.subscription.pk}.{self.what}.{time_between(*self.when) if self.when else 'now'}"
+
+    @property
+    def text(self) -> str:
+        done = "delivered" if self.what == What.TICKET else "solved"
+        when = f", {between_text(*self.when)}" if self.when else " now"
+        return f"{self.subscription}: not {done} within {span_text(self.target)}{when}"
+
+    def of_these(self, deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        mappings = list(self.subscription.mappings.values_list("pk", flat=True))
+        if self.when:
+            condition = late(self.what, self.target, *self.when)
+        else:
+            condition = late_now(self.what, self.target, database_clock.now())
+        return deliveries.filter(condition, mapping__in=mappings)
+
+
+class StateFilter(admin.SimpleListFilter):
+    """A delivery's state, or any of those on the way."""
+
+    title = "state"
+    parameter_name = "state__exact"
+    UNDER_WAY = "under_way"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*Delivery.State.choices, (self.UNDER_WAY, "Any that is under way")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        if self.value() == self.UNDER_WAY:
+            return queryset.filter(state__in=WAITING)
+        return queryset.filter(state=self.value()) if self.value() in Delivery.State.values else queryset
+
+
+class LateFilter(admin.SimpleListFilter):
+    """What missed a subscription's target."""
+
+    title = "target"
+    parameter_name = "late"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """What is late now, by subscription; besides, what a link asks for."""
+        with_one = with_targets().select_related("company").defer(*without_lists("company__"))[:MOST_TARGETS]
+        each = [(one, what, target_of(one, what)) for one in with_one for what in What]
+        offered = [Missed(one, what, target) for one, what, target in each if target]
+        asked = Missed.of(request.GET.get(self.parameter_name, ""))
+        also = [asked] if asked and asked not in offered else []
+        return [(missed.value, missed.text) for missed in [*offered, *also]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        missed = Missed.of(self.value() or "")
+        return missed.of_these(queryset) if missed else queryset
 
 
 def existing_networks() -> list[str]:

@@ -19,9 +19,11 @@ from integrations.admin.base import PageHead, ReadOnlyAdmin
 from integrations.admin.delivery_rows import COLOURS, DeliveryRows, became
 from integrations.admin.export import csv_of
 from integrations.admin.filters import (
+    LateFilter,
     NetworkFilter,
     ReceivedFilter,
     StartedFilter,
+    StateFilter,
     StatusFilter,
     TimeFilter,
     existing_networks,
@@ -89,7 +91,7 @@ MOST_FOUND = 1_000  # posts with a word: twenty pages, and quick however common 
 class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
     list_display = ("state_label", "post", "went_to", "became_cell", "age", "problem")
     list_display_links = ("post",)
-    list_filter = ("state", StatusFilter, "mapping", "connection", NetworkFilter, TimeFilter)
+    list_filter = (StateFilter, StatusFilter, "mapping", "connection", NetworkFilter, TimeFilter, LateFilter)
     list_select_related = ()
     search_fields = ("post_id",)
     search_help_text = "Search by post ID (twitter:123 or 123), number of the ticket or message, author or text"

@@ -1,65 +1,211 @@
-"""The overview: what needs a person, and how each subscription is doing."""
+"""The overview: is all well, what needs a person now, and what was done lately."""
 
+import math
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
+from django.db.models import Count, Q
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.urls import reverse
 
+from integrations.admin.filters import time_between
 from integrations.admin.first_steps import first_steps
+from integrations.admin.text.chart import Chart, chart_of
+from integrations.admin.text.connection import health
 from integrations.admin.verdict import verdict
-from integrations.models import Delivery, Notification, Subscription
+from integrations.companies import token_warning
+from integrations.flow import backlog_text
+from integrations.infra import database_clock
+from integrations.infra.text import span_text
+from integrations.models import Company, Connection, Delivery, Subscription
 from integrations.models.configuration import without_lists
 from integrations.operations import can_mail, open_alarms
-from integrations.outcomes import response_overview
+from integrations.outcomes import oldest_without_a_ticket, period_figures
+from integrations.routing import failure_groups
 
 MOST_COUNTED = 1_000
+MOST_ROWS = 50
+MOST_CAUSES = 5
+PERIODS = {"day": "24 hours", "week": "7 days", "month": "30 days"}
+DELIVERIES = "admin:integrations_delivery_changelist"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number with its unit and the list of exactly what it counts."""
+
+    count: str
+    message: str
+    address: str
+    is_bad: bool = False
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Adds what the overview shows to the context of the admin's first page."""
     if not request.user.has_perm("integrations.view_subscription"):
         return context
-    subscriptions = Subscription.objects.filter(deleted_at__isnull=True).select_related("company")
-    subscriptions = subscriptions.defer(*without_lists("company__"))
-    log = reverse("admin:integrations_delivery_changelist")
-    notifications = reverse("admin:integrations_notification_changelist")
-    failed, pending = (Delivery.objects.filter(state=state) for state in ("failed", "pending"))
-    missed, unreadable = (Notification.objects.filter(state=state) for state in ("missed", "unreadable"))
-    follows = Delivery.objects.filter(state="waiting")
-    what = _counted(follows, "delivery waits for another", "deliveries wait for another")
-    followers = [(*what, f"{log}?state__exact=waiting")] if follows.exists() else []
-    waiting = [
-        (*_counted(failed, "failed delivery", "failed deliveries"), reverse("admin:integrations_delivery_causes")),
-        (*_counted(pending, "delivery waiting", "deliveries waiting"), f"{log}?state__exact=pending"),
-        *followers,
-        (*_counted(missed, "missed notification", "missed notifications"), f"{notifications}?state__exact=missed"),
-        (
-            *_counted(unreadable, "unreadable notification", "unreadable notifications"),
-            f"{notifications}?state__exact=unreadable",
-        ),
-    ]
+    period = request.GET.get("period", "")
+    period = period if period in PERIODS else "day"
+    figures = period_figures(period)
     return context | {
         "page_title": "Overview",
         "verdict": verdict(),
         "first_steps": first_steps() if request.user.has_perm("integrations.add_mapping") else [],
         "open_alarms": list(open_alarms()[:20]),
         "can_mail": can_mail(),
-        "subscriptions": [_row(subscription) for subscription in subscriptions[:50]],
-        "waiting": waiting,
-        **response_overview(),
+        "now_numbers": _now_numbers(),
+        **_oldest(),
+        "periods": [(name, title, name == period) for name, title in PERIODS.items()],
+        "period_title": PERIODS[period],
+        "numbers": _numbers(figures),
+        "as_of": datetime.fromisoformat(figures["until"]),
+        "times": _times(figures["times"]),
+        "chart": _chart(figures, period),
+        "targets": [_target(row, figures) for row in figures["targets"]],
+        "causes": failure_groups(MOST_CAUSES),
+        "subscriptions": _subscriptions(),
+        "connections": _connections(),
+        "companies": _companies(),
     }
 
 
-def _counted(rows: Any, one: str, many: str) -> tuple[str, str]:
+# --- Now -------------------------------------------------------------------------------------------------------------
+
+
+def _now_numbers() -> list[Number]:
     """Exact as long as people count; more is only "1,000+": counting a million rows takes too long."""
-    count = rows.order_by()[: MOST_COUNTED + 1].count()
-    return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count), one if count == 1 else many
+    log = reverse(DELIVERIES)
+    failed = _counted("failed")
+    numbers = [
+        Number(failed, "failed", reverse("admin:integrations_delivery_causes"), is_bad=failed != "0"),
+        Number(_counted("pending"), "waiting to be sent", f"{log}?state__exact=pending"),
+    ]
+    for state, message in (("waiting", "waiting for another"), ("held", "held in a flood")):
+        if (count := _counted(state)) != "0":
+            numbers.append(Number(count, message, f"{log}?state__exact={state}"))
+    return numbers
 
 
-def _row(subscription: Subscription) -> dict[str, Any]:
+def _counted(state: str) -> str:
+    count = Delivery.objects.filter(state=state).order_by()[: MOST_COUNTED + 1].count()
+    return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else f"{count:,}"
+
+
+def _oldest() -> dict[str, Any]:
+    oldest = oldest_without_a_ticket()
+    age = span_text(database_clock.now() - oldest.posted_at) if oldest and oldest.posted_at else ""
+    return {"oldest": oldest, "oldest_age": age}
+
+
+# --- A period --------------------------------------------------------------------------------------------------------
+
+
+def _numbers(figures: dict[str, Any]) -> list[Number]:
+    """Each with the list of the same period, up to the moment at which it was counted."""
+    time = {"time": time_between(*(datetime.fromisoformat(figures[end]) for end in ("since", "until")))}
+    log, notifications = reverse(DELIVERIES), reverse("admin:integrations_notification_changelist")
+
+    def number(name: str, message: str, address: str, *, is_bad: bool = False, **query: str) -> Number:
+        count = figures[name]
+        return Number(f"{count:,}", message, f"{address}?{urlencode(query | time)}", is_bad and count > 0)
+
+    return [
+        number("received", "received", notifications),
+        number("delivered", "delivered", log, state__exact="delivered"),
+        number("waiting", "under way", log, state__exact="under_way"),
+        number("failed", "failed", log, state__exact="failed", is_bad=True),
+        number("unmatched", "fitted no mapping", notifications, state__exact="unmatched"),
+        number("cancelled", "cancelled", log, state__exact="cancelled"),
+    ]
+
+
+def _times(times: dict[str, Any] | None) -> str:
+    if times is None:
+        return ""
+    whose = "" if times["is_whole"] else f" (of {times['of']:,} posts, spread evenly)"
+    median, p95 = (_span(times[name]) for name in ("median", "p95"))
+    return f"From post to delivery: half within {median}, 95 of 100 within {p95}{whose}."
+
+
+def _span(seconds: float) -> str:
+    """Rounded up: nothing took longer."""
+    for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 49)):
+        if (count := math.ceil(seconds / length)) < most:
+            return f"{max(count, 1)} {unit}"
+    return f"{math.ceil(seconds / 86_400)} d"
+
+
+def _chart(figures: dict[str, Any], period: str) -> Chart:
+    steps = [(datetime.fromisoformat(begins), datetime.fromisoformat(ends), counts)
+             for begins, ends, *counts in figures["steps"]]  # fmt: skip
+    log = reverse(DELIVERIES)
+    return chart_of(
+        steps, by_day=period != "day", address=lambda *when: f"{log}?{urlencode({'time': time_between(*when)})}"
+    )
+
+
+def _target(row: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
+    """How a target is met: the share of the posts whose target ended in the period, and what is late."""
+    when = time_between(*(datetime.fromisoformat(figures[end]) for end in ("since", "until")))
+    key = f"{row['subscription']}.{row['what']}"
+    of, late = row["of"], row["late"]
+    share = f"{100 * (of - late) // of} %" if of else "–"
+    late_text = (f"{late:,} of {of:,}" if row["is_whole"] else f"about {100 * late / of:.1f} of 100") if of else "–"
+    return row | {
+        "address": reverse("admin:integrations_subscription_change", args=[row["subscription"]]),
+        "share": share,
+        "late_text": late_text,
+        "is_bad": row["waiting"] != "0",
+        "waiting_list": f"{reverse(DELIVERIES)}?{urlencode({'late': f'{key}.now'})}",
+        "late_list": f"{reverse(DELIVERIES)}?{urlencode({'late': f'{key}.{when}'})}",
+    }
+
+
+# --- Health ----------------------------------------------------------------------------------------------------------
+
+
+def _subscriptions() -> list[dict[str, Any]]:
+    rows = Subscription.objects.filter(deleted_at__isnull=True).select_related("company")
+    return [_subscription(subscription) for subscription in rows.defer(*without_lists("company__"))[:MOST_ROWS]]
+
+
+def _subscription(subscription: Subscription) -> dict[str, Any]:
     received = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at]
     state = subscription.get_registration_display() if subscription.is_active else "Off"
-    return {"subscription": subscription, "last": max(received) if received else None, "state": state}
+    registered = (Subscription.Registration.REGISTERED, Subscription.Registration.WAITING)
+    return {
+        "subscription": subscription,
+        "last": max(received) if received else None,
+        "state": state,
+        "colour": _colour(subscription.is_active, subscription.registration in registered),
+    }
+
+
+def _connections() -> list[dict[str, Any]]:
+    """With the queue of those that have one, and when it will be empty."""
+    due = Q(deliveries__state=Delivery.State.PENDING, deliveries__next_attempt_at__lte=Now())
+    waiting = set(Connection.objects.filter(due).values_list("pk", flat=True).distinct())
+    now = database_clock.now()
+    rows = []
+    for connection in Connection.objects.order_by("name")[:MOST_ROWS]:
+        colour, word = health(connection, now)
+        queue = backlog_text(connection) if connection.pk in waiting else "Empty."
+        rows.append({"connection": connection, "colour": colour, "word": word, "queue": queue})
+    return rows
+
+
+def _companies() -> list[dict[str, Any]]:
+    rows = Company.objects.order_by("name").defer(*without_lists()).annotate(count=Count("subscriptions"))
+    return [{"company": company, "warning": company.warning or token_warning(company)} for company in rows[:MOST_ROWS]]
+
+
+def _colour(is_on: bool, is_well: bool) -> str:
+    if not is_on:
+        return "default"
+    return "success" if is_well else "danger"
 
 
 def open_alarm_count(_request: HttpRequest) -> str:

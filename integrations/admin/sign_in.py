@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from integrations.admin.base import note_action, themed
 from integrations.admin.consent import ConsentPages
 from integrations.admin.forms import DEFAULT_KIND
+from integrations.admin.text.connection import lacks_consent
 from integrations.connections import (
     NotConnected,
     accept_consent,
@@ -45,7 +46,7 @@ class SignInAdmin(ConsentPages):
     def sign_in_text(self, connection: Connection) -> str:
         if ends := end_text(connection):
             return ends.partition(", when")[0]
-        if self._lacks_consent(connection):
+        if lacks_consent(connection):
             return "OAuth: not connected"
         return "OAuth" if token_source(DESTINATIONS[connection.kind], connection.settings) else "–"
 
@@ -55,11 +56,6 @@ class SignInAdmin(ConsentPages):
         message = f"For OAuth with consent: enter it as the redirect URL of the OAuth client in {title}."
         address = return_address()
         return format_html('<span class="cb-address">{}</span><br><span class="cb-quiet">{}</span>', address, message)
-
-    @staticmethod
-    def _lacks_consent(connection: Connection) -> bool:
-        is_asked = consent_source(DESTINATIONS[connection.kind], connection.settings) is not None
-        return is_asked and not connection.refresh_token and not connection.access_token
 
     def sign_in_fields(self, destination: Destination, connection: Connection | None) -> list[str]:
         """Further fields of the page's section about the account."""
@@ -72,7 +68,7 @@ class SignInAdmin(ConsentPages):
         if ends := end_text(connection):
             level = "warning" if end_alarm(connection) else "info"
             found.append((level, f"{ends}. Press “Move to OAuth” below. It takes a few minutes and nothing is lost."))
-        if self._lacks_consent(connection):
+        if lacks_consent(connection):
             title = DESTINATIONS[connection.kind].title
             message = (
                 f"Not connected yet: press “Connect to {title}” below and allow access there. Deliveries wait until "
@@ -87,7 +83,7 @@ class SignInAdmin(ConsentPages):
             return found
         if consent_source(DESTINATIONS[obj.kind], obj.settings):
             title = DESTINATIONS[obj.kind].title
-            message = f"Connect to {title}" if self._lacks_consent(obj) else f"Reconnect to {title}"
+            message = f"Connect to {title}" if lacks_consent(obj) else f"Reconnect to {title}"
             found.append((reverse("admin:integrations_connection_consent", args=[obj.pk]), message))
         if end_text(obj):
             found.append((reverse("admin:integrations_connection_move", args=[obj.pk]), "Move to OAuth"))
@@ -112,7 +108,7 @@ class SignInAdmin(ConsentPages):
 
         def test() -> None:
             connection = Connection.objects.get(pk=connection_id)
-            if not self._lacks_consent(connection):
+            if not lacks_consent(connection):
                 self._test(request, connection)
 
         transaction.on_commit(test, robust=True)

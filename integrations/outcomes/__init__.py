@@ -5,22 +5,39 @@ newest status by the account's own clock wins.
 """
 
 from integrations.outcomes.events import apply_event, events_to_apply, forget_old_events, latest_events
+from integrations.outcomes.figures import WAITING
+from integrations.outcomes.period import period_figures
 from integrations.outcomes.polling import accounts_to_poll, poll_tickets, request_poll
-from integrations.outcomes.response_times import response_overview, target_text
+from integrations.outcomes.response_times import (
+    What,
+    late,
+    late_now,
+    oldest_without_a_ticket,
+    target_of,
+    target_text,
+    with_targets,
+)
 from integrations.outcomes.views import account_webhook
 from integrations.outcomes.webhook import AccountWebhook, NotSetUp
 
 __all__ = [
+    "WAITING",
     "AccountWebhook",
     "NotSetUp",
+    "What",
     "account_webhook",
     "accounts_to_poll",
     "apply_event",
     "events_to_apply",
     "forget_old_events",
+    "late",
+    "late_now",
     "latest_events",
+    "oldest_without_a_ticket",
+    "period_figures",
     "poll_tickets",
     "request_poll",
-    "response_overview",
+    "target_of",
     "target_text",
+    "with_targets",
 ]

@@ -3,26 +3,25 @@
 Counts are bounded: each scans the first rows of an index and stops, so they cost the same with a million deliveries.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from django.db.models import Count, DurationField, ExpressionWrapper, F, Min, Q, QuerySet
+from django.db.models import Count, F, Min, Q, QuerySet
 
 from integrations.destinations import DESTINATIONS
 from integrations.infra import database_clock
 from integrations.infra.text import article, span_text
 from integrations.models import Delivery, Mapping, RemoteObject, Subscription
-from integrations.models.configuration import without_lists
+from integrations.outcomes.figures import Sample, Timed
 
 WITHOUT_A_TICKET = ("pending", "sending", "failed", "held", "waiting")
 
 MOST_COUNTED = 1_000
-MOST_SHOWN = 20
 # Unsolved tickets of unknown status are skipped; at most this many rows are scanned.
 MOST_SCANNED = 20_000
-WITHIN = timedelta(days=1)
 # Older tickets are not polled any more, so it is unknown whether they are solved.
 KNOWN_WITHIN = timedelta(days=60)
 
@@ -40,14 +39,6 @@ class Overdue:
 
     count: int
     oldest: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """Of the posts whose target ended within the last 24 hours: how many were late. The newest 1,000 at most."""
-
-    late: int
-    of: int
 
 
 def oldest_without_a_ticket() -> Delivery | None:
@@ -93,43 +84,49 @@ def _overdue(rows: QuerySet[Delivery]) -> Overdue:
     return Overdue(**Delivery.objects.filter(pk__in=some).aggregate(count=Count("pk"), oldest=Min("posted_at")))
 
 
-def late_tickets(mappings: Iterable[int], target: timedelta, now: datetime) -> Late:
-    took = ExpressionWrapper(F("delivered_at") - F("posted_at"), output_field=DurationField())
-    is_late = Q(took__gt=target) | Q(delivered_at__isnull=True)
-    rows = _target_ended_lately(mappings, target, now).exclude(state="cancelled")
-    return Late(**rows.annotate(took=took).aggregate(late=Count("pk", filter=is_late), of=Count("pk")))
+# --- Late: which posts missed their target, in one condition for counts and for lists -------------------------------
 
 
-def late_solves(mappings: Iterable[int], target: timedelta, now: datetime) -> Late:
-    """Of those whose status is known at all."""
-    solved_at = F("remote_object__solved_at")
-    took = ExpressionWrapper(solved_at - F("posted_at"), output_field=DurationField())
-    is_late = Q(took__gt=target) | Q(remote_object__solved_at__isnull=True)
-    rows = _target_ended_lately(mappings, target, now).filter(remote_object__isnull=False)
-    rows = rows.exclude(remote_object__status__in=["", "deleted"])
-    return Late(**rows.annotate(took=took).aggregate(late=Count("pk", filter=is_late), of=Count("pk")))
+class What(StrEnum):
+    """What a target is about."""
+
+    TICKET = "ticket"
+    SOLVE = "solve"
 
 
-def _target_ended_lately(mappings: Iterable[int], target: timedelta, now: datetime) -> QuerySet[Delivery]:
-    """By the time of arrival, which is indexed and hardly later than the post's, which lateness is measured from."""
-    rows = Delivery.objects.filter(mapping__in=list(mappings), posted_at__isnull=False)
-    rows = rows.filter(created_at__gt=now - target - WITHIN, created_at__lte=now - target)
-    return Delivery.objects.filter(pk__in=rows.order_by("-created_at", "-id").values("pk")[:MOST_COUNTED])
+def target_of(subscription: Subscription, what: What) -> timedelta | None:
+    minutes = subscription.ticket_target_minutes if what == What.TICKET else subscription.solve_target_minutes
+    return timedelta(minutes=minutes) if minutes is not None else None
+
+
+def late(what: What, target: timedelta, since: datetime, until: datetime) -> Q:
+    """Deliveries of posts whose target ended within the time and was missed, by the post's own time."""
+    ended = Q(posted_at__gt=since - target, posted_at__lte=until - target)
+    if what == What.TICKET:
+        made = Q(delivered_at__isnull=True) | Q(delivered_at__gt=F("posted_at") + target)
+        return ended & Q(action="create") & ~Q(state="cancelled") & made
+    known = Q(remote_object__isnull=False) & ~Q(remote_object__status__in=["", "deleted"])
+    solved = Q(remote_object__solved_at__isnull=True) | Q(remote_object__solved_at__gt=F("posted_at") + target)
+    return ended & Q(action="create") & known & solved
+
+
+def late_now(what: What, target: timedelta, now: datetime) -> Q:
+    """Deliveries of posts that have waited longer than the target, and still do."""
+    if what == What.TICKET:
+        return Q(state__in=WITHOUT_A_TICKET, posted_at__lt=now - target)
+    within = Q(remote_object__posted_at__lt=now - target, remote_object__posted_at__gt=now - KNOWN_WITHIN)
+    known = ~Q(remote_object__status__in=["", "deleted"])
+    return Q(action="create", remote_object__solved_at__isnull=True) & within & known
+
+
+def _missed(what: What, target: timedelta, row: Timed) -> bool | None:
+    """`late` for one post of a sample; None where it does not count."""
+    counts = row.state != "cancelled" if what == What.TICKET else row.status not in (None, "", "deleted")
+    done_at = row.delivered_at if what == What.TICKET else row.solved_at
+    return (done_at is None or done_at - row.posted_at > target) if counts else None
 
 
 # --- Targets ---------------------------------------------------------------------------------------------------------
-
-
-def response_overview() -> dict[str, Any]:
-    """For the overview: the oldest post without a ticket, and how the targets are met."""
-    now = database_clock.now()
-    oldest = oldest_without_a_ticket()
-    rows = with_targets().select_related("company").defer(*without_lists("company__"))[:MOST_SHOWN]
-    return {
-        "oldest": oldest,
-        "oldest_age": span_text(now - oldest.posted_at) if oldest and oldest.posted_at else "",
-        "targets": [row for subscription in rows for row in target_rows(subscription, now)],
-    }
 
 
 def with_targets() -> QuerySet[Subscription]:
@@ -137,30 +134,40 @@ def with_targets() -> QuerySet[Subscription]:
     return rows.filter(Q(ticket_target_minutes__isnull=False) | Q(solve_target_minutes__isnull=False))
 
 
-def target_rows(subscription: Subscription, now: datetime) -> list[dict[str, Any]]:
-    """A subscription's targets for the overview, one row each."""
-    mappings = list(subscription.mappings.values_list("pk", flat=True))
-    rows = []
-    if subscription.ticket_target_minutes is not None:
-        target = timedelta(minutes=subscription.ticket_target_minutes)
-        overdue = waiting_for_a_ticket(mappings, now - target)
-        rows.append(_row(subscription, _thing(mappings), target, overdue, late_tickets(mappings, target, now)))
-    if subscription.solve_target_minutes is not None:
-        target = timedelta(minutes=subscription.solve_target_minutes)
-        overdue = waiting_to_be_solved(mappings, now - target, now)
-        rows.append(_row(subscription, "solved", target, overdue, late_solves(mappings, target, now)))
-    return rows
+def longest_target(subscriptions: Iterable[Subscription]) -> timedelta:
+    """How long before a period its posts may have been posted."""
+    each = [target_of(subscription, what) or timedelta() for subscription in subscriptions for what in What]
+    return max(each, default=timedelta())
 
 
-def _row(subscription: Subscription, what: str, target: timedelta, overdue: Overdue, late: Late) -> dict[str, Any]:
-    newest = "the newest " if late.of >= MOST_COUNTED else ""
-    return {
-        "subscription": subscription,
-        "target": f"{what} within {span_text(target)}",
-        "waiting": capped(overdue.count),
-        "is_bad": overdue.count > 0,
-        "late": f"{late.late:,} of {newest}{late.of:,}" if late.of else "–",
-    }
+def target_rows(
+    subscription: Subscription, found: Sample, since: datetime, until: datetime
+) -> Iterator[dict[str, Any]]:
+    """How a subscription's targets are met, one row each: late now, and of the posts whose target ended in the time."""
+    mappings = set(subscription.mappings.values_list("pk", flat=True))
+    for what in What:
+        target = target_of(subscription, what)
+        if target is None:
+            continue
+        posts = [row for row in found.rows if row.mapping in mappings]
+        ended = [row for row in posts if since < row.posted_at + target <= until]
+        missed = [verdict for verdict in (_missed(what, target, row) for row in ended) if verdict is not None]
+        yield {
+            "subscription": subscription.pk,
+            "name": str(subscription),
+            "what": what,
+            "target": f"{_thing(mappings) if what == What.TICKET else 'solved'} within {span_text(target)}",
+            "waiting": capped(_late_now_count(what, mappings, target, until)),
+            "late": sum(missed),
+            "of": len(missed),
+            "is_whole": found.is_whole,
+        }
+
+
+def _late_now_count(what: What, mappings: Iterable[int], target: timedelta, now: datetime) -> int:
+    if what == What.TICKET:
+        return waiting_for_a_ticket(mappings, now - target).count
+    return waiting_to_be_solved(mappings, now - target, now).count
 
 
 def target_text(subscription: Subscription) -> str:

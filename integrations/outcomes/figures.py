@@ -1,0 +1,157 @@
+"""What came in a period and what became of it: exact, and quick with a million posts in it.
+
+Whole tables are counted from an index alone; states that are rare have an index of their own, and all the rest was
+delivered or matched. Response times are of a sample where there are many posts: thousands, spread evenly.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from integrations.models import Delivery, Notification
+
+MOST_TIMED = 4_000
+# Each number of the sequence falls into the largest gap that those before it left.
+GOLDEN = 0.618033988749895
+
+WAITING = ("pending", "sending", "held", "waiting")
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The last hours or days, in steps of an hour or a day of `zone`."""
+
+    since: datetime
+    until: datetime
+    step: timedelta
+
+    def steps(self, zone: tzinfo = UTC) -> list[tuple[datetime, datetime]]:
+        """Beginning and end of each hour or day; the first and the last are as long as the period has of them."""
+        bounds = [self.since]
+        while (following := _next(bounds[-1], self.step, zone)) < self.until:
+            bounds.append(following)
+        return list(zip(bounds, [*bounds[1:], self.until], strict=True))
+
+
+def _next(moment: datetime, step: timedelta, zone: tzinfo) -> datetime:
+    """The next full hour or midnight."""
+    local = moment.astimezone(zone)
+    if step < timedelta(days=1):
+        return (moment + step).replace(minute=0, second=0, microsecond=0)
+    midnight = datetime.combine(local.date() + timedelta(days=1), datetime.min.time(), tzinfo=zone)
+    return midnight.astimezone(UTC)
+
+
+class Became(NamedTuple):
+    """How many deliveries of a time became what."""
+
+    delivered: int
+    waiting: int
+    failed: int
+    cancelled: int
+
+
+def became(steps: list[tuple[datetime, datetime]]) -> list[Became]:
+    """Of the deliveries that were made in each of these times."""
+    totals = _totals(Delivery._meta.db_table, "created_at", steps)
+    rare = _by_state(Delivery._meta.db_table, "created_at", "delivered", steps)
+    return [
+        Became(
+            total - sum(states.values()),
+            sum(states.get(state, 0) for state in WAITING),
+            states.get("failed", 0),
+            states.get("cancelled", 0),
+        )
+        for total, states in zip(totals, rare, strict=True)
+    ]
+
+
+def received(since: datetime, until: datetime) -> dict[str, int]:
+    """Notifications of the period: "all", and by state those that are no deliveries."""
+    whole = [(since, until)]
+    (total,) = _totals(Notification._meta.db_table, "received_at", whole)
+    (states,) = _by_state(Notification._meta.db_table, "received_at", "routed", whole)
+    return {"all": total, **states}
+
+
+def _totals(table: str, column: str, steps: list[tuple[datetime, datetime]]) -> list[int]:
+    statement = (
+        f"SELECT (SELECT count(*) FROM {table} WHERE {column} >= begins AND {column} < ends)"  # noqa: S608 (of our tables' names)
+        " FROM unnest(%s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY AS step (begins, ends, place)"
+        " ORDER BY place"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [[begins for begins, _ in steps], [ends for _, ends in steps]])
+        return [count for (count,) in cursor.fetchall()]
+
+
+def _by_state(table: str, column: str, usual: str, steps: list[tuple[datetime, datetime]]) -> list[dict[str, int]]:
+    """Of the states other than the usual one, which the index by state leaves out."""
+    statement = (
+        f"SELECT width_bucket({column}, %s::timestamptz[]), state, count(*) FROM {table}"  # noqa: S608 (of our tables' names)
+        f" WHERE state <> '{usual}' AND {column} >= %s AND {column} < %s GROUP BY 1, 2"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [[begins for begins, _ in steps], steps[0][0], steps[-1][1]])
+        found: list[dict[str, int]] = [{} for _ in steps]
+        for place, state, count in cursor.fetchall():
+            found[place - 1][state] = count
+        return found
+
+
+# --- Response times --------------------------------------------------------------------------------------------------
+
+
+class Timed(NamedTuple):
+    """A post and when what was made of it happened. `status`: of the thing at its account, where it tells."""
+
+    mapping: int
+    posted_at: datetime
+    delivered_at: datetime | None
+    state: str
+    status: str | None
+    solved_at: datetime | None
+
+
+class Sample(NamedTuple):
+    """`is_whole`: these are all."""
+
+    rows: list[Timed]
+    is_whole: bool
+
+
+def sample(since: datetime, until: datetime) -> Sample:
+    """Deliveries of new things that were made in a time: all, or thousands of them, spread evenly."""
+    made = Delivery.objects.filter(created_at__gte=since, created_at__lt=until).order_by()
+    first = made.order_by("created_at", "id").values_list("pk", flat=True).first()
+    last = made.order_by("-created_at", "-id").values_list("pk", flat=True).first()
+    if first is None or last is None:
+        return Sample([], True)
+    is_whole = made[: MOST_TIMED + 1].count() <= MOST_TIMED
+    if not is_whole:
+        first, length = min(first, last), abs(last - first) + 1
+        made = made.filter(pk__in=[first + int(length * (place * GOLDEN % 1)) for place in range(MOST_TIMED)])
+    rows = made.filter(action="create", posted_at__isnull=False).values_list(
+        "mapping_id", "posted_at", "delivered_at", "state", "remote_object__status", "remote_object__solved_at"
+    )
+    return Sample([Timed._make(row) for row in rows], is_whole)
+
+
+def times(found: Sample, since: datetime, until: datetime) -> dict[str, Any] | None:
+    """Seconds from post to delivery, of the posts of this time: {"median", "p95", "of", "is_whole"}."""
+    took = sorted(_seconds(found.rows, since, until))
+    if not took:
+        return None
+    p95 = took[math.ceil(len(took) * 0.95) - 1]
+    return {"median": statistics.median(took), "p95": p95, "of": len(took), "is_whole": found.is_whole}
+
+
+def _seconds(rows: list[Timed], since: datetime, until: datetime) -> Iterator[float]:
+    for row in rows:
+        if since <= row.posted_at < until and row.delivered_at is not None:
+            yield max(0.0, (row.delivered_at - row.posted_at).total_seconds())

@@ -1,0 +1,59 @@
+"""The figures of the overview, for the last day, week or month; kept for seconds, as many people look at once."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from integrations.infra import database_clock
+from integrations.infra.kept import kept
+from integrations.models import Installation, Subscription
+from integrations.models.configuration import without_lists
+from integrations.outcomes.figures import Became, Period, became, received, sample, times
+from integrations.outcomes.response_times import longest_target, target_rows, with_targets
+
+KEPT_SECONDS = 10
+PERIODS = {
+    "day": (timedelta(days=1), timedelta(hours=1)),
+    "week": (timedelta(days=7), timedelta(days=1)),
+    "month": (timedelta(days=30), timedelta(days=1)),
+}
+MOST_TARGETS = 20
+
+
+def period_figures(name: str) -> dict[str, Any]:
+    """Of the last "day", "week" or "month", as plain data: times as text in ISO 8601, counts, and rows of targets.
+
+    {"since", "until", "received", "unmatched", "delivered", "waiting", "failed", "cancelled",
+    "steps": [[begins, ends, delivered, waiting, failed, cancelled]], "times": see `times`, "targets": [...]}
+    """
+    installation = Installation.objects.values_list("uuid", flat=True).first()
+    figures: dict[str, Any] = kept(f"{installation}:{name}", KEPT_SECONDS, lambda: _figures(name))
+    return figures
+
+
+def _figures(name: str) -> dict[str, Any]:
+    length, step = PERIODS[name]
+    until = database_clock.now()
+    period = Period(until - length, until, step)
+    steps = period.steps()
+    each = became(steps)
+    came = received(period.since, until)
+    subscriptions = list(_with_targets())
+    found = sample(period.since - longest_target(subscriptions), until)
+    return {
+        "since": _text(period.since),
+        "until": _text(until),
+        "received": came["all"],
+        "unmatched": came.get("unmatched", 0),
+        **dict(zip(Became._fields, (sum(column) for column in zip(*each, strict=True)), strict=True)),
+        "steps": [[_text(begins), _text(ends), *counts] for (begins, ends), counts in zip(steps, each, strict=True)],
+        "times": times(found, period.since, until),
+        "targets": [row for one in subscriptions for row in target_rows(one, found, period.since, until)],
+    }
+
+
+def _with_targets() -> list[Subscription]:
+    return list(with_targets().select_related("company").defer(*without_lists("company__"))[:MOST_TARGETS])
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat()

@@ -1,0 +1,145 @@
+"""The overview's numbers of a period are right, and each leads to the list that it counts."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from integrations.infra import kept
+from integrations.models import Delivery, Mapping, Notification
+from integrations.outcomes import figures, period
+from tests.factories import DeliveryFactory, MappingFactory, NotificationFactory, SubscriptionFactory
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+WAITING: dict[str, Any] = {"state": "pending", "next_attempt_at": timezone.now()}
+FAILED: dict[str, Any] = {"state": "failed", "last_error": "x"}
+
+
+def made(mapping: Mapping, ago: timedelta, took: timedelta | None = None, **fields: Any) -> Delivery:
+    """A delivery of a post that was posted and received `ago`; delivered where it says what it took."""
+    at = timezone.now() - ago
+    done = {"is_delivered": True, "delivered_at": at + took} if took is not None else {}
+    return DeliveryFactory.create(mapping=mapping, **{"posted_at": at, "created_at": at} | done | fields)
+
+
+def numbers(admin: Client, name: str = "day") -> dict[str, str]:
+    shown = admin.get("/admin/", {"period": name}).context["numbers"]
+    return {number.message: number.count for number in shown}
+
+
+@pytest.fixture
+def three_weeks(mapping: Mapping) -> Mapping:
+    """Deliveries of today, of this week and of this month; each has a notification of its time."""
+    for ago in (2 * HOUR, 30 * HOUR, 3 * DAY, 20 * DAY, 40 * DAY):
+        made(mapping, ago, HOUR)
+        made(mapping, ago, **FAILED)
+    made(mapping, HOUR, **WAITING)
+    made(mapping, 2 * DAY, state="cancelled")
+    for row in Delivery.objects.all():
+        Notification.objects.filter(pk=row.notification_id).update(received_at=row.created_at, state="routed")
+    NotificationFactory.create(subscription=mapping.subscription, state="unmatched", reason="x")
+    return mapping
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("day", "4 1 1 1 1 0"), ("week", "9 3 1 3 1 1"), ("month", "11 4 1 4 1 1"), ("nonsense", "4 1 1 1 1 0")],
+)
+def test_it_counts_what_came_in_the_period(admin: Client, three_weeks: Mapping, name: str, counts: str) -> None:
+    assert numbers(admin, name) == dict(
+        zip(
+            ("received", "delivered", "under way", "failed", "fitted no mapping", "cancelled"),
+            counts.split(),
+            strict=True,
+        )
+    )
+
+
+@pytest.mark.parametrize("name", ["day", "week", "month"])
+def test_each_number_leads_to_the_list_that_it_counts(admin: Client, three_weeks: Mapping, name: str) -> None:
+    shown = admin.get("/admin/", {"period": name}).context["numbers"]
+    # What comes later is not in the list of an earlier count.
+    made(three_weeks, timedelta(), **FAILED)
+    listed = [admin.get(number.address).context["cl"].result_count for number in shown]
+    assert listed == [int(number.count) for number in shown]
+
+
+@pytest.mark.parametrize(("name", "steps"), [("day", 25), ("week", 8), ("month", 31)])
+def test_the_chart_adds_up_to_the_numbers(admin: Client, three_weeks: Mapping, name: str, steps: int) -> None:
+    context = admin.get("/admin/", {"period": name}).context
+    bars = context["chart"].bars
+    assert len(bars) in (steps, steps - 1), "a period that begins with a full hour or day has one less"
+    shown = {number.message: int(number.count) for number in context["numbers"]}
+    sums = [sum(bar.counts[place] for bar in bars) for place in range(4)]
+    assert sums == [shown[name] for name in ("delivered", "under way", "failed", "cancelled")]
+    for bar in bars:
+        if bar.total:
+            assert admin.get(bar.address).context["cl"].result_count == bar.total
+
+
+def test_it_tells_how_long_posts_took(admin: Client, mapping: Mapping) -> None:
+    for seconds in range(1, 101):
+        made(mapping, HOUR, timedelta(seconds=seconds))
+    assert "half within 51 s, 95 of 100 within 95 s" in admin.get("/admin/").content.decode()
+
+
+def test_what_was_labelled_long_after_it_was_posted_does_not_count_as_slow(admin: Client, mapping: Mapping) -> None:
+    made(mapping, HOUR, timedelta(seconds=10))
+    made(mapping, 9 * DAY, 9 * DAY, created_at=timezone.now() - HOUR)
+    assert "half within 10 s, 95 of 100 within 10 s" in admin.get("/admin/").content.decode()
+
+
+def test_of_many_posts_it_times_some_of_all_hours(
+    admin: Client, mapping: Mapping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "MOST_TIMED", 40)
+    for place in range(120):
+        made(mapping, 20 * HOUR - place * timedelta(minutes=9), timedelta(seconds=60 if place < 60 else 20))
+    html = admin.get("/admin/").content.decode()
+    assert "(of 40 posts, spread evenly)" in html
+    found = figures.sample(timezone.now() - DAY, timezone.now())
+    slow = [row for row in found.rows if row.delivered_at and row.delivered_at - row.posted_at > 30 * HOUR / 3600]
+    assert 17 <= len(slow) <= 23
+
+
+def test_it_asks_as_little_of_the_database_with_many_subscriptions(admin: Client, three_weeks: Mapping) -> None:
+    def asked() -> int:
+        admin.get("/admin/")
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            admin.get("/admin/")
+        return len(queries)
+
+    with_one = asked()
+    for number in range(8):
+        subscription = SubscriptionFactory.create(label=f"Label {number}")
+        MappingFactory.create(subscription=subscription, connection=three_weeks.connection)
+    assert asked() <= with_one
+
+
+def test_it_is_counted_once_for_all_who_look(admin: Client, mapping: Mapping, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(period, "KEPT_SECONDS", 10)
+    first = admin.get("/admin/").context
+    made(mapping, timedelta(), **FAILED)
+    second = admin.get("/admin/").context
+    assert (second["numbers"], second["as_of"]) == (first["numbers"], first["as_of"])
+    assert "1 delivery failed" in [trouble.sentence for trouble in second["verdict"].troubles], (
+        "never an earlier answer"
+    )
+    assert second["now_numbers"][0].count == "1"
+
+
+def test_without_redis_it_is_counted_each_time(
+    admin: Client, three_weeks: Mapping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(period, "KEPT_SECONDS", 10)
+    monkeypatch.setattr(kept, "redis_client", lambda: redis.Redis(host="127.0.0.1", port=1))
+    assert numbers(admin)["failed"] == "1"
+    made(three_weeks, HOUR, **FAILED)
+    assert numbers(admin)["failed"] == "2"
