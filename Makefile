@@ -1,7 +1,7 @@
 # Everything a person does with a checkout. `make` alone lists it.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run test bench screenshots lint format lock
+.PHONY: help run test axe bench screenshots lint format lock
 
 # An empty variable must count as one that is not given.
 $(foreach name,PORT DATA_DIR SANDBOX SANDBOX_PORT SANDBOX_MAIL_PORT DATABASE_URL REDIS_URL PYTEST_ARGS,$(if $(value $(name)),$(eval export $(name)),$(eval unexport $(name))))
@@ -12,11 +12,11 @@ INSTALL = for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12
 	done; \
 	echo "Casebridge needs Python 3.11 or newer and found none; name yours: make PYTHON=/path/to/python3." >&2; \
 	exit 1
-LOCKED = --require-hashes --only-binary=:all: -qq --disable-pip-version-check
 
 help:
 	@echo "make run          start the portal with everything it needs (http://127.0.0.1:8000/)"
 	@echo "make test         all checks and tests"
+	@echo "make axe          look for what keeps people from using a page, on all of them"
 	@echo "make bench        measure throughput"
 	@echo "make screenshots  take the pictures of the documentation again"
 	@echo "make lint         format, lint, types and the rooms' contracts only"
@@ -37,8 +37,11 @@ bench:
 
 screenshots:
 	@$(call INSTALL)
-	@.venv/bin/python -m pip install $(LOCKED) -r requirements-screenshots.txt
 	@exec .venv/bin/python docs/screenshots.py
+
+axe:
+	@$(call INSTALL)
+	@exec .venv/bin/python docs/axe.py
 
 lint:
 	@$(call INSTALL,lint)
@@ -51,7 +54,7 @@ format:
 lock:
 	@$(call INSTALL)
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check uv
-	@for name in requirements requirements-dev requirements-screenshots; do \
+	@for name in requirements requirements-dev; do \
 		.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 			$$name.in -o $$name.txt || exit 1; \
 	done

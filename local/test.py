@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from local import ROOT
+from local.browser import browser_or_why_not
 from local.data import DataFolder
 from local.errors import StopAsked
 from local.output import Log
@@ -133,6 +134,10 @@ def lint_steps(environment: dict[str, str]) -> Iterator[Step]:
 
 
 def steps(environment: dict[str, str], arguments: Sequence[str]) -> Iterator[Step]:
+    browser, why_not = browser_or_why_not(environment)
+    if why_not:
+        print(f"Browser tests do not run: {why_not}.", flush=True)
+    environment = environment | {"CHROMIUM": browser}
     extra = [*shlex.split(os.environ.get("PYTEST_ARGS") or ""), *arguments]
     yield from lint_steps(environment)
     yield "makemigrations --check", [PYTHON, "manage.py", "makemigrations", "--check", "--dry-run"], environment

@@ -429,7 +429,7 @@ UNFOLD = {
     "BORDER_RADIUS": "6px",
     "DASHBOARD_CALLBACK": "integrations.admin.overview.overview",
     "STYLES": [lambda _request: static("casebridge.css")],
-    "SCRIPTS": [lambda _request: static("find.js")],
+    "SCRIPTS": [lambda _request: static("keyboard.js")],
     "SIDEBAR": {
         "show_search": False,
         "navigation": [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings as django_settings
 from django.test import Client
 
@@ -51,6 +52,12 @@ def an_empty_redis() -> None:
     """Each process of a parallel run has a Redis database of its own (see pytest_configure)."""
     queue.publisher().waiting.join()
     redis_client().flushdb()
+
+
+@pytest.fixture
+def no_redis() -> redis.Redis:
+    """A client of a server that is away; like the portal's own it does not try again."""
+    return redis.Redis(connection_pool=redis.ConnectionPool(host="127.0.0.1", port=1))
 
 
 @pytest.fixture(autouse=True)

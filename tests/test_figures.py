@@ -136,10 +136,10 @@ def test_it_is_counted_once_for_all_who_look(admin: Client, mapping: Mapping, mo
 
 
 def test_without_redis_it_is_counted_each_time(
-    admin: Client, three_weeks: Mapping, monkeypatch: pytest.MonkeyPatch
+    admin: Client, three_weeks: Mapping, monkeypatch: pytest.MonkeyPatch, no_redis: redis.Redis
 ) -> None:
     monkeypatch.setattr(period, "KEPT_SECONDS", 10)
-    monkeypatch.setattr(kept, "redis_client", lambda: redis.Redis(host="127.0.0.1", port=1))
+    monkeypatch.setattr(kept, "redis_client", lambda: no_redis)
     assert numbers(admin)["failed"] == "1"
     made(three_weeks, HOUR, **FAILED)
     assert numbers(admin)["failed"] == "2"

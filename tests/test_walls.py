@@ -282,13 +282,13 @@ def test_who_guesses_addresses_makes_little_work_for_the_database(wall: Wall, re
 
 
 def test_what_redis_could_not_be_told_is_told_by_the_first_who_finds_no_wall(
-    wall: Wall, reader: Client, monkeypatch: pytest.MonkeyPatch
+    wall: Wall, reader: Client, monkeypatch: pytest.MonkeyPatch, no_redis: redis.Redis
 ) -> None:
     put(wall, 1)
     former = address(wall)
     read(reader, wall)
     with monkeypatch.context() as away:
-        away.setattr(wall_cache, "redis_client", lambda: redis.Redis(host="127.0.0.1", port=1))
+        away.setattr(wall_cache, "redis_client", lambda: no_redis)
         revoke_address(wall)
     redis_client().delete(*redis_client().scan_iter("casebridge:wall:*:fresh"))
     assert [reader.get(former).status_code for _ in range(5)] == [404] * 5
@@ -407,10 +407,11 @@ def test_while_one_reader_makes_a_page_anew_the_others_get_the_former_one(wall: 
     assert len(queries) == 0
 
 
-def test_without_redis_a_wall_is_read_all_the_same(wall: Wall, reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_redis_a_wall_is_read_all_the_same(
+    wall: Wall, reader: Client, monkeypatch: pytest.MonkeyPatch, no_redis: redis.Redis
+) -> None:
     put(wall, 1)
-    nowhere = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.1)
-    monkeypatch.setattr(wall_cache, "redis_client", lambda: nowhere)
+    monkeypatch.setattr(wall_cache, "redis_client", lambda: no_redis)
     assert shown(reader, wall) == ["twitter:1"]
     revoke_address(wall)
 

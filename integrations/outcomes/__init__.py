@@ -5,7 +5,7 @@ newest status by the account's own clock wins.
 """
 
 from integrations.outcomes.events import apply_event, events_to_apply, forget_old_events, latest_events
-from integrations.outcomes.figures import WAITING
+from integrations.outcomes.figures import WAITING, Became
 from integrations.outcomes.period import period_figures
 from integrations.outcomes.polling import accounts_to_poll, poll_tickets, request_poll
 from integrations.outcomes.response_times import (
@@ -23,6 +23,7 @@ from integrations.outcomes.webhook import AccountWebhook, NotSetUp
 __all__ = [
     "WAITING",
     "AccountWebhook",
+    "Became",
     "NotSetUp",
     "What",
     "account_webhook",

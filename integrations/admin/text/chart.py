@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from integrations.outcomes.figures import Became
+from integrations.outcomes import Became
 
 WIDTH, HEIGHT, GAP = 960, 120, 3
 # Drawn from the ground up.
 PARTS = Became._fields
+TITLES = ("delivered", "under way", "failed", "cancelled")
 SMALLEST = 2
 
 
@@ -43,6 +44,11 @@ class Chart:
     step: str
     width: int = WIDTH
     height: int = HEIGHT
+
+    @property
+    def key(self) -> list[tuple[str, str]]:
+        """What each colour means: (part, words)."""
+        return list(zip(PARTS, TITLES, strict=True))
 
 
 def chart_of(
@@ -90,5 +96,4 @@ def _time(begins: datetime, by_day: bool) -> str:
 
 
 def _said(counts: list[int]) -> str:
-    words = ("delivered", "under way", "failed", "cancelled")
-    return ", ".join(f"{count:,} {word}" for count, word in zip(counts, words, strict=True) if count) or "nothing"
+    return ", ".join(f"{count:,} {word}" for count, word in zip(counts, TITLES, strict=True) if count) or "nothing"

@@ -1,0 +1,111 @@
+"""What people do in the portal, done in a browser; and nothing on its pages keeps anybody out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from integrations.models import Delivery, Mapping
+from tests.browser import PHONE, WIDE, admin_user, barriers, chromium, open_page
+from tests.test_admin import failed_delivery, new_delivery
+
+__all__ = ["admin_user", "chromium", "open_page"]
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+OpenPage = Callable[..., Page]
+PAGES = {
+    "overview": "/admin/",
+    "list": "/admin/integrations/delivery/",
+    "story": "/admin/integrations/delivery/{delivery}/change/",
+    "notification": "/admin/integrations/notification/{notification}/change/",
+    "causes": "/admin/integrations/delivery/causes/",
+    "form": "/admin/integrations/mapping/{mapping}/change/",
+    "finding": "/admin/find/?q=ann",
+    "handbook": "/admin/handbook/",
+    "nowhere": "/admin/nowhere/",
+}
+
+
+@pytest.fixture
+def failed(mapping: Mapping) -> Delivery:
+    return failed_delivery(mapping)
+
+
+def address(name: str, delivery: Delivery) -> str:
+    return PAGES[name].format(delivery=delivery.pk, notification=delivery.notification_id, mapping=delivery.mapping_id)
+
+
+@pytest.mark.parametrize(("size", "theme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide", "phone"])
+def test_no_page_keeps_anybody_out(open_page: OpenPage, failed: Delivery, size: Any, theme: str) -> None:
+    page = open_page("/admin/", size, theme)
+    for name in PAGES:
+        page.goto(address(name, failed))
+        assert barriers(page) == [], name
+
+
+def test_the_sign_in_page_keeps_nobody_out(open_page: OpenPage) -> None:
+    for theme in ("light", "dark"):
+        assert barriers(open_page("/admin/login/", theme=theme, sign_in=False)) == []
+
+
+def test_the_first_tab_leads_past_the_menu(open_page: OpenPage, failed: Delivery) -> None:
+    page = open_page("/admin/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('#content').contains(document.activeElement)")
+
+
+def test_filters_menu_and_account_are_reached_by_keyboard(open_page: OpenPage, failed: Delivery) -> None:
+    page = open_page("/admin/integrations/delivery/")
+    page.get_by_role("button", name="All filters").press("Enter")
+    expect(page.locator("#changelist-filter")).to_be_visible()
+    assert page.evaluate("document.querySelector('#changelist-filter').contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    expect(page.locator("#changelist-filter")).to_be_hidden()
+    page.get_by_role("button", name="operator").press("Enter")
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+def test_the_menu_of_a_phone_opens_by_keyboard(open_page: OpenPage, failed: Delivery) -> None:
+    page = open_page("/admin/", PHONE)
+    expect(page.get_by_role("link", name="Deliveries", exact=True)).to_be_hidden()
+    page.get_by_role("button", name="Menu").press("Enter")
+    page.get_by_role("link", name="Deliveries", exact=True).press("Enter")
+    page.wait_for_url("**/admin/integrations/delivery/")
+
+
+def test_no_control_is_called_by_the_name_of_its_icon(open_page: OpenPage, failed: Delivery) -> None:
+    page = open_page(address("form", failed))
+    icons = ("dock_to_right", "unfold_more", "filter_list", "edit", "visibility", "add_2")
+    for name in ("story", "list", "form"):
+        page.goto(address(name, failed))
+        tree = page.locator("body").aria_snapshot()
+        assert [icon for icon in icons if f'"{icon}' in tree] == []
+
+
+def test_ctrl_k_finds_a_post_and_tells_its_whole_way(open_page: OpenPage, mapping: Mapping) -> None:
+    delivery = new_delivery(mapping)
+    page = open_page("/admin/integrations/mapping/")
+    page.keyboard.press("Control+k")
+    page.keyboard.type(delivery.post_id)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/admin/find/**")
+    expect(page.locator("#content").get_by_text("Received").first).to_be_visible()
+
+
+def test_a_failed_delivery_is_retried_from_the_overview_on(
+    open_page: OpenPage, failed: Delivery, work: Callable[[], None]
+) -> None:
+    page = open_page("/admin/")
+    page.get_by_role("link", name="1 delivery failed").click()
+    page.get_by_role("link", name="Show it").click()
+    page.locator("#result_list a").first.click()
+    page.get_by_role("button", name="Retry now").click()
+    expect(page.get_by_text("1 queued to be sent now.")).to_be_visible()
+    work()
+    page.reload()
+    expect(page.locator(".cb-head-line")).to_contain_text("Delivered")
