@@ -1,10 +1,9 @@
 """Takes the documentation's pictures from a running portal with its sandbox. Run it with `make screenshots`.
 
-Needs a Chromium that is installed already; CHROMIUM names it where it is not /usr/bin/chromium.
+Takes an installed Chromium or Chrome (CHROMIUM names another), else fetches Playwright's.
 """
 
 import json
-import os
 import re
 import sys
 import tempfile
@@ -13,10 +12,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, ViewportSize, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from local.browser import browser_or_why_not
 from local.trial import Trial
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
@@ -43,14 +43,21 @@ def main() -> None:
         Trial(Path(folder) / "data") as trial,
         sync_playwright() as playwright,
     ):
-        chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = launched(playwright)
         tell_a_channel(browser, trial)
         make_history(trial)
         take_wall(browser, trial)
         take_all(browser, trial, WIDE, "")
         take_all(browser, trial, NARROW, "-narrow")
         browser.close()
+
+
+def launched(playwright: Playwright) -> Browser:
+    """Raises SystemExit where there is no browser."""
+    path, why_not = browser_or_why_not()
+    if why_not:
+        raise SystemExit(f"Without a browser this cannot be done: {why_not}.")
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
 
 
 def control(trial: Trial, path: str, content: dict[str, object]) -> Any:
