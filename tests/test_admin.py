@@ -1,5 +1,6 @@
 """The admin as staff use it: set up, look, repair. Over the real pages, with their real forms."""
 
+import html as markup
 import json
 import re
 from datetime import timedelta
@@ -686,3 +687,33 @@ def test_a_notification_with_half_an_emoji_has_its_page(admin: Client, mapping: 
     push(json.dumps(payloads.notification(payloads.item(text="half \ud83d of it"))).encode())
     work()
     assert "half" in page(admin, f"notification/{Notification.objects.get().pk}/change/")
+
+
+# --- What a list says about its filters -------------------------------------------------------------------------------
+
+
+def chips(html: str) -> list[tuple[str, str]]:
+    found = re.findall(r'cb-chip"><span class="cb-quiet">([^<]+):</span> (.*?) <a class="cb-link" href="([^"]+)"', html)
+    return [(f"{title}: {value}", markup.unescape(without)) for title, value, without in found]
+
+
+def test_a_list_says_what_keeps_rows_out_of_it_and_offers_it_without(admin: Client, mapping: Mapping) -> None:
+    failed_delivery(mapping, cause="Refused")
+    MappingFactory.create(subscription=mapping.subscription, connection=mapping.connection, name="Another")
+    query = f"?state__exact=failed&time=day&cause=Refused&mapping__id__exact={mapping.pk}&q=twitter"
+    shown = chips(page(admin, f"delivery/{query}"))
+    assert [words for words, _ in shown] == [
+        "state: Failed", f"mapping: {mapping}", "time: Past 24 hours", "cause: Refused", "search: twitter",
+    ]  # fmt: skip
+    for words, without in shown:
+        left = [other for other, _ in chips(page(admin, f"delivery/{without}"))]
+        assert left == [other for other, _ in shown if other != words]
+    assert chips(page(admin, "delivery/")) == []
+
+
+def test_states_stand_above_the_list(admin: Client, mapping: Mapping) -> None:
+    failed_delivery(mapping)
+    html = page(admin, "delivery/?state__exact=failed")
+    assert re.search(r'href="\?state__exact=failed" aria-current="true">Failed<', html)
+    assert 'href="?state__exact=under_way">Any that is under way<' in html
+    assert "Unmatched" in page(admin, "notification/")

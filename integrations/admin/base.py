@@ -97,6 +97,9 @@ class PortalAdmin(ModelAdmin):
     list_per_page = 50
     list_filter_sheet = True
     warn_unsaved_form = True
+    list_before_template = "admin/integrations/list_before.html"
+    # The parameter of the filter whose choices stand above the list.
+    quick_filter = ""
     page_buttons: Sequence[str] = ()
     change_form_outer_before_template: str | None = "admin/integrations/page_head.html"
     change_form_outer_after_template: str | None = None

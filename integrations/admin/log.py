@@ -91,6 +91,7 @@ MOST_FOUND = 1_000  # posts with a word: twenty pages, and quick however common 
 class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
     list_display = ("state_label", "post", "went_to", "became_cell", "age", "problem")
     list_display_links = ("post",)
+    quick_filter = StateFilter.parameter_name
     list_filter = (StateFilter, StatusFilter, "mapping", "connection", NetworkFilter, TimeFilter, LateFilter)
     list_select_related = ()
     search_fields = ("post_id",)
@@ -363,6 +364,7 @@ def posts_with(term: str, request: HttpRequest) -> list[PostContent]:
 class NotificationAdmin(ReadOnlyAdmin):
     list_display = ("at", "state_label", "posts_text", "listens_to", "event", "came", "why")
     list_display_links = ("at", "posts_text")
+    quick_filter = "state__exact"
     list_filter = ("state", "subscription", ReceivedFilter)
     list_select_related = ("subscription", "content")
     search_fields = ("reason",)
