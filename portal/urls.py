@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+from integrations.admin.account import account_page, delete_filter, save_filter
 from integrations.admin.find import find_page, handbook_page
 from integrations.intake import khoros_webhook
 from integrations.outcomes import account_webhook
@@ -20,6 +21,9 @@ urlpatterns = [
     path("walls/<str:token>/feed.rss", wall_feed, name="wall-rss"),
     path("walls/<str:token>/feed.json", wall_json, name="wall-json"),
     path("admin/find/", admin.site.admin_view(find_page), name="find"),
+    path("admin/account/", admin.site.admin_view(account_page), name="account"),
+    path("admin/filters/save/", admin.site.admin_view(save_filter), name="saved-filter-save"),
+    path("admin/filters/<int:pk>/delete/", admin.site.admin_view(delete_filter), name="saved-filter-delete"),
     path("admin/handbook/", admin.site.admin_view(handbook_page), name="handbook"),
     path("admin/", admin.site.urls),
 ]

@@ -22,6 +22,13 @@ COLOURS = {
     "held": "info",
     "waiting": "info",
 }
+# Columns that a person may do without.
+CHOSEN_COLUMNS = {
+    "went_to": "Went to",
+    "became_cell": "Became",
+    "age": "Age",
+    "problem": "Problem",
+}
 KINDS = {"append": "comment", "follow_up": "follow-up", "update": "update"}
 # The badge says it in a word or two: longer ones would make the column wide.
 SHORT_STATES = {"waiting": "Waiting"}

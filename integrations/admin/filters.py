@@ -7,11 +7,12 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import TellsStatus
 from integrations.infra import database_clock
-from integrations.infra.text import span_text
+from integrations.infra.text import span_text, zone_text
 from integrations.models import Delivery, Subscription
 from integrations.models.configuration import without_lists
 from integrations.outcomes import WAITING, What, late, late_now, target_of, with_targets
@@ -75,8 +76,8 @@ def between_of(value: str) -> tuple[datetime, datetime] | None:
 
 
 def between_text(since: datetime, until: datetime) -> str:
-    since, until = since.astimezone(UTC), until.astimezone(UTC)
-    return f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
+    since, until = timezone.localtime(since), timezone.localtime(until)
+    return f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} {zone_text(until)}"
 
 
 @dataclass(frozen=True, slots=True)

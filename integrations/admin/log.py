@@ -11,10 +11,12 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
+from integrations.admin.account import hidden_columns, saved_filters
 from integrations.admin.base import PageHead, ReadOnlyAdmin
 from integrations.admin.delivery_rows import COLOURS, DeliveryRows, became
 from integrations.admin.export import csv_of
@@ -121,6 +123,15 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         "connection_link",
         "labelled",
     )
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """Without the columns that this person does without."""
+        hidden = hidden_columns(request)
+        return tuple(name for name in self.list_display if name not in hidden)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        filters = {"saved_filters": saved_filters(request), "may_share": self.has_operate_permission(request)}
+        return super().changelist_view(request, filters | (extra_context or {}))
 
     def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
         """What the destination cannot tell is not shown for it."""
@@ -405,7 +416,7 @@ class NotificationAdmin(ReadOnlyAdmin):
             return queryset, False
         return queryset.filter(pk__in=found_notifications(term, posts_with(term, request))), False
 
-    @admin.display(description="Received (UTC)")
+    @admin.display(description="Received")
     def at(self, notification: Notification) -> str:
         return _short_time(notification.received_at)
 
@@ -499,7 +510,7 @@ class AttemptAdmin(ReadOnlyAdmin):
         rows = super().get_queryset(request).defer("exchanges", "request")
         return rows.select_related("delivery")
 
-    @admin.display(description="Started (UTC)")
+    @admin.display(description="Started")
     def at(self, attempt: Attempt) -> str:
         return _short_time(attempt.started_at)
 
@@ -542,7 +553,9 @@ def _group_row(group: FailureGroup) -> dict[str, Any]:
 
 
 def _short_time(moment: datetime) -> str:
-    return format_html('<span class="cb-time">{}<br> <b>{}</b></span>', f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}")
+    local = timezone.localtime(moment)
+    day, hour = f"{local:%Y-%m-%d}", f"{local:%H:%M:%S}"
+    return format_html('<span class="cb-time" title="{}">{}<br> <b>{}</b></span>', timestamp(moment), day, hour)
 
 
 def _link(model: str, pk: int, message: str) -> str:

@@ -10,6 +10,7 @@ from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from integrations.admin.filters import time_between
 from integrations.admin.first_steps import first_steps
@@ -49,7 +50,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         return context
     period = request.GET.get("period", "")
     period = period if period in PERIODS else "day"
-    figures = period_figures(period)
+    figures = period_figures(period, timezone.get_current_timezone())
     return context | {
         "page_title": "Overview",
         "verdict": verdict(),
@@ -139,7 +140,7 @@ def _span(seconds: float) -> str:
 
 
 def _chart(figures: dict[str, Any], period: str) -> Chart:
-    steps = [(datetime.fromisoformat(begins), datetime.fromisoformat(ends), counts)
+    steps = [(timezone.localtime(datetime.fromisoformat(begins)), datetime.fromisoformat(ends), counts)
              for begins, ends, *counts in figures["steps"]]  # fmt: skip
     log = reverse(DELIVERIES)
     return chart_of(

@@ -288,11 +288,11 @@ class WallPostAdmin(Moderation, ReadOnlyAdmin):
     def wall_name(self, post: WallPost) -> str:
         return post.wall.name
 
-    @admin.display(description="Came (UTC)")
+    @admin.display(description="Came")
     def came(self, post: WallPost) -> str:
         return timestamp(post.created_at)
 
-    @admin.display(description="Written (UTC)")
+    @admin.display(description="Written")
     def posted(self, post: WallPost) -> str:
         return timestamp(post.posted_at)
 

@@ -11,6 +11,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import ACCOUNT, LOOK_UP, FindsByExternalId
 from integrations.flow.rate_limit import SHARE_OF_LIMIT, calls_per_minute, limit_of
 from integrations.infra.database_clock import now, seconds_from_now
+from integrations.infra.text import timestamp
 from integrations.models import Connection, Delivery
 
 log = structlog.get_logger(__name__)
@@ -126,9 +127,7 @@ def backlog_text(connection: Connection) -> str:
     meanwhile = (
         f" New live posts ({queue.live_per_minute:.0f} a minute) are sent first." if queue.live_per_minute >= 1 else ""
     )
-    return (
-        f"{queue.total:,} waiting ({priorities}).{speed}{meanwhile} Empty at about {queue.ends_at:%Y-%m-%d %H:%M} UTC."
-    )
+    return f"{queue.total:,} waiting ({priorities}).{speed}{meanwhile} Empty at about {timestamp(queue.ends_at)}."
 
 
 def limit_text(connection: Connection) -> str:

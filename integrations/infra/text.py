@@ -3,6 +3,8 @@
 import re
 from datetime import datetime, timedelta
 
+from django.utils import timezone
+
 # PostgreSQL stores no NUL, and half a surrogate pair cannot be encoded as UTF-8.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -56,4 +58,14 @@ def article(noun: str) -> str:
 
 
 def timestamp(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "–"
+    """In the time zone of whoever looks (portal.middleware); in UTC where nobody does."""
+    if at is None:
+        return "–"
+    local = timezone.localtime(at)
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone_text(local)}"
+
+
+def zone_text(local: datetime) -> str:
+    """ "CET", or "UTC+0530" where a zone has no name of its own."""
+    name = local.tzname() or "UTC"
+    return f"UTC{local:%z}" if name.startswith(("+", "-")) else name

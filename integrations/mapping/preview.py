@@ -15,6 +15,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Context
 from integrations.destinations.capabilities import AddsNotes, DrawnPart, Draws, KnowsPeople
 from integrations.domain.post import Event, Post, Unreadable
+from integrations.infra.text import timestamp
 from integrations.mapping.conditions import judge_post
 from integrations.mapping.rendering import author_of, label_in_texts, read_event, shared_post, substitute_text
 from integrations.models import AccountSchema, Mapping, Notification, Subscription
@@ -141,7 +142,7 @@ def preview_choices(subscription: Subscription | None) -> list[tuple[str, str]]:
 
 def _choice_text(notification: Notification) -> str:
     first = " ".join((notification.summary.splitlines() or ["not processed yet"])[0].split())
-    line = f"{notification.received_at:%Y-%m-%d %H:%M:%S} UTC, {first}"
+    line = f"{timestamp(notification.received_at)}, {first}"
     return line if len(line) <= 110 else f"{line[:109]}…"
 
 

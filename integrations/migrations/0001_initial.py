@@ -6,6 +6,7 @@ import django.db.models.functions.datetime
 import django.db.models.functions.text
 import integrations.models.fields
 import uuid
+from django.conf import settings
 from django.contrib.postgres.operations import TrigramExtension
 from django.db import migrations, models
 
@@ -17,7 +18,9 @@ def make_the_row(apps, _schema_editor):
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = []
+    dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
 
     operations = [
         TrigramExtension(),
@@ -156,6 +159,8 @@ class Migration(migrations.Migration):
                 ("ended_at", models.DateTimeField(null=True, verbose_name="resolved at")),
                 ("acknowledged_by", models.CharField(blank=True, default="", max_length=150)),
                 ("acknowledged_at", models.DateTimeField(null=True)),
+                ("note", models.CharField(blank=True, default="", max_length=500)),
+                ("snoozed_until", models.DateTimeField(null=True)),
                 ("mailed_at", models.DateTimeField(null=True, verbose_name="mailed")),
                 ("end_mailed_at", models.DateTimeField(null=True)),
                 ("mail_problem", models.TextField(blank=True, default="")),
@@ -514,6 +519,17 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="FailureCare",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("cause", models.CharField(blank=True, default="", max_length=250)),
+                ("taken_by", models.CharField(blank=True, default="", max_length=150)),
+                ("note", models.CharField(blank=True, default="", max_length=500)),
+                ("snoozed_until", models.DateTimeField(null=True)),
+                ("changed_at", models.DateTimeField(auto_now=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="FloodHold",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -656,6 +672,17 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Preferences",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("time_zone", models.CharField(default="UTC", max_length=64)),
+                ("hidden_columns", models.JSONField(default=dict)),
+            ],
+            options={
+                "verbose_name_plural": "preferences",
+            },
+        ),
+        migrations.CreateModel(
             name="Probe",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -703,6 +730,20 @@ class Migration(migrations.Migration):
                 ("problem", models.TextField(blank=True, default="")),
                 ("resolved_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
+        ),
+        migrations.CreateModel(
+            name="SavedFilter",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("list_name", models.CharField(max_length=40)),
+                ("name", models.CharField(max_length=60)),
+                ("query", models.CharField(max_length=2000)),
+                ("is_shared", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                "ordering": ["name", "id"],
+            },
         ),
         migrations.CreateModel(
             name="Subscription",
@@ -1278,6 +1319,13 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
+            model_name="failurecare",
+            name="mapping",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="failure_cares", to="integrations.mapping"
+            ),
+        ),
+        migrations.AddField(
             model_name="delivery",
             name="mapping",
             field=models.ForeignKey(
@@ -1341,6 +1389,13 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
+            model_name="preferences",
+            name="user",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.CASCADE, related_name="preferences", to=settings.AUTH_USER_MODEL
+            ),
+        ),
+        migrations.AddField(
             model_name="remoteobject",
             name="connection",
             field=models.ForeignKey(
@@ -1376,6 +1431,13 @@ class Migration(migrations.Migration):
             name="connection",
             field=models.ForeignKey(
                 on_delete=django.db.models.deletion.CASCADE, related_name="requesters", to="integrations.connection"
+            ),
+        ),
+        migrations.AddField(
+            model_name="savedfilter",
+            name="owner",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="saved_filters", to=settings.AUTH_USER_MODEL
             ),
         ),
         migrations.AddField(
@@ -1563,6 +1625,10 @@ class Migration(migrations.Migration):
                 ),
                 name="flood_hold_ended_says_how",
             ),
+        ),
+        migrations.AddConstraint(
+            model_name="failurecare",
+            constraint=models.UniqueConstraint(fields=("mapping", "cause"), name="failure_care_once_per_group"),
         ),
         migrations.AddConstraint(
             model_name="burst",
@@ -1832,6 +1898,17 @@ class Migration(migrations.Migration):
                     models.Q(("user_id", ""), _negated=True), models.Q(("problem", ""), _negated=True), _connector="OR"
                 ),
                 name="requester_is_known_or_says_why",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="savedfilter",
+            constraint=models.UniqueConstraint(fields=("owner", "list_name", "name"), name="saved_filter_named_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="savedfilter",
+            constraint=models.CheckConstraint(
+                condition=models.Q(models.Q(("name", ""), _negated=True), models.Q(("query", ""), _negated=True)),
+                name="saved_filter_has_name_and_query",
             ),
         ),
         migrations.AddIndex(

@@ -13,6 +13,7 @@ from integrations.models.content import Attempt, DeliveryContent, NotificationCo
 from integrations.models.deliveries import Batch, Burst, Delivery, FloodHold
 from integrations.models.monitoring import Alarm, CatchUp, Change, HourlyVolume, Probe, Turn
 from integrations.models.notifications import Notification, TicketEvent
+from integrations.models.people import FailureCare, Preferences, SavedFilter
 from integrations.models.remote import RemoteObject
 from integrations.models.walls import Wall, WallPost
 
@@ -28,6 +29,7 @@ __all__ = [
     "Connection",
     "Delivery",
     "DeliveryContent",
+    "FailureCare",
     "FloodHold",
     "HourlyVolume",
     "Installation",
@@ -35,9 +37,11 @@ __all__ = [
     "Notification",
     "NotificationContent",
     "PostContent",
+    "Preferences",
     "Probe",
     "RemoteObject",
     "Requester",
+    "SavedFilter",
     "Subscription",
     "TicketEvent",
     "Turn",

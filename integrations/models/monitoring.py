@@ -198,6 +198,9 @@ class Alarm(models.Model):
     ended_at = models.DateTimeField("resolved at", null=True)
     acknowledged_by = models.CharField(max_length=150, blank=True, default="")
     acknowledged_at = models.DateTimeField(null=True)
+    note = models.CharField(max_length=500, blank=True, default="")
+    # Until then it counts as nothing that needs a person, unless there is news.
+    snoozed_until = models.DateTimeField(null=True)
     mailed_at = models.DateTimeField("mailed", null=True)
     end_mailed_at = models.DateTimeField(null=True)
     mail_problem = models.TextField(blank=True, default="")

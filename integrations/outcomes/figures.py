@@ -30,7 +30,7 @@ class Period:
     until: datetime
     step: timedelta
 
-    def steps(self, zone: tzinfo = UTC) -> list[tuple[datetime, datetime]]:
+    def steps(self, zone: tzinfo) -> list[tuple[datetime, datetime]]:
         """Beginning and end of each hour or day; the first and the last are as long as the period has of them."""
         bounds = [self.since]
         while (following := _next(bounds[-1], self.step, zone)) < self.until:

@@ -1,6 +1,6 @@
 """The figures of the overview, for the last day, week or month; kept for seconds, as many people look at once."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from integrations.infra import database_clock
@@ -19,22 +19,22 @@ PERIODS = {
 MOST_TARGETS = 20
 
 
-def period_figures(name: str) -> dict[str, Any]:
-    """Of the last "day", "week" or "month", as plain data: times as text in ISO 8601, counts, and rows of targets.
+def period_figures(name: str, zone: tzinfo) -> dict[str, Any]:
+    """Of the last "day", "week" or "month", as plain data; days are those of `zone`, times text in ISO 8601.
 
     {"since", "until", "received", "unmatched", "delivered", "waiting", "failed", "cancelled",
     "steps": [[begins, ends, delivered, waiting, failed, cancelled]], "times": see `times`, "targets": [...]}
     """
     installation = Installation.objects.values_list("uuid", flat=True).first()
-    figures: dict[str, Any] = kept(f"{installation}:{name}", KEPT_SECONDS, lambda: _figures(name))
+    figures: dict[str, Any] = kept(f"{installation}:{name}:{zone}", KEPT_SECONDS, lambda: _figures(name, zone))
     return figures
 
 
-def _figures(name: str) -> dict[str, Any]:
+def _figures(name: str, zone: tzinfo) -> dict[str, Any]:
     length, step = PERIODS[name]
     until = database_clock.now()
     period = Period(until - length, until, step)
-    steps = period.steps()
+    steps = period.steps(zone)
     each = became(steps)
     came = received(period.since, until)
     subscriptions = list(_with_targets())

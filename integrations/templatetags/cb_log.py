@@ -1,11 +1,20 @@
-"""Links of the log's lists."""
+"""Times, and what lists say about themselves."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django import template
 
+from integrations.infra.text import timestamp
+
 register = template.Library()
+
+
+@register.filter
+def moment(at: datetime | None, empty: str = "–") -> str:
+    """The one way to show a time, in the zone of whoever looks."""
+    return timestamp(at) if at else empty
 
 
 @register.simple_tag

@@ -1,0 +1,63 @@
+"""What people choose for themselves, and what they take care of."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from integrations.models.configuration import Mapping
+
+
+class Preferences(models.Model):
+    """How the portal shows itself to one person. `time_zone`: a name of the IANA database, such as Europe/Berlin.
+
+    `hidden_columns`: {"delivery": ["age"]}, columns of lists that the person does without.
+    """
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="preferences")
+    time_zone = models.CharField(max_length=64, default="UTC")
+    hidden_columns = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "preferences"
+
+    def __str__(self) -> str:
+        return f"Preferences of {self.user}"
+
+
+class SavedFilter(models.Model):
+    """A list with filters under a name, for its owner or for everybody. `query`: what follows "?" in the address."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_filters")
+    list_name = models.CharField(max_length=40)
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=2000)
+    is_shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "list_name", "name"], name="saved_filter_named_once"),
+            models.CheckConstraint(condition=~Q(name="") & ~Q(query=""), name="saved_filter_has_name_and_query"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FailureCare(models.Model):
+    """Who takes care of a group of failures (those of one mapping with one cause), a note, and until when it rests."""
+
+    mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, related_name="failure_cares")
+    cause = models.CharField(max_length=250, blank=True, default="")
+    taken_by = models.CharField(max_length=150, blank=True, default="")
+    note = models.CharField(max_length=500, blank=True, default="")
+    snoozed_until = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["mapping", "cause"], name="failure_care_once_per_group")]
+
+    def __str__(self) -> str:
+        return self.taken_by or "Nobody"

@@ -1,0 +1,30 @@
+"""Pages show times in the zone that the signed-in person chose."""
+
+from collections.abc import Callable
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+SESSION_KEY = "time_zone"
+PAGES = "/admin/"
+
+
+class TimeZoneMiddleware:
+    """For pages alone: whatever workers and webhooks write is in UTC."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(PAGES):
+            return self.get_response(request)
+        with timezone.override(_zone(request.session.get(SESSION_KEY))):
+            return self.get_response(request)
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
