@@ -13,9 +13,10 @@ from integrations.domain.templating import PLACEHOLDERS
 from integrations.mapping.preview import example_preview
 from integrations.models import Connection, Delivery, Notification, PostContent
 from integrations.routing.route import route_notification
-from integrations.sources.khoros.events import EVENTS, OF_ALL, kind_of
+from integrations.sources.khoros.events import EVENTS, kind_of
 from integrations.sources.khoros.examples import example
 from integrations.sources.khoros.parse import parse
+from integrations.sources.kinds import OF_ALL
 from tests.factories import MappingFactory, NotificationFactory, SubscriptionFactory
 from tests.test_conditions import verdict
 

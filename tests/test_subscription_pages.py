@@ -385,7 +385,7 @@ def test_open_alarms_stand_on_the_overview_and_can_be_marked_as_seen(admin: Clie
     assert "Registration refused" in html
     assert "ALERT_EMAILS" in html
     act(admin, "alarm", "acknowledge", alarm)
-    assert "acknowledged by operator" in admin.get("/admin/").content.decode()
+    assert "taken by operator" in admin.get("/admin/").content.decode()
     assert LogEntry.objects.filter(change_message="Acknowledge").exists()
 
 

@@ -2,18 +2,37 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
 from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
 from unfold.decorators import display
 
-from integrations.admin.base import ReadOnlyAdmin, note_action
+from integrations.admin.base import PageHead, ReadOnlyAdmin, note_action
+from integrations.infra import database_clock
 from integrations.infra.text import shortened, timestamp
 from integrations.models import Alarm
-from integrations.operations import alarm_subject, can_mail
+from integrations.operations import (
+    SNOOZES,
+    alarm_subject,
+    can_mail,
+    give_back,
+    mappings_of_alarms,
+    note,
+    place_of_repair,
+    portal_subscription,
+    snooze,
+    take,
+    told_of,
+)
+
+COLOURS = {"open": "danger", "seen": "warning", "rests": "info", "over": "success"}
+DONE = {"take": "Taken", "give_back": "Given back", "save": "Saved"}
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -36,17 +55,21 @@ class AlarmAdmin(ReadOnlyAdmin):
     list_filter = (OpenFilter, "kind")
     list_select_related = ("subscription", "company", "connection", "mapping")
     actions = ("acknowledge",)
-    page_buttons = ("acknowledge",)
+    quick_filter = OpenFilter.parameter_name
+    list_before_template = "admin/integrations/alarms_before.html"
+    change_form_outer_after_template = "admin/integrations/alarm_page.html"
     ordering = ("-raised_at", "-id")
     sortable_by = ()
     fieldsets = ((None, {"fields": ("kind", "message", "about", "raised", "ended", "seen", "mail")}),)
     readonly_fields = ("about", "raised", "ended", "seen", "mail")
 
-    @display(description="State", label={"open": "danger", "seen": "warning", "over": "success"})
+    @display(description="State", label=COLOURS)
     def state_label(self, alarm: Alarm) -> tuple[str, str]:
         if alarm.ended_at:
             return "over", "Resolved"
-        return ("seen", "Acknowledged") if alarm.acknowledged_at else ("open", "Open")
+        if alarm.snoozed_until and alarm.snoozed_until > database_clock.now():
+            return "rests", "Snoozed"
+        return ("seen", "Taken") if alarm.acknowledged_at else ("open", "Open")
 
     @admin.display(description="Message")
     def short_text(self, alarm: Alarm) -> str:
@@ -69,7 +92,7 @@ class AlarmAdmin(ReadOnlyAdmin):
     def ended(self, alarm: Alarm) -> str:
         return timestamp(alarm.ended_at)
 
-    @admin.display(description="Acknowledged by")
+    @admin.display(description="Taken by")
     def seen(self, alarm: Alarm) -> str:
         return f"{alarm.acknowledged_by}, {timestamp(alarm.acknowledged_at)}" if alarm.acknowledged_at else "Nobody yet"
 
@@ -81,15 +104,52 @@ class AlarmAdmin(ReadOnlyAdmin):
             return "Not sent: no recipients are set (ALERT_EMAILS)."
         return f"Not sent: {alarm.mail_problem}" if alarm.mail_problem else "Not sent yet."
 
-    def buttons(self, request: HttpRequest, obj: Alarm) -> list[str]:
-        return list(self.page_buttons) if obj.ended_at is None and obj.acknowledged_at is None else []
+    def head(self, request: HttpRequest, obj: Alarm) -> PageHead:
+        """What it is about, who takes care of it, and where something can be done."""
+        state, word = self.state_label(obj)
+        links = ((place_of_repair(obj), "Where to repair it", False),)
+        return PageHead(COLOURS[state], word, f"{obj.get_kind_display()}: {obj.message}", links)
 
-    @admin.action(description="Acknowledge", permissions=["operate"])
+    def facts(self, request: HttpRequest, obj: Alarm) -> dict[str, Any]:
+        told = [(delivery, delivery.get_state_display()) for delivery in told_of(obj)]
+        return {"alarm": obj, "told": told, "snoozes": SNOOZES, "may": self.has_operate_permission(request)}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        told: dict[str, Any] = {"told": mappings_of_alarms(), "can_mail": can_mail()}
+        if request.user.has_perm("integrations.add_mapping"):
+            told["add"] = f"{reverse('admin:integrations_mapping_add')}?subscription={portal_subscription().pk}"
+        return super().changelist_view(request, told | (extra_context or {}))
+
+    def get_urls(self) -> list[Any]:
+        care = self.admin_site.admin_view(self.care_view)
+        return [path("<int:pk>/care/", care, name="integrations_alarm_care"), *super().get_urls()]
+
+    def care_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Takes it, gives it back, notes or snoozes: what was pressed is `do`."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_operate_permission(request):
+            raise PermissionDenied
+        alarm = get_object_or_404(Alarm, pk=pk)
+        pressed, hours = request.POST.get("do", ""), request.POST.get("hours", "")
+        if pressed == "take":
+            take(alarm, request.user.get_username())
+        elif pressed == "give_back":
+            give_back(alarm)
+        elif pressed == "save":
+            note(alarm, request.POST.get("note", ""))
+            if hours.isdecimal() and len(hours) < 4 and int(hours) in SNOOZES:
+                snooze(alarm, int(hours))
+        note_action(request, Alarm, [alarm.pk], DONE.get(pressed, "nothing"))
+        messages.success(request, f"{DONE[pressed]}." if pressed in DONE else "Nothing changed.")
+        back = request.POST.get("back", "")
+        is_ours = url_has_allowed_host_and_scheme(back, allowed_hosts=None)
+        return HttpResponseRedirect(back if is_ours else reverse("admin:integrations_alarm_change", args=[pk]))
+
+    @admin.action(description="Take", permissions=["operate"])
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> HttpResponse | None:
         ids = list(queryset.filter(ended_at__isnull=True, acknowledged_at__isnull=True).values_list("pk", flat=True))
         Alarm.objects.filter(pk__in=ids).update(acknowledged_by=request.user.get_username(), acknowledged_at=Now())
-        note_action(request, Alarm, ids, "acknowledge")
-        self.message_user(
-            request, f"{len(ids)} acknowledged. An alarm is resolved automatically once its cause is gone."
-        )
+        note_action(request, Alarm, ids, "Taken")
+        self.message_user(request, f"{len(ids)} taken. An alarm is resolved automatically once its cause is gone.")
         return self.back(request)

@@ -58,6 +58,8 @@ def _answer(request: HttpRequest, typed: str, **context: Any) -> HttpResponse:
         "page_title": "What happened to this post?",
         "typed": typed,
         "looks_at": LOOKS_AT,
-        "fetched": Subscription.objects.filter(deleted_at__isnull=True).exclude(receives_by="push")[:10],
+        "fetched": Subscription.objects.filter(deleted_at__isnull=True, company__isnull=False).exclude(
+            receives_by="push"
+        )[:10],
     }
     return TemplateResponse(request, "admin/integrations/find.html", frame | context)

@@ -22,11 +22,11 @@ def first_steps() -> list[Step]:
     if Delivery.objects.filter(state=Delivery.State.DELIVERED).exists():
         return []
     company = Company.objects.filter(checked_at__isnull=False, warning="").first()
-    registered = Subscription.objects.filter(registration=Subscription.Registration.REGISTERED).first()
+    registered = Subscription.objects.filter(company__isnull=False, registration="registered").first()
     connections = list(Connection.objects.order_by("pk")[:50])
     connection = next((found for found in connections if _is_tested(found)), None)
-    mapping = Mapping.objects.filter(is_active=True).first()
-    notification = Notification.objects.exclude(source=Notification.Source.TEST).order_by("pk").first()
+    mapping = Mapping.objects.filter(is_active=True, subscription__company__isnull=False).first()
+    notification = Notification.objects.exclude(source__in=("test", "portal")).order_by("pk").first()
     label = registered.listens_to if registered else "the label"
     deliveries, notifications = (
         reverse(f"admin:integrations_{model}_changelist") for model in ("delivery", "notification")

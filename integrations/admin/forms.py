@@ -29,8 +29,9 @@ from integrations.intake import replace_bearer_token
 from integrations.models import Company, Connection, Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED, new_bearer_token
 from integrations.sign_in import change_secrets, forget_secrets, forget_tokens, read_secrets
-from integrations.sources.khoros.events import OF_ALL, kind_of
 from integrations.sources.khoros.token import expiry
+from integrations.sources.kinds import OF_ALL
+from integrations.sources.registry import kind_of
 
 SHORTEST_BEARER_TOKEN = 16
 # Further back than a few thousand years there is no date to compare with.

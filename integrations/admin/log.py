@@ -51,6 +51,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.infra import database_clock
 from integrations.infra.text import shortened, storable, timestamp
 from integrations.models import (
+    Alarm,
     Attempt,
     Delivery,
     DeliveryContent,
@@ -62,6 +63,7 @@ from integrations.models import (
     WallPost,
 )
 from integrations.models.deliveries import DeliveryQuerySet
+from integrations.operations import SNOOZES, alarms_of_failures
 from integrations.routing import (
     FailureGroup,
     cancel,
@@ -228,13 +230,16 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
                 raise PermissionDenied
             self._fix(request)
             return HttpResponseRedirect(request.path)
-        groups = failure_groups(MOST_GROUPS + 1)
+        groups, alarms = failure_groups(MOST_GROUPS + 1), alarms_of_failures()
         context = {
             **self.admin_site.each_context(request),
             "title": "Failures by cause",
             "page_title": "Failures by cause",
             "opts": self.opts,
-            "groups": [_group_row(group) for group in groups[:MOST_GROUPS]],
+            "groups": [
+                _group_row(group, alarms.get((group.mapping.pk, group.cause))) for group in groups[:MOST_GROUPS]
+            ],
+            "snoozes": SNOOZES,
             "is_cut": len(groups) > MOST_GROUPS,
             "may_operate": self.has_operate_permission(request),
         }
@@ -445,7 +450,9 @@ class NotificationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Source")
     def came(self, notification: Notification) -> str:
-        message = {"pushed": "Pushed", "caught_up": "Fetched", "test": "Test"}[notification.source]
+        message = {"pushed": "Pushed", "caught_up": "Fetched", "test": "Test", "portal": "Casebridge itself"}[
+            notification.source
+        ]
         return f"{message}, received {notification.repeats + 1} times" if notification.repeats else message
 
     @admin.display(description="Why nothing was sent")
@@ -458,7 +465,11 @@ class NotificationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Subscription")
     def subscription_link(self, notification: Notification) -> str:
-        return _link("subscription", notification.subscription_id, notification.subscription.listens_to)
+        subscription = notification.subscription
+        if subscription.is_own:
+            alarms = reverse("admin:integrations_alarm_changelist")
+            return format_html('<a class="cb-link" href="{}">{}</a>', alarms, subscription)
+        return _link("subscription", subscription.pk, subscription.listens_to)
 
     @admin.display(description="Repeats")
     def repeated(self, notification: Notification) -> str:
@@ -535,7 +546,7 @@ class AttemptAdmin(ReadOnlyAdmin):
         return format_html_join("", '<pre class="cb-raw">{}</pre>', ((call(e),) for e in attempt.exchanges)) or "–"
 
 
-def _group_row(group: FailureGroup) -> dict[str, Any]:
+def _group_row(group: FailureGroup, alarm: Alarm | None) -> dict[str, Any]:
     """A group of failures for its page, with links to the remedy and to the deliveries."""
     place = remedy_place(group.remedy_at, group.mapping)
     address, link_text, is_outside = place or ("", "", False)
@@ -545,6 +556,7 @@ def _group_row(group: FailureGroup) -> dict[str, Any]:
     query = urlencode({"state__exact": "failed", "mapping__id__exact": group.mapping.pk, "cause": group.cause})
     return {
         "cause": group,
+        "alarm": alarm,
         "address": address,
         "where": link_text,
         "is_outside": is_outside,

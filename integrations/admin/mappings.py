@@ -24,7 +24,7 @@ from integrations.infra.text import article, shortened, timestamp
 from integrations.mapping import example_preview, rules_of
 from integrations.models import Connection, Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED
-from integrations.sources.khoros.events import kind_of
+from integrations.sources.registry import kind_of
 
 MOST_CHOICES = 50
 

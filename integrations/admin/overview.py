@@ -23,9 +23,9 @@ from integrations.infra import database_clock
 from integrations.infra.text import span_text
 from integrations.models import Company, Connection, Delivery, Subscription
 from integrations.models.configuration import without_lists
-from integrations.operations import can_mail, open_alarms
+from integrations.operations import alarms_of_failures, can_mail, open_alarms
 from integrations.outcomes import oldest_without_a_ticket, period_figures
-from integrations.routing import failure_groups
+from integrations.routing import FailureGroup, failure_groups
 
 MOST_COUNTED = 1_000
 MOST_ROWS = 50
@@ -66,7 +66,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "times": _times(figures["times"]),
         "chart": _chart(figures, period),
         "targets": [_target(row, figures) for row in figures["targets"]],
-        "causes": failure_groups(MOST_CAUSES),
+        "causes": _causes(),
         "subscriptions": _subscriptions(),
         "connections": _connections(),
         "companies": _companies(),
@@ -99,6 +99,13 @@ def _oldest() -> dict[str, Any]:
     oldest = oldest_without_a_ticket()
     age = span_text(database_clock.now() - oldest.posted_at) if oldest and oldest.posted_at else ""
     return {"oldest": oldest, "oldest_age": age}
+
+
+def _causes() -> list[tuple[FailureGroup, str]]:
+    """The largest groups of failures, each with who takes care of it."""
+    alarms = alarms_of_failures()
+    taken = {key: alarm.acknowledged_by for key, alarm in alarms.items()}
+    return [(group, taken.get((group.mapping.pk, group.cause), "")) for group in failure_groups(MOST_CAUSES)]
 
 
 # --- A period --------------------------------------------------------------------------------------------------------
@@ -169,7 +176,7 @@ def _target(row: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _subscriptions() -> list[dict[str, Any]]:
-    rows = Subscription.objects.filter(deleted_at__isnull=True).select_related("company")
+    rows = Subscription.objects.filter(deleted_at__isnull=True, company__isnull=False).select_related("company")
     return [_subscription(subscription) for subscription in rows.defer(*without_lists("company__"))[:MOST_ROWS]]
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Recipe
 from integrations.models import Connection, Mapping, Subscription
-from integrations.sources.khoros.events import kind_of
+from integrations.sources.registry import kind_of
 
 MOST_CONNECTIONS, MOST_SUBSCRIPTIONS = 10, 6
 # In the address of the form; without any of these the page of recipes comes first.

@@ -113,7 +113,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         open_alarms = Alarm.objects.filter(subscription=OuterRef("pk"), ended_at__isnull=True)
-        rows = super().get_queryset(request).annotate(has_alarm=Exists(open_alarms))
+        # The portal's own is no subscription at Khoros; its mappings are found beside the alarms.
+        rows = super().get_queryset(request).filter(company__isnull=False).annotate(has_alarm=Exists(open_alarms))
         return rows.select_related("company").defer(*without_lists("company__"))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

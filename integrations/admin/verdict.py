@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from integrations.infra import database_clock
 from integrations.infra.text import span_text
-from integrations.models import Connection, Delivery, Notification, Subscription, Turn, WallPost
-from integrations.operations import open_alarms
+from integrations.models import Alarm, Connection, Delivery, Notification, Subscription, Turn, WallPost
+from integrations.operations import is_resting, open_alarms
 
 # Alarms are checked twice a minute.
 UNKNOWN_AFTER = timedelta(minutes=2)
@@ -64,18 +64,23 @@ def verdict() -> Verdict:
 
 def _troubles(now: datetime) -> Iterator[Trouble]:
     deliveries, notifications = _list("delivery"), _list("notification")
-    failed = Delivery.objects.filter(state=Delivery.State.FAILED)
-    yield from _some(failed, "delivery failed", "deliveries failed", reverse("admin:integrations_delivery_causes"))
+    failed, resting = _failed()
+    causes = reverse("admin:integrations_delivery_causes")
+    yield from _some(failed, "delivery failed", "deliveries failed", causes)
+    rests = "failed and somebody snoozed the alarm"
+    yield from _some(resting, f"delivery {rests}", f"deliveries {rests}", causes, is_question=True)
     late = Delivery.objects.filter(state=Delivery.State.PENDING, next_attempt_at__lt=now - WAITS_TOO_LONG)
     overdue = "should have been sent more than five minutes ago"
     yield from _some(late, f"delivery {overdue}", f"deliveries {overdue}", f"{deliveries}?state__exact=pending")
-    alarms = open_alarms().filter(acknowledged_at__isnull=True)
+    alarms = open_alarms().filter(acknowledged_at__isnull=True).exclude(is_resting())
     yield from _some(alarms, "alarm that nobody has seen", "alarms that nobody has seen", f"{_list('alarm')}?open=yes")
     shut = Connection.objects.filter(is_active=True).exclude(Connection.open_now())
     how = "paused or unreachable"
     yield from _some(shut, f"connection is {how}", f"connections are {how}", _list("connection"))
     registered = (Subscription.Registration.REGISTERED, Subscription.Registration.WAITING)
-    wrong = Subscription.objects.filter(is_active=True, deleted_at__isnull=True).exclude(registration__in=registered)
+    wrong = Subscription.objects.filter(is_active=True, company__isnull=False, deleted_at__isnull=True).exclude(
+        registration__in=registered
+    )
     yield from _some(wrong, "subscription is not as it should be at Khoros",
                      "subscriptions are not as they should be at Khoros", _list("subscription"))  # fmt: skip
     for state, one, many in (("unreadable", "notification could not be read", "notifications could not be read"),
@@ -88,6 +93,16 @@ def _troubles(now: datetime) -> Iterator[Trouble]:
     waiting = WallPost.objects.filter(state=WallPost.State.WAITING)
     yield from _some(waiting, "post waits for approval on a wall", "posts wait for approval on walls",
                      f"{_list('wallpost')}?state__exact=waiting", is_question=True)  # fmt: skip
+
+
+def _failed() -> tuple[QuerySet[Delivery], QuerySet[Delivery]]:
+    """What failed, and of it what rests because somebody snoozed the alarm of its cause."""
+    failed = Delivery.objects.filter(state=Delivery.State.FAILED)
+    snoozed = Alarm.objects.filter(is_resting(), kind=Alarm.Kind.FAILED, ended_at__isnull=True)
+    groups = Q(pk__in=[])
+    for mapping, cause in snoozed.values_list("mapping", "cause"):
+        groups |= Q(mapping=mapping, cause=cause)
+    return failed.exclude(groups), failed.filter(groups)
 
 
 def _some(rows: Any, one: str, many: str, address: str, *, is_question: bool = False) -> Iterator[Trouble]:

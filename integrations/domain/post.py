@@ -97,6 +97,8 @@ FACTS = {
     "response_code": "Answer",
     "actor_id": "Done by user",
     "change": "Change",
+    "alarm_kind": "Kind of alarm",
+    "alarm_state": "State of the alarm",
 }
 
 

@@ -26,7 +26,7 @@ class PublicAddressMiddleware:
     def _record() -> bool:
         try:
             if Installation.objects.filter(heroku_address_seen_at=None).update(heroku_address_seen_at=Now()):
-                Subscription.objects.update(next_check_at=Now())
+                Subscription.objects.filter(company__isnull=False).update(next_check_at=Now())
         except DatabaseError:
             return False
         return True

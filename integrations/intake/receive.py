@@ -84,7 +84,7 @@ def _bearer_token(authorization: str) -> str:
 
 
 def _all_addresses() -> list[uuid.UUID]:
-    return list(Subscription.objects.order_by().values_list("uuid", flat=True))
+    return list(Subscription.objects.filter(company__isnull=False).order_by().values_list("uuid", flat=True))
 
 
 _looks = Looks()
@@ -129,8 +129,10 @@ def _cached(subscription_uuid: uuid.UUID) -> KnownSubscription | None:
 
 
 def _read(subscription_uuid: uuid.UUID | None) -> KnownSubscription | None:
-    row = Subscription.objects.filter(uuid=subscription_uuid).order_by().first() if subscription_uuid else None
-    if row is None or subscription_uuid is None:
+    if subscription_uuid is None:
+        return None
+    row = Subscription.objects.filter(uuid=subscription_uuid, company__isnull=False).order_by().first()
+    if row is None:
         _drop_from_cache(subscription_uuid)
         return None
     known = KnownSubscription(row.pk, row.is_active, tuple(_accepted_tokens(row)))

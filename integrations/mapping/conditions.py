@@ -16,7 +16,7 @@ def judge_post(mapping: Mapping, event: Event, post: Post, notification: Notific
     return judge(mapping.conditions, Subject(post, event.happened_at or received_at, is_known))
 
 
-def author_key(company_id: int, post: Post) -> int | None:
+def author_key(company_id: int | None, post: Post) -> int | None:
     """The same number for all posts of one author on one network; None where nobody is named."""
     known_as = post.author_id or post.author_handle.casefold().removeprefix("@") or post.author.casefold()
     if not known_as:

@@ -3,7 +3,6 @@
 The mapping may be one that is being edited: it is used as given, saved or not.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +19,7 @@ from integrations.mapping.conditions import judge_post
 from integrations.mapping.rendering import author_of, label_in_texts, read_event, shared_post, substitute_text
 from integrations.models import AccountSchema, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
-from integrations.sources.khoros.events import kind_of
-from integrations.sources.khoros.examples import example
-from integrations.sources.khoros.parse import parse
+from integrations.sources.registry import example_of, kind_of
 
 EXAMPLE = "example"
 # What the mapping before might have made.
@@ -96,7 +93,7 @@ def _context(mapping: Mapping, event: Event, notification: Notification | None) 
     return Context(
         label=label_in_texts(subscription),
         event=event.name,
-        company=subscription.company.name,
+        company=subscription.company_name,
         mapping=mapping.name,
         mapping_uuid=str(mapping.uuid),
         notification_id=str(notification.pk) if notification else "1",
@@ -108,8 +105,7 @@ def _context(mapping: Mapping, event: Event, notification: Notification | None) 
 
 def example_event(event_name: str) -> Event:
     """The example notification of an event, parsed like a real one."""
-    envelope = example(event_name, at=timezone.now().replace(microsecond=0))
-    return parse(json.dumps(envelope).encode(), subscribed_event=event_name)
+    return example_of(event_name, timezone.now().replace(microsecond=0))
 
 
 def example_preview(mapping: Mapping) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from integrations.destinations.capabilities import Author
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.text import storable
 from integrations.models import Delivery, DeliveryContent, Mapping, Notification, Subscription
-from integrations.sources.khoros.events import kind_of
-from integrations.sources.khoros.parse import parse
+from integrations.sources.registry import kind_of, parse
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +87,7 @@ def context_of(notification: Notification, event: Event, mapping: Mapping, first
     return Context(
         label=label_in_texts(subscription),
         event=event.name,
-        company=subscription.company.name,
+        company=subscription.company_name,
         mapping=mapping.name,
         mapping_uuid=str(mapping.uuid),
         notification_id=str(notification.pk),

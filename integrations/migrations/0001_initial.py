@@ -164,6 +164,7 @@ class Migration(migrations.Migration):
                 ("mailed_at", models.DateTimeField(null=True, verbose_name="mailed")),
                 ("end_mailed_at", models.DateTimeField(null=True)),
                 ("mail_problem", models.TextField(blank=True, default="")),
+                ("told", models.PositiveIntegerField(db_default=0, default=0)),
             ],
             options={
                 "ordering": ["-raised_at", "-id"],
@@ -519,17 +520,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="FailureCare",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("cause", models.CharField(blank=True, default="", max_length=250)),
-                ("taken_by", models.CharField(blank=True, default="", max_length=150)),
-                ("note", models.CharField(blank=True, default="", max_length=500)),
-                ("snoozed_until", models.DateTimeField(null=True)),
-                ("changed_at", models.DateTimeField(auto_now=True)),
-            ],
-        ),
-        migrations.CreateModel(
             name="FloodHold",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -620,6 +610,7 @@ class Migration(migrations.Migration):
                             ("pushed", "Pushed by Khoros"),
                             ("caught_up", "Fetched from Khoros"),
                             ("test", "Test notification"),
+                            ("portal", "Casebridge itself"),
                         ],
                         default="pushed",
                         max_length=10,
@@ -1319,13 +1310,6 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="failurecare",
-            name="mapping",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="failure_cares", to="integrations.mapping"
-            ),
-        ),
-        migrations.AddField(
             model_name="delivery",
             name="mapping",
             field=models.ForeignKey(
@@ -1444,7 +1428,10 @@ class Migration(migrations.Migration):
             model_name="subscription",
             name="company",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="subscriptions", to="integrations.company"
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="subscriptions",
+                to="integrations.company",
             ),
         ),
         migrations.AddField(
@@ -1625,10 +1612,6 @@ class Migration(migrations.Migration):
                 ),
                 name="flood_hold_ended_says_how",
             ),
-        ),
-        migrations.AddConstraint(
-            model_name="failurecare",
-            constraint=models.UniqueConstraint(fields=("mapping", "cause"), name="failure_care_once_per_group"),
         ),
         migrations.AddConstraint(
             model_name="burst",
@@ -1956,6 +1939,25 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("deleted_at__isnull", True), ("is_active", False), _connector="OR"),
                 name="subscription_deleted_receives_nothing",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("company__isnull", True)),
+                fields=("event_name",),
+                name="subscription_of_the_portal_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("company__isnull", False),
+                    models.Q(("next_catch_up_at__isnull", True), ("next_check_at__isnull", True)),
+                    _connector="OR",
+                ),
+                name="subscription_of_the_portal_never_asks_khoros",
             ),
         ),
         migrations.AddIndex(

@@ -13,7 +13,7 @@ from integrations.models.content import Attempt, DeliveryContent, NotificationCo
 from integrations.models.deliveries import Batch, Burst, Delivery, FloodHold
 from integrations.models.monitoring import Alarm, CatchUp, Change, HourlyVolume, Probe, Turn
 from integrations.models.notifications import Notification, TicketEvent
-from integrations.models.people import FailureCare, Preferences, SavedFilter
+from integrations.models.people import Preferences, SavedFilter
 from integrations.models.remote import RemoteObject
 from integrations.models.walls import Wall, WallPost
 
@@ -29,7 +29,6 @@ __all__ = [
     "Connection",
     "Delivery",
     "DeliveryContent",
-    "FailureCare",
     "FloodHold",
     "HourlyVolume",
     "Installation",

@@ -144,7 +144,11 @@ class Subscription(models.Model):
         OFF = "off", "Never"
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    company = models.ForeignKey(Company, on_delete=models.PROTECT, related_name="subscriptions")
+    # Null for the portal's own subscription alone, which Khoros has no part in (operations/telling.py): only what asks
+    # Khoros reads a company, and never that one's.
+    company: models.ForeignKey[Company, Company] = models.ForeignKey(  # type: ignore[misc]
+        Company, on_delete=models.PROTECT, null=True, related_name="subscriptions"
+    )
     event_name = models.CharField(
         "event",
         max_length=100,
@@ -279,6 +283,13 @@ class Subscription(models.Model):
             models.CheckConstraint(
                 condition=Q(deleted_at__isnull=True) | Q(is_active=False), name="subscription_deleted_receives_nothing"
             ),
+            models.UniqueConstraint(
+                fields=["event_name"], condition=Q(company__isnull=True), name="subscription_of_the_portal_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(company__isnull=False) | Q(next_check_at__isnull=True, next_catch_up_at__isnull=True),
+                name="subscription_of_the_portal_never_asks_khoros",
+            ),
         ]
         indexes = [
             models.Index(
@@ -297,6 +308,15 @@ class Subscription(models.Model):
     @property
     def listens_to(self) -> str:
         return self.label or f"all {self.event_name}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is of the portal's own alarms."""
+        return self.company_id is None
+
+    @property
+    def company_name(self) -> str:
+        return self.company.name if self.company_id is not None else "Casebridge"
 
     @property
     def is_pushed(self) -> bool:

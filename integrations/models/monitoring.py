@@ -204,6 +204,8 @@ class Alarm(models.Model):
     mailed_at = models.DateTimeField("mailed", null=True)
     end_mailed_at = models.DateTimeField(null=True)
     mail_problem = models.TextField(blank=True, default="")
+    # How many of its steps were passed on to mappings (operations/telling.py).
+    told = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
         ordering = ["-raised_at", "-id"]

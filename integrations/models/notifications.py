@@ -28,6 +28,7 @@ class Notification(models.Model):
         PUSHED = "pushed", "Pushed by Khoros"
         CAUGHT_UP = "caught_up", "Fetched from Khoros"
         TEST = "test", "Test notification"
+        PORTAL = "portal", "Casebridge itself"
 
     subscription = models.ForeignKey(
         Subscription, on_delete=models.PROTECT, related_name="notifications", db_index=False

@@ -1,11 +1,9 @@
-"""What people choose for themselves, and what they take care of."""
+"""What people choose for themselves."""
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
-
-from integrations.models.configuration import Mapping
 
 
 class Preferences(models.Model):
@@ -44,20 +42,3 @@ class SavedFilter(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class FailureCare(models.Model):
-    """Who takes care of a group of failures (those of one mapping with one cause), a note, and until when it rests."""
-
-    mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, related_name="failure_cares")
-    cause = models.CharField(max_length=250, blank=True, default="")
-    taken_by = models.CharField(max_length=150, blank=True, default="")
-    note = models.CharField(max_length=500, blank=True, default="")
-    snoozed_until = models.DateTimeField(null=True)
-    changed_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["mapping", "cause"], name="failure_care_once_per_group")]
-
-    def __str__(self) -> str:
-        return self.taken_by or "Nobody"

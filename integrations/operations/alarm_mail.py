@@ -12,9 +12,9 @@ from django.db.models.functions import Now
 from integrations.infra import database_clock
 from integrations.infra.database_pool import release_database
 from integrations.infra.text import storable
-from integrations.installation import NoPublicAddress, public_url
 from integrations.models import Alarm
-from integrations.operations.alarm_rules import alarm_subject
+from integrations.operations.alarm_rules import place_of_repair
+from integrations.operations.telling import portal_address
 
 log = structlog.get_logger(__name__)
 MAILED_WITHIN = timedelta(days=1)
@@ -72,18 +72,4 @@ def _body(alarm: Alarm) -> str:
     lines = [alarm.message, "", f"Raised at {alarm.raised_at:%Y-%m-%d %H:%M:%S} UTC."]
     if alarm.ended_at:
         lines.append(f"Resolved at {alarm.ended_at:%Y-%m-%d %H:%M:%S} UTC.")
-    try:
-        address = public_url()
-    except NoPublicAddress:
-        address = settings.LOCAL_URL
-    return "\n".join([*lines, "", f"{address}{_path_to_repair(alarm)}"])
-
-
-def _path_to_repair(alarm: Alarm) -> str:
-    """Where a person does something about it."""
-    if alarm.kind == Alarm.Kind.FAILED:
-        return "/admin/integrations/delivery/causes/"
-    if alarm.kind == Alarm.Kind.UNREADABLE:
-        return "/admin/integrations/notification/?state__exact=unreadable"
-    subject = alarm_subject(alarm)
-    return "/admin/integrations/{}/{}/change/".format(*subject) if subject else "/admin/"
+    return "\n".join([*lines, "", f"{portal_address()}{place_of_repair(alarm)}"])

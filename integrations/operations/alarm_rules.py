@@ -61,6 +61,16 @@ def alarm_subject(alarm: Alarm) -> tuple[str, int] | None:
     return None
 
 
+def place_of_repair(alarm: Alarm) -> str:
+    """Where a person does something about it."""
+    if alarm.kind == Alarm.Kind.FAILED:
+        return "/admin/integrations/delivery/causes/"
+    if alarm.kind == Alarm.Kind.UNREADABLE:
+        return "/admin/integrations/notification/?state__exact=unreadable"
+    subject = alarm_subject(alarm)
+    return "/admin/integrations/{}/{}/change/".format(*subject) if subject else "/admin/"
+
+
 # --- Rules -----------------------------------------------------------------------------------------------------------
 
 
@@ -71,7 +81,7 @@ def find_problems() -> Iterator[Problem]:
     for company in Company.objects.defer(*without_lists()):
         if message := token_warning(company):
             yield Problem(Alarm.Kind.TOKEN, message, company_id=company.pk)
-    for subscription in Subscription.objects.filter(deleted_at__isnull=True):
+    for subscription in Subscription.objects.filter(deleted_at__isnull=True, company__isnull=False):
         yield from _of_subscription(subscription)
     for connection in Connection.objects.filter(is_active=True):
         yield from _of_connection(connection)

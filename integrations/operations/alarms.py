@@ -13,6 +13,7 @@ from integrations.infra.text import storable
 from integrations.models import Alarm, Subscription
 from integrations.models.configuration import without_lists
 from integrations.operations.alarm_rules import Problem, find_problems, key_of
+from integrations.operations.telling import tell
 
 log = structlog.get_logger(__name__)
 
@@ -45,14 +46,20 @@ def _update(alarm: Alarm, problem: Problem) -> None:
     reason = storable(problem.reason)[:LONGEST_REASON]
     is_news = reason != alarm.reason or len(str(problem.count)) > len(str(alarm.count))
     if is_news:
-        Alarm.objects.filter(pk=alarm.pk).update(
-            message=storable(problem.message),
-            reason=reason,
-            count=problem.count,
-            has_news=True,
-            acknowledged_by="",
-            acknowledged_at=None,
-        )
+        with transaction.atomic():
+            # Of two watchers one is first.
+            unchanged = Alarm.objects.filter(pk=alarm.pk, reason=alarm.reason, count=alarm.count)
+            is_first = unchanged.update(
+                message=storable(problem.message),
+                reason=reason,
+                count=problem.count,
+                has_news=True,
+                acknowledged_by="",
+                acknowledged_at=None,
+                snoozed_until=None,
+            )
+            if is_first:
+                tell(alarm.pk, "still")
         log.warning("alarm has another reason", kind=problem.kind, reason=problem.message)
     elif problem.message != alarm.message:
         Alarm.objects.filter(pk=alarm.pk).update(message=storable(problem.message))
@@ -61,7 +68,7 @@ def _update(alarm: Alarm, problem: Problem) -> None:
 def _raise(problem: Problem) -> None:
     try:
         with transaction.atomic():
-            Alarm.objects.create(
+            raised = Alarm.objects.create(
                 kind=problem.kind,
                 message=storable(problem.message),
                 subscription_id=problem.subscription_id,
@@ -72,6 +79,7 @@ def _raise(problem: Problem) -> None:
                 reason=storable(problem.reason)[:LONGEST_REASON],
                 count=problem.count,
             )
+            tell(raised.pk, "raised")
     except IntegrityError:
         # Another worker was quicker, or the subscription is gone.
         return
@@ -79,7 +87,9 @@ def _raise(problem: Problem) -> None:
 
 
 def _end(alarm: Alarm) -> None:
-    Alarm.objects.filter(pk=alarm.pk, ended_at__isnull=True).update(ended_at=Now())
+    with transaction.atomic():
+        if Alarm.objects.filter(pk=alarm.pk, ended_at__isnull=True).update(ended_at=Now()):
+            tell(alarm.pk, "resolved")
     log.info("alarm ended", kind=alarm.kind)
 
 

@@ -16,7 +16,7 @@ Registration = Subscription.Registration
 
 def request_check(subscription_ids: Iterable[int], by: str = "") -> None:
     """Requests a check as soon as a worker is free; `by` is the user who wants drift repaired."""
-    Subscription.objects.filter(pk__in=subscription_ids).update(
+    Subscription.objects.filter(pk__in=subscription_ids, company__isnull=False).update(
         next_check_at=Now(), requested_by=by[:150] if by else F("requested_by")
     )
 

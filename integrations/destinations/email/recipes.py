@@ -49,4 +49,12 @@ RECIPES = (
             "text": "{{ text }}\n{{ khoros_message }}\n{{ details }}",
         },
     ),
+    Recipe(
+        slug="alarms",
+        title="Mail about alarms of Casebridge",
+        description="When something needs a person: what it is, what to do and a link. One thread for each alarm. "
+        "For some kinds only, add the condition “Kind of alarm”.",
+        event="casebridge-alarm",
+        settings={"subject": "Casebridge: {{ title }}", "text": "{{ text }}", "case": "conversation"},
+    ),
 )

@@ -4,7 +4,7 @@ Names: developer.khoros.com/khorosmarketingdevdocs/reference/notification-servic
 events-vault. `placeholders` are those that make sense for the event; conditions are about the same.
 """
 
-from dataclasses import dataclass
+from integrations.sources.kinds import EventKind
 
 OF_POSTS = (
     "text", "author", "author_handle", "author_id", "author_link", "followers", "network", "post_id", "native_id",
@@ -15,25 +15,6 @@ OF_MESSAGES = (
     "scheduled_at", "published_at", "publication_status", "publication_links", "delegation_status", "visibility",
     "media", "is_native",
 )  # fmt: skip
-OF_ALL = (
-    "event", "label", "company", "mapping", "notification_id", "labelled_at", "received_at", "details",
-    "made_number", "made_link", "made_status",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class EventKind:
-    """One kind of event: its title for staff, and what mappings for it can use. `example` names one of examples.py.
-
-    `headline` is the first text of a subject or title; empty where what a destination suggests fits, as for posts.
-    """
-
-    title: str
-    placeholders: tuple[str, ...]
-    example: str
-    headline: str = ""
-
-
 ALERT_HEADLINE = "{{ title|default:An alert }}"
 _CREDENTIAL = (
     "text", "title", "network", "credential_name", "credential_id", "posted_at", "khoros_message",

@@ -1,0 +1,1 @@
+"""The portal itself as a source: its alarms, so that they go out by mappings and connections like any other event."""
