@@ -100,6 +100,8 @@ def pages(portal: Portal, count: int) -> list[Page]:
         ("by two letters", "zu"),
     ]
     return [
+        *(Page(f"overview, {name}", f"/admin/?period={name}") for name in ("day", "week", "month")),
+        Page("what happened to a post", f"/admin/find/?post={post}"),
         *(Page(f"deliveries, {name}", f"{DELIVERIES}?{query}") for name, query in filters),
         *(
             Page(f"search deliveries {name}", f"{DELIVERIES}?{urlencode({'q': term})}", SEARCH_GOAL_MS)

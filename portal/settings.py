@@ -436,7 +436,7 @@ UNFOLD = {
         ]
     },
     "STYLES": [lambda _request: static("casebridge.css")],
-    "SCRIPTS": [lambda _request: static("keyboard.js")],
+    "SCRIPTS": [lambda _request: static("keyboard.js"), lambda _request: static("forms.js")],
     "SIDEBAR": {
         "show_search": False,
         "navigation": [

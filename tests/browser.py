@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
@@ -50,7 +51,7 @@ def open_page(chromium: Browser, live_server: Any, admin_user: Any) -> Iterator[
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         if sign_in:
-            page.goto("/admin/login/?next=" + path)
+            page.goto("/admin/login/?" + urlencode({"next": path}))
             page.fill("[name=username]", "operator")
             page.fill("[name=password]", PASSWORD)
             page.keyboard.press("Enter")

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from integrations.models import Delivery, Mapping
 from tests.browser import PHONE, WIDE, admin_user, barriers, chromium, open_page
+from tests.factories import ConnectionFactory
 from tests.test_admin import failed_delivery, new_delivery
 
 __all__ = ["admin_user", "chromium", "open_page"]
@@ -109,3 +110,57 @@ def test_a_failed_delivery_is_retried_from_the_overview_on(
     work()
     page.reload()
     expect(page.locator(".cb-head-line")).to_contain_text("Delivered")
+
+
+def test_only_the_fields_of_the_chosen_sign_in_are_shown(open_page: OpenPage, portal: Any) -> None:
+    page = open_page("/admin/integrations/connection/add/?kind=zendesk")
+    expect(page.locator("[name=client_id]")).to_be_visible()
+    expect(page.locator("[name=api_token]")).to_be_hidden()
+    page.select_option("[name=sign_in]", "api_token")
+    expect(page.locator("[name=client_id]")).to_be_hidden()
+    expect(page.locator("[name=api_token]")).to_be_visible()
+    page.fill("[name=name]", "Help desk")
+    page.fill("[name=address]", "https://example.zendesk.com")
+    page.get_by_role("button", name="Save", exact=True).last.click()
+    expect(page.locator("[name=email]")).to_be_visible()
+    assert page.locator("[name=address]").input_value() == "https://example.zendesk.com"
+
+
+def test_another_connection_brings_its_lists_and_keeps_what_was_typed(open_page: OpenPage, mapping: Mapping) -> None:
+    other = ConnectionFactory.create(name="Other desk", url=mapping.connection.settings["address"])
+    page = open_page(f"/admin/integrations/mapping/add/?empty=1&connection={mapping.connection_id}")
+    page.fill("[name=subject]", "Typed before: {{ author }}")
+    page.select_option("[name=connection]", str(other.pk))
+    expect(page.locator("select[name=group_id] option").nth(1)).to_be_attached()
+    assert page.locator("[name=subject]").input_value() == "Typed before: {{ author }}"
+    assert page.locator("[name=connection]").input_value() == str(other.pk)
+    expect(page.locator(".errorlist")).to_have_count(0)
+
+
+def test_a_new_operator_gets_from_nothing_to_a_mapping_by_following_what_comes_next(
+    open_page: OpenPage, sandbox: Any
+) -> None:
+    page = open_page("/admin/")
+    page.get_by_role("link", name="1. Connect Khoros").click()
+    page.fill("[name=name]", "Brand")
+    page.fill("[name=company_id]", "42")
+    page.fill("[name=new_api_token]", "sandbox-khoros-token")
+    page.get_by_role("button", name="Save", exact=True).last.click()
+    page.get_by_role("link", name="subscribe to a label").click()
+    page.fill("[name=label]", "CreateCase")
+    page.get_by_role("button", name="Save", exact=True).last.click()
+    page.goto("/admin/integrations/connection/add/?kind=zendesk")
+    page.select_option("[name=sign_in]", "api_token")
+    page.fill("[name=name]", "Help desk")
+    page.fill("[name=address]", sandbox.url)
+    page.fill("[name=email]", "agent@example.com")
+    page.fill("[name=api_token]", "sandbox-zendesk-token")
+    page.get_by_role("button", name="Save", exact=True).last.click()
+    page.get_by_role("link", name="make a mapping to it").click()
+    page.get_by_role("link", name="Begin with an empty form").click()
+    page.fill("[name=name]", "Cases")
+    page.select_option("[name=subscription]", label="CreateCase")
+    page.get_by_role("button", name="Save", exact=True).last.click()
+    page.get_by_role("link", name="try “Cases” with a test").click()
+    expect(page.locator("#content").get_by_text("Example", exact=True)).to_be_visible()
+    assert Mapping.objects.get().name == "Cases"

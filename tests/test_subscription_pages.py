@@ -386,7 +386,7 @@ def test_open_alarms_stand_on_the_overview_and_can_be_marked_as_seen(admin: Clie
     assert "ALERT_EMAILS" in html
     act(admin, "alarm", "acknowledge", alarm)
     assert "taken by operator" in admin.get("/admin/").content.decode()
-    assert LogEntry.objects.filter(change_message="Acknowledge").exists()
+    assert LogEntry.objects.filter(change_message="Taken").exists()
 
 
 def test_who_may_only_look_sees_pages_without_buttons_and_changes_nothing(

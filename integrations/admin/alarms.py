@@ -57,10 +57,11 @@ class AlarmAdmin(ReadOnlyAdmin):
     actions = ("acknowledge",)
     quick_filter = OpenFilter.parameter_name
     list_before_template = "admin/integrations/alarms_before.html"
-    change_form_outer_after_template = "admin/integrations/alarm_page.html"
+    # Who takes care comes before the details.
+    change_form_outer_before_template = "admin/integrations/alarm_page.html"
     ordering = ("-raised_at", "-id")
     sortable_by = ()
-    fieldsets = ((None, {"fields": ("kind", "message", "about", "raised", "ended", "seen", "mail")}),)
+    fieldsets = ((None, {"fields": ("about", "raised", "ended", "seen", "mail")}),)
     readonly_fields = ("about", "raised", "ended", "seen", "mail")
 
     @display(description="State", label=COLOURS)

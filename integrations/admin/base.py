@@ -14,7 +14,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
@@ -155,6 +155,16 @@ class PortalAdmin(ModelAdmin):
                 "page_head": self.head(request, obj),
             }
         return super().changeform_view(request, object_id, form_url, context)
+
+    def next_step(self, obj: Any) -> tuple[str, str] | None:
+        """(address, text) of what comes after this object was added."""
+        return None
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        answer = super().response_add(request, obj, post_url_continue)
+        if (step := self.next_step(obj)) is not None:
+            messages.info(request, format_html('Next: <a class="cb-link" href="{}">{}</a>', *step))
+        return answer
 
     def report(
         self, request: HttpRequest, done: ActionResult, sentence: str, rows: QuerySet[Any], action: str

@@ -113,6 +113,9 @@ class CompanyAdmin(ConsentPages):
             ("Labels", {"fields": ("labels_text", "initiatives")}),
         )
 
+    def next_step(self, obj: Company) -> tuple[str, str]:
+        return f"{reverse('admin:integrations_subscription_add')}?company={obj.pk}", "subscribe to a label"
+
     def uses(self, obj: Company) -> str:
         count = obj.subscriptions.count()
         return (

@@ -128,6 +128,12 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
             return fields
         return [*fields, *(["limit_text"] if isinstance(destination, HasLimits) else []), "queue_text", "breaker_text"]
 
+    def next_step(self, obj: Connection) -> tuple[str, str]:
+        if lacks_consent(obj):
+            title = DESTINATIONS[obj.kind].title
+            return reverse("admin:integrations_connection_change", args=[obj.pk]), f"connect to {title} on its page"
+        return reverse("admin:integrations_mapping_add"), "make a mapping to it"
+
     def uses(self, obj: Connection) -> str:
         uses = [
             (obj.deliveries.exists(), "deliveries in the log refer to it"),

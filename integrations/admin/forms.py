@@ -381,6 +381,8 @@ class MappingForm(forms.ModelForm):
         connections = self.fields.get("connection")
         if connections is not None:
             connections.queryset = Connection.objects.filter(kind=self.destination.kind)  # type: ignore[attr-defined]
+            widget: Any = connections.widget
+            getattr(widget, "widget", widget).attrs["data-brings-lists"] = ""
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -277,7 +277,10 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         """The state, what happens next, and where post, thing and cause are found."""
         links: list[tuple[str, str, bool]] = []
         if obj.post and obj.post.link:
-            links.append((obj.post.link, f"Open the post on {obj.network or 'its network'}", True))
+            words = (
+                "Open what it is about" if obj.notification.source == "portal" else f"Open the post on {obj.network}"
+            )
+            links.append((obj.post.link, words, True))
         if obj.remote_object and obj.remote_object.url:
             name = f"{thing_of(obj)} {DESTINATIONS[obj.connection.kind].shown_number(obj.remote_object.number)}".strip()
             links.append((obj.remote_object.url, f"Open {name}", True))

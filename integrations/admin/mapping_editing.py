@@ -38,8 +38,10 @@ REFRESH_SECONDS = 25.0
 USUALLY_COMPARED = 50
 # Names of our own buttons and inputs besides those of the form.
 PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW = "_preview", "_compare", "_edit", "_refresh", "_test", "_test_now"
+# Another connection was chosen in the form.
+CHOSEN = "_chosen"
 Row = TypeVar("Row", bound=Model)
-PRESSED = (PREVIEW, COMPARE, EDIT, REFRESH, TEST, TEST_NOW, ROWS)
+PRESSED = (PREVIEW, COMPARE, EDIT, REFRESH, CHOSEN, TEST, TEST_NOW, ROWS)
 CONTROLS = {*PRESSED, "_save", "_continue", "_addanother", "csrfmiddlewaretoken"} | {
     "preview_of", "compare_most", "test_uuid",
 }  # fmt: skip
@@ -98,6 +100,10 @@ class MappingEditing(HoldingAdmin):
         """The page for a button of ours; None for the ordinary form with the input and its errors."""
         if pressed == REFRESH:
             self._refresh(request, obj)
+        if pressed == CHOSEN:
+            self._bring_lists(request, obj)
+            self._edit_on(request, request.POST)
+            return None
         if pressed == ROWS:
             self._edit_on(request, with_rows(request.POST))
             return None
@@ -184,6 +190,12 @@ class MappingEditing(HoldingAdmin):
         else:
             message = "is paused, off, or already being read. The lists shown are from the last successful read."
             messages.warning(request, f"The connection “{connection}” {message}")
+
+    def _bring_lists(self, request: HttpRequest, obj: Mapping | None) -> None:
+        """Those of the connection that was chosen: read now where they never were."""
+        connection = _row(Connection, self.connection_id(request, obj))
+        if connection is not None and not AccountSchema.objects.filter(pk=connection.pk).exists():
+            read_account_lists(connection.pk, seconds=REFRESH_SECONDS)
 
     def schema_text(self, request: HttpRequest, obj: Mapping | None) -> dict[str, Any]:
         """When the lists were read, and what could not be."""

@@ -231,6 +231,9 @@ class MappingAdmin(MappingEditing):
         address = reverse("admin:integrations_delivery_change", args=[mapping.dropped_on])
         return message + format_html(' <a class="cb-link" href="{}">Open the delivery</a>', address)
 
+    def next_step(self, obj: Mapping) -> tuple[str, str]:
+        return reverse("admin:integrations_mapping_change", args=[obj.pk]), f"try “{obj}” with a test"
+
     def links(self, request: HttpRequest, obj: Mapping) -> list[tuple[str, str]]:
         add = reverse("admin:integrations_mapping_add")
         copy = f"{add}?copy={obj.pk}&connection={obj.connection_id}&subscription={obj.subscription_id}"

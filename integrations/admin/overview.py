@@ -16,7 +16,7 @@ from integrations.admin.filters import time_between
 from integrations.admin.first_steps import first_steps
 from integrations.admin.text.chart import Chart, chart_of
 from integrations.admin.text.connection import health
-from integrations.admin.verdict import verdict
+from integrations.admin.verdict import SHOWN_BY_THEMSELVES, verdict
 from integrations.companies import token_warning
 from integrations.flow import backlog_text
 from integrations.infra import database_clock
@@ -55,7 +55,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "page_title": "Overview",
         "verdict": verdict(),
         "first_steps": first_steps() if request.user.has_perm("integrations.add_mapping") else [],
-        "open_alarms": list(open_alarms()[:20]),
+        "open_alarms": list(open_alarms().exclude(kind__in=SHOWN_BY_THEMSELVES)[:20]),
         "can_mail": can_mail(),
         "now_numbers": _now_numbers(),
         **_oldest(),

@@ -83,7 +83,9 @@ def _named(recipe: Recipe, subscription_id: int | None) -> str:
     """With the label, as the same recipe may serve several."""
     if subscription_id is None:
         return recipe.title
-    label = Subscription.objects.filter(pk=subscription_id).values_list("label", flat=True).first()
+    label = (
+        Subscription.objects.filter(pk=subscription_id, company__isnull=False).values_list("label", flat=True).first()
+    )
     return f"{recipe.title}: {label}"[:120] if label else recipe.title
 
 

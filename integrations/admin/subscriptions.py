@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -14,6 +15,7 @@ from unfold.decorators import display
 from integrations.admin.base import ConfigurationAdmin, note_action, themed
 from integrations.admin.companies import check_soon
 from integrations.admin.forms import SubscriptionForm
+from integrations.admin.many_labels import ManyLabelsForm, subscribe_to_all
 from integrations.admin.text.subscription import (
     last_comparison,
     probe_steps,
@@ -116,6 +118,11 @@ class SubscriptionAdmin(ConfigurationAdmin):
         # The portal's own is no subscription at Khoros; its mappings are found beside the alarms.
         rows = super().get_queryset(request).filter(company__isnull=False).annotate(has_alarm=Exists(open_alarms))
         return rows.select_related("company").defer(*without_lists("company__"))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        may = self.has_add_permission(request) and request.user.has_perm("integrations.add_mapping")
+        many = reverse("admin:integrations_subscription_many"), "Subscribe to many labels at once"
+        return super().changelist_view(request, ({"list_link": many} if may else {}) | (extra_context or {}))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         is_deleted = obj is not None and obj.deleted_at is not None
@@ -337,6 +344,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
     # --- Pages around it ---
 
     def get_urls(self) -> list[Any]:
+        many = path("many/", self.admin_site.admin_view(self.many_labels), name="integrations_subscription_many")
         views = {"reconciliation": self.reconciliation, "probe": self.probe, "query_preview": self.query_preview}
         own = [
             path(
@@ -346,7 +354,33 @@ class SubscriptionAdmin(ConfigurationAdmin):
             )
             for name, view in views.items()
         ]
-        return own + super().get_urls()
+        return [many, *own, *super().get_urls()]
+
+    def next_step(self, obj: Subscription) -> tuple[str, str]:
+        return f"{reverse('admin:integrations_mapping_add')}?subscription={obj.pk}", f"make a mapping for “{obj}”"
+
+    def many_labels(self, request: HttpRequest) -> HttpResponse:
+        """Labels ticked or pasted, a subscription for each and a mapping like one that there is."""
+        if not (self.has_add_permission(request) and request.user.has_perm("integrations.add_mapping")):
+            raise PermissionDenied
+        companies = list(Company.objects.order_by("name"))
+        named = request.POST.get("company") or request.GET.get("company") or ""
+        company = next((one for one in companies if str(one.pk) == named), companies[0] if companies else None)
+        if company is None:
+            messages.info(request, "Add a company first: it has the labels.")
+            return HttpResponseRedirect(reverse("admin:integrations_company_add"))
+        form = ManyLabelsForm(company, request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            made = subscribe_to_all(company, form.cleaned_data["names"], form.cleaned_data["like"])
+            ids = [subscription.pk for subscription in made]
+            check_soon(ids, request.user.get_username())
+            note_action(request, Subscription, ids, "Added with others")
+            mapped = " with a mapping each" if form.cleaned_data["like"] else ""
+            messages.success(request, f"{len(made)} labels subscribed{mapped}. They are registered at Khoros in turn.")
+            return HttpResponseRedirect(reverse("admin:integrations_subscription_changelist"))
+        title = "Subscribe to many labels"
+        context = {"form": form, "companies": companies, "company": company}
+        return self.own_page(request, "admin/integrations/many_labels.html", None, title, **context)
 
     def reconciliation(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """What was received in a period, what became of it, what is missing; and the button that fetches it."""

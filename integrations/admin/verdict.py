@@ -22,6 +22,8 @@ UNKNOWN_AFTER = timedelta(minutes=2)
 WAITS_TOO_LONG = timedelta(minutes=5)
 RECENTLY = timedelta(days=1)
 MOST_COUNTED = 1_000
+# What these tell of is counted and shown anyway.
+SHOWN_BY_THEMSELVES = (Alarm.Kind.FAILED, Alarm.Kind.UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def _troubles(now: datetime) -> Iterator[Trouble]:
     overdue = "should have been sent more than five minutes ago"
     yield from _some(late, f"delivery {overdue}", f"deliveries {overdue}", f"{deliveries}?state__exact=pending")
     alarms = open_alarms().filter(acknowledged_at__isnull=True).exclude(is_resting())
+    alarms = alarms.exclude(kind__in=SHOWN_BY_THEMSELVES)
     yield from _some(alarms, "alarm that nobody has seen", "alarms that nobody has seen", f"{_list('alarm')}?open=yes")
     shut = Connection.objects.filter(is_active=True).exclude(Connection.open_now())
     how = "paused or unreachable"

@@ -169,6 +169,13 @@ class ConnectionFields(forms.Form):
     base_fields: ClassVar[dict[str, forms.Field]]
     # Values assumed for settings that are not stored, so that adding a field does not change stored sign-ins.
     ASSUMED: ClassVar[dict[str, str]] = {}
+    # Fields that make sense with some choices of another: name -> (the other's name, its values).
+    SHOWN_WITH: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, (other, values) in self.SHOWN_WITH.items():
+            self.fields[name].widget.attrs |= {"data-shown-with": other, "data-shown-for": " ".join(values)}
 
     @classmethod
     def secret_names(cls) -> list[str]:

@@ -53,6 +53,11 @@ class Post:
         return "\n".join(f"{FACTS.get(name, name)}: {value}" for name, value in self.facts if value)
 
     @property
+    def link_words(self) -> str:
+        """What a link to it is called."""
+        return "Open it" if self.kind == "alert" else "Open the post"
+
+    @property
     def author_text(self) -> str:
         """The author as people write it: "Ann (@ann)"."""
         handle = f"@{self.author_handle.removeprefix('@')}" if self.author_handle else ""

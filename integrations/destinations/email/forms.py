@@ -58,6 +58,7 @@ class EmailConnectionForm(ConnectionFields):
     password = SecretField(label="Password", max_length=1000)
 
     ASSUMED = {"security": STARTTLS}
+    SHOWN_WITH = dict.fromkeys(("host", "security", "port", "user", "password"), ("server", ("own",)))
 
     def clean_sender(self) -> str:
         return read_address(self.cleaned_data["sender"])

@@ -41,7 +41,7 @@ def build(post: Post, context: Context, settings: Mapping[str, Any], recipients:
     values = base.placeholder_values(post, context)
     links = [(f"Open the {context.made_thing}", context.made_link)]
     if settings.get("adds_link", True):
-        links.append(("Open the post", post.link))
+        links.append((post.link_words, post.link))
     return _parts(
         settings,
         recipients,

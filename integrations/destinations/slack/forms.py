@@ -53,6 +53,10 @@ class SlackConnectionForm(ConnectionFields):
 
     NEEDED = {"webhook": "webhook_url", "bot": "bot_token"}
     ASSUMED = {"address": ADDRESS}
+    SHOWN_WITH = {
+        "webhook_url": ("sign_in", ("webhook",)),
+        **dict.fromkeys(("bot_token", "people", "address"), ("sign_in", ("bot",))),
+    }
 
     def clean_webhook_url(self) -> str:
         typed: str = self.cleaned_data["webhook_url"].strip()

@@ -60,7 +60,7 @@ def _section(body: str) -> dict[str, Any]:
 def _links(post: Post, context: Context, settings: Mapping[str, Any]) -> dict[str, Any]:
     links = [text.link(context.made_link, f"Open the {context.made_thing}")]
     if settings.get("adds_link", True):
-        links.append(text.link(post.link, "Open the post"))
+        links.append(text.link(post.link, post.link_words))
     shown = "  ·  ".join(filter(None, links))
     return _below(shown) if shown else {}
 

@@ -62,6 +62,10 @@ class ZendeskConnectionForm(ConnectionFields):
     api_token = SecretField(label="API token")
 
     ASSUMED = {"scopes": DEFAULT_SCOPES}
+    SHOWN_WITH = {
+        **dict.fromkeys(("client_id", "client_secret", "scopes"), ("sign_in", ("oauth_client", "oauth_code"))),
+        **dict.fromkeys(("email", "api_token"), ("sign_in", ("api_token",))),
+    }
     NEEDED = {
         "oauth_client": ("client_id", "client_secret"),
         "oauth_code": ("client_id", "client_secret"),
