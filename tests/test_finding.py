@@ -6,11 +6,14 @@ import pytest
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from integrations.admin.search import find_posts
-from integrations.models import Delivery, DeliveryContent, Mapping, PostContent
+from integrations.domain.pairs import pairs_in
+from integrations.models import Delivery, DeliveryContent, Mapping, PostContent, Subscription
+from integrations.sources.khoros.examples import example
 from tests.deliveries import move
-from tests.factories import StaffFactory
+from tests.factories import NotificationFactory, StaffFactory
 from tests.test_slack import push_post
 
 FIND = "/admin/find/"
@@ -155,3 +158,63 @@ def test_its_queries_do_not_grow_with_what_is_found(admin: Client, push: Any, wo
                 admin.get(FIND, {"q": "parcel"})
             counts.append(len(queries))
     assert counts[0] == counts[1]
+
+
+# --- Two characters suffice where words have no spaces ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("返品の手続きがわかりません", "手続"),
+        ("배송이 너무 늦어요", "배송"),
+        ("包裹在哪里", "在哪"),
+        ("包裹在哪里", "包裹在哪里"),
+    ],
+)
+def test_two_characters_are_found_in_any_of_these_scripts(
+    push: Any, work: Any, mapping: Mapping, text: str, typed: str, admin: Client
+) -> None:
+    push_post(push, "twitter:1", text=text)
+    push_post(push, "twitter:2", text="哪在 续手 송배")
+    work()
+    assert find_posts(typed).post_ids == ["twitter:1"]
+    listed = admin.get("/admin/integrations/delivery/", {"q": typed}).context["cl"].result_list
+    assert [delivery.post_id for delivery in listed] == ["twitter:1"]
+
+
+def test_they_are_found_by_an_index_which_other_texts_do_not_burden(mapping: Mapping) -> None:
+    notification = NotificationFactory.create(subscription=mapping.subscription)
+    PostContent.objects.bulk_create(
+        PostContent(
+            notification=notification,
+            position=place,
+            post_id=f"twitter:{place}",
+            search_text=f"A\n{text}",
+            pairs=pairs_in(text) or None,
+            outcome=[],
+        )
+        for place, text in enumerate(["手続き" if place == 7 else f"文章{place % 50}号" for place in range(4000)])
+    )
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE integrations_postcontent")
+        cursor.execute("EXPLAIN SELECT 1 FROM integrations_postcontent WHERE pairs @> ARRAY['手続']::varchar(2)[]")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "post_content_pairs" in plan
+    assert find_posts("手続").post_ids == ["twitter:7"]
+
+
+def test_pairs_are_few_and_of_such_text_alone() -> None:
+    assert pairs_in("Where is my parcel, Ünal? Где") == []
+    assert pairs_in("手続き ok 手続") == ["手続", "続き"]
+    assert len(pairs_in("".join(chr(0x4E00 + place) for place in range(5000)))) == 600
+
+
+def test_an_error_of_the_customer_system_is_found_by_its_tracking_id(push: Any, work: Any, mapping: Mapping) -> None:
+    Subscription.objects.update(event_name="error-custom-crm", match="everything", label="")
+    content = example("error-custom-crm", at=timezone.now())
+    tracking_id = content["data"]["trackingId"]
+    assert push(content).status_code == 200
+    work()
+    (post_id,) = find_posts(tracking_id).post_ids
+    assert Delivery.objects.get().post_id == post_id

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -48,6 +48,7 @@ from integrations.admin.text.log import (
     thing_of,
 )
 from integrations.destinations import DESTINATIONS
+from integrations.domain.pairs import pairs_in
 from integrations.infra import database_clock
 from integrations.infra.text import shortened, storable, timestamp
 from integrations.models import (
@@ -367,9 +368,11 @@ def _post_ids(term: str) -> list[str]:
 
 def posts_with(term: str, request: HttpRequest) -> list[PostContent]:
     """The newest posts whose author or text has the term; the page says so where there may be more."""
-    if len(term) < SHORTEST_TEXT:
+    pairs = pairs_in(term)
+    if len(term) < SHORTEST_TEXT and not pairs:
         return []
-    rows = PostContent.objects.filter(search_text__icontains=term).order_by("-pk").only("notification_id")
+    known = Q(pairs__contains=pairs) if pairs else Q()
+    rows = PostContent.objects.filter(known, search_text__icontains=term).order_by("-pk").only("notification_id")
     posts = list(rows[:MOST_FOUND])
     if len(posts) == MOST_FOUND and request.method == "GET":
         messages.info(

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from django.db.models import Q
 
 from integrations.admin.filters import existing_networks
+from integrations.domain.pairs import is_dense, pairs_in
 from integrations.models import Delivery, Mapping, Notification, PostContent, RemoteObject
 
 MOST_FOUND = 50
@@ -31,10 +32,6 @@ SAME_HOSTS = (
     ("linkedin.com", "www.linkedin.com"),
     ("tiktok.com", "www.tiktok.com", "m.tiktok.com"),
 )
-# Not CJK alone: what is written without spaces is searched by fewer characters.
-DENSE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
-# Of such short words no index knows; so many of the newest posts are read.
-MOST_READ = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +127,17 @@ def _split(link: str) -> SplitResult | None:
 
 def _by_words(words: list[str]) -> Found:
     long = [word for word in words if len(word) >= SHORTEST_WORD]
-    short = [word for word in words if len(word) < SHORTEST_WORD and (DENSE.search(word) or long)]
-    if not long and not short:
+    pairs = [pair for word in words for pair in pairs_in(word)]
+    # Any other short word may stand beside one that an index finds.
+    wanted = [word for word in words if len(word) >= SHORTEST_WORD or is_dense(word) or long or pairs]
+    if not long and not pairs:
         return Found([], "nothing: type at least three characters (two in Chinese, Japanese or Korean)")
-    has_all = Q()
-    for word in [*long, *short]:
+    has_all = Q(pairs__contains=pairs) if pairs else Q()
+    for word in wanted:
         has_all &= Q(search_text__icontains=word)
-    rows = PostContent.objects.order_by("-pk")
-    if not long:
-        newest = list(rows.values_list("pk", flat=True)[MOST_READ - 1 : MOST_READ])
-        rows = rows.filter(pk__gte=newest[0]) if newest else rows
-    found = _unique(rows.filter(has_all).values_list("post_id", flat=True)[: MOST_FOUND * 2])
-    looked = "authors and texts of posts" if long else f"authors and texts of the newest {MOST_READ:,} posts"
-    return Found(found[:MOST_FOUND], looked, is_cut=len(found) > MOST_FOUND)
+    rows = PostContent.objects.filter(has_all).order_by("-pk")
+    found = _unique(rows.values_list("post_id", flat=True)[: MOST_FOUND * 2])
+    return Found(found[:MOST_FOUND], "authors and texts of posts", is_cut=len(found) > MOST_FOUND)
 
 
 def _unique(values: Iterable[str]) -> list[str]:

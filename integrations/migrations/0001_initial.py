@@ -1,5 +1,6 @@
 """The tables as they are at the first release, and the one row about this installation."""
 
+import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -656,6 +657,12 @@ class Migration(migrations.Migration):
                 ("search_text", models.TextField(blank=True)),
                 ("link", models.CharField(blank=True, max_length=2000)),
                 ("outcome", integrations.models.fields.PackedJSONField()),
+                (
+                    "pairs",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=2), null=True, size=None
+                    ),
+                ),
                 ("author_key", models.BigIntegerField(null=True)),
             ],
             options={
@@ -1639,6 +1646,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="postcontent",
             index=django.contrib.postgres.indexes.HashIndex(fields=["link"], name="post_content_link"),
+        ),
+        migrations.AddIndex(
+            model_name="postcontent",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["pairs"], name="post_content_pairs"),
         ),
         migrations.AddIndex(
             model_name="postcontent",

@@ -4,6 +4,7 @@ Nothing that is kept points at these rows; each points at the row of the ledger 
 from being delivered twice (notifications' event keys, deliveries, what they became) is in the ledger.
 """
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, HashIndex, OpClass
 from django.db import models
 from django.db.models import Q
@@ -45,6 +46,8 @@ class PostContent(models.Model):
     search_text = models.TextField(blank=True)
     link = models.CharField(max_length=2000, blank=True)
     outcome = PackedJSONField()
+    # Of text in scripts without spaces alone: its pairs of characters (domain/pairs.py), for short words.
+    pairs = ArrayField(models.CharField(max_length=2), null=True)
     # The same for all posts of one author on one network, for as long as content is kept.
     author_key = models.BigIntegerField(null=True)
 
@@ -60,6 +63,8 @@ class PostContent(models.Model):
             HashIndex(fields=["post_id"], name="post_content_post_id"),
             # Search by a post's link, as people copy it.
             HashIndex(fields=["link"], name="post_content_link"),
+            # Search by two characters of Chinese, Japanese or Korean.
+            GinIndex(fields=["pairs"], name="post_content_pairs"),
             # Search, in deliveries and in notifications. `icontains` becomes UPPER(...) LIKE.
             GinIndex(OpClass(Upper("search_text"), "gin_trgm_ops"), name="post_content_search"),
         ]

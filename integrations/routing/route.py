@@ -27,6 +27,7 @@ from integrations.delivery import (
 )
 from integrations.destinations import DESTINATIONS
 from integrations.domain.conditions import Verdict
+from integrations.domain.pairs import pairs_in
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.database_clock import now
 from integrations.infra.text import article
@@ -152,12 +153,14 @@ def _store_posts(notification: Notification, event: Event, outcomes: list[Outcom
     """What lists show of the posts, what was decided for each, and what their new deliveries send."""
     if notification.routed_at is not None:
         PostContent.objects.filter(notification=notification).delete()
+    texts = [f"{' '.join(post.author_text.split())[:LONGEST_AUTHOR]}\n{post.text[:KEPT_TEXT]}" for post in event.posts]
     posts = PostContent.objects.bulk_create(
         PostContent(
             notification=notification,
             position=position,
             post_id=post.post_id,
-            search_text=f"{' '.join(post.author_text.split())[:LONGEST_AUTHOR]}\n{post.text[:KEPT_TEXT]}",
+            search_text=texts[position],
+            pairs=pairs_in(texts[position]) or None,
             link=post.link[:2000],
             author_key=author_key(notification.subscription.company_id, post),
             outcome=[outcome.as_json() for outcome in outcomes if outcome.post_id == post.post_id],

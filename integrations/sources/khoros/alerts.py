@@ -128,10 +128,12 @@ def _crm_error(data: dict[str, Any], event_name: str, happened_at: datetime | No
         ("request", request),
         ("response_code", as_text(called.get("responseCode"))),
     )
-    text = f"Khoros could not carry out “{operation or 'a call'}” at the customer system."
+    sentences = [f"Khoros could not carry out “{operation or 'a call'}” at the customer system.", message]
+    # Among the words by which a post is found.
+    sentences += [f"Tracking id {tracking_id}."] if tracking_id else []
     return _alert_post(
         data, event_name, happened_at, event_uuid,
-        network="", text=f"{text} {message}".strip(), facts=facts, has_own_identity=bool(tracking_id),
+        network="", text=" ".join(filter(None, sentences)), facts=facts, has_own_identity=bool(tracking_id),
         title=f"Error of the customer system: {operation}" if operation else "",
     )  # fmt: skip
 
