@@ -436,7 +436,11 @@ UNFOLD = {
         ]
     },
     "STYLES": [lambda _request: static("casebridge.css")],
-    "SCRIPTS": [lambda _request: static("keyboard.js"), lambda _request: static("forms.js")],
+    "SCRIPTS": [
+        lambda _request: static("keyboard.js"),
+        lambda _request: static("forms.js"),
+        lambda _request: static("newer.js"),
+    ],
     "SIDEBAR": {
         "show_search": False,
         "navigation": [

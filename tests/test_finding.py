@@ -14,6 +14,7 @@ from integrations.models import Delivery, DeliveryContent, Mapping, PostContent,
 from integrations.sources.khoros.examples import example
 from tests.deliveries import move
 from tests.factories import NotificationFactory, StaffFactory
+from tests.test_admin import failed_delivery, new_delivery
 from tests.test_slack import push_post
 
 FIND = "/admin/find/"
@@ -218,3 +219,11 @@ def test_an_error_of_the_customer_system_is_found_by_its_tracking_id(push: Any, 
     work()
     (post_id,) = find_posts(tracking_id).post_ids
     assert Delivery.objects.get().post_id == post_id
+
+
+def test_an_open_list_is_told_which_rows_it_would_have_by_now(admin: Client, mapping: Mapping) -> None:
+    failed_delivery(mapping)
+    other = new_delivery(mapping)
+    shown = admin.get("/admin/integrations/delivery/shown/", {"state": "pending"}).json()
+    assert shown == {"ids": [other.pk]}
+    assert admin.get("/admin/integrations/delivery/shown/", {"state": "pending", "nothing": "x"}).json() == {"ids": []}

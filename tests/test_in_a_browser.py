@@ -71,6 +71,26 @@ def test_filters_menu_and_account_are_reached_by_keyboard(open_page: OpenPage, f
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
 
 
+def test_newer_rows_come_without_losing_place_or_selection(open_page: OpenPage, mapping: Mapping) -> None:
+    older = [failed_delivery(mapping) for _ in range(12)]
+    page = open_page("/admin/integrations/delivery/?state=failed", {"width": 1280, "height": 400})
+    page.locator(f".action-select[value='{older[3].pk}']").check()
+    link = page.locator(f"a[href*='/delivery/{older[0].pk}/change/']")
+    link.scroll_into_view_if_needed()
+    before = link.bounding_box()
+    newer = failed_delivery(mapping)
+    new_delivery(mapping)
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    page.get_by_role("button", name="1 newer delivery: show").click()
+    expect(page.locator(f"a[href*='/delivery/{newer.pk}/change/']")).to_be_focused()
+    expect(page.locator(".action-select:checked")).to_have_value(str(older[3].pk))
+    expect(page.locator(".action-counter")).to_have_text("1 of 13 selected")
+    page.wait_for_function(
+        "([path, y]) => Math.abs(document.querySelector(`a[href*='${path}']`).getBoundingClientRect().y - y) < 2",
+        arg=[f"/delivery/{older[0].pk}/change/", before["y"] if before else 0],
+    )
+
+
 def test_the_menu_of_a_phone_opens_by_keyboard(open_page: OpenPage, failed: Delivery) -> None:
     page = open_page("/admin/", PHONE)
     expect(page.get_by_role("link", name="Deliveries", exact=True)).to_be_hidden()

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
@@ -105,6 +105,7 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
     page_buttons = ("retry_now", "rebuild", "cancel")
     ordering = ("-created_at", "-id")
     sortable_by = ()
+    list_before_template = "admin/integrations/deliveries_before.html"
     list_after_template = "admin/integrations/deliveries_after.html"
     # The story comes before the details.
     change_form_outer_before_template = "admin/integrations/delivery_page.html"
@@ -206,10 +207,12 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
     # --- Failures by cause ---
 
     def get_urls(self) -> list[Any]:
-        causes, exported = (self.admin_site.admin_view(view) for view in (self.failure_groups_page, self.download_csv))
+        pages = {"causes": self.failure_groups_page, "csv": self.download_csv, "shown": self.ids_shown}
         return [
-            path("causes/", causes, name="integrations_delivery_causes"),
-            path("csv/", exported, name="integrations_delivery_csv"),
+            *(
+                path(f"{name}/", self.admin_site.admin_view(view), name=f"integrations_delivery_{name}")
+                for name, view in pages.items()
+            ),
             *super().get_urls(),
         ]
 
@@ -222,6 +225,16 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse("admin:integrations_delivery_changelist"))
         return csv_of(chosen)
+
+    def ids_shown(self, request: HttpRequest) -> HttpResponseBase:
+        """The ids that the list's first page has by now, for one that was opened a while ago."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            rows = self.get_changelist_instance(request).result_list
+        except IncorrectLookupParameters:
+            rows = []
+        return JsonResponse({"ids": [row.pk for row in rows]})
 
     def failure_groups_page(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
