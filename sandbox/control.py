@@ -10,6 +10,7 @@ from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, Routes, body_of, json_answer, whole_number
 from sandbox.faults import fault_from
 from sandbox.mail_pages import MailControl
+from sandbox.on_call import OnCallControl
 from sandbox.slack_pages import SlackControl
 from sandbox.zendesk_control import ZendeskControl
 
@@ -46,6 +47,7 @@ class ControlApi:
             *ZendeskControl(controls).routes,
             *SlackControl(controls).routes,
             *MailControl(controls).routes,
+            *OnCallControl(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:

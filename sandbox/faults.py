@@ -21,7 +21,14 @@ from sandbox.zendesk_answers import INVALID_TOKEN, NOT_SIGNED_IN, TOO_MANY_REQUE
 
 Number = TypeVar("Number", int, float)
 
-APIS = {"zendesk": "Zendesk", "khoros": "Khoros", "slack": "Slack", "both": "Khoros, Zendesk and Slack"}
+APIS = {
+    "zendesk": "Zendesk",
+    "khoros": "Khoros",
+    "slack": "Slack",
+    "pagerduty": "PagerDuty",
+    "teams": "Microsoft Teams",
+    "both": "All of them",
+}
 OVERSIZED_BYTES = 50_000_000
 ELSEWHERE = "https://elsewhere.example.com/"
 

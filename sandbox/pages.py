@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import events, inbox, khoros, mailbox, sign_in
+from sandbox import events, inbox, khoros, mailbox, on_call, sign_in
 from sandbox import slack_workspace as workspace
 from sandbox.controls import Controls
 from sandbox.exchange import Answer, Request, Routes, first_text, form_number, see_other
 from sandbox.faults import APIS, KINDS, Fault, fault_from
 from sandbox.khoros_pages import KhorosPages
 from sandbox.mail_pages import MailPages
+from sandbox.on_call import OnCallPages
 from sandbox.rendering import count_words, page, problem_page
 from sandbox.slack_pages import SlackPages
 from sandbox.zendesk_pages import ZendeskPages
@@ -68,6 +69,7 @@ class Pages:
             *ZendeskPages(controls).routes,
             *SlackPages(controls).routes,
             *MailPages(controls).routes,
+            *OnCallPages(controls).routes,
         )
 
     def answer(self, request: Request) -> Answer:
@@ -98,6 +100,9 @@ class Pages:
             slack_people=", ".join(place.email for place in workspace.PLACES if place.email),
             messages=count("SELECT count(*) FROM slack_messages"),
             mails=count("SELECT count(*) FROM mails"),
+            routing_key=on_call.ROUTING_KEY,
+            teams_webhook=f"{request.origin}{on_call.WORKFLOW_PATH}?api-version=1&sig={on_call.SIGNATURE}",
+            alerts=count("SELECT count(*) FROM alerts"),
             mail_host="127.0.0.1",
             mail_port=self._controls.mailbox.port,
             mail_user=mailbox.USER,

@@ -22,6 +22,7 @@ NAVIGATION = {
     "Schema": "/schema",
     "Slack": "/slack",
     "Mailbox": "/mailbox",
+    "On call": "/on-call",
     "Subscriptions": "/subscriptions",
     "Events": "/events",
     "Khoros": "/khoros",

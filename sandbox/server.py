@@ -27,6 +27,7 @@ from sandbox.faults import Faults
 from sandbox.jobs import JobRunner
 from sandbox.khoros import KhorosApi
 from sandbox.mailbox import Mailbox
+from sandbox.on_call import PagerDutyApi, TeamsApi
 from sandbox.pages import Pages
 from sandbox.pushes import Pusher
 from sandbox.slack import SlackApi
@@ -39,12 +40,14 @@ SECONDS_TO_END = 5.0
 REASONS = {586: "Service Not Found"} | {status.value: status.phrase for status in HTTPStatus}
 API_PREFIXES = {
     "/v1/": "khoros",
+    "/v2/enqueue": "pagerduty",
     "/v2/": "khoros",
     "/v3/": "khoros",
     "/api/v2/": "zendesk",
     "/oauth/": "zendesk",
     "/api/": "slack",
     "/services/": "slack",
+    "/powerautomate/": "teams",
 }
 
 
@@ -75,6 +78,7 @@ class Sandbox:
         self._webhook_sender = WebhookSender(self.state)
         khoros, zendesk, slack = KhorosApi(self.state), ZendeskApi(self.state, self._job_runner), SlackApi(self.state)
         self._apis = {"khoros": khoros.answer, "zendesk": zendesk.answer, "slack": slack.answer}
+        self._apis |= {"pagerduty": PagerDutyApi(self.state).answer, "teams": TeamsApi(self.state).answer}
         self.controls = Controls(
             state=self.state,
             faults=self.faults,

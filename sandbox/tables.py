@@ -88,6 +88,10 @@ CREATE TABLE IF NOT EXISTS mails (
     id INTEGER PRIMARY KEY AUTOINCREMENT, received_at TEXT NOT NULL, sender TEXT NOT NULL, recipients TEXT NOT NULL,
     content BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS alerts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, dedup_key TEXT NOT NULL, status TEXT NOT NULL,
+    at TEXT NOT NULL, content TEXT NOT NULL
+);
 CREATE INDEX IF NOT EXISTS webhook_calls_to_make ON webhook_calls (id) WHERE finished_at IS NULL;
 """
 

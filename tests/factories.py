@@ -33,6 +33,7 @@ from integrations.models import (
     Wall,
 )
 from integrations.walls import create_wall
+from sandbox.on_call import ROUTING_KEY, SIGNATURE, WORKFLOW_PATH
 from tests import payloads
 
 BEARER_TOKEN = "the-token-that-khoros-sends-back"
@@ -74,7 +75,7 @@ class ConnectionFactory(DjangoModelFactory[Connection]):
     name = "Zendesk"
     kind = "zendesk"
     settings = Dict({"address": SelfAttribute("..url"), "sign_in": "api_token", "email": "agent@example.com"})
-    secrets = secret(api_token="sandbox-zendesk-token")
+    secrets: Any = secret(api_token="sandbox-zendesk-token")
 
     class Meta:
         model = Connection
@@ -88,6 +89,25 @@ class OAuthConnectionFactory(ConnectionFactory):
 
     settings = Dict({"address": SelfAttribute("..url"), "sign_in": "oauth_client", "client_id": "sandbox-client"})
     secrets = secret(client_secret="sandbox-secret")
+
+
+class PagerDutyFactory(ConnectionFactory):
+    name = "On call"
+    kind = "pagerduty"
+    settings = Dict({"address": SelfAttribute("..url")})
+    secrets = secret(routing_key=ROUTING_KEY)
+
+
+class TeamsFactory(ConnectionFactory):
+    name = "Teams"
+    kind = "teams"
+    settings = Dict({"address": SelfAttribute("..url")})
+
+    secrets = LazyAttribute(
+        lambda made: Secret.of(
+            json.dumps({"webhook_url": f"{made.settings['address']}{WORKFLOW_PATH}?sig={SIGNATURE}"})
+        )
+    )
 
 
 class EmailFactory(ConnectionFactory):

@@ -109,6 +109,16 @@ class StandIn:
         found: list[dict[str, Any]] = self.control("GET", "slack/messages")["messages"]
         return found
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """What stands in PagerDuty, oldest first: dedup_key, status and its events."""
+        found: list[dict[str, Any]] = self.control("GET", "alerts")["alerts"]
+        return found
+
+    def cards(self) -> list[dict[str, Any]]:
+        """What stands in Teams, oldest first: lines and links."""
+        found: list[dict[str, Any]] = self.control("GET", "cards")["cards"]
+        return found
+
     def mails(self) -> list[dict[str, Any]]:
         """What stands in the mailbox, oldest first: sender, recipients, subject, text, html, source."""
         found: list[dict[str, Any]] = self.control("GET", "mails")["mails"]

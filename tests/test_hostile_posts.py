@@ -10,7 +10,14 @@ from integrations.destinations import DESTINATIONS
 from integrations.domain.conditions import FIELDS, all_of
 from integrations.models import Connection, Delivery, Mapping, Notification, Subscription
 from tests import payloads
-from tests.factories import ConnectionFactory, EmailFactory, MappingFactory, WallFactory
+from tests.factories import (
+    ConnectionFactory,
+    EmailFactory,
+    MappingFactory,
+    PagerDutyFactory,
+    TeamsFactory,
+    WallFactory,
+)
 from tests.receiver import running_receiver
 from tests.stand_in import StandIn
 from tests.test_signed_webhook import WebhookFactory
@@ -49,6 +56,8 @@ def mapping_to(sandbox: StandIn, subscription: Subscription) -> Iterator[Callabl
             "zendesk": lambda: ConnectionFactory.create(url=sandbox.url),
             "slack": lambda: BotFactory.create(url=sandbox.url),
             "email": lambda: EmailFactory.create(port=sandbox.mail_port),
+            "pagerduty": lambda: PagerDutyFactory.create(url=sandbox.url),
+            "teams": lambda: TeamsFactory.create(url=sandbox.url),
             "wall": lambda: WallFactory.create().connection,
             "webhook": lambda: WebhookFactory.create(url=f"{receiver.url}/"),
         }

@@ -17,7 +17,15 @@ from integrations.mapping.preview import example_event, preview_post
 from integrations.models import Connection, Mapping, Subscription
 from integrations.sources.khoros.events import EVENTS, kind_of
 from integrations.sources.khoros.examples import example
-from tests.factories import ConnectionFactory, EmailFactory, MappingFactory, SubscriptionFactory, WallFactory
+from tests.factories import (
+    ConnectionFactory,
+    EmailFactory,
+    MappingFactory,
+    PagerDutyFactory,
+    SubscriptionFactory,
+    TeamsFactory,
+    WallFactory,
+)
 from tests.stand_in import StandIn
 from tests.test_admin import form_of, page, save
 from tests.test_slack import BotFactory, block
@@ -58,6 +66,8 @@ def test_a_recipe_fills_in_the_form_and_the_form_takes_it(
     made = {
         "slack": lambda: BotFactory.create(url=sandbox.url),
         "email": lambda: EmailFactory.create(port=sandbox.mail_port),
+        "pagerduty": lambda: PagerDutyFactory.create(url=sandbox.url),
+        "teams": lambda: TeamsFactory.create(url=sandbox.url),
         "wall": lambda: WallFactory.create().connection,
     }
     connection = made.get(kind, lambda: ConnectionFactory.create(url=sandbox.url))()

@@ -883,7 +883,7 @@ def test_a_wrong_schedule_is_refused_beside_the_field(admin: Client, request: py
 def test_the_kind_of_a_new_connection_is_chosen_first_and_the_query_is_kept(admin: Client, portal: Any) -> None:
     html = page(admin, "connection/add/?name=From+a+link&is_active=")
     links = links_of(html)
-    assert list(links) == ["Zendesk", "Slack", "E-mail", "Wall", "Signed webhook"]
+    assert list(links) == ["Zendesk", "Slack", "Microsoft Teams", "E-mail", "PagerDuty", "Wall", "Signed webhook"]
     for title, kind in (("Zendesk", "zendesk"), ("Slack", "slack"), ("Signed webhook", "webhook")):
         asked = parse_qs(links[title].removeprefix("?"), keep_blank_values=True)
         assert asked == {"name": ["From a link"], "is_active": [""], "kind": [kind]}

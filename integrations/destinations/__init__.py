@@ -2,13 +2,15 @@
 
 from integrations.destinations.base import Destination
 from integrations.destinations.email import EMAIL
+from integrations.destinations.pagerduty import PAGERDUTY
 from integrations.destinations.slack import SLACK
+from integrations.destinations.teams import TEAMS
 from integrations.destinations.wall import WALL
 from integrations.destinations.webhook import WEBHOOK
 from integrations.destinations.zendesk import ZENDESK
 
 DESTINATIONS: dict[str, Destination] = {
-    destination.kind: destination for destination in (ZENDESK, SLACK, EMAIL, WALL, WEBHOOK)
+    destination.kind: destination for destination in (ZENDESK, SLACK, TEAMS, EMAIL, PAGERDUTY, WALL, WEBHOOK)
 }
 
 __all__ = ["DESTINATIONS", "Destination"]

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -29,13 +30,15 @@ from django.core.exceptions import ValidationError
 from integrations.domain.post import FACTS, Post
 from integrations.domain.templating import TemplateError, Value, check_json_template, check_template
 from integrations.infra.client import Client
-from integrations.infra.http.addresses import AddressRefused, checked_origin
+from integrations.infra.http.addresses import AddressRefused, checked_origin, is_path
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
+from integrations.infra.text import harmless
 
 LONGEST_EXTERNAL_ID = 250
 LONGEST_QUOTED = 500
+LONGEST_LINK = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +276,26 @@ def checked_address(raw: str, example: str) -> str:
         raise ValidationError(str(refused)) from None
 
 
+def checked_url(raw: str, example: str) -> tuple[str, str]:
+    """(origin, path with query) of an address that is entered whole. Raises ValidationError."""
+    origin = checked_address(raw, example)
+    parts = urlsplit(raw if "://" in raw else f"https://{raw}")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if not is_path(path):
+        raise ValidationError(f"This is not an address. Enter it like {example}.")
+    return origin, path
+
+
+def openable(address: str) -> str:
+    """A post's link if a browser opens it, else nothing."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    is_web = parts.scheme in ("http", "https") and bool(parts.netloc)
+    return address if is_web and len(address) <= LONGEST_LINK and harmless(address) == address else ""
+
+
 # --- The core --------------------------------------------------------------------------------------------------------
 
 
@@ -378,6 +401,14 @@ def as_json(content: Any) -> str:
 
 
 # --- Replies of plain HTTP services ----------------------------------------------------------------------------------
+
+
+def post_json(client: HttpClient, path: str, content: Any, title: str) -> Reply:
+    """The reply, if it is 2xx. Raises Failure."""
+    reply = client.call("POST", path, headers={"Content-Type": "application/json"}, body=as_json(content).encode())
+    if not 200 <= reply.status < 300:
+        raise refusal(reply, title)
+    return reply
 
 
 def refusal(reply: Reply, title: str) -> Failure:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from django import forms
 
@@ -21,7 +20,7 @@ from integrations.domain.templating import render
 from integrations.infra.text import harmless, shortened
 
 DEFAULT_AUTHOR, DEFAULT_TEXT = "{{ author|default:Someone }}", "{{ text }}"
-LONGEST_TEXT, LONGEST_AUTHOR, LONGEST_HANDLE, LONGEST_LINK = 2000, 200, 100, 2000
+LONGEST_TEXT, LONGEST_AUTHOR, LONGEST_HANDLE = 2000, 200, 100
 TEST_TEXT = "This is a test from Casebridge."
 
 
@@ -112,7 +111,7 @@ class Wall(base.Destination[PostStore]):
                 "handle": harmless(post.author_handle).strip()[:LONGEST_HANDLE],
                 "network": harmless(post.network)[:60],
                 "text": _cut(harmless(render(settings.get("text") or DEFAULT_TEXT, values)).strip()),
-                "link": _openable(post.link) if settings.get("adds_link", True) else "",
+                "link": base.openable(post.link) if settings.get("adds_link", True) else "",
                 "picture": post.author_picture if settings.get("shows_picture", True) else "",
                 "posted_at": at.isoformat() if at else "",
             }
@@ -159,16 +158,6 @@ class Wall(base.Destination[PostStore]):
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1].rstrip() + "…"
-
-
-def _openable(address: str) -> str:
-    """The address if a browser opens it, else nothing."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    is_web = parts.scheme in ("http", "https") and bool(parts.netloc)
-    return address if is_web and len(address) <= LONGEST_LINK and harmless(address) == address else ""
 
 
 WALL = Wall()

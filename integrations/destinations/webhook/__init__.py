@@ -13,14 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
-from django.core.exceptions import ValidationError
 from standardwebhooks import Webhook as Signer
 
 from integrations.destinations import base
 from integrations.destinations.base import Check, Context, Credentials, Outgoing, Receipt
 from integrations.domain.post import Post
 from integrations.domain.templating import render_json
-from integrations.infra.http.addresses import is_path
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 
@@ -39,14 +37,7 @@ class WebhookConnectionForm(base.ConnectionFields):
     )
 
     def clean_address(self) -> str:
-        example = "https://example.com/hooks/posts"
-        typed: str = self.cleaned_data["address"].strip()
-        origin = base.checked_address(typed, example)
-        parts = urlsplit(typed if "://" in typed else f"https://{typed}")
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if not is_path(path):
-            raise ValidationError(f"This is not an address. Enter it like {example}.")
-        return origin + path
+        return "".join(base.checked_url(self.cleaned_data["address"].strip(), "https://example.com/hooks/posts"))
 
 
 class WebhookMappingForm(base.MappingFields):
