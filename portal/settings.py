@@ -531,6 +531,12 @@ UNFOLD = {
                 "title": "Set-up",
                 "items": [
                     {
+                        "title": "New integration",
+                        "icon": "add_link",
+                        "link": reverse_lazy("guide"),
+                        "permission": "integrations.admin.guide.may_be_guided",
+                    },
+                    {
                         "title": "Companies",
                         "icon": "apartment",
                         "link": reverse_lazy("admin:integrations_company_changelist"),

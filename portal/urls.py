@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from integrations.admin.account import account_page, delete_filter, save_filter
 from integrations.admin.find import find_page, handbook_page
+from integrations.admin.guide import guide_page
 from integrations.intake import khoros_webhook
 from integrations.outcomes import account_webhook
 from integrations.walls import wall_feed, wall_json, wall_page, wall_posts
@@ -24,6 +25,7 @@ urlpatterns = [
     path("admin/account/", admin.site.admin_view(account_page), name="account"),
     path("admin/filters/save/", admin.site.admin_view(save_filter), name="saved-filter-save"),
     path("admin/filters/<int:pk>/delete/", admin.site.admin_view(delete_filter), name="saved-filter-delete"),
+    path("admin/new/", admin.site.admin_view(guide_page), name="guide"),
     path("admin/handbook/", admin.site.admin_view(handbook_page), name="handbook"),
     path("admin/", admin.site.urls),
 ]

@@ -29,6 +29,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from integrations.admin.guide import after_saving, is_guided, screens
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.operations import environment_differs, take_from_environment
@@ -143,6 +144,10 @@ class PortalAdmin(ModelAdmin):
     ) -> HttpResponse:
         context = dict(extra_context or {})
         obj = self.get_object(request, object_id) if object_id else None
+        if is_guided(request):
+            # One way on from here.
+            context |= {"guide": screens(request, str(self.opts.model_name))}
+            context |= dict.fromkeys(("show_save_and_continue", "show_save_and_add_another", "show_delete"), False)
         if obj is not None:
             allowed = self.get_actions(request)
             offered = [name for name in self.buttons(request, obj) if name in allowed]
@@ -162,9 +167,15 @@ class PortalAdmin(ModelAdmin):
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         answer = super().response_add(request, obj, post_url_continue)
+        if is_guided(request):
+            return after_saving(request, obj)
         if (step := self.next_step(obj)) is not None:
             messages.info(request, format_html('Next: <a class="cb-link" href="{}">{}</a>', *step))
         return answer
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        answer = super().response_change(request, obj)
+        return after_saving(request, obj) if is_guided(request) else answer
 
     def report(
         self, request: HttpRequest, done: ActionResult, sentence: str, rows: QuerySet[Any], action: str

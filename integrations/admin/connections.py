@@ -115,7 +115,10 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
             destination.title,
             {"fields": [*own, *(["secrets_text"] if obj else []), *self.sign_in_fields(destination, obj)]},
         )
-        return general, account, ("Sending", {"fields": self._sending_fields(destination, obj)})
+        # What has a good value already is folded while a new one is filled in.
+        classes = [] if obj else ["collapse"]
+        sending = ("Sending", {"fields": self._sending_fields(destination, obj), "classes": classes})
+        return general, account, sending
 
     @staticmethod
     def _sending_fields(destination: Destination, obj: Connection | None) -> list[str]:

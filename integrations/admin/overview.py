@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from integrations.admin.filters import time_between
 from integrations.admin.first_steps import first_steps
+from integrations.admin.guide import may_be_guided
 from integrations.admin.text.chart import Chart, chart_of
 from integrations.admin.text.connection import health
 from integrations.admin.verdict import SHOWN_BY_THEMSELVES, verdict
@@ -54,6 +55,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context | {
         "page_title": "Overview",
         "verdict": verdict(),
+        "may_be_guided": may_be_guided(request),
         "first_steps": first_steps() if request.user.has_perm("integrations.add_mapping") else [],
         "open_alarms": list(open_alarms().exclude(kind__in=SHOWN_BY_THEMSELVES)[:20]),
         "can_mail": can_mail(),

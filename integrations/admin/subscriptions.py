@@ -15,6 +15,7 @@ from unfold.decorators import display
 from integrations.admin.base import ConfigurationAdmin, note_action, themed
 from integrations.admin.companies import check_soon
 from integrations.admin.forms import SubscriptionForm
+from integrations.admin.guide import is_guided
 from integrations.admin.many_labels import ManyLabelsForm, subscribe_to_all
 from integrations.admin.text.subscription import (
     last_comparison,
@@ -93,7 +94,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
     sortable_by = ()
     change_form_outer_before_template = "admin/integrations/subscription_page.html"
     change_form_outer_after_template = None
-    fieldsets = (
+    fieldsets: tuple[tuple[str | None, dict[str, Any]], ...] = (
         (None, {"fields": ("company", "event_name", "match", "label", "is_active")}),
         ("Receiving", {"fields": ("receives_by", "auto_repair")}),
         ("Silence alarm", {"fields": ("silence_alarm", "silence_hours")}),
@@ -104,7 +105,13 @@ class SubscriptionAdmin(ConfigurationAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return (*self.fieldsets[:-1], ("Bearer token", {"fields": ("new_bearer_token",)}))
+            # What has a good value already is folded while a new one is filled in.
+            folded = (*self.fieldsets[1:-1], ("Bearer token", {"fields": ("new_bearer_token",)}))
+            first = self.fieldsets[0]
+            if is_guided(request):
+                first = (None, {"fields": ("company", "label")})
+                folded = (("Other than a label", {"fields": ("event_name", "match", "is_active")}), *folded)
+            return (first, *((title, options | {"classes": ["collapse"]}) for title, options in folded))
         if self.has_change_permission(request, obj):
             return self.fieldsets
         return (*self.fieldsets[:-1], ("Mappings and bearer token", {"fields": ("mappings_text", "token_state")}))

@@ -26,7 +26,7 @@ TEST_SUBJECT = "[Test] "
 TEST_TAG = "casebridge_test"
 TEST_TEXT = (
     f"with the tag {TEST_TAG} and a subject starting with “{TEST_SUBJECT.strip()}”. The account's triggers and "
-    "automations run on it. Casebridge does not remove it: solve or delete it there"
+    "automations run on it. Casebridge does not remove it: solve or delete it there."
 )
 
 DEFAULT_SUBJECT = (
