@@ -20,6 +20,8 @@ from local.browser import browser_or_why_not
 from local.trial import Trial
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
+HANDBOOK = Path(__file__).resolve().parent.parent / "static" / "handbook"
+SCREEN: ViewportSize = {"width": 1180, "height": 620}
 WIDE: ViewportSize = {"width": 1360, "height": 850}
 LARGE_SCREEN: ViewportSize = {"width": 1920, "height": 1080}
 NARROW: ViewportSize = {"width": 400, "height": 800}
@@ -47,6 +49,7 @@ def main() -> None:
         tell_a_channel(browser, trial)
         make_history(trial)
         take_wall(browser, trial)
+        take_guide(browser, trial)
         take_all(browser, trial, WIDE, "")
         take_all(browser, trial, NARROW, "-narrow")
         browser.close()
@@ -138,6 +141,44 @@ def take_wall(browser: Browser, trial: Trial) -> None:
         page.screenshot(path=PICTURES / f"{name}.png")
         page.close()
         print(f"took {name}.png")
+
+
+def take_guide(browser: Browser, trial: Trial) -> None:
+    """The handbook's pictures: a new integration, as a person makes one."""
+    HANDBOOK.mkdir(exist_ok=True)
+    page = browser.new_page(viewport=SCREEN)
+    page.goto(f"{trial.url}/admin/")
+    sign_in(page, trial)
+    page.goto(f"{trial.url}/admin/new/")
+    page.locator(".cb-choices a").first.click()
+    take_part(page, "where-posts-go")
+    page.locator(".cb-choices a:has-text('Each post becomes a ticket')").click()
+    page.fill("[name=name]", "Help desk")
+    page.fill("[name=address]", "https://example.zendesk.com")
+    page.fill("[name=client_id]", "casebridge")
+    page.fill("[name=client_secret]", "the secret that Zendesk shows once")
+    take_part(page, "zendesk")
+    page.go_back()
+    page.locator(".cb-choices a:has-text('Zendesk')").first.click()
+    page.get_by_text("Another label").click()
+    page.fill("[name=label]", "Complaint")
+    take_part(page, "label")
+    page.locator("#submit-row [name=_save]").click()
+    page.wait_for_load_state()
+    take_part(page, "mapping")
+    page.locator("#submit-row [name=_save]").click()
+    page.get_by_role("button", name="Create a test ticket").click()
+    take_part(page, "test")
+    page.close()
+
+
+def take_part(page: Page, name: str) -> None:
+    """What a person sees beside the menu."""
+    page.wait_for_load_state("networkidle")
+    page.screenshot(
+        path=HANDBOOK / f"{name}.png", clip={"x": 288, "y": 64, "width": SCREEN["width"] - 288, "height": 480}
+    )
+    print(f"took handbook/{name}.png")
 
 
 def take_all(browser: Browser, trial: Trial, size: ViewportSize, suffix: str) -> None:

@@ -112,7 +112,7 @@ class SlackApi:
         channel, ts = request.query.get("channel", ""), request.query.get("message_ts", "")
         if not any(each["channel"] == channel and each["ts"] == ts for each in workspace.messages(self._state)):
             return _refused("message_not_found")
-        return _ok(channel=channel, permalink=f"{request.origin}/slack#{channel}-{ts.replace('.', '')}")
+        return _ok(channel=channel, permalink=f"{request.origin}/archives/{channel}/p{ts.replace('.', '')}")
 
     def _channels(self, request: Request) -> Answer:
         """Two a page, so that whoever reads them has to turn pages."""

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from sandbox import slack_workspace as workspace
 from sandbox.controls import Controls
-from sandbox.exchange import Answer, Request, body_of, json_answer
+from sandbox.exchange import Answer, Request, body_of, json_answer, see_other
 from sandbox.rendering import page
 
 SHOWN_MESSAGES = 50
@@ -22,7 +22,11 @@ MARKS = [
 class SlackPages:
     def __init__(self, controls: Controls) -> None:
         self._state = controls.state
-        self.routes = (("GET", "/slack", self._channels),)
+        self.routes = (("GET", "/slack", self._channels), ("GET", "/archives/([A-Z0-9]+)/p([0-9]+)", self._message))
+
+    def _message(self, request: Request, channel: str, moment: str) -> Answer:
+        """A message's own link leads to its place on the page."""
+        return see_other(f"/slack#{channel}-{moment}")
 
     def _channels(self, request: Request) -> Answer:
         found = workspace.messages(self._state)

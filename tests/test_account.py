@@ -10,7 +10,9 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from integrations.admin.account import MOST_SAVED
 from integrations.models import Delivery, Mapping, SavedFilter
+from integrations.operations import make_roles
 from tests.factories import PASSWORD
 from tests.test_admin import failed_delivery, page
 
@@ -106,8 +108,6 @@ def person(role: str) -> Client:
 
 
 def test_a_filter_is_one_s_own_unless_it_is_shared(portal: Any, failed: Delivery) -> None:
-    from integrations.operations import make_roles
-
     make_roles()
     operator, viewer = person("Operator"), person("Viewer")
     save_as(operator, "Mine", "state__exact=failed")
@@ -118,6 +118,40 @@ def test_a_filter_is_one_s_own_unless_it_is_shared(portal: Any, failed: Delivery
     ours = SavedFilter.objects.get(name="Ours")
     assert viewer.post(f"/admin/filters/{ours.pk}/delete/").status_code == 404
     assert "Deleted “Ours”" in operator.post(f"/admin/filters/{ours.pk}/delete/", follow=True).content.decode()
+
+
+def test_one_s_own_filters_come_before_those_of_others_however_many(portal: Any, failed: Delivery) -> None:
+    make_roles()
+    operator, viewer = person("Operator"), person("Viewer")
+    for number in range(MOST_SAVED + 5):
+        save_as(operator, f"A{number}", f"state__exact=failed&cause={number}", is_shared="on")
+    save_as(viewer, "Mine", "time=day")
+    assert ">Mine<" in viewer.get(LIST).content.decode()
+
+
+def test_what_was_shared_stays_when_its_owner_leaves_and_operators_clear_it(portal: Any, failed: Delivery) -> None:
+    make_roles()
+    operator, viewer = person("Operator"), person("Viewer")
+    save_as(operator, "Mine", "state__exact=failed")
+    save_as(operator, "Ours", "state__exact=held", is_shared="on")
+    User.objects.get(username="operator").delete()
+    assert [one.name for one in SavedFilter.objects.all()] == ["Ours"]
+    assert ">Ours<" in viewer.get(LIST).content.decode()
+    other = User.objects.create_user("other", is_staff=True)
+    other.groups.add(Group.objects.get(name="Operator"))
+    client = Client()
+    client.force_login(other)
+    assert "somebody who is gone" in client.get("/admin/account/").content.decode()
+    client.post(f"/admin/filters/{SavedFilter.objects.get().pk}/delete/")
+    assert not SavedFilter.objects.exists()
+
+
+def test_the_zone_is_the_same_in_all_sessions_of_a_person(failed: Delivery, admin: Client) -> None:
+    other = Client()
+    other.force_login(User.objects.get(username="operator"))
+    assert "JST" not in other.get("/admin/").content.decode()
+    choose(admin, "Asia/Tokyo")
+    assert "JST" in other.get("/admin/").content.decode()
 
 
 def test_strangers_save_nothing(client: Client, portal: Any) -> None:

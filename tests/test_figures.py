@@ -1,7 +1,9 @@
 """The overview's numbers of a period are right, and each leads to the list that it counts."""
 
-from datetime import timedelta
+import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis
@@ -11,10 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from integrations.infra import kept
-from integrations.models import Delivery, Mapping, Notification
+from integrations.models import Delivery, Mapping, Notification, RemoteObject, Subscription
+from integrations.operations import portal_subscription
 from integrations.outcomes import figures, period
 from tests.factories import DeliveryFactory, MappingFactory, NotificationFactory, SubscriptionFactory
 
+LIST = "/admin/integrations/delivery/"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 WAITING: dict[str, Any] = {"state": "pending", "next_attempt_at": timezone.now()}
 FAILED: dict[str, Any] = {"state": "failed", "last_error": "x"}
@@ -42,7 +46,8 @@ def three_weeks(mapping: Mapping) -> Mapping:
     made(mapping, 2 * DAY, state="cancelled")
     for row in Delivery.objects.all():
         Notification.objects.filter(pk=row.notification_id).update(received_at=row.created_at, state="routed")
-    NotificationFactory.create(subscription=mapping.subscription, state="unmatched", reason="x")
+    unmatched = NotificationFactory.create(subscription=mapping.subscription, state="unmatched", reason="x")
+    Notification.objects.filter(pk=unmatched.pk).update(received_at=timezone.now() - timedelta(minutes=1))
     return mapping
 
 
@@ -143,3 +148,90 @@ def test_without_redis_it_is_counted_each_time(
     assert numbers(admin)["failed"] == "1"
     made(three_weeks, HOUR, **FAILED)
     assert numbers(admin)["failed"] == "2"
+
+
+# --- Of one moment ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_stored_while_it_counts_makes_no_number_wrong(admin: Client, mapping: Mapping) -> None:
+    stop = threading.Event()
+
+    def work_on() -> None:
+        try:
+            while not stop.is_set():
+                Delivery.objects.filter(state="failed").update(state="cancelled", last_error="x")
+                Delivery.objects.filter(state="cancelled").update(state="failed")
+        finally:
+            connection.close()
+
+    for _ in range(5):
+        made(mapping, HOUR, **FAILED)
+    worker = threading.Thread(target=work_on)
+    worker.start()
+    try:
+        for _ in range(40):
+            (counted,) = figures.became([(timezone.now() - DAY, timezone.now())])
+            assert sum(counted) == 5
+            assert min(counted) >= 0
+    finally:
+        stop.set()
+        worker.join()
+
+
+def test_a_list_never_has_what_came_after_it_was_counted(admin: Client, mapping: Mapping) -> None:
+    Subscription.objects.update(ticket_target_minutes=15)
+    made(mapping, 5 * HOUR, HOUR)
+    (row,) = admin.get("/admin/").context["targets"]
+    made(mapping, 5 * HOUR, created_at=timezone.now())
+    assert (row["late"], admin.get(row["late_list"]).context["cl"].result_count) == (1, 1)
+
+
+def test_tickets_that_follow_up_count_for_targets_as_in_their_list(admin: Client, mapping: Mapping) -> None:
+    Subscription.objects.update(solve_target_minutes=60)
+    made(mapping, 5 * HOUR, timedelta(minutes=1), action="follow_up", target_number="12")
+    RemoteObject.objects.update(status="open", posted_at=timezone.now() - 5 * HOUR)
+    (row,) = admin.get("/admin/").context["targets"]
+    assert (row["waiting"], admin.get(row["waiting_list"]).context["cl"].result_count) == ("1", 1)
+
+
+def test_alarms_and_tests_are_no_posts_that_somebody_waits_for(admin: Client, mapping: Mapping) -> None:
+    made(mapping, 2 * HOUR, HOUR)
+    own = MappingFactory.create(subscription=portal_subscription(), connection=mapping.connection, name="Alarms")
+    made(own, HOUR, timedelta(seconds=1))
+    tested = made(mapping, HOUR, timedelta(seconds=1))
+    Notification.objects.filter(pk=tested.notification_id).update(source="test")
+    assert "half within 60 min" in admin.get("/admin/").content.decode()
+
+
+def test_hours_begin_when_clocks_of_the_zone_say_so() -> None:
+    ends = datetime(2026, 3, 1, 13, 7, tzinfo=UTC)
+    hours = figures.Period(ends - 3 * HOUR, ends, HOUR).steps(ZoneInfo("Asia/Kolkata"))
+    assert [f"{begins.astimezone(ZoneInfo('Asia/Kolkata')):%H:%M}" for begins, _ in hours] == [
+        "15:37", "16:00", "17:00", "18:00",
+    ]  # fmt: skip
+
+
+# --- Filters that mean nothing any more ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["time=yesterday", "late=1.ticket.now", "late=x", "state__exact=gone", "ticket=gone", "needs=gone",
+     "time=0001-01-01T00:00:00%2B14:00_0002-01-01T00:00:00Z",
+     "late=1.ticket.0001-01-01T00:00:00Z_0002-01-01T00:00:00Z"],
+)  # fmt: skip
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Auckland"])
+def test_a_filter_that_means_nothing_shows_nothing_and_downloads_nothing(
+    admin: Client, mapping: Mapping, query: str, zone: str
+) -> None:
+    made(mapping, HOUR)
+    admin.post("/admin/account/", {"time_zone": zone})
+    assert admin.get(f"{LIST}?{query}").context["cl"].result_count == 0
+    lines = b"".join(admin.get(f"{LIST}csv/?{query}").streaming_content)  # type: ignore[attr-defined]
+    assert lines.count(b"\r\n") == 1
+
+
+@pytest.mark.parametrize("query", ["cause=%00", "network=%00", "q=%00"])
+def test_a_download_takes_no_character_that_the_database_refuses(admin: Client, mapping: Mapping, query: str) -> None:
+    assert admin.get(f"{LIST}csv/?{query}").status_code == 302
+    assert admin.get(f"{LIST}shown/?{query}").json() == {"ids": []}

@@ -1,10 +1,13 @@
 """Many labels at once, ticked or pasted: a subscription for each, and a mapping like one that there is."""
 
+import threading
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
+from integrations.admin.many_labels import subscribe_to_all
 from integrations.domain.conditions import all_of
 from integrations.models import Company, Mapping, Subscription
 from tests.factories import CompanyFactory, MappingFactory, SubscriptionFactory
@@ -102,3 +105,27 @@ def test_viewers_subscribe_to_nothing(company: Company) -> None:
 
 def test_without_a_company_it_says_what_comes_first(admin: Client) -> None:
     assert "Add a company first" in admin.get(PAGE, follow=True).content.decode()
+
+
+def test_pressed_twice_at_once_each_label_has_one_subscription(company: Company, mapping: Mapping) -> None:
+    begin = threading.Barrier(2)
+
+    def press() -> None:
+        try:
+            begin.wait()
+            subscribe_to_all(company, ["Love", "Refund"], mapping)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=press) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert subscribed() == ["CreateCase", "Love", "Refund"]
+    assert Mapping.objects.count() == 3
+
+
+def test_a_company_that_is_gone_is_not_another_one(admin: Client, company: Company) -> None:
+    assert admin.post(PAGE, {"company": "999", "labels": ["Love"]}).status_code == 404
+    assert subscribed() == ["CreateCase"]

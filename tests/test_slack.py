@@ -102,7 +102,7 @@ def test_a_labelled_post_becomes_a_message_in_the_channel(
     assert message["metadata"]["event_payload"] == {"id": delivery.external_id}
     assert delivery.state == State.DELIVERED
     assert became(delivery).number == f"C0SOCIAL:{message['ts']}"
-    assert became(delivery).url.startswith(f"{sandbox.url}/slack#C0SOCIAL-")
+    assert became(delivery).url.startswith(f"{sandbox.url}/archives/C0SOCIAL/p")
 
 
 def test_one_person_gets_a_message_by_id(push: Any, work: Any, to_channel: Mapping, sandbox: StandIn) -> None:

@@ -128,8 +128,31 @@ def test_an_alarm_that_cannot_be_told_is_retried_and_raises_no_flood(
         update_alarms()
         work()
     failed = Delivery.objects.filter(mapping=told, state="failed")
-    assert failed.count() == 2, "the alarm, and the alarm about it; further ones are the same"
+    assert failed.count() == 1, "the alarm about it does not go the same way"
     assert Alarm.objects.filter(ended_at=None, kind="failed").count() == 2
+
+
+def test_an_alarm_does_not_go_the_way_that_it_says_is_broken(
+    told: Mapping, mapping: Mapping, work: Any, sandbox: StandIn
+) -> None:
+    other = MappingFactory.create(
+        name="By mail too",
+        subscription=portal_subscription(),
+        connection=EmailFactory.create(port=sandbox.mail_port),
+        settings=settings_of("email:alarms", to=["ann@example.com"]),
+    )
+    Delivery.objects.all().delete()
+    broken = failed_delivery(mapping, cause="Gone", last_error="Gone")
+    Delivery.objects.filter(pk=broken.pk).update(mapping=told)
+    update_alarms()
+    work()
+    assert not Delivery.objects.filter(mapping=told).exclude(pk=broken.pk).exists()
+    assert Delivery.objects.filter(mapping=other, state="delivered").count() == 1
+    Connection.objects.filter(pk=told.connection_id).update(paused_at=timezone.now(), pause_reason="Refused: 401.")
+    update_alarms()
+    work()
+    assert not Delivery.objects.filter(mapping=told).exclude(pk=broken.pk).exists()
+    assert Delivery.objects.filter(mapping=other, state="delivered").count() == 2
 
 
 def test_the_portal_s_own_subscription_has_nothing_to_do_with_khoros(
@@ -191,6 +214,28 @@ def test_one_takes_it_and_the_others_see_who(admin: Client, alarm: Alarm) -> Non
     assert "Taken by operator." in page(admin, "delivery/causes/")
     care(admin, alarm, "give_back")
     assert "<td>nobody</td>" in admin.get("/admin/").content.decode()
+
+
+def test_of_two_who_take_it_the_first_has_it(admin: Client, alarm: Alarm, client: Client) -> None:
+    Alarm.objects.update(acknowledged_by="ann", acknowledged_at=timezone.now())
+    assert "Somebody has it already" in care(admin, alarm, "take")
+    alarm.refresh_from_db()
+    assert alarm.acknowledged_by == "ann"
+
+
+def test_who_had_one_that_is_over_is_not_forgotten(admin: Client, alarm: Alarm) -> None:
+    care(admin, alarm, "take")
+    is_repaired()
+    update_alarms()
+    care(admin, alarm, "give_back")
+    alarm.refresh_from_db()
+    assert (alarm.acknowledged_by, alarm.ended_at is None) == ("operator", False)
+
+
+def test_enter_in_the_note_saves_it(admin: Client, alarm: Alarm) -> None:
+    form = re.search(r"<form[^>]*cb-care.*?</form>", page(admin, f"alarm/{alarm.pk}/change/"), re.DOTALL)
+    assert form
+    assert re.findall(r'name="do" value="(\w+)"', form[0])[0] == "save"
 
 
 def test_a_note_is_kept_until_it_is_over(admin: Client, alarm: Alarm) -> None:

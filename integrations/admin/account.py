@@ -5,9 +5,11 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.signals import pre_delete
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -17,7 +19,6 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminS
 from integrations.admin.delivery_rows import CHOSEN_COLUMNS
 from integrations.infra.text import storable
 from integrations.models import Preferences, SavedFilter
-from portal.time_zone import SESSION_KEY
 
 LIST = "delivery"
 LONGEST_NAME, LONGEST_QUERY, MOST_SAVED = 60, 2000, 30
@@ -56,29 +57,35 @@ def account_page(request: HttpRequest) -> HttpResponse:
         chosen.time_zone = form.cleaned_data["time_zone"]
         chosen.hidden_columns = {LIST: [name for name in CHOSEN_COLUMNS if name not in form.cleaned_data["columns"]]}
         chosen.save()
-        request.session[SESSION_KEY] = chosen.time_zone
         messages.success(request, "Saved.")
         return HttpResponseRedirect(request.path)
-    saved = SavedFilter.objects.filter(owner=request.user.pk)
+    saved = SavedFilter.objects.filter(may_delete(request)).select_related("owner")
     frame = {**admin.site.each_context(request), "title": "Your settings", "page_title": "Your settings"}
     return TemplateResponse(request, "admin/integrations/account.html", frame | {"form": form, "saved": saved})
-
-
-def remember_time_zone(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
-    """At sign-in, so that no page has to ask for it."""
-    request.session[SESSION_KEY] = preferences_of(user).time_zone
-
-
-user_logged_in.connect(remember_time_zone, dispatch_uid="time zone of the account")
 
 
 # --- Filters under a name --------------------------------------------------------------------------------------------
 
 
 def saved_filters(request: HttpRequest) -> list[SavedFilter]:
-    """The person's own and those for everybody."""
-    rows = SavedFilter.objects.filter(list_name=LIST)
-    return list((rows.filter(owner=request.user.pk) | rows.filter(is_shared=True)).order_by("name", "pk")[:MOST_SAVED])
+    """The person's own, then those for everybody."""
+    rows = SavedFilter.objects.filter(list_name=LIST).order_by("name", "pk")
+    shared = rows.filter(is_shared=True).exclude(owner=request.user.pk)
+    return [*rows.filter(owner=request.user.pk)[:MOST_SAVED], *shared[:MOST_SAVED]]
+
+
+def may_delete(request: HttpRequest) -> Q:
+    """Condition: the person's own, and those for everybody where the person may share some."""
+    own = Q(owner=request.user.pk)
+    return own | Q(is_shared=True) if request.user.has_perm("integrations.change_delivery") else own
+
+
+def leave_shared_filters(sender: Any, instance: Any, **_: Any) -> None:
+    """What somebody who is deleted shared stays; what was theirs alone goes."""
+    SavedFilter.objects.filter(owner=instance.pk, is_shared=False).delete()
+
+
+pre_delete.connect(leave_shared_filters, sender=User, dispatch_uid="filters of a deleted account")
 
 
 def save_filter(request: HttpRequest) -> HttpResponse:
@@ -117,7 +124,7 @@ def _query(text: str) -> str:
 def delete_filter(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    one = get_object_or_404(SavedFilter, pk=pk, owner=request.user.pk)
+    one = get_object_or_404(SavedFilter.objects.filter(may_delete(request)), pk=pk)
     one.delete()
     messages.success(request, f"Deleted “{one.name}”.")
     return HttpResponseRedirect(reverse("account"))

@@ -14,6 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from unfold.decorators import display
 
 from integrations.admin.base import PageHead, ReadOnlyAdmin, note_action
+from integrations.admin.needs import AlarmNeeds
 from integrations.infra import database_clock
 from integrations.infra.text import shortened, timestamp
 from integrations.models import Alarm
@@ -52,7 +53,7 @@ class OpenFilter(admin.SimpleListFilter):
 class AlarmAdmin(ReadOnlyAdmin):
     list_display = ("state_label", "kind", "short_text", "raised", "ended", "seen")
     list_display_links = ("short_text",)
-    list_filter = (OpenFilter, "kind")
+    list_filter = (OpenFilter, AlarmNeeds, "kind")
     list_select_related = ("subscription", "company", "connection", "mapping")
     actions = ("acknowledge",)
     quick_filter = OpenFilter.parameter_name
@@ -133,16 +134,21 @@ class AlarmAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         alarm = get_object_or_404(Alarm, pk=pk)
         pressed, hours = request.POST.get("do", ""), request.POST.get("hours", "")
-        if pressed == "take":
-            take(alarm, request.user.get_username())
+        done = DONE.get(pressed, "")
+        if pressed == "take" and not take(alarm, request.user.get_username()):
+            messages.warning(request, "Somebody has it already, or it is resolved. Reload the page to see who.")
+            done = ""
         elif pressed == "give_back":
             give_back(alarm)
         elif pressed == "save":
             note(alarm, request.POST.get("note", ""))
             if hours.isdecimal() and len(hours) < 4 and int(hours) in SNOOZES:
                 snooze(alarm, int(hours))
-        note_action(request, Alarm, [alarm.pk], DONE.get(pressed, "nothing"))
-        messages.success(request, f"{DONE[pressed]}." if pressed in DONE else "Nothing changed.")
+        if done:
+            note_action(request, Alarm, [alarm.pk], done)
+            messages.success(request, f"{done}.")
+        elif pressed not in DONE:
+            messages.warning(request, "Nothing changed.")
         back = request.POST.get("back", "")
         is_ours = url_has_allowed_host_and_scheme(back, allowed_hosts=None)
         return HttpResponseRedirect(back if is_ours else reverse("admin:integrations_alarm_change", args=[pk]))

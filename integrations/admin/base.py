@@ -80,6 +80,11 @@ class PageHead:
     links: tuple[tuple[str, str, bool], ...] = ()
 
 
+def has_nul(request: HttpRequest) -> bool:
+    """Whether the query has a NUL character, which the database refuses."""
+    return any("\x00" in value for _, values in request.GET.lists() for value in values)
+
+
 class CappedPaginator(Paginator):
     """Counts no further than people page: counting a million rows would take longer than showing a page of them."""
 
@@ -130,7 +135,7 @@ class PortalAdmin(ModelAdmin):
         chosen = request.POST.getlist("_selected_action")
         if not all(number.isascii() and number.isdigit() and len(number) < LONGEST_NUMBER for number in chosen):
             return HttpResponseRedirect(request.get_full_path())
-        if any("\x00" in value for values in request.GET.lists() for value in values[1]):
+        if has_nul(request):
             return HttpResponseRedirect(request.path)
         title = capfirst(self.opts.verbose_name_plural)
         return super().changelist_view(request, {"title": title} | (extra_context or {}))

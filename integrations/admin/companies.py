@@ -14,6 +14,7 @@ from unfold.decorators import display
 from integrations.admin.base import note_action, themed
 from integrations.admin.consent import ConsentPages
 from integrations.admin.forms import CompanyForm
+from integrations.admin.needs import CompanyNeeds
 from integrations.companies import (
     NotConsented,
     NoToken,
@@ -84,6 +85,7 @@ class CompanyAdmin(ConsentPages):
     )
     list_display = ("name", "company_id", "token_label", "token_ends", "checked_at", "warning_text")
     actions = ("test_connection", "refresh_labels", "take_secret_from_environment")
+    list_filter = (CompanyNeeds,)
     ordering = ("name",)
     switch = ""
     change_form_outer_after_template = "admin/integrations/company_page.html"

@@ -11,6 +11,7 @@ from unfold.decorators import display
 
 from integrations.admin.base import as_rows, destination_of_kind, note_action, themed
 from integrations.admin.forms import DEFAULT_KIND, connection_form_for
+from integrations.admin.needs import ConnectionNeeds
 from integrations.admin.sign_in import SignInAdmin
 from integrations.admin.text.connection import COLOURS, condition, lacks_consent
 from integrations.admin.ticket_status import StatusPageMixin
@@ -59,7 +60,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         "new_secret",
         "take_secret_from_environment",
     )
-    list_filter = ("is_active",)
+    list_filter = ("is_active", ConnectionNeeds)
     ordering = ("name",)
     readonly_fields = (
         "health_text",

@@ -1,6 +1,7 @@
 """The deliveries that a list shows, as a CSV file that a spreadsheet opens: streamed, and safe to open."""
 
 import csv
+import re
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import Any
@@ -16,6 +17,7 @@ from integrations.models import Delivery
 MOST_ROWS, AT_A_TIME = 100_000, 500
 # What a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+HIDDEN_FORMULA = re.compile(r"([;\t]\s*\"?)([=+\-@])")
 COLUMNS = (
     "Delivery", "Made ({0})", "Posted ({0})", "Delivered ({0})", "State", "Network", "Post", "Author", "Text", "Link",
     "Subscription", "Mapping", "Connection", "Became", "Number", "Address", "Status", "Assignee", "Solved ({0})",
@@ -69,4 +71,8 @@ def _time(at: datetime | None, zone: tzinfo) -> str:
 
 def _safe(value: Any) -> Any:
     """Text that a spreadsheet shows instead of working it out."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_SIGNS) else value
+    if not isinstance(value, str):
+        return value
+    # Where a semicolon or a tab ends a cell, the next one begins behind it.
+    value = HIDDEN_FORMULA.sub(r"\1'\2", value)
+    return f"'{value}" if value.startswith(FORMULA_SIGNS) else value

@@ -20,6 +20,9 @@ from integrations.outcomes import WAITING, What, late, late_now, target_of, with
 MOST_NETWORKS = 40
 LONGEST_NUMBER = 18
 MOST_TARGETS = 20
+# In every time zone: at the edges of the calendar there is no other zone's day.
+YEARS = range(1970, 2200)
+UNKNOWN = "no longer known"
 
 
 class TimeFilter(admin.SimpleListFilter):
@@ -37,10 +40,15 @@ class TimeFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """A time between two moments comes with a link, as that of a number on the overview."""
-        between = between_of(request.GET.get(self.parameter_name, ""))
-        chosen = [(time_between(*between), between_text(*between))] if between else []
-        spans = ((name, title) for name, (title, _) in self.SPANS.items())
-        return [*spans, ("older", "Older than 30 days"), *chosen]
+        asked = request.GET.get(self.parameter_name, "")
+        between = between_of(asked)
+        chosen = [(asked, between_text(*between))] if between else []
+        offered = [
+            *((name, title) for name, (title, _) in self.SPANS.items()),
+            ("older", "Older than 30 days"),
+            *chosen,
+        ]
+        return offered if asked in dict(offered) or not asked else [*offered, (asked, UNKNOWN)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now = database_clock.now()
@@ -48,8 +56,10 @@ class TimeFilter(admin.SimpleListFilter):
             return queryset.filter(**{f"{self.column}__gte": between[0], f"{self.column}__lt": between[1]})
         if self.value() == "older":
             return queryset.filter(**{f"{self.column}__lt": now - timedelta(days=30)})
+        if self.value() is None:
+            return queryset
         span = self.SPANS.get(self.value() or "")
-        return queryset.filter(**{f"{self.column}__gte": now - span[1]}) if span else queryset
+        return queryset.filter(**{f"{self.column}__gte": now - span[1]}) if span else queryset.none()
 
 
 class ReceivedFilter(TimeFilter):
@@ -72,7 +82,8 @@ def between_of(value: str) -> tuple[datetime, datetime] | None:
         moments = datetime.fromisoformat(since), datetime.fromisoformat(until)
     except ValueError:
         return None
-    return moments if separator and all(moment.tzinfo for moment in moments) else None
+    is_known = separator and all(moment.tzinfo and moment.year in YEARS for moment in moments)
+    return moments if is_known else None
 
 
 def between_text(since: datetime, until: datetime) -> str:
@@ -98,9 +109,10 @@ class Missed:
             return None
         subscription = Subscription.objects.filter(pk=int(number)).first()
         target = target_of(subscription, What(what)) if subscription else None
-        if subscription is None or target is None:
+        between = between_of(when)
+        if subscription is None or target is None or (between is None and when != "now"):
             return None
-        return cls(subscription, What(what), target, between_of(when))
+        return cls(subscription, What(what), target, between)
 
     @property
     def value(self) -> str:
@@ -134,7 +146,7 @@ class StateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
         if self.value() == self.UNDER_WAY:
             return queryset.filter(state__in=WAITING)
-        return queryset.filter(state=self.value()) if self.value() in Delivery.State.values else queryset
+        return queryset if self.value() is None else queryset.filter(state=self.value())
 
 
 class LateFilter(admin.SimpleListFilter):
@@ -148,13 +160,18 @@ class LateFilter(admin.SimpleListFilter):
         with_one = with_targets().select_related("company").defer(*without_lists("company__"))[:MOST_TARGETS]
         each = [(one, what, target_of(one, what)) for one in with_one for what in What]
         offered = [Missed(one, what, target) for one, what, target in each if target]
-        asked = Missed.of(request.GET.get(self.parameter_name, ""))
-        also = [asked] if asked and asked not in offered else []
-        return [(missed.value, missed.text) for missed in [*offered, *also]]
+        given = request.GET.get(self.parameter_name, "")
+        asked = Missed.of(given)
+        choices = [(missed.value, missed.text) for missed in offered]
+        if not given or given in dict(choices):
+            return choices
+        return [*choices, (given, asked.text if asked else UNKNOWN)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        if self.value() is None:
+            return queryset
         missed = Missed.of(self.value() or "")
-        return missed.of_these(queryset) if missed else queryset
+        return missed.of_these(queryset) if missed else queryset.none()
 
 
 def existing_networks() -> list[str]:
@@ -194,5 +211,4 @@ class StatusFilter(admin.SimpleListFilter):
         return [(status, status.capitalize()) for status in statuses]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        known = {value for value, _ in self.lookup_choices}
-        return queryset.filter(remote_object__status=self.value()) if self.value() in known else queryset
+        return queryset if self.value() is None else queryset.filter(remote_object__status=self.value())

@@ -19,7 +19,8 @@ class Step:
 
 def first_steps() -> list[Step]:
     """In order; none once a first post was delivered."""
-    if Delivery.objects.filter(state=Delivery.State.DELIVERED).exists():
+    of_posts = Delivery.objects.filter(mapping__subscription__company__isnull=False)
+    if of_posts.filter(state=Delivery.State.DELIVERED).exists():
         return []
     company = Company.objects.filter(checked_at__isnull=False, warning="").first()
     registered = Subscription.objects.filter(company__isnull=False, registration="registered").first()

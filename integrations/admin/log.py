@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -17,7 +16,7 @@ from django.utils.safestring import mark_safe
 from unfold.decorators import display
 
 from integrations.admin.account import hidden_columns, saved_filters
-from integrations.admin.base import PageHead, ReadOnlyAdmin
+from integrations.admin.base import PageHead, ReadOnlyAdmin, has_nul
 from integrations.admin.delivery_rows import COLOURS, DeliveryRows, became
 from integrations.admin.export import csv_of
 from integrations.admin.filters import (
@@ -32,10 +31,13 @@ from integrations.admin.filters import (
 )
 from integrations.admin.moderation import NEITHER_TOLD, Moderation, moderation_buttons
 from integrations.admin.moderation import state_text as wall_state
+from integrations.admin.needs import DeliveryNeeds, NotificationNeeds
+from integrations.admin.search import exact_posts
 from integrations.admin.text.log import (
     call,
     decided,
     delivery_text,
+    failures_address,
     head_sentence,
     labelled,
     notification_facts,
@@ -97,7 +99,16 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
     list_display = ("state_label", "post", "went_to", "became_cell", "age", "problem")
     list_display_links = ("post",)
     quick_filter = StateFilter.parameter_name
-    list_filter = (StateFilter, StatusFilter, "mapping", "connection", NetworkFilter, TimeFilter, LateFilter)
+    list_filter = (
+        StateFilter,
+        DeliveryNeeds,
+        StatusFilter,
+        "mapping",
+        "connection",
+        NetworkFilter,
+        TimeFilter,
+        LateFilter,
+    )
     list_select_related = ()
     search_fields = ("post_id",)
     search_help_text = "Search by post ID (twitter:123 or 123), number of the ticket or message, author or text"
@@ -169,7 +180,10 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         term = search_term.strip().removeprefix("#")
         if not term:
             return queryset, False
-        return queryset.filter(pk__in=found_deliveries(term, posts_with(term, request))), False
+        found = found_deliveries(term, posts_with(term, request))
+        mappings = list(Mapping.objects.values_list("pk", flat=True))
+        exact = Delivery.objects.filter(mapping__in=mappings, post_id__in=exact_posts(term)).order_by()
+        return queryset.filter(pk__in=found.union(exact.values_list("pk", flat=True))), False
 
     @admin.display(description="Became")
     def became(self, delivery: Delivery) -> str:
@@ -220,6 +234,8 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         """What the list shows with the same filters and search."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        if has_nul(request):
+            return HttpResponseRedirect(reverse("admin:integrations_delivery_changelist"))
         try:
             chosen = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
@@ -230,6 +246,8 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         """The ids that the list's first page has by now, for one that was opened a while ago."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        if has_nul(request):
+            return JsonResponse({"ids": []})
         try:
             rows = self.get_changelist_instance(request).result_list
         except IncorrectLookupParameters:
@@ -400,7 +418,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     list_display = ("at", "state_label", "posts_text", "listens_to", "event", "came", "why")
     list_display_links = ("at", "posts_text")
     quick_filter = "state__exact"
-    list_filter = ("state", "subscription", ReceivedFilter)
+    list_filter = ("state", NotificationNeeds, "subscription", ReceivedFilter)
     list_select_related = ("subscription", "content")
     search_fields = ("reason",)
     search_help_text = "Search by post id (twitter:123), author, text or notification number"
@@ -572,14 +590,13 @@ def _group_row(group: FailureGroup, alarm: Alarm | None) -> dict[str, Any]:
     if place and not is_outside:
         row_id = group.mapping.pk if address == "mapping" else group.mapping.connection_id
         address = reverse(f"admin:integrations_{address}_change", args=[row_id])
-    query = urlencode({"state__exact": "failed", "mapping__id__exact": group.mapping.pk, "cause": group.cause})
     return {
         "cause": group,
         "alarm": alarm,
         "address": address,
         "where": link_text,
         "is_outside": is_outside,
-        "list": f"{reverse('admin:integrations_delivery_changelist')}?{query}",
+        "list": failures_address(group),
     }
 
 

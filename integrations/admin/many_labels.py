@@ -72,9 +72,15 @@ def _labels_of(company: Company) -> list[str]:
 
 
 def subscribe_to_all(company: Company, names: list[str], like: Mapping | None) -> list[Subscription]:
-    """A subscription for each label, with a mapping like that one; all of them or none."""
+    """A subscription for each label that has none, with a mapping like that one; all of them or none.
+
+    One at a time for a company: pressed twice, the second finds that all have one.
+    """
     with transaction.atomic():
-        made = [_subscribe(company, name, like.subscription if like else None) for name in names]
+        Company.objects.select_for_update().only("pk").get(pk=company.pk)
+        taken = {label.casefold() for label in _labels_of(company)}
+        free = [name for name in names if name.casefold() not in taken]
+        made = [_subscribe(company, name, like.subscription if like else None) for name in free]
         if like is not None:
             for subscription in made:
                 _map(subscription, like)

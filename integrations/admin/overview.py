@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, Q
-from django.db.models.functions import Now
+from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -15,12 +14,15 @@ from django.utils import timezone
 from integrations.admin.filters import time_between
 from integrations.admin.first_steps import first_steps
 from integrations.admin.guide import may_be_guided
+from integrations.admin.needs import SHOWN_BY_THEMSELVES
 from integrations.admin.text.chart import Chart, chart_of
 from integrations.admin.text.connection import health
-from integrations.admin.verdict import SHOWN_BY_THEMSELVES, verdict
+from integrations.admin.text.log import failures_address
+from integrations.admin.verdict import verdict
 from integrations.companies import token_warning
-from integrations.flow import backlog_text
+from integrations.flow import backlog_texts
 from integrations.infra import database_clock
+from integrations.infra.counting import counts
 from integrations.infra.text import span_text
 from integrations.models import Company, Connection, Delivery, Subscription
 from integrations.models.configuration import without_lists
@@ -81,33 +83,39 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def _now_numbers() -> list[Number]:
     """Exact as long as people count; more is only "1,000+": counting a million rows takes too long."""
     log = reverse(DELIVERIES)
-    failed = _counted("failed")
+    states = ("failed", "pending", "waiting", "held")
+    found = dict(
+        zip(states, counts([Delivery.objects.filter(state=state) for state in states], MOST_COUNTED), strict=True)
+    )
+    causes = reverse("admin:integrations_delivery_causes")
     numbers = [
-        Number(failed, "failed", reverse("admin:integrations_delivery_causes"), is_bad=failed != "0"),
-        Number(_counted("pending"), "waiting to be sent", f"{log}?state__exact=pending"),
+        Number(_shown(found["failed"]), "failed", causes, is_bad=found["failed"] > 0),
+        Number(_shown(found["pending"]), "waiting to be sent", f"{log}?state__exact=pending"),
     ]
     for state, message in (("waiting", "waiting for another"), ("held", "held in a flood")):
-        if (count := _counted(state)) != "0":
-            numbers.append(Number(count, message, f"{log}?state__exact={state}"))
+        if found[state]:
+            numbers.append(Number(_shown(found[state]), message, f"{log}?state__exact={state}"))
     return numbers
 
 
-def _counted(state: str) -> str:
-    count = Delivery.objects.filter(state=state).order_by()[: MOST_COUNTED + 1].count()
+def _shown(count: int) -> str:
     return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else f"{count:,}"
 
 
 def _oldest() -> dict[str, Any]:
     oldest = oldest_without_a_ticket()
-    age = span_text(database_clock.now() - oldest.posted_at) if oldest and oldest.posted_at else ""
+    age = span_text(database_clock.now() - (oldest.posted_at or oldest.created_at)) if oldest else ""
     return {"oldest": oldest, "oldest_age": age}
 
 
-def _causes() -> list[tuple[FailureGroup, str]]:
-    """The largest groups of failures, each with who takes care of it."""
+def _causes() -> list[tuple[FailureGroup, str, str]]:
+    """The largest groups of failures, each with who takes care of it and the list that it counts."""
     alarms = alarms_of_failures()
     taken = {key: alarm.acknowledged_by for key, alarm in alarms.items()}
-    return [(group, taken.get((group.mapping.pk, group.cause), "")) for group in failure_groups(MOST_CAUSES)]
+    return [
+        (group, taken.get((group.mapping.pk, group.cause), ""), failures_address(group))
+        for group in failure_groups(MOST_CAUSES)
+    ]
 
 
 # --- A period --------------------------------------------------------------------------------------------------------
@@ -196,14 +204,13 @@ def _subscription(subscription: Subscription) -> dict[str, Any]:
 
 def _connections() -> list[dict[str, Any]]:
     """With the queue of those that have one, and when it will be empty."""
-    due = Q(deliveries__state=Delivery.State.PENDING, deliveries__next_attempt_at__lte=Now())
-    waiting = set(Connection.objects.filter(due).values_list("pk", flat=True).distinct())
     now = database_clock.now()
+    shown = list(Connection.objects.order_by("name")[:MOST_ROWS])
+    queues = backlog_texts(shown)
     rows = []
-    for connection in Connection.objects.order_by("name")[:MOST_ROWS]:
+    for connection in shown:
         colour, word = health(connection, now)
-        queue = backlog_text(connection) if connection.pk in waiting else "Empty."
-        rows.append({"connection": connection, "colour": colour, "word": word, "queue": queue})
+        rows.append({"connection": connection, "colour": colour, "word": word, "queue": queues[connection.pk]})
     return rows
 
 

@@ -7,12 +7,13 @@ link; an external id. Only where nothing fits exactly, words of author and text 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from django.db.models import Q
 
 from integrations.admin.filters import existing_networks
+from integrations.destinations import DESTINATIONS
 from integrations.domain.pairs import is_dense, pairs_in
+from integrations.domain.post_links import cleaned, native_ids, spellings
 from integrations.models import Delivery, Mapping, Notification, PostContent, RemoteObject
 
 MOST_FOUND = 50
@@ -20,18 +21,9 @@ MOST_FOUND = 50
 SHORTEST_WORD = 3
 LONGEST_TERM = 2000
 EXTERNAL_ID = re.compile(r"khoros:(.+):[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?::.*)?")
-TICKET = re.compile(r"/(?:agent|hc/requests)/(?:tickets/)?([0-9]{1,19})")
-NATIVE_ID = re.compile(r"[A-Za-z0-9_-]{3,64}")
-URN = re.compile(r"urn:li:\w+:([0-9]+)")
-# Hosts that serve the same pages.
-SAME_HOSTS = (
-    ("twitter.com", "www.twitter.com", "mobile.twitter.com", "x.com", "www.x.com"),
-    ("facebook.com", "www.facebook.com", "m.facebook.com", "web.facebook.com"),
-    ("instagram.com", "www.instagram.com"),
-    ("youtube.com", "www.youtube.com", "m.youtube.com"),
-    ("linkedin.com", "www.linkedin.com"),
-    ("tiktok.com", "www.tiktok.com", "m.tiktok.com"),
-)
+NUMBERED = re.compile(r"(?:ticket|case|request|#)*\s*#?\s*([0-9]{1,19})", re.IGNORECASE)
+# By Khoros' names; others are known once something came from them.
+NETWORKS = ("twitter", "facebook", "instagram", "youtube", "linkedin", "tiktok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +37,18 @@ class Found:
 
 def find_posts(typed: str) -> Found:
     term = " ".join(typed.split())[:LONGEST_TERM]
-    exact = _unique([*_by_number(term), *_by_id(term), *_by_link(term)])
-    if exact:
+    if exact := exact_posts(term):
         return Found(exact, "ids, links and numbers")
-    words = [word for word in term.replace("@", " ").split() if word]
+    words = [word for word in term.split() if word.strip("@")]
     if not words or "://" in term:
-        return Found([], "ids and links of posts, and numbers and links of tickets")
+        return Found([], "ids and links of posts, and numbers and links of what they became")
     return _by_words(words)
+
+
+def exact_posts(typed: str) -> list[str]:
+    """The ids of the posts that an id, a link or a number means."""
+    term = cleaned(typed)
+    return _unique([*_by_number(term), *_by_id(term), *_by_link(term)]) if term else []
 
 
 # --- Exactly ---------------------------------------------------------------------------------------------------------
@@ -59,7 +56,7 @@ def find_posts(typed: str) -> Found:
 
 def _by_id(term: str) -> Iterator[str]:
     external = EXTERNAL_ID.fullmatch(term)
-    wanted = [external[1]] if external else [term, *_with_networks(_native_ids(term))]
+    wanted = [external[1]] if external else [term, *_with_networks(native_ids(term))]
     mappings = list(Mapping.objects.values_list("pk", flat=True))
     yield from PostContent.objects.filter(post_id__in=wanted).values_list("post_id", flat=True)[:MOST_FOUND]
     # What is no longer kept is still in the ledger.
@@ -70,62 +67,33 @@ def _by_id(term: str) -> Iterator[str]:
         yield from of_notification.values_list("post_id", flat=True)[:MOST_FOUND]
 
 
-def _with_networks(native_ids: list[str]) -> list[str]:
-    return [f"{network}:{native}" for network in existing_networks() for native in native_ids]
-
-
-def _native_ids(term: str) -> list[str]:
-    """What of a link, or of a bare id, may be the network's own id of a post."""
-    if "/" not in term:
-        return [term] if NATIVE_ID.fullmatch(term) else []
-    parts = _split(term)
-    if parts is None:
-        return []
-    values = [value for found in parse_qs(parts.query).values() for value in found]
-    segments = [*unquote(parts.path).split("/"), *values, *URN.findall(unquote(term))]
-    return _unique(segment for segment in segments if NATIVE_ID.fullmatch(segment))
+def _with_networks(found: list[str]) -> list[str]:
+    return [f"{network}:{native}" for network in _unique([*existing_networks(), *NETWORKS]) for native in found]
 
 
 def _by_number(term: str) -> Iterator[str]:
-    ticket = TICKET.search(term)
-    number = ticket[1] if ticket else term.removeprefix("#")
-    things = list(RemoteObject.objects.filter(number=number).values_list("pk", flat=True)[:MOST_FOUND])
-    rows = Delivery.objects.filter(remote_object__in=things).order_by("-pk")
-    yield from rows.values_list("post_id", flat=True)[:MOST_FOUND]
+    """By the number that people see, or by the address of a ticket, a message, ..."""
+    numbered = NUMBERED.fullmatch(term)
+    numbers = {term, numbered[1] if numbered else "", *(kind.number_in(term) for kind in DESTINATIONS.values())}
+    things = RemoteObject.objects.filter(number__in=[number for number in numbers if number])
+    rows = Delivery.objects.filter(remote_object__in=list(things.values_list("pk", flat=True)[:MOST_FOUND]))
+    yield from rows.order_by("-pk").values_list("post_id", flat=True)[:MOST_FOUND]
 
 
 def _by_link(term: str) -> Iterator[str]:
     if "/" not in term or " " in term:
         return
-    rows = PostContent.objects.filter(link__in=list(_spellings(term)))
+    rows = PostContent.objects.filter(link__in=[term, *spellings(term)])
     yield from rows.values_list("post_id", flat=True)[:MOST_FOUND]
-
-
-def _spellings(link: str) -> Iterator[str]:
-    """The same address as it may have been stored: with another host of the network, without what was added to it."""
-    parts = _split(link)
-    if parts is None:
-        return
-    host = parts.netloc.lower()
-    hosts = next((same for same in SAME_HOSTS if host in same), (host,))
-    for scheme in ("https", "http"):
-        for other in hosts:
-            for path in (parts.path.rstrip("/"), f"{parts.path.rstrip('/')}/"):
-                yield f"{scheme}://{other}{path}"
-                yield parts._replace(scheme=scheme, netloc=other, path=path, fragment="").geturl()
-
-
-def _split(link: str) -> SplitResult | None:
-    try:
-        return urlsplit(link if "://" in link else f"https://{link}")
-    except ValueError:
-        return None
 
 
 # --- By words --------------------------------------------------------------------------------------------------------
 
 
-def _by_words(words: list[str]) -> Found:
+def _by_words(typed: list[str]) -> Found:
+    bare = [word.strip("@") for word in typed]
+    # A handle of two letters is found by the sign before it.
+    words = [f"@{word}" if len(word) == 2 and f"@{word}" in typed else word for word in bare]
     long = [word for word in words if len(word) >= SHORTEST_WORD]
     pairs = [pair for word in words for pair in pairs_in(word)]
     # Any other short word may stand beside one that an index finds.

@@ -8,15 +8,16 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from unfold.decorators import display
 
-from integrations.admin.base import ConfigurationAdmin, note_action, themed
+from integrations.admin.base import LONGEST_NUMBER, ConfigurationAdmin, note_action, themed
 from integrations.admin.companies import check_soon
 from integrations.admin.forms import SubscriptionForm
 from integrations.admin.guide import is_guided
 from integrations.admin.many_labels import ManyLabelsForm, subscribe_to_all
+from integrations.admin.needs import SubscriptionNeeds
 from integrations.admin.text.subscription import (
     last_comparison,
     probe_steps,
@@ -80,7 +81,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
     owned = (*SubscriptionForm.Meta.fields, "registration")
     list_display = ("listens_to", "company", "event_name", "health", "registration_label", "last_received", "others")
     list_display_links = ("listens_to",)
-    list_filter = ("registration", "company", "is_active", KeptFilter)
+    list_filter = ("registration", "company", "is_active", SubscriptionNeeds, KeptFilter)
     actions = (
         "check_now",
         "repair_now",
@@ -125,6 +126,15 @@ class SubscriptionAdmin(ConfigurationAdmin):
         # The portal's own is no subscription at Khoros; its mappings are found beside the alarms.
         rows = super().get_queryset(request).filter(company__isnull=False).annotate(has_alarm=Exists(open_alarms))
         return rows.select_related("company").defer(*without_lists("company__"))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The portal's own is shown with the alarms that it passes on."""
+        is_number = object_id.isascii() and object_id.isdigit() and len(object_id) < LONGEST_NUMBER
+        if is_number and Subscription.objects.filter(pk=int(object_id), company__isnull=True).exists():
+            return HttpResponseRedirect(reverse("admin:integrations_alarm_changelist"))
+        return super().change_view(request, object_id, form_url, extra_context)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         may = self.has_add_permission(request) and request.user.has_perm("integrations.add_mapping")
@@ -372,13 +382,19 @@ class SubscriptionAdmin(ConfigurationAdmin):
             raise PermissionDenied
         companies = list(Company.objects.order_by("name"))
         named = request.POST.get("company") or request.GET.get("company") or ""
-        company = next((one for one in companies if str(one.pk) == named), companies[0] if companies else None)
+        company = next((one for one in companies if str(one.pk) == named), None)
+        if company is None and named:
+            raise Http404
+        company = company or next(iter(companies), None)
         if company is None:
             messages.info(request, "Add a company first: it has the labels.")
             return HttpResponseRedirect(reverse("admin:integrations_company_add"))
         form = ManyLabelsForm(company, request.POST or None)
         if request.method == "POST" and form.is_valid():
             made = subscribe_to_all(company, form.cleaned_data["names"], form.cleaned_data["like"])
+            if not made:
+                messages.info(request, "These labels have a subscription each already.")
+                return HttpResponseRedirect(reverse("admin:integrations_subscription_changelist"))
             ids = [subscription.pk for subscription in made]
             check_soon(ids, request.user.get_username())
             note_action(request, Subscription, ids, "Added with others")

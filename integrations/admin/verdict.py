@@ -6,24 +6,21 @@ It never says so while anything needs a person, nor while it cannot know.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.urls import reverse
 
+from integrations.admin import needs
 from integrations.infra import database_clock
+from integrations.infra.counting import counts
 from integrations.infra.text import span_text
-from integrations.models import Alarm, Connection, Delivery, Notification, Subscription, Turn, WallPost
-from integrations.operations import is_resting, open_alarms
+from integrations.models import Alarm, Company, Connection, Delivery, Notification, Subscription, Turn, WallPost
+from integrations.operations import is_resting
 
 # Alarms are checked twice a minute.
 UNKNOWN_AFTER = timedelta(minutes=2)
-# What is due is sent within seconds, unless something holds it up.
-WAITS_TOO_LONG = timedelta(minutes=5)
-RECENTLY = timedelta(days=1)
 MOST_COUNTED = 1_000
-# What these tell of is counted and shown anyway.
-SHOWN_BY_THEMSELVES = (Alarm.Kind.FAILED, Alarm.Kind.UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,57 +61,78 @@ def verdict() -> Verdict:
     return Verdict("success", "All is well", sentence)
 
 
+class Counted(NamedTuple):
+    """Rows that a list shows alone: in words for one and for many, and the list's address."""
+
+    rows: QuerySet[Any]
+    one: str
+    many: str
+    address: str
+    is_question: bool = False
+
+
 def _troubles(now: datetime) -> Iterator[Trouble]:
-    deliveries, notifications = _list("delivery"), _list("notification")
-    failed, resting = _failed()
-    causes = reverse("admin:integrations_delivery_causes")
-    yield from _some(failed, "delivery failed", "deliveries failed", causes)
-    rests = "failed and somebody snoozed the alarm"
-    yield from _some(resting, f"delivery {rests}", f"deliveries {rests}", causes, is_question=True)
-    late = Delivery.objects.filter(state=Delivery.State.PENDING, next_attempt_at__lt=now - WAITS_TOO_LONG)
-    overdue = "should have been sent more than five minutes ago"
-    yield from _some(late, f"delivery {overdue}", f"deliveries {overdue}", f"{deliveries}?state__exact=pending")
-    alarms = open_alarms().filter(acknowledged_at__isnull=True).exclude(is_resting())
-    alarms = alarms.exclude(kind__in=SHOWN_BY_THEMSELVES)
-    yield from _some(alarms, "alarm that nobody has seen", "alarms that nobody has seen", f"{_list('alarm')}?open=yes")
-    shut = Connection.objects.filter(is_active=True).exclude(Connection.open_now())
-    how = "paused or unreachable"
-    yield from _some(shut, f"connection is {how}", f"connections are {how}", _list("connection"))
-    registered = (Subscription.Registration.REGISTERED, Subscription.Registration.WAITING)
-    wrong = Subscription.objects.filter(is_active=True, company__isnull=False, deleted_at__isnull=True).exclude(
-        registration__in=registered
-    )
-    yield from _some(wrong, "subscription is not as it should be at Khoros",
-                     "subscriptions are not as they should be at Khoros", _list("subscription"))  # fmt: skip
-    for state, one, many in (("unreadable", "notification could not be read", "notifications could not be read"),
-                             ("missed", "notification was missed", "notifications were missed")):  # fmt: skip
-        yield from _some(Notification.objects.filter(state=state), one, many, f"{notifications}?state__exact={state}")
-    recent = Q(state=Notification.State.UNMATCHED, received_at__gte=now - RECENTLY)
+    """All counted in one statement: of one moment, and with one question to the database."""
+    asked = [*_failed(), *_of_lists(now)]
+    for found, count in zip(asked, counts([found.rows for found in asked], MOST_COUNTED), strict=True):
+        if count:
+            shown = f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count)
+            words = found.one if count == 1 else found.many
+            yield Trouble(f"{shown} {words}", found.address, found.is_question)
+
+
+def _list(model: type[Model], query: str) -> str:
+    return f"{reverse(f'admin:integrations_{model._meta.model_name}_changelist')}?{query}"
+
+
+def _of(rows: QuerySet[Any], one: str, many: str, query: str, *, is_question: bool = False) -> Counted:
+    return Counted(rows, one, many, _list(rows.model, query), is_question)
+
+
+def _of_lists(now: datetime) -> Iterator[Counted]:
+    deliveries, notifications, alarms = Delivery.objects, Notification.objects, Alarm.objects
+    long, quarter = "waited for more than an hour", "waited for more than 15 minutes"
+    yield _of(deliveries.filter(needs.waits_too_long(now)), f"delivery has {long}", f"deliveries have {long}",
+              "needs=waits_too_long")  # fmt: skip
+    yield _of(deliveries.filter(needs.waits(now)), f"delivery has {quarter}", f"deliveries have {quarter}",
+              "needs=waits", is_question=True)  # fmt: skip
+    yield _of(deliveries.filter(state="held"), "delivery is held in a flood", "deliveries are held in floods",
+              "state__exact=held", is_question=True)  # fmt: skip
+    yield _of(notifications.filter(needs.not_processed(now)), "notification is not processed yet",
+              "notifications are not processed yet", "needs=processing")  # fmt: skip
+    yield _of(notifications.filter(needs.unreadable(now)), "notification could not be read",
+              "notifications could not be read", "needs=unreadable")  # fmt: skip
+    rests = "could not be read and somebody snoozed the alarm"
+    yield _of(notifications.filter(needs.unreadable_at_rest(now)), f"notification {rests}", f"notifications {rests}",
+              "needs=unreadable_rests", is_question=True)  # fmt: skip
+    yield _of(notifications.filter(state="missed"), "notification was missed", "notifications were missed",
+              "state__exact=missed")  # fmt: skip
+    yield _of(alarms.filter(needs.is_unseen(now)), "alarm that nobody has seen", "alarms that nobody has seen",
+              "needs=unseen")  # fmt: skip
+    yield _of(Connection.objects.filter(needs.is_shut(now)), "connection does not send, or its test failed",
+              "connections do not send, or their test failed", "needs=you")  # fmt: skip
+    yield _of(Company.objects.filter(needs.is_refused(now)), "company's token is refused or ends soon",
+              "companies' tokens are refused or end soon", "needs=you")  # fmt: skip
+    yield _of(Subscription.objects.filter(needs.is_wrong(now)), "subscription is not as it should be at Khoros",
+              "subscriptions are not as they should be at Khoros", "needs=you")  # fmt: skip
     went = "fitted no mapping in the last 24 hours"
-    yield from _some(Notification.objects.filter(recent), f"notification {went}", f"notifications {went}",
-                     f"{notifications}?state__exact=unmatched&time=day", is_question=True)  # fmt: skip
-    waiting = WallPost.objects.filter(state=WallPost.State.WAITING)
-    yield from _some(waiting, "post waits for approval on a wall", "posts wait for approval on walls",
-                     f"{_list('wallpost')}?state__exact=waiting", is_question=True)  # fmt: skip
+    yield _of(notifications.filter(needs.fitted_nothing(now)), f"notification {went}", f"notifications {went}",
+              "needs=mapping", is_question=True)  # fmt: skip
+    yield _of(alarms.filter(needs.is_cared_for(now)), "alarm that somebody takes care of",
+              "alarms that somebody takes care of", "needs=cared", is_question=True)  # fmt: skip
+    yield _of(WallPost.objects.filter(state=WallPost.State.WAITING), "post waits for approval on a wall",
+              "posts wait for approval on walls", "state__exact=waiting", is_question=True)  # fmt: skip
 
 
-def _failed() -> tuple[QuerySet[Delivery], QuerySet[Delivery]]:
+def _failed() -> list[Counted]:
     """What failed, and of it what rests because somebody snoozed the alarm of its cause."""
     failed = Delivery.objects.filter(state=Delivery.State.FAILED)
     snoozed = Alarm.objects.filter(is_resting(), kind=Alarm.Kind.FAILED, ended_at__isnull=True)
     groups = Q(pk__in=[])
     for mapping, cause in snoozed.values_list("mapping", "cause"):
         groups |= Q(mapping=mapping, cause=cause)
-    return failed.exclude(groups), failed.filter(groups)
-
-
-def _some(rows: Any, one: str, many: str, address: str, *, is_question: bool = False) -> Iterator[Trouble]:
-    """Exact as long as people count."""
-    count = rows.order_by()[: MOST_COUNTED + 1].count()
-    if count:
-        shown = f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count)
-        yield Trouble(f"{shown} {one if count == 1 else many}", address, is_question)
-
-
-def _list(model: str) -> str:
-    return reverse(f"admin:integrations_{model}_changelist")
+    causes, rests = reverse("admin:integrations_delivery_causes"), "failed and somebody snoozed the alarm"
+    return [
+        Counted(failed.exclude(groups), "delivery failed", "deliveries failed", causes),
+        Counted(failed.filter(groups), f"delivery {rests}", f"deliveries {rests}", causes, is_question=True),
+    ]

@@ -208,7 +208,8 @@ class WallAdmin(ConfigurationAdmin):
     def links(self, request: HttpRequest, obj: Wall) -> list[tuple[str, str]]:
         mapping = f"{reverse('admin:integrations_mapping_add')}?connection={obj.connection_id}"
         opened = [(page_address(obj), "Open the wall")] if page_address(obj) else []
-        return [*opened, (mapping, "Add a mapping to it")]
+        may_add = request.user.has_perm("integrations.add_mapping")
+        return [*opened, *([(mapping, "Add a mapping to it")] if may_add else [])]
 
     def has_change_action_permission(self, request: HttpRequest) -> bool:
         return self.has_change_permission(request)

@@ -364,6 +364,10 @@ class Destination(ABC, Generic[ClientT]):
         """A thing's number as people read it; empty where it says nothing to them."""
         return number
 
+    def number_in(self, text: str) -> str:
+        """The number of a thing that an address of the account leads to, or ""; for what people paste into a search."""
+        return ""
+
     def rules(self, settings: Mapping[str, Any]) -> Rules:
         """What a mapping's settings ask of the journey. Only with the capabilities that they need."""
         return Rules()

@@ -3,8 +3,6 @@
 import re
 
 DENSE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
-# Of a long text its beginning is found.
-MOST_PAIRS = 600
 
 
 def pairs_in(text: str) -> list[str]:
@@ -12,9 +10,7 @@ def pairs_in(text: str) -> list[str]:
     found: dict[str, None] = {}
     for run in DENSE.findall(text):
         found.update(dict.fromkeys(run[place : place + 2] for place in range(len(run) - 1)))
-        if len(found) > MOST_PAIRS:
-            break
-    return list(found)[:MOST_PAIRS]
+    return list(found)
 
 
 def is_dense(text: str) -> bool:

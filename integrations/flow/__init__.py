@@ -4,7 +4,7 @@ Promised: all workers together stay below the account's limit, and what concerns
 deliveries instead of failing them. Without Redis no call waits: a refusal by the limit then pauses the connection.
 """
 
-from integrations.flow.backlog import backlog_text, limit_text, live_backlog, update_backlogs, usual_rate
+from integrations.flow.backlog import backlog_text, backlog_texts, limit_text, live_backlog, update_backlogs, usual_rate
 from integrations.flow.circuit_breaker import close_circuit, may_send
 from integrations.flow.in_flight import slot
 from integrations.flow.pause import pause_connections, resume_connections
@@ -15,6 +15,7 @@ from integrations.flow.replies import observe_reply, record_failure
 __all__ = [
     "Permits",
     "backlog_text",
+    "backlog_texts",
     "close_circuit",
     "forget_limits",
     "limit_text",

@@ -1,10 +1,12 @@
 """When backlog mode starts and ends, and how long a connection's queue takes to clear."""
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 
 from integrations.destinations import DESTINATIONS
@@ -13,6 +15,7 @@ from integrations.flow.rate_limit import SHARE_OF_LIMIT, calls_per_minute, limit
 from integrations.infra.database_clock import now, seconds_from_now
 from integrations.infra.text import timestamp
 from integrations.models import Connection, Delivery
+from integrations.models.deliveries import DeliveryQuerySet
 
 log = structlog.get_logger(__name__)
 
@@ -37,16 +40,6 @@ def update_backlogs() -> None:
         ):
             Connection.objects.filter(pk=connection.pk).update(backlog_since=None, batch_wait_until=None)
             log.info("backlog mode off", connection_id=connection.pk)
-
-
-def _look_ups(connection: Connection) -> int:
-    """How many of what waits have to be looked up first."""
-    destination = DESTINATIONS[connection.kind]
-    if not isinstance(destination, FindsByExternalId):
-        return 0
-    due = Delivery.objects.filter(connection=connection, state=State.PENDING, next_attempt_at__lte=Now())
-    marked = due.filter(look_up_next=True)[:MOST_COUNTED].count()
-    return marked + due.filter(look_up_next=False).late(destination.key_trusted_seconds)[:MOST_COUNTED].count()
 
 
 def usual_rate(connection: Connection) -> float | None:
@@ -80,15 +73,57 @@ class Backlog:
 
 
 def backlog(connection: Connection) -> Backlog:
+    return backlogs([connection])[connection.pk]
+
+
+def backlogs(connections: Collection[Connection]) -> dict[int, Backlog]:
+    """By connection, with as many queries for many as for one."""
+    ids = [connection.pk for connection in connections]
+    due = Delivery.objects.filter(connection__in=ids, state=State.PENDING, next_attempt_at__lte=Now())
+    waiting: dict[int, dict[int, int]] = {pk: dict.fromkeys(Priority.values, 0) for pk in ids}
+    counted = due.order_by().values("connection", "priority").annotate(count=Count("pk"))
+    for pk, priority, count in counted.values_list("connection", "priority", "count"):
+        waiting[pk][priority] = count
+    recent = Delivery.objects.filter(connection__in=ids, created_at__gte=seconds_from_now(-MEASURED_SECONDS))
+    arriving = _per_minute(recent.filter(priority=Priority.LIVE))
+    delivered = _per_minute(recent.filter(state=State.DELIVERED))
+    look_ups = _look_ups(connections, due)
+    return {
+        connection.pk: _backlog(
+            connection, waiting[connection.pk], arriving.get(connection.pk, 0.0), delivered.get(connection.pk, 0.0),
+            look_ups.get(connection.pk, 0),
+        )
+        for connection in connections
+    }  # fmt: skip
+
+
+def _per_minute(recent: QuerySet[Delivery]) -> dict[int, float]:
+    counted = recent.order_by().values("connection").annotate(count=Count("pk")).values_list("connection", "count")
+    return {pk: count / (MEASURED_SECONDS / 60) for pk, count in counted}
+
+
+def _look_ups(connections: Collection[Connection], due: DeliveryQuerySet) -> dict[int, int]:
+    """How many of what waits have to be looked up first."""
+    found: Counter[int] = Counter()
+    for kind in {connection.kind for connection in connections}:
+        destination = DESTINATIONS[kind]
+        if not isinstance(destination, FindsByExternalId):
+            continue
+        ids = [connection.pk for connection in connections if connection.kind == kind]
+        of_kind = due.filter(connection__in=ids).order_by()
+        not_marked = of_kind.filter(look_up_next=False).late(destination.key_trusted_seconds)
+        for rows in (of_kind.filter(look_up_next=True), not_marked):
+            counted = rows.values("connection").annotate(count=Count("pk"))
+            found.update(dict(counted.values_list("connection", "count")))
+    return found
+
+
+def _backlog(
+    connection: Connection, waiting: dict[int, int], arriving: float, delivered: float, look_ups: int
+) -> Backlog:
     """Live posts that come in meanwhile go first, so only the rest of the rate clears the queue."""
-    rows = Delivery.objects.filter(connection=connection, state=State.PENDING, next_attempt_at__lte=Now())
-    counted = rows.order_by().values("priority").annotate(count=Count("pk")).values_list("priority", "count")
-    waiting = dict.fromkeys(Priority.values, 0) | dict(counted)
-    arriving = _per_minute(Delivery.objects.filter(connection=connection, priority=Priority.LIVE), "created_at")
-    rate = usual_rate(connection) or _per_minute(
-        Delivery.objects.filter(connection=connection, state=State.DELIVERED), "created_at"
-    )
-    total, look_ups = sum(waiting.values()), _look_ups(connection)
+    rate = usual_rate(connection) or delivered
+    total = sum(waiting.values())
     left = (rate or 0.0) - (arriving if waiting[Priority.RETRY] or waiting[Priority.BULK] else 0.0)
     look_up_rate = rate_of(connection, LOOK_UP) or left
     is_known = total and left > 0 and look_up_rate > 0
@@ -98,17 +133,21 @@ def backlog(connection: Connection) -> Backlog:
     return Backlog(waiting, rate or None, arriving, ends_at)
 
 
-def _per_minute(rows, column: str) -> float:  # type: ignore[no-untyped-def]
-    recent = rows.filter(**{f"{column}__gte": seconds_from_now(-MEASURED_SECONDS)})
-    return recent[:MOST_COUNTED].count() / (MEASURED_SECONDS / 60)
-
-
 def backlog_text(connection: Connection) -> str:
     """The queue of a connection for people: how many wait, how fast they are sent, when they are done."""
-    queue = backlog(connection)
+    return backlog_texts([connection])[connection.pk]
+
+
+def backlog_texts(connections: Collection[Connection]) -> dict[int, str]:
+    is_open = Connection.objects.filter(Connection.open_now(), pk__in=[connection.pk for connection in connections])
+    sends = set(is_open.values_list("pk", flat=True))
+    return {pk: _text(queue, sends=pk in sends) for pk, queue in backlogs(connections).items()}
+
+
+def _text(queue: Backlog, *, sends: bool) -> str:
     if not queue.total:
         return "Empty."
-    if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
+    if not sends:
         return f"{queue.total:,} waiting. Nothing is sent while the connection is paused, off or unreachable."
     priorities = ", ".join(
         f"{count:,} {Priority(priority).label.lower()}" for priority, count in sorted(queue.waiting.items()) if count

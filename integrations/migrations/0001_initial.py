@@ -632,6 +632,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.TextField(blank=True, default="")),
+                ("is_refused", models.BooleanField(db_default=False, default=False)),
                 (
                     "received_at",
                     models.DateTimeField(
@@ -1428,7 +1429,10 @@ class Migration(migrations.Migration):
             model_name="savedfilter",
             name="owner",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="saved_filters", to=settings.AUTH_USER_MODEL
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="saved_filters",
+                to=settings.AUTH_USER_MODEL,
             ),
         ),
         migrations.AddField(

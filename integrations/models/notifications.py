@@ -38,6 +38,8 @@ class Notification(models.Model):
     source = models.CharField(max_length=10, choices=Source, default=Source.PUSHED)
     state = models.CharField(max_length=12, choices=State, default=State.RECEIVED)
     reason = models.TextField(blank=True, default="")
+    # Fitted no mapping because the conditions of each refused it: as people wished.
+    is_refused = models.BooleanField(default=False, db_default=False)
     received_at = models.DateTimeField("received at", db_default=Now())
     # By Khoros' own clock; null where the envelope names no readable time.
     happened_at = models.DateTimeField("happened at", null=True)

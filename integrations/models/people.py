@@ -26,7 +26,10 @@ class Preferences(models.Model):
 class SavedFilter(models.Model):
     """A list with filters under a name, for its owner or for everybody. `query`: what follows "?" in the address."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_filters")
+    # Nobody: it was shared by somebody who is gone.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="saved_filters"
+    )
     list_name = models.CharField(max_length=40)
     name = models.CharField(max_length=60)
     query = models.CharField(max_length=2000)

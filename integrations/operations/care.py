@@ -14,12 +14,16 @@ LONGEST_NOTE = 500
 SNOOZES = {0: "not at all", 1: "for an hour", 4: "for 4 hours", 24: "for a day", 168: "for a week"}
 
 
-def take(alarm: Alarm, username: str) -> None:
-    Alarm.objects.filter(pk=alarm.pk, ended_at__isnull=True).update(acknowledged_by=username, acknowledged_at=Now())
+def take(alarm: Alarm, username: str) -> bool:
+    """Whether it was free to be taken: of two people one has it."""
+    free = Alarm.objects.filter(pk=alarm.pk, ended_at__isnull=True, acknowledged_at__isnull=True)
+    return bool(free.update(acknowledged_by=username, acknowledged_at=Now()))
 
 
 def give_back(alarm: Alarm) -> None:
-    Alarm.objects.filter(pk=alarm.pk).update(acknowledged_by="", acknowledged_at=None, snoozed_until=None)
+    """Whoever had one that is over is not forgotten."""
+    still_open = Alarm.objects.filter(pk=alarm.pk, ended_at__isnull=True)
+    still_open.update(acknowledged_by="", acknowledged_at=None, snoozed_until=None)
 
 
 def note(alarm: Alarm, text: str) -> None:

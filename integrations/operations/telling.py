@@ -13,8 +13,10 @@ from integrations.infra.queue import ROUTE, publish
 from integrations.installation import NoPublicAddress, public_url
 from integrations.models import Alarm, Delivery, Mapping, Notification, NotificationContent, Subscription
 from integrations.operations.alarm_rules import place_of_repair
-from integrations.sources.portal.alarms import EVENT, AlarmEvent
+from integrations.sources.portal.alarms import EVENT, AlarmEvent, post_id_of
 
+# Of an alarm that was told again and again the latest are shown.
+MOST_STEPS = 50
 OWN_LABEL = "Casebridge's alarms"
 
 
@@ -72,7 +74,12 @@ def tell(alarm_id: int, step: str) -> None:
 def told_of(alarm: Alarm) -> list[Delivery]:
     """The deliveries that were made of an alarm's steps, in order."""
     keys = [Notification.hashed(f"alarm:{alarm.pk}:{number}") for number in range(1, alarm.told + 1)]
-    rows = Delivery.objects.filter(notification__event_key__in=keys, notification__source=Notification.Source.PORTAL)
+    steps = Notification.objects.filter(subscription__company__isnull=True, event_key__in=keys[-MOST_STEPS:])
+    rows = Delivery.objects.filter(
+        mapping__in=[mapping.pk for mapping in mappings_of_alarms()],
+        post_id__in=[post_id_of(alarm.pk, number) for number in range(1, alarm.told + 1)][-MOST_STEPS:],
+        notification__in=list(steps.values_list("pk", flat=True)),
+    )
     return list(rows.select_related("mapping", "connection").order_by("pk"))
 
 

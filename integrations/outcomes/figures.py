@@ -20,6 +20,8 @@ MOST_TIMED = 4_000
 GOLDEN = 0.618033988749895
 
 WAITING = ("pending", "sending", "held", "waiting")
+# What makes a new thing, besides additions to one.
+MAKES = ("create", "follow_up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ def _next(moment: datetime, step: timedelta, zone: tzinfo) -> datetime:
     """The next full hour or midnight."""
     local = moment.astimezone(zone)
     if step < timedelta(days=1):
-        return (moment + step).replace(minute=0, second=0, microsecond=0)
+        # Half hours are full ones where the zone has them.
+        return (local + step).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
     midnight = datetime.combine(local.date() + timedelta(days=1), datetime.min.time(), tzinfo=zone)
     return midnight.astimezone(UTC)
 
@@ -58,50 +61,47 @@ class Became(NamedTuple):
 
 def became(steps: list[tuple[datetime, datetime]]) -> list[Became]:
     """Of the deliveries that were made in each of these times."""
-    totals = _totals(Delivery._meta.db_table, "created_at", steps)
-    rare = _by_state(Delivery._meta.db_table, "created_at", "delivered", steps)
     return [
         Became(
-            total - sum(states.values()),
+            states.get("delivered", 0),
             sum(states.get(state, 0) for state in WAITING),
             states.get("failed", 0),
             states.get("cancelled", 0),
         )
-        for total, states in zip(totals, rare, strict=True)
+        for states in _counted(Delivery._meta.db_table, "created_at", "delivered", steps)
     ]
 
 
 def received(since: datetime, until: datetime) -> dict[str, int]:
     """Notifications of the period: "all", and by state those that are no deliveries."""
-    whole = [(since, until)]
-    (total,) = _totals(Notification._meta.db_table, "received_at", whole)
-    (states,) = _by_state(Notification._meta.db_table, "received_at", "routed", whole)
-    return {"all": total, **states}
+    (states,) = _counted(Notification._meta.db_table, "received_at", "routed", [(since, until)])
+    return {"all": sum(states.values()), **states}
 
 
-def _totals(table: str, column: str, steps: list[tuple[datetime, datetime]]) -> list[int]:
-    statement = (
-        f"SELECT (SELECT count(*) FROM {table} WHERE {column} >= begins AND {column} < ends)"  # noqa: S608 (of our tables' names)
-        " FROM unnest(%s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY AS step (begins, ends, place)"
-        " ORDER BY place"
-    )
+def _counted(table: str, column: str, usual: str, steps: list[tuple[datetime, datetime]]) -> list[dict[str, int]]:
+    """Rows by state in each of these times. In one statement, so that all is counted of the same moment.
+
+    All rows are counted from one index, and the states other than the usual one from another that leaves it out.
+    """
+    statement = f"""
+        WITH step AS (
+            SELECT * FROM unnest(%(begins)s::timestamptz[], %(ends)s::timestamptz[])
+            WITH ORDINALITY AS step (begins, ends, place)
+        )
+        SELECT place, '', (SELECT count(*) FROM {table} WHERE {column} >= begins AND {column} < ends) FROM step
+        UNION ALL
+        SELECT width_bucket({column}, %(begins)s::timestamptz[]), state, count(*) FROM {table}
+        WHERE state <> '{usual}' AND {column} >= %(first)s AND {column} < %(last)s GROUP BY 1, 2
+    """  # noqa: S608 (of our tables' names)
+    begins, ends = [step[0] for step in steps], [step[1] for step in steps]
     with connection.cursor() as cursor:
-        cursor.execute(statement, [[begins for begins, _ in steps], [ends for _, ends in steps]])
-        return [count for (count,) in cursor.fetchall()]
-
-
-def _by_state(table: str, column: str, usual: str, steps: list[tuple[datetime, datetime]]) -> list[dict[str, int]]:
-    """Of the states other than the usual one, which the index by state leaves out."""
-    statement = (
-        f"SELECT width_bucket({column}, %s::timestamptz[]), state, count(*) FROM {table}"  # noqa: S608 (of our tables' names)
-        f" WHERE state <> '{usual}' AND {column} >= %s AND {column} < %s GROUP BY 1, 2"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [[begins for begins, _ in steps], steps[0][0], steps[-1][1]])
+        cursor.execute(statement, {"begins": begins, "ends": ends, "first": begins[0], "last": ends[-1]})
         found: list[dict[str, int]] = [{} for _ in steps]
         for place, state, count in cursor.fetchall():
             found[place - 1][state] = count
-        return found
+    for states in found:
+        states[usual] = states.pop("") - sum(states.values())
+    return found
 
 
 # --- Response times --------------------------------------------------------------------------------------------------
@@ -136,7 +136,9 @@ def sample(since: datetime, until: datetime) -> Sample:
     if not is_whole:
         first, length = min(first, last), abs(last - first) + 1
         made = made.filter(pk__in=[first + int(length * (place * GOLDEN % 1)) for place in range(MOST_TIMED)])
-    rows = made.filter(action="create", posted_at__isnull=False).values_list(
+    # Of what Casebridge tells or tests itself nobody waits for a ticket.
+    of_posts = made.filter(action__in=MAKES, posted_at__isnull=False, mapping__subscription__company__isnull=False)
+    rows = of_posts.exclude(notification__source=Notification.Source.TEST).values_list(
         "mapping_id", "posted_at", "delivered_at", "state", "remote_object__status", "remote_object__solved_at"
     )
     return Sample([Timed._make(row) for row in rows], is_whole)

@@ -3,7 +3,7 @@
 Counts are bounded: each scans the first rows of an index and stops, so they cost the same with a million deliveries.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,9 +13,10 @@ from django.db.models import Count, F, Min, Q, QuerySet
 
 from integrations.destinations import DESTINATIONS
 from integrations.infra import database_clock
+from integrations.infra.counting import counts
 from integrations.infra.text import article, span_text
 from integrations.models import Delivery, Mapping, RemoteObject, Subscription
-from integrations.outcomes.figures import Sample, Timed
+from integrations.outcomes.figures import MAKES, Sample, Timed
 
 WITHOUT_A_TICKET = ("pending", "sending", "failed", "held", "waiting")
 
@@ -43,8 +44,9 @@ class Overdue:
 
 def oldest_without_a_ticket() -> Delivery | None:
     """The delivery of the oldest post without a ticket."""
-    rows = Delivery.objects.filter(state__in=WITHOUT_A_TICKET, posted_at__isnull=False)
-    return rows.order_by("posted_at").only("pk", "posted_at", "state").first()
+    rows = Delivery.objects.filter(state__in=WITHOUT_A_TICKET).only("pk", "posted_at", "created_at", "state")
+    of_posts = rows.filter(posted_at__isnull=False).order_by("posted_at").first()
+    return of_posts or rows.order_by("created_at").first()
 
 
 def waiting_for_a_ticket(mappings: Iterable[int], before: datetime) -> Overdue:
@@ -101,13 +103,14 @@ def target_of(subscription: Subscription, what: What) -> timedelta | None:
 
 def late(what: What, target: timedelta, since: datetime, until: datetime) -> Q:
     """Deliveries of posts whose target ended within the time and was missed, by the post's own time."""
-    ended = Q(posted_at__gt=since - target, posted_at__lte=until - target)
+    # As counted: what was made later is not among them, though its post may be older.
+    ended = Q(posted_at__gt=since - target, posted_at__lte=until - target, created_at__lt=until)
     if what == What.TICKET:
         made = Q(delivered_at__isnull=True) | Q(delivered_at__gt=F("posted_at") + target)
-        return ended & Q(action="create") & ~Q(state="cancelled") & made
+        return ended & Q(action__in=MAKES) & ~Q(state="cancelled") & made
     known = Q(remote_object__isnull=False) & ~Q(remote_object__status__in=["", "deleted"])
     solved = Q(remote_object__solved_at__isnull=True) | Q(remote_object__solved_at__gt=F("posted_at") + target)
-    return ended & Q(action="create") & known & solved
+    return ended & Q(action__in=MAKES) & known & solved
 
 
 def late_now(what: What, target: timedelta, now: datetime) -> Q:
@@ -116,7 +119,7 @@ def late_now(what: What, target: timedelta, now: datetime) -> Q:
         return Q(state__in=WITHOUT_A_TICKET, posted_at__lt=now - target)
     within = Q(remote_object__posted_at__lt=now - target, remote_object__posted_at__gt=now - KNOWN_WITHIN)
     known = ~Q(remote_object__status__in=["", "deleted"])
-    return Q(action="create", remote_object__solved_at__isnull=True) & within & known
+    return Q(action__in=MAKES, remote_object__solved_at__isnull=True) & within & known
 
 
 def _missed(what: What, target: timedelta, row: Timed) -> bool | None:
@@ -141,33 +144,54 @@ def longest_target(subscriptions: Iterable[Subscription]) -> timedelta:
 
 
 def target_rows(
-    subscription: Subscription, found: Sample, since: datetime, until: datetime
+    subscriptions: Iterable[Subscription], found: Sample, since: datetime, until: datetime
 ) -> Iterator[dict[str, Any]]:
-    """How a subscription's targets are met, one row each: late now, and of the posts whose target ended in the time."""
-    mappings = set(subscription.mappings.values_list("pk", flat=True))
-    for what in What:
-        target = target_of(subscription, what)
-        if target is None:
-            continue
-        posts = [row for row in found.rows if row.mapping in mappings]
+    """How targets are met, one row each: late now, and of the posts whose target ended in the time."""
+    each = [(one, what, target) for one in subscriptions for what in What if (target := target_of(one, what))]
+    kinds: dict[int, dict[int, str]] = {one.pk: {} for one, _, _ in each}
+    mappings = Mapping.objects.filter(subscription__in=list(kinds)).order_by("pk")
+    for pk, subscription, kind in mappings.values_list("pk", "subscription", "connection__kind"):
+        kinds[subscription][pk] = kind
+    waiting = _late_now_counts([(what, kinds[one.pk], target) for one, what, target in each], until)
+    for (one, what, target), late_now_count in zip(each, waiting, strict=True):
+        posts = [row for row in found.rows if row.mapping in kinds[one.pk]]
         ended = [row for row in posts if since < row.posted_at + target <= until]
         missed = [verdict for verdict in (_missed(what, target, row) for row in ended) if verdict is not None]
+        done = _thing_of(kinds[one.pk].values()) if what == What.TICKET else "solved"
         yield {
-            "subscription": subscription.pk,
-            "name": str(subscription),
+            "subscription": one.pk,
+            "name": str(one),
             "what": what,
-            "target": f"{_thing(mappings) if what == What.TICKET else 'solved'} within {span_text(target)}",
-            "waiting": capped(_late_now_count(what, mappings, target, until)),
+            "target": f"{done} within {span_text(target)}",
+            "waiting": capped(late_now_count),
             "late": sum(missed),
             "of": len(missed),
             "is_whole": found.is_whole,
         }
 
 
-def _late_now_count(what: What, mappings: Iterable[int], target: timedelta, now: datetime) -> int:
+def _late_now_counts(asked: Sequence[tuple[What, Iterable[int], timedelta]], now: datetime) -> list[int]:
+    """How many are late now, of each target; all in one statement."""
+    places: list[int] = []
+    rows: list[QuerySet[Any]] = []
+    for place, (what, mappings, target) in enumerate(asked):
+        found = _late_rows(what, mappings, target, now)
+        rows += found
+        places += [place] * len(found)
+    totals = [0] * len(asked)
+    for place, count in zip(places, counts(rows, MOST_COUNTED), strict=True):
+        totals[place] += count
+    return totals
+
+
+def _late_rows(what: What, mappings: Iterable[int], target: timedelta, now: datetime) -> list[QuerySet[Any]]:
     if what == What.TICKET:
-        return waiting_for_a_ticket(mappings, now - target).count
-    return waiting_to_be_solved(mappings, now - target, now).count
+        return [Delivery.objects.filter(late_now(what, target, now), mapping__in=list(mappings))]
+    things = RemoteObject.objects.filter(solved_at__isnull=True, posted_at__lt=now - target)
+    things = things.filter(posted_at__gt=now - KNOWN_WITHIN)
+    # One mapping at a time and bounded, as in `_not_solved`.
+    newest = [things.filter(mapping=pk).order_by("-posted_at").values("pk")[:MOST_SCANNED] for pk in mappings]
+    return [RemoteObject.objects.filter(pk__in=some).exclude(status__in=["", "deleted"]) for some in newest]
 
 
 def target_text(subscription: Subscription) -> str:
@@ -211,19 +235,26 @@ def _posts(count: int) -> str:
     return "1 post has" if count == 1 else f"{capped(count)} posts have"
 
 
-def _noun(mappings: Iterable[int]) -> str:
-    """What the mappings make, where they all make the same."""
-    kinds = Mapping.objects.filter(pk__in=list(mappings)).values_list("connection__kind", flat=True)
+def _noun(kinds: Iterable[str]) -> str:
+    """What connections of these kinds make, where they all make the same."""
     things = {DESTINATIONS[kind].thing for kind in kinds}
     return things.pop() if len(things) == 1 else "delivery"
 
 
+def _kinds(mappings: Iterable[int]) -> list[str]:
+    return list(Mapping.objects.filter(pk__in=list(mappings)).values_list("connection__kind", flat=True))
+
+
 def _thing(mappings: Iterable[int]) -> str:
-    noun = _noun(mappings)
+    return _thing_of(_kinds(mappings))
+
+
+def _thing_of(kinds: Iterable[str]) -> str:
+    noun = _noun(kinds)
     return f"{article(noun)} {noun}"
 
 
 def _things(count: int, mappings: Iterable[int]) -> str:
-    noun = _noun(mappings)
+    noun = _noun(_kinds(mappings))
     many = "deliveries" if noun == "delivery" else f"{noun}s"
     return f"1 {noun} is" if count == 1 else f"{capped(count)} {many} are"

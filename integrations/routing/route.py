@@ -44,6 +44,7 @@ from integrations.models import (
     Subscription,
 )
 from integrations.models.configuration import without_lists
+from integrations.routing.alarms import tells_of_itself
 from integrations.sources.khoros.envelope import PROBE_MARK
 
 log = structlog.get_logger(__name__)
@@ -187,7 +188,10 @@ def _why_unroutable(subscription: Subscription, event: Event) -> str:
 
 def _outcomes(notification: Notification, event: Event, mapping: Mapping) -> list[Outcome]:
     """What becomes of each post under one mapping."""
-    if reason := _why_mapping_makes_nothing(mapping):
+    reason = _why_mapping_makes_nothing(mapping)
+    if not reason and tells_of_itself(notification, mapping):
+        reason = "the alarm is about this mapping or its connection, so it goes to the others"
+    if reason:
         return [Outcome(post.post_id, mapping, reason=reason) for post in event.posts]
     verdicts = {post.post_id: judge_post(mapping, event, post, notification) for post in event.posts}
     taken = [post for post in event.posts if verdicts[post.post_id].holds]
@@ -368,11 +372,16 @@ def _finish_routed(notification: Notification, outcomes: list[Outcome]) -> None:
         _finish(notification, Notification.State.ROUTED, "")
         return
     reasons = [f"{outcome.mapping.name}, {outcome.post_id}: {outcome.reason}." for outcome in outcomes]
+    notification.is_refused = bool(outcomes) and all(_is_refused(outcome) for outcome in outcomes)
     nothing = "No mapping uses this subscription. Add one, then press “Process again”."
     _finish(notification, Notification.State.UNMATCHED, "\n".join(reasons) or nothing)
+
+
+def _is_refused(outcome: Outcome) -> bool:
+    return outcome.verdict is not None and not outcome.verdict.holds
 
 
 def _finish(notification: Notification, state: str, reason: str) -> None:
     notification.state, notification.reason = state, reason
     notification.routed_at = Now()
-    notification.save(update_fields=["state", "reason", "routed_at"])
+    notification.save(update_fields=["state", "reason", "is_refused", "routed_at"])

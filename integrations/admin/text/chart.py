@@ -58,7 +58,7 @@ def chart_of(
     address: Callable[[datetime, datetime], str],
 ) -> Chart:
     """`steps`: beginning, end and counts of each."""
-    highest = max(sum(counts) for _, _, counts in steps)
+    highest = max(1, *(sum(counts) for _, _, counts in steps))
     width = WIDTH / len(steps)
     every = max(1, len(steps) // 12)
     bars = [

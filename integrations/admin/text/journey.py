@@ -85,7 +85,8 @@ def _received(notifications: Iterable[Notification], contents: list[PostContent]
         page = ("notification", notification.pk)
         label = notification.subscription.listens_to
         if notification.happened_at:
-            yield Moment(notification.happened_at, f"Happened at Khoros: {label}")
+            is_own = notification.source == Notification.Source.PORTAL
+            yield Moment(notification.happened_at, label if is_own else f"Happened at Khoros: {label}")
         how = notification.get_source_display()
         repeats = f" Khoros told it {notification.repeats + 1} times." if notification.repeats else ""
         yield Moment(notification.received_at, f"Received for “{label}”", f"{how}.{repeats}", "note", page)

@@ -3,6 +3,9 @@
 import json
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
+
+from django.urls import reverse
 
 from integrations.delivery import may_exist_text, no_second
 from integrations.destinations import DESTINATIONS
@@ -12,6 +15,7 @@ from integrations.infra import database_clock
 from integrations.infra.text import span_text, storable, timestamp
 from integrations.mapping import post_of
 from integrations.models import AccountSchema, Attempt, Delivery, Notification
+from integrations.routing import FailureGroup
 
 WITHOUT_A_TICKET = ("pending", "sending", "failed", "held", "waiting")
 
@@ -379,3 +383,9 @@ def readable_body(body: bytes) -> str:
         text = body.decode("utf-8", "replace")
     cut = f"\n… ({len(text):,} characters in total)" if len(text) > LONGEST_RAW else ""
     return storable(text[:LONGEST_RAW]) + cut
+
+
+def failures_address(group: FailureGroup) -> str:
+    """The list of exactly these failures."""
+    query = urlencode({"state__exact": "failed", "mapping__id__exact": group.mapping.pk, "cause": group.cause})
+    return f"{reverse('admin:integrations_delivery_changelist')}?{query}"

@@ -6,6 +6,7 @@ sent once more at most, and the message carries the delivery's id.
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +66,11 @@ class Slack(base.Destination[HttpClient]):
 
     def shown_number(self, number: str) -> str:
         return ""
+
+    def number_in(self, text: str) -> str:
+        """Of a message's link: https://example.slack.com/archives/C012/p1700000000123456"""
+        found = re.search(r"/archives/([A-Z0-9]+)/p([0-9]{10})([0-9]{6})", text)
+        return f"{found[1]}:{found[2]}.{found[3]}" if found else ""
 
     def rules(self, settings: Mapping[str, Any]) -> base.Rules:
         return base.Rules(

@@ -1,5 +1,6 @@
 """Zendesk Support as a destination: one ticket for each post."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -56,6 +57,11 @@ class Zendesk(Destination[HttpClient]):
 
     def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
         return checks.check(client, credentials)
+
+    def number_in(self, text: str) -> str:
+        """Of an agent's page, of a customer's, or of the API."""
+        found = re.search(r"/(?:tickets|hc/(?:[\w-]+/)?requests)/([0-9]{1,19})(?![0-9])", text)
+        return found[1] if found else ""
 
     def rules(self, settings: Mapping[str, Any]) -> Rules:
         return Rules(

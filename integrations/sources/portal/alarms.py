@@ -58,12 +58,11 @@ def parse_alarm(body: bytes) -> Event:
 
 def _post(alarm: AlarmEvent, at: datetime) -> Post:
     """What follows the first one names it as the root, so that they are one case: a thread, one incident."""
-    first = f"{NETWORK}:alarm-{alarm.alarm}-1"
-    native_id = f"alarm-{alarm.alarm}-{alarm.number}"
+    post_id = post_id_of(alarm.alarm, alarm.number)
     return Post(
-        post_id=f"{NETWORK}:{native_id}",
+        post_id=post_id,
         network=NETWORK,
-        native_id=native_id,
+        native_id=post_id.removeprefix(f"{NETWORK}:"),
         text=storable(alarm.message),
         title=storable(_title(alarm)),
         link=alarm.link,
@@ -71,9 +70,14 @@ def _post(alarm: AlarmEvent, at: datetime) -> Post:
         content_type=alarm.step,
         posted_at=at,
         kind="alert",
-        parent_post=first if alarm.number > 1 else "",
+        parent_post=post_id_of(alarm.alarm, 1) if alarm.number > 1 else "",
         facts=(("alarm_kind", alarm.kind), ("alarm_state", STATES.get(alarm.step, alarm.step))),
     )
+
+
+def post_id_of(alarm: int, number: int) -> str:
+    """Of the post that tells this step of an alarm."""
+    return f"{NETWORK}:alarm-{alarm}-{number}"
 
 
 def _title(alarm: AlarmEvent) -> str:
