@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Playwright, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, Playwright, ViewportSize, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -21,7 +21,8 @@ from local.trial import Trial
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 HANDBOOK = Path(__file__).resolve().parent.parent / "static" / "handbook"
-SCREEN: ViewportSize = {"width": 1180, "height": 620}
+SCREEN: ViewportSize = {"width": 1290, "height": 900}
+MENU, BAR = 288, 66
 WIDE: ViewportSize = {"width": 1360, "height": 850}
 LARGE_SCREEN: ViewportSize = {"width": 1920, "height": 1080}
 NARROW: ViewportSize = {"width": 400, "height": 800}
@@ -151,33 +152,32 @@ def take_guide(browser: Browser, trial: Trial) -> None:
     sign_in(page, trial)
     page.goto(f"{trial.url}/admin/new/")
     page.locator(".cb-choices a").first.click()
-    take_part(page, "where-posts-go")
+    take_part(page, "where-posts-go", 530)
     page.locator(".cb-choices a:has-text('Each post becomes a ticket')").click()
     page.fill("[name=name]", "Help desk")
     page.fill("[name=address]", "https://example.zendesk.com")
     page.fill("[name=client_id]", "casebridge")
     page.fill("[name=client_secret]", "the secret that Zendesk shows once")
-    take_part(page, "zendesk")
+    take_part(page, "zendesk", 740)
     page.go_back()
     page.locator(".cb-choices a:has-text('Zendesk')").first.click()
     page.get_by_text("Another label").click()
     page.fill("[name=label]", "Complaint")
-    take_part(page, "label")
+    take_part(page, "label", 330)
     page.locator("#submit-row [name=_save]").click()
     page.wait_for_load_state()
-    take_part(page, "mapping")
+    take_part(page, "mapping", 700)
     page.locator("#submit-row [name=_save]").click()
     page.get_by_role("button", name="Create a test ticket").click()
-    take_part(page, "test")
+    take_part(page, "test", 640)
     page.close()
 
 
-def take_part(page: Page, name: str) -> None:
+def take_part(page: Page, name: str, height: float) -> None:
     """What a person sees beside the menu."""
     page.wait_for_load_state("networkidle")
-    page.screenshot(
-        path=HANDBOOK / f"{name}.png", clip={"x": 288, "y": 64, "width": SCREEN["width"] - 288, "height": 480}
-    )
+    clip: FloatRect = {"x": MENU, "y": BAR, "width": SCREEN["width"] - MENU, "height": height}
+    page.screenshot(path=HANDBOOK / f"{name}.png", clip=clip)
     print(f"took handbook/{name}.png")
 
 

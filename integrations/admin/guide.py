@@ -21,7 +21,7 @@ from integrations.admin.text.connection import lacks_consent
 from integrations.companies import check_company
 from integrations.connections import check_and_resume
 from integrations.delivery import TestTicket, create_test_ticket
-from integrations.destinations import DESTINATIONS
+from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.capabilities import MarksTests, keeps_here
 from integrations.domain.post import Unreadable
 from integrations.infra.text import article
@@ -154,7 +154,7 @@ def _companies(chosen: dict[str, int]) -> tuple[str, list[Choice], list[Choice]]
 def _connections(chosen: dict[str, int]) -> tuple[str, list[Choice], list[Choice]]:
     rows = list(Connection.objects.filter(is_active=True).order_by("name")[:MOST_OFFERED])
     there = [
-        (guide_address(chosen | {"connection": row.pk}), row.name, destination.title)
+        (guide_address(chosen | {"connection": row.pk}), row.name, _account(destination, row))
         for kind, destination in DESTINATIONS.items()
         for row in rows
         if row.kind == kind
@@ -169,6 +169,11 @@ def _connections(chosen: dict[str, int]) -> tuple[str, list[Choice], list[Choice
         if not keeps_here(destination)
     ]
     return "Where do posts go?", there, new
+
+
+def _account(destination: Destination, connection: Connection) -> str:
+    origin = destination.origin(connection.settings)
+    return f"{destination.title}, {origin}" if origin else destination.title
 
 
 def _subscriptions(chosen: dict[str, int]) -> tuple[str, list[Choice], list[Choice]]:

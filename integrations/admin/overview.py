@@ -18,6 +18,7 @@ from integrations.admin.needs import SHOWN_BY_THEMSELVES
 from integrations.admin.text.chart import Chart, chart_of
 from integrations.admin.text.connection import health
 from integrations.admin.text.log import failures_address
+from integrations.admin.text.subscription import latest_notification
 from integrations.admin.verdict import verdict
 from integrations.companies import token_warning
 from integrations.flow import backlog_texts
@@ -187,16 +188,16 @@ def _target(row: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
 
 def _subscriptions() -> list[dict[str, Any]]:
     rows = Subscription.objects.filter(deleted_at__isnull=True, company__isnull=False).select_related("company")
-    return [_subscription(subscription) for subscription in rows.defer(*without_lists("company__"))[:MOST_ROWS]]
+    rows = rows.defer(*without_lists("company__")).annotate(latest_at=latest_notification())
+    return [_subscription(subscription) for subscription in rows[:MOST_ROWS]]
 
 
-def _subscription(subscription: Subscription) -> dict[str, Any]:
-    received = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at]
+def _subscription(subscription: Any) -> dict[str, Any]:
     state = subscription.get_registration_display() if subscription.is_active else "Off"
     registered = (Subscription.Registration.REGISTERED, Subscription.Registration.WAITING)
     return {
         "subscription": subscription,
-        "last": max(received) if received else None,
+        "last": subscription.latest_at,
         "state": state,
         "colour": _colour(subscription.is_active, subscription.registration in registered),
     }

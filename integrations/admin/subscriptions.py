@@ -20,6 +20,7 @@ from integrations.admin.many_labels import ManyLabelsForm, subscribe_to_all
 from integrations.admin.needs import SubscriptionNeeds
 from integrations.admin.text.subscription import (
     last_comparison,
+    latest_notification,
     probe_steps,
     reconciliation,
     run_text,
@@ -125,6 +126,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
         open_alarms = Alarm.objects.filter(subscription=OuterRef("pk"), ended_at__isnull=True)
         # The portal's own is no subscription at Khoros; its mappings are found beside the alarms.
         rows = super().get_queryset(request).filter(company__isnull=False).annotate(has_alarm=Exists(open_alarms))
+        rows = rows.annotate(latest_at=latest_notification())
         return rows.select_related("company").defer(*without_lists("company__"))
 
     def change_view(
@@ -174,9 +176,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
         return subscription.registration, subscription.get_registration_display()
 
     @admin.display(description="Last notification")
-    def last_received(self, subscription: Subscription) -> str:
-        received = [at for at in (subscription.last_pushed_at, subscription.last_caught_up_at) if at]
-        return timestamp(max(received)) if received else "–"
+    def last_received(self, subscription: Any) -> str:
+        return timestamp(subscription.latest_at)
 
     @admin.display(description="Same label elsewhere")
     def others(self, subscription: Subscription) -> str:
