@@ -416,6 +416,12 @@ def may_view(permission: str) -> Callable[[Any], bool]:
     return lambda request: bool(request.user.has_perm(permission))
 
 
+def is_of_deliveries(path: str) -> bool:
+    """Failures by cause are an entry of their own below the list's address."""
+    deliveries = str(reverse_lazy("admin:integrations_delivery_changelist"))
+    return path.startswith(deliveries) and not path.startswith(f"{deliveries}causes/")
+
+
 UNFOLD = {
     "SITE_TITLE": "Casebridge",
     "SITE_HEADER": "Casebridge",
@@ -451,6 +457,7 @@ UNFOLD = {
                         "title": "Deliveries",
                         "icon": "outgoing_mail",
                         "link": reverse_lazy("admin:integrations_delivery_changelist"),
+                        "active": lambda request: is_of_deliveries(request.path),
                         "permission": may_view("integrations.view_delivery"),
                     },
                     {

@@ -51,6 +51,9 @@ class OpenFilter(admin.SimpleListFilter):
 
 @admin.register(Alarm)
 class AlarmAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "No alarm was raised yet. One appears here when something needs a person, and ends when its cause is gone."
+    )
     list_display = ("state_label", "kind", "short_text", "raised", "ended", "seen")
     list_display_links = ("short_text",)
     list_filter = (OpenFilter, AlarmNeeds, "kind")

@@ -78,6 +78,8 @@ class PageHead:
     label: str
     sentence: str
     links: tuple[tuple[str, str, bool], ...] = ()
+    # What the other side said, in its own words.
+    quoted: str = ""
 
 
 def has_nul(request: HttpRequest) -> bool:
@@ -104,6 +106,8 @@ class PortalAdmin(ModelAdmin):
     list_filter_sheet = True
     warn_unsaved_form = True
     list_before_template = "admin/integrations/list_before.html"
+    # What an empty list says: why, and what to do.
+    empty_text = "Nothing here yet."
     # The parameter of the filter whose choices stand above the list.
     quick_filter = ""
     page_buttons: Sequence[str] = ()

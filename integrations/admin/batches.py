@@ -9,6 +9,7 @@ from integrations.models import Batch
 
 @admin.register(Batch)
 class BatchAdmin(ReadOnlyAdmin):
+    empty_text = "Nothing was sent in a batch yet: that happens where a queue would take too long one by one."
     list_display = ("started_at", "connection", "state_label", "size", "made", "failed", "number")
     list_filter = ("state", "connection")
     list_select_related = ("connection",)

@@ -83,6 +83,7 @@ class HoldingAdmin(ConfigurationAdmin):
 
 @admin.register(FloodHold)
 class FloodHoldAdmin(ReadOnlyAdmin):
+    empty_text = "No flood was held yet. “Hold this flood” on a mapping’s page gathers many posts under one ticket."
     list_display = ("opened_at", "mapping", "state_label", "ticket", "held_count", "opened_by")
     list_select_related = ("mapping",)
     actions = ("release",)

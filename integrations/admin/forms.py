@@ -17,7 +17,7 @@ from django.core.exceptions import ValidationError
 
 from integrations.admin.conditions import ConditionsField
 from integrations.destinations import DESTINATIONS, Destination
-from integrations.destinations.base import MappingFields
+from integrations.destinations.base import NAMES, MappingFields
 from integrations.destinations.capabilities import OffersLists
 from integrations.domain.conditions import fields_of
 from integrations.domain.expressions import BadExpression, compile_expression
@@ -450,12 +450,22 @@ def mapping_form_for(
         form.declared_fields[own_part.HEADLINE].initial = kind.headline
     known = ", ".join(f"{{{{ {name} }}}}" for name in (*kind.placeholders, *OF_ALL))
     for field in form.declared_fields.values():
-        field.help_text = str(field.help_text).replace("{PLACEHOLDERS}", known).replace("{FILTERS}", FILTER_HELP)
+        field.help_text = _with_placeholders(str(field.help_text), known)
     form.base_fields = form.declared_fields | {
         name: field for name, field in form.base_fields.items() if name not in form.declared_fields
     }
     form_class: type[MappingForm] = form
     return form_class
+
+
+def _with_placeholders(help_text: str, known: str) -> str:
+    """The long lists are folded: who needs a name opens them."""
+    said, has_lists, more = help_text.partition(NAMES)
+    if not has_lists:
+        return help_text
+    lists = f"{known}.<br>Filters: {FILTER_HELP}."
+    folded = f'<details class="cb-names"><summary>Placeholders and filters</summary>{lists}</details>'
+    return f"{said}{more.strip()} {folded}"
 
 
 DEFAULT_KIND = next(iter(DESTINATIONS))

@@ -11,6 +11,9 @@ from integrations.models import CatchUp, Change
 
 @admin.register(Change)
 class ChangeAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "Casebridge has changed nothing at Khoros yet. Each subscription that it makes or repairs there is noted here."
+    )
     list_display = ("started_at", "action", "subscription", "who", "reason", "end")
     list_filter = ("action", "company")
     list_select_related = ("subscription", "company")
@@ -37,6 +40,7 @@ class ChangeAdmin(ReadOnlyAdmin):
 
 @admin.register(CatchUp)
 class CatchUpAdmin(ReadOnlyAdmin):
+    empty_text = "Nothing was fetched yet. Casebridge asks Khoros regularly for what a push may have missed."
     list_display = ("started_at", "subscription", "mode", "state_label", "read", "known", "new", "unreadable", "who")
     list_filter = ("state", "mode", "subscription")
     list_select_related = ("subscription",)

@@ -38,6 +38,7 @@ from integrations.admin.text.log import (
     decided,
     delivery_text,
     failures_address,
+    head_quoted,
     head_sentence,
     labelled,
     notification_facts,
@@ -96,6 +97,10 @@ MOST_FOUND = 1_000  # posts with a word: twenty pages, and quick however common 
 
 @admin.register(Delivery)
 class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
+    empty_text = (
+        "Nothing was delivered yet. Apply a label in Khoros that has a subscription and a mapping: the post is here "
+        "in seconds."
+    )
     list_display = ("state_label", "post", "went_to", "became_cell", "age", "problem")
     list_display_links = ("post",)
     quick_filter = StateFilter.parameter_name
@@ -324,7 +329,7 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         colour = COLOURS.get(obj.state, "default")
         post = self.wall_posts(Delivery.objects.filter(pk=obj.pk)).select_related("wall").first()
         on_wall = f"\nOn the wall “{post.wall}”: {wall_state(post)}" if post else ""
-        return PageHead(colour, obj.get_state_display(), head_sentence(obj) + on_wall, tuple(links))
+        return PageHead(colour, obj.get_state_display(), head_sentence(obj) + on_wall, tuple(links), head_quoted(obj))
 
     def facts(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
         post = self.wall_posts(Delivery.objects.filter(pk=obj.pk)).select_related("wall").first()
@@ -415,6 +420,9 @@ def posts_with(term: str, request: HttpRequest) -> list[PostContent]:
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "Khoros has told nothing yet. “Test notification” on a subscription’s page shows whether the way is open."
+    )
     list_display = ("at", "state_label", "posts_text", "listens_to", "event", "came", "why")
     list_display_links = ("at", "posts_text")
     quick_filter = "state__exact"
@@ -530,6 +538,7 @@ class NotificationAdmin(ReadOnlyAdmin):
 
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnlyAdmin):
+    empty_text = "Nothing was sent yet. Each try of a delivery is noted here, with what was sent and what came back."
     list_display = ("at", "outcome_label", "delivery_link", "number", "status", "duration_ms", "short_meaning")
     list_filter = ("outcome", StartedFilter)
     list_select_related = ("delivery",)

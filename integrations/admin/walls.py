@@ -253,6 +253,7 @@ def _address(address: str, hint: str) -> str:
 
 @admin.register(WallPost)
 class WallPostAdmin(Moderation, ReadOnlyAdmin):
+    empty_text = "No wall has a post yet. A mapping puts posts on a wall."
     list_display = ("state_label", "post", "wall_name", "place", "came", "posted")
     list_display_links = ("post",)
     list_filter = ("state", "wall")

@@ -38,6 +38,8 @@ from integrations.infra.text import harmless
 
 LONGEST_EXTERNAL_ID = 250
 LONGEST_QUOTED = 500
+# In the help text of a template's field: becomes the lists of the placeholders and filters that there are.
+NAMES = "Placeholders: {PLACEHOLDERS}. Filters: {FILTERS}."
 LONGEST_LINK = 2000
 
 
@@ -247,7 +249,7 @@ class SecretField(forms.CharField):
 class TemplateField(forms.CharField):
     """A text with placeholders, refused beside the field when it cannot be rendered.
 
-    `{PLACEHOLDERS}` and `{FILTERS}` in its help text become the lists of those that there are.
+    `NAMES` in its help text becomes the lists of those that there are.
     """
 
     check = staticmethod(check_template)

@@ -95,11 +95,21 @@ def state(delivery: Delivery) -> str:
 def head_sentence(delivery: Delivery) -> str:
     """What a person wants to know first: what went wrong and what to do, or what happens next, or what there is."""
     if delivery.state == State.FAILED:
-        return f"{delivery.last_error}\n{what_happens_next(delivery)}"
+        return f"{_first_line(delivery.last_error)}\n{what_happens_next(delivery)}"
     if delivery.state == State.DELIVERED:
         return "\n".join(filter(None, [state(delivery), delivery.remarks, what_happens_next(delivery)]))
-    problem = f"{delivery.last_error}\n" if delivery.last_error and delivery.state == State.PENDING else ""
-    return f"{problem}{what_happens_next(delivery)}"
+    problem = f"{_first_line(delivery.last_error)}\n" if delivery.state == State.PENDING else ""
+    return f"{problem}{what_happens_next(delivery)}".strip()
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def head_quoted(delivery: Delivery) -> str:
+    """What the account itself said, where that matters now."""
+    matters = delivery.state in (State.FAILED, State.PENDING)
+    return delivery.last_error.partition("\n")[2].strip() if matters else ""
 
 
 def next_try(delivery: Delivery) -> str:

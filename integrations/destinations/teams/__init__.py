@@ -41,7 +41,7 @@ class TeamsConnectionForm(base.ConnectionFields):
 class TeamsMappingForm(base.MappingFields):
     HEADLINE = "title"
     title = base.TemplateField(initial=TITLE, max_length=1000)
-    text = base.TemplateField(initial=TEXT, max_length=20_000, strip=False, widget=forms.Textarea)
+    text = base.TemplateField(initial=TEXT, max_length=20_000, strip=False, widget=forms.Textarea, help_text=base.NAMES)
 
 
 class Teams(base.Destination[HttpClient]):
