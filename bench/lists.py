@@ -102,6 +102,17 @@ def pages(portal: Portal, count: int) -> list[Page]:
     return [
         *(Page(f"overview, {name}", f"/admin/?period={name}") for name in ("day", "week", "month")),
         Page("what happened to a post", f"/admin/find/?post={post}"),
+        *(
+            Page(f"find {name}", f"/admin/find/?{urlencode({'q': term})}", SEARCH_GOAL_MS)
+            for name, term in (
+                ("by a copied link", f"https://x.com/ann/status/{native}?s=20&t=abc"),
+                ("by two words", f"{words.RARE} {words.COMMON}"),
+                ("by two characters of Chinese", "在哪"),
+                ("by what is nowhere", "https://x.com/ann/status/1"),
+            )
+        ),
+        Page("deliveries, waiting for more than an hour", f"{DELIVERIES}?needs=waits_too_long"),
+        Page("a list that is open: its newer rows", f"{DELIVERIES}shown/"),
         *(Page(f"deliveries, {name}", f"{DELIVERIES}?{query}") for name, query in filters),
         *(
             Page(f"search deliveries {name}", f"{DELIVERIES}?{urlencode({'q': term})}", SEARCH_GOAL_MS)
@@ -185,6 +196,7 @@ def fill(portal: Portal, count: int) -> None:
         _at_once(portal, [[*first, FILL_POSTS], second])
         connection.execute(FILL_DELIVERY_CONTENT.format(request=_packed(REQUEST)).encode())
         connection.execute("DROP TABLE bench_texts, bench_words")
+        connection.execute(DENSE_TEXTS.encode())
         # The two trigram indexes take the longest: each of the two scripts starts with one.
         indexes.sort(key=lambda definition: "gin_trgm_ops" not in definition)
         _at_once(portal, [indexes[0::2], indexes[1::2]])
@@ -195,6 +207,13 @@ def _bulk_connection(portal: Portal) -> psycopg.Connection:
     options = "-c synchronous_commit=off -c maintenance_work_mem=512MB -c max_parallel_maintenance_workers=0"
     return psycopg.connect(portal.environment["DATABASE_URL"], autocommit=True, options=options)
 
+
+# One post in a hundred is in a script without spaces.
+DENSE_TEXTS = """
+UPDATE integrations_postcontent SET search_text = '李小龙' || chr(10) || '包裹在哪里 ' || id,
+  pairs = ARRAY['李小', '小龙', '包裹', '裹在', '在哪', '哪里']
+WHERE id % 100 = 0
+"""
 
 # What pages of one row show; each row has the same.
 REQUEST = b'{"ticket":{"subject":"CreateCase","comment":{"body":"A post","public":false},"tags":["khoros"]}}'

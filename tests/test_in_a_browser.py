@@ -25,6 +25,7 @@ PAGES = {
     "form": "/admin/integrations/mapping/{mapping}/change/",
     "finding": "/admin/find/?q=ann",
     "handbook": "/admin/handbook/",
+    "guide": "/admin/new/",
     "nowhere": "/admin/nowhere/",
 }
 

@@ -23,7 +23,14 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from integrations.destinations import DESTINATIONS, capabilities
 from integrations.destinations.base import Destination
-from integrations.destinations.capabilities import AnswersInThreads, CountsBursts, Draws, IssuesSecret, UpdatesThings
+from integrations.destinations.capabilities import (
+    AnswersInThreads,
+    CountsBursts,
+    Draws,
+    IssuesSecret,
+    MarksTests,
+    UpdatesThings,
+)
 from integrations.domain.templating import LONGEST_OUTPUT, PLACEHOLDERS, TemplateError, render_json
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
@@ -39,6 +46,7 @@ from tests.receiver import NO_ANSWER, Call, Receiver, running_receiver
 from tests.stand_in import StandIn
 from tests.test_admin import BASE, act, form_of, page, save
 from tests.test_hostile_staff import HOSTILE, fields_of, post, refused
+from tests.test_preview import press
 
 State = Delivery.State
 Push = Callable[..., Any]
@@ -1167,7 +1175,7 @@ CAPABILITIES = [
 def test_zendesk_can_do_all_but_what_is_listed_and_the_webhook_issues_secrets_only(capability: type) -> None:
     others = (IssuesSecret, Draws, AnswersInThreads, UpdatesThings, CountsBursts)
     assert isinstance(DESTINATIONS["zendesk"], capability) is (capability not in others)
-    assert isinstance(DESTINATIONS["webhook"], capability) is (capability is IssuesSecret)
+    assert isinstance(DESTINATIONS["webhook"], capability) is (capability in (IssuesSecret, MarksTests))
 
 
 def test_the_readme_names_every_capability_that_a_destination_may_have() -> None:
@@ -1202,3 +1210,11 @@ def test_one_post_goes_to_both_kinds_and_neither_waits_for_the_other(
     assert len(sandbox.tickets()) == 1
     assert (Delivery.objects.filter(state=State.DELIVERED).count(), waiting()) == (1, 1)
     assert Connection.objects.get(kind="zendesk").paused_at is None
+
+
+def test_a_test_is_marked_in_its_json(admin: Client, to_receiver: Mapping, receiver: Receiver) -> None:
+    path = f"mapping/{to_receiver.pk}/change/"
+    asked = form_of(press(admin, path, "_test", "0"))
+    answer = admin.post(f"/admin/integrations/{path}", asked | {"_test_now": "0"}).content.decode()
+    assert "Test message" in answer
+    assert [call.content.get("casebridge_test") for call in receiver.calls] == [True]

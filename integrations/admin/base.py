@@ -108,6 +108,8 @@ class PortalAdmin(ModelAdmin):
     list_before_template = "admin/integrations/list_before.html"
     # What an empty list says: why, and what to do.
     empty_text = "Nothing here yet."
+    # The part of the handbook that says how to set one up.
+    handbook_part = ""
     # The parameter of the filter whose choices stand above the list.
     quick_filter = ""
     page_buttons: Sequence[str] = ()
@@ -153,6 +155,8 @@ class PortalAdmin(ModelAdmin):
     ) -> HttpResponse:
         context = dict(extra_context or {})
         obj = self.get_object(request, object_id) if object_id else None
+        if obj is None and self.handbook_part:
+            context["handbook_part"] = self.handbook_part
         if is_guided(request):
             # One way on from here.
             context |= {"guide": screens(request, str(self.opts.model_name))}

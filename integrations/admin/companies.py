@@ -86,6 +86,7 @@ class CompanyAdmin(ConsentPages):
     list_display = ("name", "company_id", "token_label", "token_ends", "checked_at", "warning_text")
     actions = ("test_connection", "refresh_labels", "take_secret_from_environment")
     list_filter = (CompanyNeeds,)
+    handbook_part = "khoros"
     ordering = ("name",)
     switch = ""
     change_form_outer_after_template = "admin/integrations/company_page.html"

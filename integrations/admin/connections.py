@@ -61,6 +61,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         "take_secret_from_environment",
     )
     list_filter = ("is_active", ConnectionNeeds)
+    handbook_part = "zendesk"
     ordering = ("name",)
     readonly_fields = (
         "health_text",

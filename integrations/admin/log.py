@@ -57,6 +57,7 @@ from integrations.infra.text import shortened, storable, timestamp
 from integrations.models import (
     Alarm,
     Attempt,
+    Connection,
     Delivery,
     DeliveryContent,
     Mapping,
@@ -383,7 +384,9 @@ def found_deliveries(term: str, posts: list[PostContent]) -> set[int]:
     rows = Delivery.objects.order_by().values_list("pk", flat=True)
     found = set(rows.filter(mapping__in=mappings, post_id__in=_post_ids(term)))
     if len(term) <= LARGEST_NUMBER_LENGTH:
-        things = list(RemoteObject.objects.filter(number=term).values_list("pk", flat=True))
+        accounts = list(Connection.objects.values_list("pk", flat=True))
+        named = RemoteObject.objects.filter(connection__in=accounts, number=term)
+        things = list(named.values_list("pk", flat=True))
         found.update(rows.filter(remote_object__in=things))
     contents = DeliveryContent.objects.filter(post__in=[post.pk for post in posts])
     return found.union(contents.order_by().values_list("pk", flat=True))

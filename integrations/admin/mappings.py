@@ -48,6 +48,7 @@ class MappingAdmin(MappingEditing):
     )
     list_select_related = ("subscription__company", "connection")
     list_filter = ("is_active", "connection")
+    handbook_part = "new"
     actions = ("switch_off",)
     ordering = ("name",)
 

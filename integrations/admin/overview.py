@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -216,8 +215,16 @@ def _connections() -> list[dict[str, Any]]:
 
 
 def _companies() -> list[dict[str, Any]]:
-    rows = Company.objects.order_by("name").defer(*without_lists()).annotate(count=Count("subscriptions"))
-    return [{"company": company, "warning": company.warning or token_warning(company)} for company in rows[:MOST_ROWS]]
+    rows = Company.objects.order_by("name").defer(*without_lists())
+    return [_company(company) for company in rows[:MOST_ROWS]]
+
+
+def _company(company: Company) -> dict[str, Any]:
+    warning = company.warning or token_warning(company)
+    word, colour = ("Needs attention", "warning") if warning else ("Token accepted", "success")
+    if not warning and company.checked_at is None:
+        word, colour = "Not tested yet", "info"
+    return {"company": company, "warning": warning, "word": word, "colour": colour}
 
 
 def _colour(is_on: bool, is_well: bool) -> str:

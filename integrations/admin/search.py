@@ -14,7 +14,7 @@ from integrations.admin.filters import existing_networks
 from integrations.destinations import DESTINATIONS
 from integrations.domain.pairs import is_dense, pairs_in
 from integrations.domain.post_links import cleaned, native_ids, spellings
-from integrations.models import Delivery, Mapping, Notification, PostContent, RemoteObject
+from integrations.models import Connection, Delivery, Mapping, Notification, PostContent, RemoteObject
 
 MOST_FOUND = 50
 # With shorter words a trigram index cannot help.
@@ -75,7 +75,9 @@ def _by_number(term: str) -> Iterator[str]:
     """By the number that people see, or by the address of a ticket, a message, ..."""
     numbered = NUMBERED.fullmatch(term)
     numbers = {term, numbered[1] if numbered else "", *(kind.number_in(term) for kind in DESTINATIONS.values())}
-    things = RemoteObject.objects.filter(number__in=[number for number in numbers if number])
+    # Of all connections by name: the index begins with them.
+    accounts = list(Connection.objects.values_list("pk", flat=True))
+    things = RemoteObject.objects.filter(connection__in=accounts, number__in=[number for number in numbers if number])
     rows = Delivery.objects.filter(remote_object__in=list(things.values_list("pk", flat=True)[:MOST_FOUND]))
     yield from rows.order_by("-pk").values_list("post_id", flat=True)[:MOST_FOUND]
 

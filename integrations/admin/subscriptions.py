@@ -83,6 +83,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
     list_display = ("listens_to", "company", "event_name", "health", "registration_label", "last_received", "others")
     list_display_links = ("listens_to",)
     list_filter = ("registration", "company", "is_active", SubscriptionNeeds, KeptFilter)
+    handbook_part = "khoros"
     actions = (
         "check_now",
         "repair_now",

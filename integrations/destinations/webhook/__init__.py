@@ -6,6 +6,7 @@ else protects them, as a receiver cannot be asked what it has.
 
 import base64
 import hashlib
+import json
 import secrets as randomness
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,18 @@ class SignedWebhook(base.Destination[HttpClient]):
     def check(self, client: HttpClient, credentials: Credentials) -> list[Check]:
         status = self._post(client, f"ping_{randomness.token_hex(8)}", base.as_json({"type": "ping"}), credentials)
         return [Check(True, f"The receiver took a test event of type “ping” (status {status}).")]
+
+    # --- MarksTests ---
+
+    test_text = "its JSON has “casebridge_test”: true."
+
+    def as_test(self, request: str, uuid: str) -> tuple[str, str]:
+        """Where an own template is no object there is no place for a mark: the id alone tells it."""
+        content = json.loads(request)
+        marked = content | {"casebridge_test": True} if isinstance(content, dict) else content
+        return base.as_json(marked), f"khoros:test:{uuid}"
+
+    # --- IssuesSecret ---
 
     def issue_secret(self, secrets: Mapping[str, str], now: datetime) -> tuple[dict[str, str], str]:
         new = f"whsec_{base64.b64encode(randomness.token_bytes(32)).decode()}"
