@@ -108,13 +108,16 @@ class PortalAdmin(ModelAdmin):
     list_before_template = "admin/integrations/list_before.html"
     # What an empty list says: why, and what to do.
     empty_text = "Nothing here yet."
-    # The part of the handbook that says how to set one up.
     handbook_part = ""
     # The parameter of the filter whose choices stand above the list.
     quick_filter = ""
     page_buttons: Sequence[str] = ()
     change_form_outer_before_template: str | None = "admin/integrations/page_head.html"
     change_form_outer_after_template: str | None = None
+
+    def part_of_handbook(self, request: HttpRequest) -> str:
+        """The part that says how to set up a new one; empty where none does."""
+        return self.handbook_part
 
     def notices(self, request: HttpRequest, obj: Any) -> Sequence[tuple[str, ...]]:
         """("warning", "info" or "error", sentence) for an object's page; a third item names an action as its button."""
@@ -155,8 +158,8 @@ class PortalAdmin(ModelAdmin):
     ) -> HttpResponse:
         context = dict(extra_context or {})
         obj = self.get_object(request, object_id) if object_id else None
-        if obj is None and self.handbook_part:
-            context["handbook_part"] = self.handbook_part
+        if obj is None:
+            context["handbook_part"] = self.part_of_handbook(request)
         if is_guided(request):
             # One way on from here.
             context |= {"guide": screens(request, str(self.opts.model_name))}

@@ -61,7 +61,6 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         "take_secret_from_environment",
     )
     list_filter = ("is_active", ConnectionNeeds)
-    handbook_part = "zendesk"
     ordering = ("name",)
     readonly_fields = (
         "health_text",
@@ -86,6 +85,10 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
             for kind, destination in DESTINATIONS.items()
         ]
         return self.choice_page(request, "Add connection", "Where do posts go?", choices)
+
+    def part_of_handbook(self, request: HttpRequest) -> str:
+        kind = request.GET.get("kind", DEFAULT_KIND)
+        return kind if kind in DESTINATIONS else ""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
         """Locked while its form is saved: address, secrets and tokens of two people's saves must never mix."""
@@ -246,7 +249,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     def links(self, request: HttpRequest, obj: Connection) -> list[tuple[str, str]]:
         kept = Wall.objects.filter(connection=obj).values_list("pk", flat=True)
         walls = [(reverse("admin:integrations_wall_change", args=[pk]), "Open the wall's settings") for pk in kept]
-        handbook = (f"{reverse('handbook')}#zendesk", "How to set it up")
+        handbook = (f"{reverse('handbook')}#{obj.kind}", "How to set it up")
         return [*super().links(request, obj), *walls, *self.status_links(obj), handbook]
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:

@@ -17,7 +17,7 @@ from django.core.exceptions import ValidationError
 
 from integrations.admin.conditions import ConditionsField
 from integrations.destinations import DESTINATIONS, Destination
-from integrations.destinations.base import NAMES, MappingFields
+from integrations.destinations.base import NAMES, MappingFields, SecretField
 from integrations.destinations.capabilities import OffersLists
 from integrations.domain.conditions import fields_of
 from integrations.domain.expressions import BadExpression, compile_expression
@@ -237,10 +237,18 @@ class ConnectionForm(forms.ModelForm):
         for name in ("limit_share", "backlog_minutes"):
             if name in self.fields:
                 self.fields[name].required = False
+        if self.instance.pk is None:
+            self._say_of_new_secrets()
         self.initial.setdefault("retry_schedule", schedule_text(self.instance.retry_delays))
         if (schedule := self.fields.get("retry_schedule")) is not None:
             usual = schedule_text(settings.DELIVERY_RETRY_DELAYS)
             schedule.help_text = str(schedule.help_text).replace("{USUAL}", usual)
+
+    def _say_of_new_secrets(self) -> None:
+        """There is nothing stored yet that an empty field could keep."""
+        for name in self.destination.connection_form.secret_names():
+            field = self.fields[name]
+            field.help_text = str(field.help_text).replace(SecretField.KEEP, "Stored encrypted, never shown.")
 
     def clean_limit_share(self) -> int:
         share: int | None = self.cleaned_data["limit_share"]
