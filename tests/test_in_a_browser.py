@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from integrations.models import Delivery, Mapping
 from tests.browser import PHONE, WIDE, admin_user, barriers, chromium, open_page
-from tests.factories import ConnectionFactory
+from tests.factories import AlarmFactory, ConnectionFactory
 from tests.test_admin import failed_delivery, new_delivery
 
 __all__ = ["admin_user", "chromium", "open_page"]
@@ -98,6 +98,18 @@ def test_the_menu_of_a_phone_opens_by_keyboard(open_page: OpenPage, failed: Deli
     page.get_by_role("button", name="Menu").press("Enter")
     page.get_by_role("link", name="Deliveries", exact=True).press("Enter")
     page.wait_for_url("**/admin/integrations/delivery/")
+
+
+def test_rows_are_cards_on_a_phone_in_any_list(open_page: OpenPage, failed: Delivery) -> None:
+    AlarmFactory.create(message="Something needs a person. " * 20)
+    page = open_page("/admin/", PHONE)
+    for model in ("delivery", "notification", "alarm", "subscription", "mapping", "connection"):
+        page.goto(f"/admin/integrations/{model}/")
+        heights = "[...document.querySelectorAll('#result_list tbody')].map(row => row.getBoundingClientRect().height)"
+        rows = page.evaluate(heights)
+        assert rows, model
+        assert max(rows) <= 140, model
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, model
 
 
 def test_no_control_is_called_by_the_name_of_its_icon(open_page: OpenPage, failed: Delivery) -> None:
