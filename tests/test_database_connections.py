@@ -4,11 +4,11 @@ import time
 
 import psycopg
 import pytest
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, DataError, OperationalError, connection, connections, transaction
 from psycopg_pool import ConnectionPool
 
 from integrations.infra.database_pool import release_database
-from integrations.infra.postgresql import base, outage
+from integrations.infra.postgresql import base, outage, prepared
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -88,3 +88,39 @@ def test_an_error_that_the_server_sends_about_a_statement_is_no_outage() -> None
             cursor.execute("SELECT pg_sleep(10)")
         cursor.execute("SET statement_timeout = 0")
     assert not outage.suspect(timed_out.value)
+
+
+# --- Prepared statements ---------------------------------------------------------------------------------------------
+
+
+def prepared_statements() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        return [statement for (statement,) in cursor.fetchall()]
+
+
+def test_a_statement_is_planned_once_for_a_connection() -> None:
+    for number in range(3):
+        assert prepared.row_of("SELECT %(number)s::int + 1", {"number": number}) == (number + 1,)
+    assert prepared_statements() == ["SELECT $1::int + 1"]
+
+
+def test_where_sessions_change_between_statements_it_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "_are_kept", True)
+    assert prepared.row_of("SELECT %(number)s::int * 2", {"number": 1}) == (2,)
+    # As behind a pooler that gave the session to somebody else meanwhile: psycopg does not hear of it.
+    connection.connection.pgconn.exec_(b"DEALLOCATE ALL")
+    assert prepared.row_of("SELECT %(number)s::int * 2", {"number": 2}) == (4,)
+    assert not prepared._are_kept
+    assert prepared.row_of("SELECT %(number)s::int * 2", {"number": 3}) == (6,)
+
+
+def test_its_errors_are_those_of_django() -> None:
+    with pytest.raises(DataError):
+        prepared.row_of("SELECT %(text)s::int", {"text": "x"})
+
+
+def test_within_a_transaction_nothing_is_prepared() -> None:
+    with transaction.atomic():
+        assert prepared.row_of("SELECT %(number)s::int - 1", {"number": 1}) == (0,)
+    assert "SELECT $1::int - 1" not in prepared_statements()

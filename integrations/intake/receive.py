@@ -20,6 +20,7 @@ from django.db import connection, transaction
 
 from integrations.infra.known_addresses import KnownAddresses, Looks
 from integrations.infra.packing import pack
+from integrations.infra.postgresql.prepared import row_of
 from integrations.infra.queue import ROUTE, ROUTE_FETCHED, publish
 from integrations.infra.webhook import Stored
 from integrations.intake.bearer_tokens import previous_tokens
@@ -213,9 +214,7 @@ def _store(subscription: KnownSubscription, envelope: Envelope, headers: dict[st
         "body": pack(envelope.body),
         "headers": pack(json.dumps(headers).encode()),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(STORE, values)
-        notification_id, is_repeat, is_to_route = cursor.fetchone()
+    notification_id, is_repeat, is_to_route = row_of(STORE, values)
     return Stored(notification_id, is_repeat), bool(is_to_route)
 
 
