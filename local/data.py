@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -68,6 +69,19 @@ class DataFolder:
             write_private(password_file, complete["admin_password"] + "\n")
         return complete
 
+    def check_tables(self) -> None:
+        """Until the first release the tables are made by one migration that changes in place, so data may not fit."""
+        path = self.path / "tables"
+        made_by = path.read_text(encoding="utf-8") if path.exists() else ""
+        if made_by != made_now() and (self.path / "postgres").exists():
+            raise Refusal(
+                f"The data in {shown(self.path)} were made by an earlier version of Casebridge, whose tables were "
+                "others. Delete the folder, or choose another one with DATA_DIR."
+            )
+
+    def note_tables(self) -> None:
+        write_private(self.path / "tables", made_now())
+
     @contextlib.contextmanager
     def temporary(self) -> Iterator["DataFolder"]:
         """A data folder inside this one that goes away again, together with those that killed runs left here."""
@@ -87,6 +101,11 @@ class DataFolder:
             with contextlib.suppress(Refusal), DataFolder(path).locked():
                 end_leftovers(Record(path / "processes.json"), lambda _: None, time.sleep)
                 remove(path)
+
+
+def made_now() -> str:
+    """What makes the tables, in short."""
+    return hashlib.sha256((ROOT / "integrations" / "migrations" / "0001_initial.py").read_bytes()).hexdigest()
 
 
 def open_lock(path: Path) -> IO[str]:

@@ -52,6 +52,9 @@ def prepare_ground(supervisor: Supervisor, record: Record, log: Log, settings: S
 def start_everything(supervisor: Supervisor, data: DataFolder, log: Log, settings: Settings) -> None:
     if settings.sandbox_off_because:
         log.say(f"The sandbox is off: {settings.sandbox_off_because}.")
+    if not settings.database_url:
+        data.check_tables()
+        data.note_tables()
     services = start_services(
         supervisor,
         data,

@@ -454,6 +454,12 @@ UNFOLD = {
                 "title": "Log",
                 "items": [
                     {
+                        "title": "Overview",
+                        "icon": "monitoring",
+                        "link": reverse_lazy("admin:index"),
+                        "active": lambda request: request.path == str(reverse_lazy("admin:index")),
+                    },
+                    {
                         "title": "Deliveries",
                         "icon": "outgoing_mail",
                         "link": reverse_lazy("admin:integrations_delivery_changelist"),
@@ -484,6 +490,7 @@ UNFOLD = {
                         "icon": "healing",
                         "link": reverse_lazy("admin:integrations_delivery_causes"),
                         "permission": may_view("integrations.view_delivery"),
+                        "badge": "integrations.admin.overview.failed_count",
                     },
                     {
                         "title": "Flood holds",

@@ -102,7 +102,7 @@ def prepared_statements() -> list[str]:
 def test_a_statement_is_planned_once_for_a_connection() -> None:
     for number in range(3):
         assert prepared.row_of("SELECT %(number)s::int + 1", {"number": number}) == (number + 1,)
-    assert prepared_statements() == ["SELECT $1::int + 1"]
+    assert prepared_statements().count("SELECT $1::int + 1") == 1
 
 
 def test_where_sessions_change_between_statements_it_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def three_weeks(mapping: Mapping) -> Mapping:
 def test_it_counts_what_came_in_the_period(admin: Client, three_weeks: Mapping, name: str, counts: str) -> None:
     assert numbers(admin, name) == dict(
         zip(
-            ("received", "delivered", "under way", "failed", "fitted no mapping", "cancelled"),
+            ("notifications received", "delivered", "under way", "failed", "notifications unmatched", "cancelled"),
             counts.split(),
             strict=True,
         )

@@ -203,7 +203,7 @@ def test_no_two_wait_for_one_another(admin: Client, mapping: Mapping, follower: 
 def test_only_a_mapping_of_the_same_subscription_can_be_followed(
     admin: Client, mapping: Mapping, follower: Mapping
 ) -> None:
-    other = ToChannelFactory.create(connection=follower.connection)
+    other = ToChannelFactory.create(connection=follower.connection, subscription__label="Other")
     answer = save(admin, f"mapping/{follower.pk}/change/", follows=str(other.pk))
     assert "belongs to another subscription" in answer.content.decode()
 

@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.db import IntegrityError, transaction
 from django.test import Client
 
 from integrations.models import Company, Connection, Mapping, Subscription
@@ -116,3 +117,34 @@ def test_a_label_can_be_added_to_what_is_there(admin: Client, mapping: Mapping) 
     made = Subscription.objects.get(label="Praise", match="label", is_active=True)
     saved(admin, where(admin.get(f"{GUIDE}?{query}&subscription={made.pk}", follow=True)))
     assert made.mappings.get().connection_id == mapping.connection_id
+
+
+def test_a_label_that_has_its_subscription_goes_on_with_that_one(admin: Client, mapping: Mapping) -> None:
+    Company.objects.update(checked_at="2026-11-30T00:00Z")
+    Connection.objects.update(checks=[{"ok": True, "message": "Fine."}])
+    query = f"company={mapping.subscription.company_id}&connection={mapping.connection_id}"
+    ((form, _, _),) = admin.get(f"{GUIDE}?{query}").context["new"]
+    answer = saved(admin, form, label="createcase")
+    assert "the guide goes on with it" in answer.content.decode()
+    assert where(answer) == f"{GUIDE}?{query}&subscription={mapping.subscription_id}"
+    assert Subscription.objects.count() == 1
+
+
+def test_two_subscriptions_to_one_label_are_refused_beside_the_field(admin: Client, mapping: Mapping) -> None:
+    company = mapping.subscription.company_id
+    answer = saved(admin, f"/admin/integrations/subscription/add/?company={company}", label="CREATECASE")
+    assert "There is a subscription to this already" in answer.content.decode()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        SubscriptionFactory.create(label="createCase")
+    Subscription.objects.update(deleted_at="2026-11-30T00:00Z", is_active=False)
+    SubscriptionFactory.create(label="createCase")
+
+
+def test_back_leads_to_an_earlier_screen_with_what_was_chosen_before_it(admin: Client, mapping: Mapping) -> None:
+    Company.objects.update(checked_at="2026-11-30T00:00Z")
+    Connection.objects.update(checks=[{"ok": True, "message": "Fine."}])
+    chosen = f"company={mapping.subscription.company_id}&connection={mapping.connection_id}"
+    steps = admin.get(f"{GUIDE}?{chosen}&subscription={mapping.subscription_id}").context["guide"]
+    assert [step["address"] for step in steps][:3] == [
+        f"{GUIDE}?", f"{GUIDE}?company={mapping.subscription.company_id}", f"{GUIDE}?{chosen}",
+    ]  # fmt: skip

@@ -129,3 +129,9 @@ def test_pressed_twice_at_once_each_label_has_one_subscription(company: Company,
 def test_a_company_that_is_gone_is_not_another_one(admin: Client, company: Company) -> None:
     assert admin.post(PAGE, {"company": "999", "labels": ["Love"]}).status_code == 404
     assert subscribed() == ["CreateCase"]
+
+
+def test_pasted_labels_keep_their_first_spelling_and_what_is_left_out_is_named(admin: Client, company: Company) -> None:
+    html = choose(admin, company, pasted="Billing\nbilling\nCREATECASE")
+    assert subscribed() == ["Billing", "CreateCase"]
+    assert "Left out, as they have a subscription already: CREATECASE." in html

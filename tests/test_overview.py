@@ -71,6 +71,12 @@ def waits(mapping: Mapping) -> None:
     Delivery.objects.update(created_at=timezone.now() - timedelta(minutes=20))
 
 
+def failed_twice(mapping: Mapping) -> None:
+    new_delivery(mapping)
+    later = timezone.now() + timedelta(minutes=1)
+    Delivery.objects.update(priority=Delivery.Priority.RETRY, tries=2, attempt_count=2, next_attempt_at=later)
+
+
 def is_retried_for_hours(mapping: Mapping) -> None:
     new_delivery(mapping)
     now = timezone.now()
@@ -148,22 +154,23 @@ def waits_for_approval(mapping: Mapping) -> None:
     ("trouble", "label", "sentence"),
     [
         (fails, "Needs you", "1 delivery failed"),
+        (failed_twice, "Have a look", "1 delivery failed more than once and will be tried again"),
         (waits, "Have a look", "1 delivery has waited for more than 15 minutes"),
         (is_retried_for_hours, "Needs you", "1 delivery has waited for more than an hour"),
         (is_held_by_a_dead_process, "Needs you", "1 delivery has waited for more than an hour"),
         (is_held_in_a_flood, "Have a look", "1 delivery is held in a flood"),
         (is_not_processed, "Needs you", "1 notification is not processed yet"),
-        (is_paused, "Needs you", "1 connection does not send, or its test failed"),
-        (fails_its_test, "Needs you", "1 connection does not send, or its test failed"),
-        (refuses_the_token, "Needs you", "1 company's token is refused or ends soon"),
-        (is_refused_at_khoros, "Needs you", "1 subscription is not as it should be at Khoros"),
+        (is_paused, "Needs you", "1 connection does not send, or its test failed: Zendesk"),
+        (fails_its_test, "Needs you", "1 connection does not send, or its test failed: Zendesk"),
+        (refuses_the_token, "Needs you", "1 company's token is refused or ends soon: Example"),
+        (is_refused_at_khoros, "Needs you", "1 subscription is not as it should be at Khoros: CreateCase"),
         (is_unreadable, "Needs you", "1 notification could not be read"),
         (is_unreadable_and_snoozed, "Have a look", "1 notification could not be read and somebody snoozed the alarm"),
         (is_missed, "Needs you", "1 notification was missed"),
         (is_alarmed, "Needs you", "1 alarm that nobody has seen"),
         (is_alarmed_and_taken, "Have a look", "1 alarm that somebody takes care of"),
         (is_alarmed_and_snoozed, "Have a look", "1 alarm that somebody takes care of"),
-        (fits_no_mapping, "Have a look", "1 notification fitted no mapping in the last 24 hours"),
+        (fits_no_mapping, "Have a look", "1 notification of the last 24 hours is unmatched"),
         (waits_for_approval, "Have a look", "1 post waits for approval on a wall"),
     ],
 )
@@ -176,6 +183,7 @@ def test_each_trouble_is_named_with_the_list_that_has_it_alone(
     assert (word, [found for found, _ in troubles]) == (label, [sentence])
     answer = admin.get(troubles[0][1])
     assert answer.status_code == 200
+    # The list that it counts; of what is set up the one page that is meant.
     listed = answer.context.get("cl")
     assert listed is None or listed.result_count == 1
 

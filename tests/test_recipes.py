@@ -114,7 +114,7 @@ def test_adding_a_mapping_begins_with_the_recipes_for_the_connections_there_are(
     assert "First add a subscription to this event" in html
     (address,) = re.findall(r'href="(\?recipe=zendesk%3Alabel-to-ticket[^"]*)"', html)
     form = form_of(page(admin, f"mapping/add/{markup.unescape(address)}"))
-    assert form["name"] == "Make a ticket of each labelled post: CreateCase"
+    assert form["name"] == "CreateCase: Make a ticket of each labelled post"
     assert (form["subscription"], form["connection"]) == (str(subscription.pk), str(connection.pk))
 
 
@@ -137,7 +137,7 @@ def test_a_recipe_after_the_ticket_is_offered_where_there_is_a_ticket(
     html = page(admin, f"mapping/add/?subscription={love.pk}")
     assert "First add a mapping that makes a ticket of these posts." in html
     query = f"recipe=slack:keyword-rule&connection={slack.pk}&subscription={love.pk}"
-    assert form_of(page(admin, f"mapping/add/?{query}"))["name"] == "Tell a channel when a keyword rule fires: Love"
+    assert form_of(page(admin, f"mapping/add/?{query}"))["name"] == "Love: Tell a channel when a keyword rule fires"
 
 
 def test_a_mapping_can_be_copied(admin: Client, mapping: Mapping) -> None:

@@ -12,6 +12,7 @@ import pytest
 from django.utils import timezone
 
 from integrations.admin.text.subscription import probe_steps
+from integrations.companies import with_old_labels
 from integrations.companies.token import token_end_text
 from integrations.domain.conditions import all_of
 from integrations.infra.encryption import Secret
@@ -32,7 +33,7 @@ from integrations.subscriptions.probe import request_probe, send_probe
 from integrations.subscriptions.volume import count_volume, daily_volume, expected_volume, hour_of_week, learn
 from tests.alarms import update_alarms
 from tests.deliveries import labelled
-from tests.factories import ConnectionFactory, DeliveryFactory, HourlyVolumeFactory, NotificationFactory
+from tests.factories import CompanyFactory, ConnectionFactory, DeliveryFactory, HourlyVolumeFactory, NotificationFactory
 from tests.stand_in import StandIn
 
 Registration = Subscription.Registration
@@ -330,7 +331,7 @@ def test_a_part_that_never_started_is_told_once_it_had_the_time(portal: Installa
 def test_two_clocks_do_each_thing_once(portal: Installation) -> None:
     tick(is_beat=True)
     done = dict(Turn.objects.values_list("name", "done_at"))
-    assert set(done) == {"sweep", "watch", "ask"}
+    assert set(done) == {"sweep", "watch", "ask", "labels"}
     tick()
     assert dict(Turn.objects.values_list("name", "done_at")) == done
     Turn.objects.update(taken_at=timezone.now() - timedelta(seconds=120))
@@ -443,3 +444,15 @@ def test_a_mail_server_that_does_not_answer_stops_no_clock(
 def silent_mail_server() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0), backlog=10) as server:
         yield int(server.getsockname()[1])
+
+
+def test_labels_that_were_never_read_are_read_once_a_day(portal: Installation, sandbox: StandIn, work: Any) -> None:
+    company = CompanyFactory.create()
+    Company.objects.update(labels=[], labels_read_at=None)
+    tick()
+    work()
+    company.refresh_from_db()
+    assert len(company.labels) > 10
+    assert with_old_labels() == []
+    Company.objects.update(labels_read_at=timezone.now() - timedelta(hours=25))
+    assert with_old_labels() == [company.pk]

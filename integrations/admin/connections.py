@@ -11,6 +11,7 @@ from unfold.decorators import display
 
 from integrations.admin.base import as_rows, destination_of_kind, note_action, themed
 from integrations.admin.forms import DEFAULT_KIND, connection_form_for
+from integrations.admin.guide import is_guided
 from integrations.admin.needs import ConnectionNeeds
 from integrations.admin.sign_in import SignInAdmin
 from integrations.admin.text.connection import COLOURS, condition, lacks_consent
@@ -85,6 +86,12 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
             for kind, destination in DESTINATIONS.items()
         ]
         return self.choice_page(request, "Add connection", "Where do posts go?", choices)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """In the guide a connection is called like its kind, until somebody knows better."""
+        known = dict(super().get_changeform_initial_data(request))
+        kind = request.GET.get("kind", DEFAULT_KIND)
+        return {"name": DESTINATIONS[kind].title, **known} if is_guided(request) and kind in DESTINATIONS else known
 
     def part_of_handbook(self, request: HttpRequest) -> str:
         kind = request.GET.get("kind", DEFAULT_KIND)

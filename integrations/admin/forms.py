@@ -14,6 +14,8 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.urls import reverse
+from django.utils.html import format_html
 
 from integrations.admin.conditions import ConditionsField
 from integrations.destinations import DESTINATIONS, Destination
@@ -143,10 +145,11 @@ class SubscriptionForm(forms.ModelForm):
         if match == Subscription.Match.EVERYTHING:
             cleaned["label"] = ""
         elif not label:
-            self.add_error("label", "Enter the label or expression, or choose “Every event of this type” above.")
+            self.add_error("label", "Enter the label or expression, or choose “Every event of this type” as the match.")
         elif match == Subscription.Match.EXPRESSION:
             self._check_expression(label)
         self._check_version(cleaned)
+        self._check_others(cleaned)
         for name, most in LONGEST_TIMES.items():
             if (cleaned.get(name) or 0) > most:
                 self.add_error(name, f"Enter {most:,} or less (one year).")
@@ -159,6 +162,20 @@ class SubscriptionForm(forms.ModelForm):
         only_pushed = cleaned.get("receives_by") == Subscription.Receives.PUSH
         if company is not None and company.api_version == Company.ApiVersion.V1 and not only_pushed:
             self.add_error("receives_by", "This company uses version 1 of the Khoros API. Choose “Push only”.")
+
+    def _check_others(self, cleaned: dict[str, Any]) -> None:
+        """Two subscriptions to one label would make two tickets of each post."""
+        company = cleaned.get("company") or (self.instance.company if self.instance.company_id else None)
+        others = Subscription.objects.filter(deleted_at__isnull=True).exclude(pk=self.instance.pk).filter(
+            company=company, event_name=cleaned.get("event_name"), match=cleaned.get("match"),
+            label__iexact=(cleaned.get("label") or "").strip(),
+        )  # fmt: skip
+        self.existing = others.first() if company is not None and "label" not in self.errors else None
+        if self.existing is not None:
+            address = reverse("admin:integrations_subscription_change", args=[self.existing.pk])
+            link = format_html('<a class="cb-link" href="{}">{}</a>', address, self.existing)
+            said = format_html("There is a subscription to this already: {}. Add a mapping to that one.", link)
+            self.add_error("label" if cleaned.get("match") != Subscription.Match.EVERYTHING else "match", said)
 
     def _check_expression(self, expression: str) -> None:
         """Khoros runs the expression (probably with Java's engine), so it is checked with Python's, which is close."""

@@ -41,7 +41,7 @@ MODELS: dict[str, type[Model]] = {
     "subscription": Subscription,
     "mapping": Mapping,
 }
-LONGEST_NUMBER, MOST_OFFERED = 18, 30
+LONGEST_NUMBER, MOST_OFFERED = 18, 12
 Choice = tuple[str, str, str]
 
 
@@ -75,9 +75,16 @@ def after_saving(request: HttpRequest, obj: Model) -> HttpResponse:
 def screens(request: HttpRequest, current: str = "") -> list[dict[str, Any]]:
     """The four with how far they are; `current` is the one shown."""
     chosen = chosen_so_far(request)
+    names = [name for name, _ in SCREENS]
     return [
-        {"title": title, "is_current": name == current, "is_done": name in chosen and name != current}
-        for name, title in SCREENS
+        {
+            "title": title,
+            "is_current": name == current,
+            "is_done": name in chosen and name != current,
+            # Back to this one, with what was chosen before it.
+            "address": guide_address({key: pk for key, pk in chosen.items() if names.index(key) < place}),
+        }
+        for place, (name, title) in enumerate(SCREENS)
     ]
 
 
@@ -179,7 +186,9 @@ def _account(destination: Destination, connection: Connection) -> str:
 def _subscriptions(chosen: dict[str, int]) -> tuple[str, list[Choice], list[Choice]]:
     rows = Subscription.objects.filter(company=chosen["company"], event_name=LABEL_APPLIED, deleted_at__isnull=True)
     there = _offered("subscription", rows.order_by("label"), chosen, "There is a subscription to it")
-    new = (_form("subscription", chosen), "Another label", "Chosen from the company's labels, or typed.")
+    count = rows.count()
+    more = f" {len(there)} of {count:,} are shown above; type any of the others." if len(there) < count else ""
+    new = (_form("subscription", chosen), "Another label", f"Chosen from the company's labels, or typed.{more}")
     return "Which label do agents apply?", there, [new]
 
 

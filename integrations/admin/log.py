@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -290,7 +291,12 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
             return
         act, sentence = acts[request.POST["do"]]
         chosen = deliveries_in_group(storable(request.POST.get("cause", "")), int(mapping))
-        self.report(request, act(chosen), sentence, Delivery.objects.all(), request.POST["do"])
+        done = act(chosen)
+        self.report(request, done, sentence, Delivery.objects.all(), request.POST["do"])
+        if done.changed:
+            query = urlencode({"mapping__id__exact": mapping, "state__exact": StateFilter.UNDER_WAY})
+            address = f"{reverse('admin:integrations_delivery_changelist')}?{query}"
+            messages.info(request, format_html('<a class="cb-link" href="{}">Follow them</a>', address))
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup == "cause" or super().lookup_allowed(lookup, value, request)

@@ -53,9 +53,12 @@ class ManyLabelsForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         typed = (" ".join(line.split()) for line in (cleaned.get("pasted") or "").splitlines())
-        # As ticked, where it was pasted in another way too.
-        chosen = {name.casefold(): name for name in [*typed, *(cleaned.get("labels") or [])] if name}
+        # As ticked, then as pasted first.
+        chosen: dict[str, str] = {}
+        for name in [*(cleaned.get("labels") or []), *filter(None, typed)]:
+            chosen.setdefault(name.casefold(), name)
         names = [name for key, name in chosen.items() if key not in self.taken]
+        cleaned["skipped"] = [name for key, name in chosen.items() if key in self.taken]
         if not names:
             raise ValidationError("Tick or paste at least one label that has no subscription yet.")
         if len(names) > MOST_AT_ONCE:

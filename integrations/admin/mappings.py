@@ -49,6 +49,8 @@ class MappingAdmin(MappingEditing):
     list_select_related = ("subscription__company", "connection")
     list_filter = ("is_active", "connection")
     handbook_part = "new"
+    search_fields = ("name", "subscription__label", "connection__name")
+    search_help_text = "Search by name, label or connection"
     actions = ("switch_off",)
     ordering = ("name",)
 

@@ -35,6 +35,14 @@ def waits_too_long(now: datetime) -> Q:
     return Q(state__in=WAITING, created_at__lt=now - WAITS_TOO_LONG) | abandoned
 
 
+def fails_again(now: datetime) -> Q:
+    """Tried in vain at least twice, within the first minutes; then it counts by how long it waits."""
+    accounts = list(Connection.objects.values_list("pk", flat=True))
+    # As the index of what is due begins.
+    tried = Q(state=Delivery.State.PENDING, connection__in=accounts, priority=Delivery.Priority.RETRY, tries__gte=2)
+    return tried & Q(created_at__gte=now - WAITS)
+
+
 def not_processed(now: datetime) -> Q:
     return Q(state=Notification.State.RECEIVED, received_at__lt=now - PROCESSED_WITHIN)
 
@@ -110,6 +118,7 @@ def nothing(_now: datetime) -> Q:
 class DeliveryNeeds(NeedsFilter):
     title = "waiting"
     CHOICES = {
+        "fails_again": ("Failed more than once and will be tried again", fails_again),
         "waits": ("For 15 minutes to an hour", waits),
         "waits_too_long": ("For more than an hour", waits_too_long),
     }
@@ -120,7 +129,7 @@ class NotificationNeeds(NeedsFilter):
         "processing": ("Not processed for five minutes", not_processed),
         "unreadable": ("Could not be read", unreadable),
         "unreadable_rests": ("Could not be read, and somebody snoozed the alarm", unreadable_at_rest),
-        "mapping": ("Fitted no mapping in the last 24 hours, though no condition refused it", fitted_nothing),
+        "mapping": ("Unmatched in the last 24 hours, though no condition refused it", fitted_nothing),
     }
 
 

@@ -131,11 +131,11 @@ def _numbers(figures: dict[str, Any]) -> list[Number]:
         return Number(f"{count:,}", message, f"{address}?{urlencode(query | time)}", is_bad and count > 0)
 
     return [
-        number("received", "received", notifications),
+        number("received", "notifications received", notifications),
         number("delivered", "delivered", log, state__exact="delivered"),
         number("waiting", "under way", log, state__exact="under_way"),
         number("failed", "failed", log, state__exact="failed", is_bad=True),
-        number("unmatched", "fitted no mapping", notifications, state__exact="unmatched"),
+        number("unmatched", "notifications unmatched", notifications, state__exact="unmatched"),
         number("cancelled", "cancelled", log, state__exact="cancelled"),
     ]
 
@@ -237,3 +237,9 @@ def open_alarm_count(_request: HttpRequest) -> str:
     """For the badge in the navigation."""
     count: int = open_alarms().count()
     return str(count) if count else ""
+
+
+def failed_count(_request: HttpRequest) -> str:
+    """For the badge in the navigation."""
+    (count,) = counts([Delivery.objects.filter(state=Delivery.State.FAILED)], MOST_COUNTED)
+    return _shown(count) if count else ""

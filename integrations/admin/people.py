@@ -50,7 +50,8 @@ class UserAdmin(PlainUserAdmin, ModelAdmin):
         return forms.ModelMultipleChoiceField(
             Group.objects.order_by("name"),
             label="Role",
-            required=False,
+            # Without one a person would sign in and see nothing.
+            required=request.path.endswith("/add/"),
             help_text=WHAT_THEY_MAY,
             widget=forms.CheckboxSelectMultiple,
         )

@@ -86,7 +86,7 @@ def _named(recipe: Recipe, subscription_id: int | None) -> str:
     label = (
         Subscription.objects.filter(pk=subscription_id, company__isnull=False).values_list("label", flat=True).first()
     )
-    return f"{recipe.title}: {label}"[:120] if label else recipe.title
+    return f"{label}: {recipe.title}"[:120] if label else recipe.title
 
 
 def _to_be_followed(recipe: Recipe, subscription_id: int | None) -> Mapping | None:

@@ -15,7 +15,7 @@ from unfold.decorators import display
 from integrations.admin.base import LONGEST_NUMBER, ConfigurationAdmin, note_action, themed
 from integrations.admin.companies import check_soon
 from integrations.admin.forms import SubscriptionForm
-from integrations.admin.guide import is_guided
+from integrations.admin.guide import after_saving, is_guided
 from integrations.admin.many_labels import ManyLabelsForm, subscribe_to_all
 from integrations.admin.needs import SubscriptionNeeds
 from integrations.admin.text.subscription import (
@@ -93,6 +93,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
         "rotate_token",
         "take_secret_from_environment",
     )
+    search_fields = ("label", "event_name", "company__name")
+    search_help_text = "Search by label, event or company"
     ordering = ("company__name", "label", "id")
     sortable_by = ()
     change_form_outer_before_template = "admin/integrations/subscription_page.html"
@@ -147,6 +149,13 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         is_deleted = obj is not None and obj.deleted_at is not None
         return not is_deleted and super().has_change_permission(request, obj)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if obj is None and is_guided(request):
+            label = form.base_fields["label"]
+            label.label, label.help_text = "Label", "Exactly as agents see it, for example CreateCase."
+        return form
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -246,6 +255,21 @@ class SubscriptionAdmin(ConfigurationAdmin):
     @staticmethod
     def _address(name: str, obj: Subscription) -> str:
         return reverse(f"admin:integrations_subscription_{name}", args=[obj.pk])
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """In the guide, a label that has its subscription already goes on with that."""
+        if request.method == "POST" and object_id is None and is_guided(request) and self.has_add_permission(request):
+            form = self.get_form(request)(request.POST)
+            if not form.is_valid() and (existing := getattr(form, "existing", None)) is not None:
+                messages.info(request, f"There is a subscription to “{existing}” already: the guide goes on with it.")
+                return after_saving(request, existing)
+        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         obj.registration = Registration.WAITING
@@ -402,6 +426,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
             note_action(request, Subscription, ids, "Added with others")
             mapped = " with a mapping each" if form.cleaned_data["like"] else ""
             messages.success(request, f"{len(made)} labels subscribed{mapped}. They are registered at Khoros in turn.")
+            if skipped := form.cleaned_data["skipped"]:
+                messages.info(request, f"Left out, as they have a subscription already: {', '.join(skipped[:20])}.")
             return HttpResponseRedirect(reverse("admin:integrations_subscription_changelist"))
         title = "Subscribe to many labels"
         context = {"form": form, "companies": companies, "company": company}

@@ -56,7 +56,7 @@ def verdict() -> Verdict:
     if any(not trouble.is_question for trouble in troubles):
         return Verdict("danger", "Needs you", "Something needs a person:", troubles)
     if troubles:
-        return Verdict("warning", "Have a look", "Nothing failed. Worth a look:", troubles)
+        return Verdict("warning", "Have a look", "Worth a look:", troubles)
     sentence = f"Nothing failed, nothing waits too long, and alarms were checked {span_text(now - checked)} ago."
     return Verdict("success", "All is well", sentence)
 
@@ -78,7 +78,18 @@ def _troubles(now: datetime) -> Iterator[Trouble]:
         if count:
             shown = f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count)
             words = found.one if count == 1 else found.many
-            yield Trouble(f"{shown} {words}", found.address, found.is_question)
+            named = _only_one(found) if count == 1 else None
+            yield Trouble(f"{shown} {words}{named[0] if named else ''}", named[1] if named else found.address,
+                          found.is_question)  # fmt: skip
+
+
+def _only_one(found: Counted) -> tuple[str, str] | None:
+    """Of what is set up the one that is meant is named, with its own page."""
+    if found.rows.model not in (Company, Connection, Subscription):
+        return None
+    one = found.rows.first()
+    address = reverse(f"admin:integrations_{found.rows.model._meta.model_name}_change", args=[one.pk]) if one else ""
+    return (f": {one}", address) if one else None
 
 
 def _list(model: type[Model], query: str) -> str:
@@ -96,6 +107,9 @@ def _of_lists(now: datetime) -> Iterator[Counted]:
               "needs=waits_too_long")  # fmt: skip
     yield _of(deliveries.filter(needs.waits(now)), f"delivery has {quarter}", f"deliveries have {quarter}",
               "needs=waits", is_question=True)  # fmt: skip
+    again = "failed more than once and will be tried again"
+    yield _of(deliveries.filter(needs.fails_again(now)), f"delivery {again}", f"deliveries {again}",
+              "needs=fails_again", is_question=True)  # fmt: skip
     yield _of(deliveries.filter(state="held"), "delivery is held in a flood", "deliveries are held in floods",
               "state__exact=held", is_question=True)  # fmt: skip
     yield _of(notifications.filter(needs.not_processed(now)), "notification is not processed yet",
@@ -115,9 +129,8 @@ def _of_lists(now: datetime) -> Iterator[Counted]:
               "companies' tokens are refused or end soon", "needs=you")  # fmt: skip
     yield _of(Subscription.objects.filter(needs.is_wrong(now)), "subscription is not as it should be at Khoros",
               "subscriptions are not as they should be at Khoros", "needs=you")  # fmt: skip
-    went = "fitted no mapping in the last 24 hours"
-    yield _of(notifications.filter(needs.fitted_nothing(now)), f"notification {went}", f"notifications {went}",
-              "needs=mapping", is_question=True)  # fmt: skip
+    yield _of(notifications.filter(needs.fitted_nothing(now)), "notification of the last 24 hours is unmatched",
+              "notifications of the last 24 hours are unmatched", "needs=mapping", is_question=True)  # fmt: skip
     yield _of(alarms.filter(needs.is_cared_for(now)), "alarm that somebody takes care of",
               "alarms that somebody takes care of", "needs=cared", is_question=True)  # fmt: skip
     yield _of(WallPost.objects.filter(state=WallPost.State.WAITING), "post waits for approval on a wall",

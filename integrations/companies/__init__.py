@@ -12,7 +12,7 @@ from integrations.companies.consent import (
     begin_company_consent,
     why_no_company_consent,
 )
-from integrations.companies.labels import refresh_labels
+from integrations.companies.labels import refresh_labels, with_old_labels
 from integrations.companies.registered import (
     is_forgotten,
     pause_other,
@@ -41,4 +41,5 @@ __all__ = [
     "token_end_text",
     "token_warning",
     "why_no_company_consent",
+    "with_old_labels",
 ]

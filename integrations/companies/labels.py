@@ -1,14 +1,26 @@
 """The labels to choose from."""
 
+from datetime import timedelta
+
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from integrations.companies.client import NoToken, company_client
 from integrations.infra.http.failure import Failure
 from integrations.infra.text import storable
 from integrations.models import Company
+from integrations.models.configuration import without_lists
 
 LABELS_SECONDS = 20.0
+READ_EVERY = timedelta(days=1)
 MOST_LABELS = 5_000
+
+
+def with_old_labels() -> list[int]:
+    """Companies whose labels were never read, or a day ago; not those that have no token."""
+    old = Q(labels_read_at__isnull=True) | Q(labels_read_at__lt=Now() - READ_EVERY)
+    rows = Company.objects.filter(old).defer(*without_lists())
+    return [company.pk for company in rows if company.api_token]
 
 
 def refresh_labels(company: Company) -> str:

@@ -393,7 +393,11 @@ def _rows(content: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Each value of JSON content with the path to it; without those that are empty."""
     if isinstance(content, dict) and content:
         for key, value in content.items():
-            yield from _rows(value, f"{name}: {key}" if name else str(key))
+            shown = str(key).replace("_", " ")
+            yield from _rows(value, f"{name}: {shown}" if name else shown.capitalize())
+    elif isinstance(content, list) and content:
+        for value in content:
+            yield from _rows(value, name)
     elif isinstance(content, str):
         if content:
             yield name or "Content", content

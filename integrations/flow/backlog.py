@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Min, QuerySet
 from django.db.models.functions import Now
 
 from integrations.destinations import DESTINATIONS
@@ -141,12 +141,28 @@ def backlog_text(connection: Connection) -> str:
 def backlog_texts(connections: Collection[Connection]) -> dict[int, str]:
     is_open = Connection.objects.filter(Connection.open_now(), pk__in=[connection.pk for connection in connections])
     sends = set(is_open.values_list("pk", flat=True))
-    return {pk: _text(queue, sends=pk in sends) for pk, queue in backlogs(connections).items()}
+    later = _later(connections)
+    return {pk: _text(queue, later.get(pk, ""), sends=pk in sends) for pk, queue in backlogs(connections).items()}
 
 
-def _text(queue: Backlog, *, sends: bool) -> str:
+def _later(connections: Collection[Connection]) -> dict[int, str]:
+    """What is not due yet, in words."""
+    ids = [connection.pk for connection in connections]
+    rows = Delivery.objects.filter(connection__in=ids, state=State.PENDING, next_attempt_at__gt=Now()).order_by()
+    counted = rows.values("connection").annotate(count=Count("pk"), soonest=Min("next_attempt_at"))
+    return {
+        row["connection"]: f"{row['count']:,} to be tried again, the next at {timestamp(row['soonest'])}."
+        for row in counted
+    }
+
+
+def _text(queue: Backlog, later: str, *, sends: bool) -> str:
     if not queue.total:
-        return "Empty."
+        return f"Nothing is due. {later}" if later else "Empty."
+    return f"{_due(queue, sends=sends)} {later}".strip()
+
+
+def _due(queue: Backlog, *, sends: bool) -> str:
     if not sends:
         return f"{queue.total:,} waiting. Nothing is sent while the connection is paused, off or unreachable."
     priorities = ", ".join(

@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models.functions import Now
 
-from integrations import operations
+from integrations import companies, operations
 from integrations.infra import queue
 from integrations.installation import HEARTBEAT_SECONDS, record_beat
 from integrations.jobs.sweep import queue_space
@@ -24,6 +24,8 @@ from integrations.models import Turn
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 1.0
+# How often is looked for companies whose labels were never read, or not for a day.
+LABELS_SECONDS = 600
 
 
 def run_clock(ending: threading.Event, *, is_beat: bool = False) -> None:
@@ -49,6 +51,9 @@ def tick(*, is_beat: bool = False) -> None:
             watch()
             _done(Turn.Name.WATCH)
             _mailer.begin()
+        if take_turn(Turn.Name.LABELS, LABELS_SECONDS):
+            for company_id in companies.with_old_labels():
+                queue.publish(queue.READ_COMPANY, company_id)
     except DatabaseError as error:
         log.warning("clock waits for the database", error=str(error))
     except Exception:

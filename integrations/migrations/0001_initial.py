@@ -957,6 +957,7 @@ class Migration(migrations.Migration):
                             ("sweep", "Sweep"),
                             ("watch", "Alarms and upkeep"),
                             ("ask", "Question to the workers"),
+                            ("labels", "Labels of companies"),
                         ],
                         max_length=8,
                         primary_key=True,
@@ -1938,6 +1939,18 @@ class Migration(migrations.Migration):
                 condition=models.Q(("from_environment", True)),
                 fields=("from_environment",),
                 name="subscription_from_environment_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.UniqueConstraint(
+                models.F("company"),
+                models.F("event_name"),
+                models.F("match"),
+                django.db.models.functions.text.Lower("label"),
+                condition=models.Q(("deleted_at__isnull", True)),
+                name="subscription_once_for_what_it_listens_to",
+                violation_error_message="There is a subscription to this already.",
             ),
         ),
         migrations.AddConstraint(

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Lower, Now
 
 from integrations.models.fields import SecretField
 
@@ -276,6 +276,16 @@ class Subscription(models.Model):
                 fields=["from_environment"],
                 condition=Q(from_environment=True),
                 name="subscription_from_environment_once",
+            ),
+            # Two would make two tickets of each post.
+            models.UniqueConstraint(
+                "company",
+                "event_name",
+                "match",
+                Lower("label"),
+                condition=Q(deleted_at__isnull=True),
+                name="subscription_once_for_what_it_listens_to",
+                violation_error_message="There is a subscription to this already.",
             ),
             models.CheckConstraint(
                 condition=~Q(silence_alarm="hours") | Q(silence_hours__gte=1), name="subscription_silence_has_its_hours"

@@ -110,6 +110,7 @@ class Turn(models.Model):
         SWEEP = "sweep", "Sweep"
         WATCH = "watch", "Alarms and upkeep"
         ASK = "ask", "Question to the workers"
+        LABELS = "labels", "Labels of companies"
 
     name = models.CharField(max_length=8, primary_key=True, choices=Name)
     taken_at = models.DateTimeField(null=True)
@@ -250,4 +251,4 @@ class Alarm(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.message
+        return f"Alarm {self.pk}: {self.get_kind_display()}"

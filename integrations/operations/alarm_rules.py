@@ -1,5 +1,6 @@
 """When an alarm is due. Each rule reads stored rows only and returns what is wrong, or nothing."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -130,6 +131,11 @@ def _first_line(text: str) -> str:
     return text.partition("\n")[0]
 
 
+def _in_words(text: str) -> str:
+    """Without the raw reply behind them: that is on the connection's page."""
+    return re.split(r"\s*(?:\{\s*\"|<html|<!DOCTYPE)", text, maxsplit=1)[0].strip()
+
+
 def _of_floods() -> Iterator[Problem]:
     for flood in find_floods():
         yield Problem(Alarm.Kind.FLOOD, flood.message, mapping_id=flood.mapping.pk)
@@ -167,7 +173,7 @@ def _of_connection(connection: Connection) -> Iterator[Problem]:
             Alarm.Kind.CONNECTION, text, connection_id=connection.pk, reason=_first_line(connection.pause_reason)
         )
     if connection.breaker_opened_at is not None and connection.paused_at is None:
-        message = f"{connection.name}: out of reach, so deliveries wait. {connection.breaker_reason}"
+        message = f"{connection.name}: out of reach, so deliveries wait. {_in_words(connection.breaker_reason)}"
         yield Problem(
             Alarm.Kind.BREAKER,
             message,
@@ -182,7 +188,7 @@ def _waits_for_a_person(connection: Connection) -> str:
     """Why a reply paused the connection indefinitely; limits end, and whoever paused it by hand knows."""
     if connection.paused_at is None or connection.paused_until is not None or connection.paused_by:
         return ""
-    return f"paused, so deliveries wait. {connection.pause_reason}"
+    return f"paused, so deliveries wait. {_in_words(connection.pause_reason)}"
 
 
 def _registration(subscription: Subscription) -> str:

@@ -10,7 +10,7 @@ from integrations.models.configuration import without_lists
 from integrations.outcomes.figures import Became, Period, became, received, sample, times
 from integrations.outcomes.response_times import longest_target, target_rows, with_targets
 
-KEPT_SECONDS = 10
+KEPT_SECONDS = 5
 PERIODS = {
     "day": (timedelta(days=1), timedelta(hours=1)),
     "week": (timedelta(days=7), timedelta(days=1)),

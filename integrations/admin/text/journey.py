@@ -34,14 +34,14 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """Everything known of one post. `now` are its deliveries as they are, with what happens next."""
+    """Everything known of one post. `now` are its deliveries as they are: what each became, and what happens next."""
 
     post_id: str
     author: str
     text: str
     link: str
     moments: list[Moment]
-    now: list[tuple[Delivery, str]]
+    now: list[tuple[Delivery, str, str]]
 
 
 def journey(post_id: str) -> Journey | None:
@@ -65,8 +65,16 @@ def journey(post_id: str) -> Journey | None:
         latest.text if latest else "",
         latest.link if latest else "",
         [*sorted(known, key=_time_of), *(moment for moment in moments if moment.at is None)],
-        [(delivery, what_happens_next(delivery)) for delivery in deliveries],
+        [(delivery, _named(delivery), what_happens_next(delivery)) for delivery in deliveries],
     )
+
+
+def _named(delivery: Delivery) -> str:
+    """ "ticket 4711", where there is one."""
+    if delivery.remote_object is None:
+        return ""
+    number = DESTINATIONS[delivery.connection.kind].shown_number(delivery.remote_object.number)
+    return f"{thing_of(delivery)} {number}".strip()
 
 
 def _time_of(moment: Moment) -> datetime:
