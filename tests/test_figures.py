@@ -214,21 +214,23 @@ def test_hours_begin_when_clocks_of_the_zone_say_so() -> None:
 # --- Filters that mean nothing any more ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["time=yesterday", "late=1.ticket.now", "late=x", "state__exact=gone", "ticket=gone", "needs=gone",
-     "time=0001-01-01T00:00:00%2B14:00_0002-01-01T00:00:00Z",
-     "late=1.ticket.0001-01-01T00:00:00Z_0002-01-01T00:00:00Z"],
+FIRST_YEAR = "0001-01-01T00:00:00%2B14:00_0002-01-01T00:00:00Z"
+MEANINGLESS = (
+    "time=yesterday", "late=1.ticket.now", "late=x", "state__exact=gone", "ticket=gone", "needs=gone",
+    f"time={FIRST_YEAR}", f"late=1.ticket.{FIRST_YEAR}",
 )  # fmt: skip
-@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Auckland"])
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Auckland"])
 def test_a_filter_that_means_nothing_shows_nothing_and_downloads_nothing(
-    admin: Client, mapping: Mapping, query: str, zone: str
+    admin: Client, mapping: Mapping, zone: str
 ) -> None:
     made(mapping, HOUR)
     admin.post("/admin/account/", {"time_zone": zone})
-    assert admin.get(f"{LIST}?{query}").context["cl"].result_count == 0
-    lines = b"".join(admin.get(f"{LIST}csv/?{query}").streaming_content)  # type: ignore[attr-defined]
-    assert lines.count(b"\r\n") == 1
+    for query in MEANINGLESS:
+        assert admin.get(f"{LIST}?{query}").context["cl"].result_count == 0, query
+        lines = b"".join(admin.get(f"{LIST}csv/?{query}").streaming_content)  # type: ignore[attr-defined]
+        assert lines.count(b"\r\n") == 1, query
 
 
 @pytest.mark.parametrize("query", ["cause=%00", "network=%00", "q=%00"])

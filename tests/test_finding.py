@@ -170,44 +170,46 @@ COMMENT = "https://www.youtube.com/watch?v=abc&lc=UgxAbC.9xyz"
 ACTIVITY = "https://www.linkedin.com/feed/update/urn:li:activity:7123456789012345678"
 
 
-@pytest.mark.parametrize(
-    ("post_id", "stored", "pasted"),
-    [
-        ("linkedin:7123456789012345678", ACTIVITY, f"{ACTIVITY}/"),
-        ("linkedin:7123456789012345678", ACTIVITY,
-         "https://www.linkedin.com/posts/ann-doe_parcel-activity-7123456789012345678-AbCd?utm_source=share"),
-        ("facebook:456_123", "https://www.facebook.com/permalink.php?story_fbid=123&id=456",
-         "https://www.facebook.com/permalink.php?story_fbid=123&id=456&__cft__[0]=AZX&__tn__=%2CO%2CP-R"),
-        ("facebook:456_123", "", "https://m.facebook.com/story.php?story_fbid=123&id=456"),
-        ("youtube:UgxAbC.9xyz", COMMENT, f"{COMMENT}&si=1"),
-        ("youtube:UgxAbC.9xyz", COMMENT, "UgxAbC.9xyz"),
-        ("youtube:1", WATCH, "https://youtu.be/dQw4w9WgXcQ?si=abc"),
-        ("youtube:1", WATCH, f"{WATCH}&t=12s"),
-        ("youtube:1", WATCH, "https://youtube.com/shorts/dQw4w9WgXcQ"),
-        ("instagram:179", "https://www.instagram.com/p/CxYz12/", "https://www.instagram.com/ann/p/CxYz12/?igsh=abc=="),
-        ("twitter:1795", TWEET, "<https://x.com/ann/status/1795>"),
-        ("twitter:1795", TWEET, "(https://x.com/ann/status/1795)."),
-        ("twitter:1795", TWEET, "https://x.com/ann/status/1795/photo/1"),
-        ("twitter:1795", TWEET, "HTTPS://X.com/ann/status/1795"),
-        ("tiktok:7", "https://www.tiktok.com/@ann/video/7", "https://www.tiktok.com/@ann/video/7?is_from_webapp=1"),
-    ],
+# (the post's id, its link as Khoros told it, as a person pastes it)
+COPIED = (
+    ("linkedin:7123456789012345678", ACTIVITY, f"{ACTIVITY}/"),
+    ("linkedin:7123456789012345678", ACTIVITY,
+     "https://www.linkedin.com/posts/ann-doe_parcel-activity-7123456789012345678-AbCd?utm_source=share"),
+    ("facebook:456_123", "https://www.facebook.com/permalink.php?story_fbid=123&id=456",
+     "https://www.facebook.com/permalink.php?story_fbid=123&id=456&__cft__[0]=AZX&__tn__=%2CO%2CP-R"),
+    ("facebook:456_123", "", "https://m.facebook.com/story.php?story_fbid=123&id=456"),
+    ("youtube:UgxAbC.9xyz", COMMENT, f"{COMMENT}&si=1"),
+    ("youtube:UgxAbC.9xyz", COMMENT, "UgxAbC.9xyz"),
+    ("youtube:1", WATCH, "https://youtu.be/dQw4w9WgXcQ?si=abc"),
+    ("youtube:1", WATCH, f"{WATCH}&t=12s"),
+    ("youtube:1", WATCH, "https://youtube.com/shorts/dQw4w9WgXcQ"),
+    ("instagram:179", "https://www.instagram.com/p/CxYz12/", "https://www.instagram.com/ann/p/CxYz12/?igsh=abc=="),
+    ("twitter:1795", TWEET, "<https://x.com/ann/status/1795>"),
+    ("twitter:1795", TWEET, "(https://x.com/ann/status/1795)."),
+    ("twitter:1795", TWEET, "https://x.com/ann/status/1795/photo/1"),
+    ("twitter:1795", TWEET, "HTTPS://X.com/ann/status/1795"),
+    ("tiktok:7", "https://www.tiktok.com/@ann/video/7", "https://www.tiktok.com/@ann/video/7?is_from_webapp=1"),
 )  # fmt: skip
-def test_a_link_is_found_as_the_network_copies_it(mapping: Mapping, post_id: str, stored: str, pasted: str) -> None:
-    DeliveryFactory.create(mapping=mapping, post_id=post_id, network=post_id.partition(":")[0])
-    PostContent.objects.update(link=stored)
-    assert find_posts(pasted).post_ids == [post_id]
+NAMED = (
+    "501", "#501", "ticket 501", "Ticket #501", "https://acme.zendesk.com/agent/tickets/501",
+    "https://acme.zendesk.com/tickets/501", "https://acme.zendesk.com/hc/requests/501",
+    "https://acme.zendesk.com/hc/en-us/requests/501", "https://acme.zendesk.com/api/v2/tickets/501.json",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "typed",
-    ["501", "#501", "ticket 501", "Ticket #501", "https://acme.zendesk.com/agent/tickets/501",
-     "https://acme.zendesk.com/tickets/501", "https://acme.zendesk.com/hc/requests/501",
-     "https://acme.zendesk.com/hc/en-us/requests/501", "https://acme.zendesk.com/api/v2/tickets/501.json"],
-)  # fmt: skip
-def test_a_ticket_is_found_as_people_name_it(mapping: Mapping, typed: str) -> None:
+def test_a_link_is_found_as_the_network_copies_it(mapping: Mapping) -> None:
+    delivery = DeliveryFactory.create(mapping=mapping)
+    for post_id, stored, pasted in COPIED:
+        Delivery.objects.filter(pk=delivery.pk).update(post_id=post_id, network=post_id.partition(":")[0])
+        PostContent.objects.update(post_id=post_id, link=stored)
+        assert find_posts(pasted).post_ids == [post_id], pasted
+
+
+def test_a_ticket_is_found_as_people_name_it(mapping: Mapping) -> None:
     delivery = DeliveryFactory.create(mapping=mapping, is_delivered=True)
     RemoteObject.objects.update(number="501")
-    assert find_posts(typed).post_ids == [delivery.post_id]
+    for typed in NAMED:
+        assert find_posts(typed).post_ids == [delivery.post_id], typed
 
 
 def test_a_message_is_found_by_its_link(push: Any, work: Any, to_channel: Mapping) -> None:

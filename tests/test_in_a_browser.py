@@ -42,7 +42,8 @@ def address(name: str, delivery: Delivery) -> str:
 @pytest.mark.parametrize(("size", "theme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide", "phone"])
 def test_no_page_keeps_anybody_out(open_page: OpenPage, failed: Delivery, size: Any, theme: str) -> None:
     page = open_page("/admin/", size, theme)
-    for name in PAGES:
+    # `make axe` has all of them at both sizes.
+    for name in list(PAGES)[:: 1 if size is WIDE else 2]:
         page.goto(address(name, failed))
         assert barriers(page) == [], name
 
