@@ -266,12 +266,12 @@ def test_whatever_arrives_is_routed_unmatched_or_unreadable_in_text(mappings: li
         notification.refresh_from_db()
         assert notification.state in ("routed", "unmatched", "unreadable")
         assert "error in Casebridge" not in notification.reason
-        # Every second body has the odd value in every field of a post; half of these are shown, and few of the others.
-        if number % 4 == 1 or number % 8 == 0:
+        # Every second body has the odd value in every field of a post; a quarter of these are shown, few of the others.
+        if number % 8 < 2:
             assert admin.get(f"/admin/integrations/notification/{notification.pk}/change/").status_code == 200
     assert not Delivery.objects.filter(last_error__contains="could not be rendered").exists()
     assert admin.get("/admin/").status_code == 200
-    for delivery_id in Delivery.objects.values_list("pk", flat=True)[:16]:
+    for delivery_id in Delivery.objects.values_list("pk", flat=True)[:10]:
         assert admin.get(f"/admin/integrations/delivery/{delivery_id}/change/").status_code == 200
 
 
