@@ -18,7 +18,7 @@ help:
 	@echo "make test         all checks and tests"
 	@echo "make axe          look for what keeps people from using a page, on all of them"
 	@echo "make bench        measure throughput"
-	@echo "make screenshots  take the pictures of the documentation again"
+	@echo "make screenshots  take the documentation's pictures again, and one of every page into .data/pictures"
 	@echo "make lint         format, lint, types and the rooms' contracts only"
 	@echo "make format       put the code into its format"
 	@echo "make lock         resolve the requirements again and write the lock files"
@@ -37,7 +37,8 @@ bench:
 
 screenshots:
 	@$(call INSTALL)
-	@exec .venv/bin/python docs/screenshots.py
+	@.venv/bin/python docs/screenshots.py
+	@exec .venv/bin/python docs/axe.py --pictures .data/pictures
 
 axe:
 	@$(call INSTALL)

@@ -2,8 +2,11 @@
 
 Each page is opened at two widths and in both themes, with data of the sandbox, and examined by axe
 (https://github.com/dequelabs/axe-core). Ends with 1 where anything serious or critical was found.
+
+With `--pictures FOLDER` a picture of each is kept there, to be looked at.
 """
 
+import argparse
 import re
 import sys
 import tempfile
@@ -27,6 +30,9 @@ LEFT_OUT = re.compile(r"/(logout|jsi18n|csv|admin/r/\d+)(/|$)")
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Opens every page, and says what keeps people out.")
+    parser.add_argument("--pictures", type=Path, help="a folder for a picture of each page")
+    pictures: Path | None = parser.parse_args().pictures
     with (
         tempfile.TemporaryDirectory() as folder,
         Trial(Path(folder) / "data") as trial,
@@ -44,6 +50,8 @@ def main() -> int:
                 for path in paths:
                     for barrier in _barriers(page, trial.url + path):
                         found.setdefault(barrier, set()).add(f"{path} ({theme}, {size['width']} px)")
+                    if pictures:
+                        _keep(page, pictures / f"{theme}-{size['width']}", path)
                 page.close()
         browser.close()
     for barrier, places in sorted(found.items()):
@@ -77,6 +85,13 @@ def _all_pages(page: Page, trial: Trial) -> list[str]:
         links = page.eval_on_selector_all("a[href]", "links => links.map(link => link.href)")
         waiting += [link.removeprefix(trial.url) for link in links if link.startswith(f"{trial.url}/admin/")]
     return sorted(known.values())
+
+
+def _keep(page: Page, folder: Path, path: str) -> None:
+    """As far down as a person scrolls at most."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^a-z0-9]+", "-", path.removeprefix("/admin").lower()).strip("-") or "overview"
+    page.screenshot(path=folder / f"{name[:80]}.png", full_page=True)
 
 
 def _barriers(page: Page, address: str) -> list[str]:
