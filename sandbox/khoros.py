@@ -153,7 +153,7 @@ class KhorosApi:
     def __init__(self, state: State) -> None:
         self._state = state
         self._oauth = KhorosOAuth(state)
-        self._pulls = self._burst = 0
+        self._pulls = self._burst = self._fails_every = 0
         self._pulls_allowed_from = 0.0
         subscription = "/v2/events/subscription"
         one = rf"{subscription}/([^/]+)"
@@ -268,8 +268,10 @@ class KhorosApi:
 
     def _refusal_of_pull(self, settings: Settings) -> Answer | None:
         """A burst limit of its own kind, and a gateway that fails now and then."""
-        self._pulls = self._pulls + 1 if settings.pull_fails_every else 0
-        if self._pulls and self._pulls % settings.pull_fails_every == 0:
+        # Another setting counts from the beginning.
+        self._pulls = self._pulls + 1 if settings.pull_fails_every == self._fails_every else 1
+        self._fails_every = settings.pull_fails_every
+        if settings.pull_fails_every and self._pulls % settings.pull_fails_every == 0:
             return failure(502, "proxy_origin_server_failure", "The upstream did not answer.")
         if time.monotonic() >= self._pulls_allowed_from:
             if not settings.pull_burst or self._burst < settings.pull_burst:
