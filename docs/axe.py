@@ -10,7 +10,6 @@ import argparse
 import re
 import sys
 import tempfile
-from importlib import resources
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from screenshots import NARROW, WIDE, control, launched, make_history, sign_in
 
+from local.barriers import barriers
 from local.trial import Trial
 
 SIZES: tuple[ViewportSize, ...] = (WIDE, NARROW)
 THEMES = ("light", "dark")
-GRAVE = ("serious", "critical")
 # What ends the session, is no page, or would never end.
 LEFT_OUT = re.compile(r"/(logout|jsi18n|csv|admin/r/\d+)(/|$)")
 
@@ -48,7 +47,8 @@ def main() -> int:
                 page = _signed_in(browser, trial, size, theme)
                 paths = paths or _all_pages(page, trial)
                 for path in paths:
-                    for barrier in _barriers(page, trial.url + path):
+                    page.goto(trial.url + path)
+                    for barrier in barriers(page):
                         found.setdefault(barrier, set()).add(f"{path} ({theme}, {size['width']} px)")
                     if pictures:
                         _keep(page, pictures / f"{theme}-{size['width']}", path)
@@ -92,18 +92,6 @@ def _keep(page: Page, folder: Path, path: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^a-z0-9]+", "-", path.removeprefix("/admin").lower()).strip("-") or "overview"
     page.screenshot(path=folder / f"{name[:80]}.png", full_page=True)
-
-
-def _barriers(page: Page, address: str) -> list[str]:
-    page.goto(address)
-    page.evaluate(resources.files("axe_playwright_python").joinpath("axe.min.js").read_text())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{violation['id']}: {' '.join(node['html'].split())[:200]}"
-        for violation in found["violations"]
-        if violation["impact"] in GRAVE
-        for node in violation["nodes"]
-    ]
 
 
 if __name__ == "__main__":

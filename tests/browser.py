@@ -1,8 +1,7 @@
-"""A real browser before the portal, over sockets: fixtures, signing in, and what axe finds on a page."""
+"""A real browser before the portal, over sockets: fixtures and signing in."""
 
 import os
 from collections.abc import Callable, Iterator
-from importlib import resources
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +14,6 @@ from tests.stand_in import StandIn
 
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 800}
-GRAVE = ("serious", "critical")
 PATIENCE_MS = 8_000
 
 
@@ -69,15 +67,3 @@ def open_page(chromium: Browser, live_server: Any, admin_user: Any) -> Iterator[
 @pytest.fixture
 def admin_user(portal: Any, django_user_model: Any) -> Any:
     return django_user_model.objects.create_superuser("operator", "operator@example.com", PASSWORD)
-
-
-def barriers(page: Page) -> list[str]:
-    """What axe calls serious or critical on the page as it is now, each with the element."""
-    page.evaluate(resources.files("axe_playwright_python").joinpath("axe.min.js").read_text())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{violation['id']}: {node['html'][:200]}"
-        for violation in found["violations"]
-        if violation["impact"] in GRAVE
-        for node in violation["nodes"]
-    ]

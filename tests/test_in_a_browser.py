@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from integrations.models import Delivery, Mapping
-from tests.browser import PHONE, WIDE, admin_user, barriers, chromium, open_page
+from local.barriers import barriers
+from tests.browser import PHONE, WIDE, admin_user, chromium, open_page
 from tests.factories import AlarmFactory, ConnectionFactory
 from tests.test_admin import failed_delivery, new_delivery
 

@@ -10,17 +10,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from integrations.admin.test_ticket import create_and_note, posted_uuid
 from integrations.admin.text.connection import lacks_consent
 from integrations.companies import check_company
 from integrations.connections import check_and_resume
-from integrations.delivery import TestTicket, create_test_ticket
+from integrations.delivery import TestTicket
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.capabilities import MarksTests, keeps_here
 from integrations.domain.post import Unreadable
@@ -240,14 +240,9 @@ def _end(request: HttpRequest, mapping: Mapping) -> HttpResponse:
 
 def _test(request: HttpRequest, mapping: Mapping, built: str) -> TestTicket:
     """Once per uuid of the page, however often it is pressed."""
-    try:
-        reference = str(uuid.UUID(request.POST.get("test_uuid", "")))
-    except ValueError:
+    if not (reference := posted_uuid(request)):
         return TestTicket(False, "Press the button again.")
-    result = create_test_ticket(mapping.connection, built, reference)
-    rows = Mapping.objects.filter(pk=mapping.pk)
-    LogEntry.objects.log_actions(str(request.user.pk), rows, CHANGE, change_message=result.message)
-    return result
+    return create_and_note(request, mapping, built, reference)
 
 
 def _page(request: HttpRequest, current: str, **context: Any) -> HttpResponse:

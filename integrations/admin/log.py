@@ -28,7 +28,6 @@ from integrations.admin.filters import (
     StateFilter,
     StatusFilter,
     TimeFilter,
-    existing_networks,
 )
 from integrations.admin.moderation import NEITHER_TOLD, Moderation, moderation_buttons
 from integrations.admin.moderation import state_text as wall_state
@@ -58,13 +57,11 @@ from integrations.infra.text import shortened, storable, timestamp
 from integrations.models import (
     Alarm,
     Attempt,
-    Connection,
     Delivery,
     DeliveryContent,
     Mapping,
     Notification,
     PostContent,
-    RemoteObject,
     Wall,
     WallPost,
 )
@@ -89,7 +86,6 @@ NOTIFICATION_COLOURS = {
     "received": "info",
     "missed": "danger",
 }
-LARGEST_NUMBER_LENGTH = 250
 LONGEST_ROW_NUMBER = 18
 REBUILT = "{} rebuilt and queued."
 RETRIED = "{} queued to be sent now."
@@ -187,10 +183,7 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         term = search_term.strip().removeprefix("#")
         if not term:
             return queryset, False
-        found = found_deliveries(term, posts_with(term, request))
-        mappings = list(Mapping.objects.values_list("pk", flat=True))
-        exact = Delivery.objects.filter(mapping__in=mappings, post_id__in=exact_posts(term)).order_by()
-        return queryset.filter(pk__in=found.union(exact.values_list("pk", flat=True))), False
+        return queryset.filter(pk__in=found_deliveries(term, posts_with(term, request))), False
 
     @admin.display(description="Became")
     def became(self, delivery: Delivery) -> str:
@@ -382,33 +375,23 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
 
 
 def found_deliveries(term: str, posts: list[PostContent]) -> set[int]:
-    """The ids of what a search finds: of these posts, or with this post id or number.
+    """The ids of what a search finds: of these posts, or of those that an id, a link or a number means.
 
     Each part has its index and is asked for by itself: of all at once PostgreSQL cannot tell how few they are.
     """
     mappings = list(Mapping.objects.values_list("pk", flat=True))
     rows = Delivery.objects.order_by().values_list("pk", flat=True)
-    found = set(rows.filter(mapping__in=mappings, post_id__in=_post_ids(term)))
-    if len(term) <= LARGEST_NUMBER_LENGTH:
-        accounts = list(Connection.objects.values_list("pk", flat=True))
-        named = RemoteObject.objects.filter(connection__in=accounts, number=term)
-        things = list(named.values_list("pk", flat=True))
-        found.update(rows.filter(remote_object__in=things))
+    found = set(rows.filter(mapping__in=mappings, post_id__in=exact_posts(term, MOST_FOUND)))
     contents = DeliveryContent.objects.filter(post__in=[post.pk for post in posts])
     return found.union(contents.order_by().values_list("pk", flat=True))
 
 
 def found_notifications(term: str, posts: list[PostContent]) -> set[int]:
-    """The same for notifications: of these posts, or with this post id or their own number."""
+    """The same for notifications, and their own number."""
     rows = PostContent.objects.order_by().values_list("notification", flat=True)
-    found = {post.notification_id for post in posts}.union(rows.filter(post_id__in=_post_ids(term)))
+    found = {post.notification_id for post in posts}.union(rows.filter(post_id__in=exact_posts(term, MOST_FOUND)))
     is_number = term.isdecimal() and len(term) < LONGEST_ROW_NUMBER
     return found | {int(term)} if is_number else found
-
-
-def _post_ids(term: str) -> list[str]:
-    """The ids that a search may mean: as it stands, or on one of the networks."""
-    return [term, *(f"{network}:{term}" for network in (existing_networks() if ":" not in term else []))]
 
 
 def posts_with(term: str, request: HttpRequest) -> list[PostContent]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.contrib import messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.forms.utils import ErrorDict
@@ -20,8 +19,9 @@ from django.utils.safestring import SafeString
 
 from integrations.admin.conditions import ROWS, with_rows
 from integrations.admin.flood_holds import HoldingAdmin
+from integrations.admin.test_ticket import create_and_note, posted_uuid
 from integrations.connections import misfits_of, read_account_lists, request_lists_if_old
-from integrations.delivery import TestTicket, create_test_ticket
+from integrations.delivery import TestTicket
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import MarksTests, OffersLists
 from integrations.domain.post import Unreadable
@@ -45,13 +45,6 @@ PRESSED = (PREVIEW, COMPARE, EDIT, REFRESH, CHOSEN, TEST, TEST_NOW, ROWS)
 CONTROLS = {*PRESSED, "_save", "_continue", "_addanother", "csrfmiddlewaretoken"} | {
     "preview_of", "compare_most", "test_uuid",
 }  # fmt: skip
-
-
-def _posted_uuid(request: HttpRequest) -> str:
-    try:
-        return str(uuid.UUID(request.POST.get("test_uuid", "")))
-    except ValueError:
-        return ""
 
 
 def number_in(raw: str) -> int | None:
@@ -266,7 +259,7 @@ class MappingEditing(HoldingAdmin):
         context["test_text"] = destination.test_text if isinstance(destination, MarksTests) else ""
         if asked is not None and asked < len(previews) and result is None:
             context["asked"] = asked
-        if (result is None or result.may_exist) and (posted := _posted_uuid(request)):
+        if (result is None or result.may_exist) and (posted := posted_uuid(request)):
             # Until it is known what became of it, it is the same test: what was made is recognised.
             context["test_uuid"] = posted
         return self._page(request, edited, f"Preview: {edited.name}", **context)
@@ -288,27 +281,16 @@ class MappingEditing(HoldingAdmin):
 
     def _test_page(self, request: HttpRequest, edited: Mapping) -> HttpResponse:
         """Creates the ticket for the chosen post; the uuid in the page ensures that it is created once."""
+        if not (reference := posted_uuid(request)):
+            return self._preview_page(request, edited)
         try:
-            reference = str(uuid.UUID(request.POST.get("test_uuid", "")))
             preview = preview_posts(edited, self._chosen(request))[number_in(request.POST.get(TEST_NOW, "")) or 0]
-        except (ValueError, IndexError, Unreadable):
+        except (IndexError, Unreadable):
             return self._preview_page(request, edited)
         if not preview.request:
             return self._preview_page(request, edited, TestTicket(False, preview.problem))
-        result = create_test_ticket(edited.connection, preview.request, reference)
-        self._note_test(request, edited, result)
+        result = create_and_note(request, edited, preview.request, reference)
         return self._preview_page(request, edited, result)
-
-    @staticmethod
-    def _note_test(request: HttpRequest, edited: Mapping, result: TestTicket) -> None:
-        """Logs it in the mapping's history, or in the connection's where the mapping is not saved yet."""
-        mappings, connections = Mapping.objects.filter(pk=edited.pk), Connection.objects.filter(pk=edited.connection_id)
-        LogEntry.objects.log_actions(
-            str(request.user.pk),
-            mappings if edited.pk else connections,
-            CHANGE,
-            change_message=result.message,
-        )
 
 
 def schema_description(schema: dict[str, Any]) -> SafeString:

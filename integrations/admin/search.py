@@ -45,48 +45,48 @@ def find_posts(typed: str) -> Found:
     return _by_words(words)
 
 
-def exact_posts(typed: str) -> list[str]:
-    """The ids of the posts that an id, a link or a number means."""
+def exact_posts(typed: str, most: int = MOST_FOUND) -> list[str]:
+    """The ids of the posts that an id, a link or a number means: `most` in each of these ways."""
     term = cleaned(typed)
-    return _unique([*_by_number(term), *_by_id(term), *_by_link(term)]) if term else []
+    return _unique([*_by_number(term, most), *_by_id(term, most), *_by_link(term, most)]) if term else []
 
 
 # --- Exactly ---------------------------------------------------------------------------------------------------------
 
 
-def _by_id(term: str) -> Iterator[str]:
+def _by_id(term: str, most: int) -> Iterator[str]:
     external = EXTERNAL_ID.fullmatch(term)
     wanted = [external[1]] if external else [term, *_with_networks(native_ids(term))]
     mappings = list(Mapping.objects.values_list("pk", flat=True))
-    yield from PostContent.objects.filter(post_id__in=wanted).values_list("post_id", flat=True)[:MOST_FOUND]
+    yield from PostContent.objects.filter(post_id__in=wanted).values_list("post_id", flat=True)[:most]
     # What is no longer kept is still in the ledger.
     known = Delivery.objects.filter(mapping__in=mappings, post_id__in=wanted)
-    yield from known.values_list("post_id", flat=True)[:MOST_FOUND]
+    yield from known.values_list("post_id", flat=True)[:most]
     if term.isdecimal() and len(term) < 19:
         of_notification = PostContent.objects.filter(notification__in=Notification.objects.filter(pk=int(term)))
-        yield from of_notification.values_list("post_id", flat=True)[:MOST_FOUND]
+        yield from of_notification.values_list("post_id", flat=True)[:most]
 
 
 def _with_networks(found: list[str]) -> list[str]:
     return [f"{network}:{native}" for network in _unique([*existing_networks(), *NETWORKS]) for native in found]
 
 
-def _by_number(term: str) -> Iterator[str]:
+def _by_number(term: str, most: int) -> Iterator[str]:
     """By the number that people see, or by the address of a ticket, a message, ..."""
     numbered = NUMBERED.fullmatch(term)
     numbers = {term, numbered[1] if numbered else "", *(kind.number_in(term) for kind in DESTINATIONS.values())}
     # Of all connections by name: the index begins with them.
     accounts = list(Connection.objects.values_list("pk", flat=True))
     things = RemoteObject.objects.filter(connection__in=accounts, number__in=[number for number in numbers if number])
-    rows = Delivery.objects.filter(remote_object__in=list(things.values_list("pk", flat=True)[:MOST_FOUND]))
-    yield from rows.order_by("-pk").values_list("post_id", flat=True)[:MOST_FOUND]
+    rows = Delivery.objects.filter(remote_object__in=list(things.values_list("pk", flat=True)[:most]))
+    yield from rows.order_by("-pk").values_list("post_id", flat=True)[:most]
 
 
-def _by_link(term: str) -> Iterator[str]:
+def _by_link(term: str, most: int) -> Iterator[str]:
     if "/" not in term or " " in term:
         return
     rows = PostContent.objects.filter(link__in=[term, *spellings(term)])
-    yield from rows.values_list("post_id", flat=True)[:MOST_FOUND]
+    yield from rows.values_list("post_id", flat=True)[:most]
 
 
 # --- By words --------------------------------------------------------------------------------------------------------

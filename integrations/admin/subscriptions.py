@@ -256,20 +256,15 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def _address(name: str, obj: Subscription) -> str:
         return reverse(f"admin:integrations_subscription_{name}", args=[obj.pk])
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
     ) -> HttpResponse:
         """In the guide, a label that has its subscription already goes on with that."""
-        if request.method == "POST" and object_id is None and is_guided(request) and self.has_add_permission(request):
-            form = self.get_form(request)(request.POST)
-            if not form.is_valid() and (existing := getattr(form, "existing", None)) is not None:
-                messages.info(request, f"There is a subscription to “{existing}” already: the guide goes on with it.")
-                return after_saving(request, existing)
-        return super().changeform_view(request, object_id, form_url, extra_context)
+        existing = getattr(context["adminform"].form, "existing", None)
+        if existing is None or context["original"] is not None or not is_guided(request):
+            return super().render_change_form(request, context, *args, **options)
+        messages.info(request, f"There is a subscription to “{existing}” already: the guide goes on with it.")
+        return after_saving(request, existing)
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         obj.registration = Registration.WAITING
