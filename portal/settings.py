@@ -224,7 +224,7 @@ SWEEP_SECONDS = number("SWEEP_SECONDS", 15, least=1)
 DATA_DIR = Path(env.str("DATA_DIR", "") or tempfile.gettempdir())
 CLOCK_FILE = alive.clock_file()
 
-# Threads of a worker, most of which wait. One account gets half of them at most (flow.in_flight).
+# Threads of a worker, most of which wait. One account gets half of them at most (jobs.in_flight).
 WORKER_CONCURRENCY = number("WORKER_CONCURRENCY", 40, least=4)
 CELERY = {
     "broker_url": REDIS_URL,

@@ -1,7 +1,7 @@
 """What a clock does about alarms: finds them, then mails them."""
 
 from integrations.operations import mail_alarms
-from integrations.operations import update_alarms as find_alarms
+from integrations.operations.alarms import update_alarms as find_alarms
 
 
 def update_alarms() -> None:

@@ -48,6 +48,12 @@ def work_off(without: str = "") -> None:
     raise AssertionError(f"The queues are not empty after {MOST_MESSAGES} messages: {waiting()[:5]}")
 
 
+def run_task(task: str, *arguments: Any) -> None:
+    """One task, as a worker runs it."""
+    app.loader.import_default_modules()
+    app.tasks[task](*arguments)
+
+
 def _take() -> Message | None:
     queue.publisher().waiting.join()
     raw = next((raw for name in QUEUES if (raw := redis_client().rpop(name))), None)

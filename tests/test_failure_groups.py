@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.test import Client
 
 from integrations.models import Mapping
-from integrations.routing.groups import failure_groups
+from integrations.outcomes.failure_groups import failure_groups
 from tests.deliveries import labelled
 from tests.stand_in import StandIn
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from integrations.flow import slot
+from integrations.jobs.in_flight import slot
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from integrations.delivery.flood_hold import NotHeld, hold_flood
 from integrations.destinations.capabilities import Budget
 from integrations.flow.rate_limit import (
     forget_limits,
@@ -14,6 +13,7 @@ from integrations.flow.rate_limit import (
 )
 from integrations.jobs.tasks import watch
 from integrations.models import Alarm, Delivery, FloodHold, Mapping
+from integrations.routing.flood_hold import NotHeld, hold_flood
 from tests.alarms import update_alarms
 from tests.deliveries import labelled
 from tests.factories import FloodHoldFactory

@@ -21,8 +21,8 @@ from integrations.destinations.zendesk import Zendesk
 from integrations.flow.rate_limit import learn_limits
 from integrations.infra.http.client import HttpClient
 from integrations.models import Attempt, Batch, Connection, Delivery, Mapping
+from integrations.outcomes.failure_groups import failure_groups
 from integrations.routing.actions import retry_now
-from integrations.routing.groups import failure_groups
 from tests.deliveries import labelled
 from tests.stand_in import StandIn
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations.delivery import demote_late
 from integrations.delivery.batch import claim_batch
+from integrations.delivery.claim import demote_late
 from integrations.delivery.deliver import deliver_next
 from integrations.destinations.capabilities import Budget
 from integrations.destinations.zendesk import ZENDESK

@@ -22,7 +22,6 @@ from integrations.infra.encryption import Secret
 from integrations.infra.redis import redis_client
 from integrations.infra.text import span_text
 from integrations.jobs.sweep import find_due_work
-from integrations.jobs.tasks import apply_ticket_event, poll_tickets
 from integrations.models import (
     Alarm,
     Connection,
@@ -48,6 +47,7 @@ from tests.factories import (
     OAuthConnectionFactory,
     StaffFactory,
 )
+from tests.queues import run_task
 from tests.stand_in import StandIn
 from tests.webhook_cases import OTHER_SECRET, Hook, WebhookCases
 from tests.webhook_cases import SECRET as CASES_SECRET
@@ -258,7 +258,7 @@ def test_a_signed_event_is_stored_answered_and_applied(
     stored = TicketEvent.objects.get()
     assert answer.json() == {"id": stored.pk, "repeat": False}
     assert ("integrations.jobs.apply_ticket_event", stored.pk) in queued()
-    apply_ticket_event(stored.pk)
+    run_task(queue.APPLY_TICKET_EVENT, stored.pk)
     assert known(ticket) == ("solved", "agent 77", at(5))
     stored.refresh_from_db()
     assert stored.message == "Ticket 501: solved."
@@ -439,7 +439,7 @@ def made(mapping: Mapping, sandbox: StandIn, work: Callable[[], None]) -> Delive
 def test_a_look_brings_status_and_assignee(made: Delivery, sandbox: StandIn) -> None:
     changed = sandbox.change_ticket(int(made.number), status="solved")
     assert find_due_work().rows[queue.POLL_TICKETS] == [made.connection_id]
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     made.refresh_from_db()
     assert became(made).status == "solved"
     assert became(made).solved_at is not None
@@ -467,7 +467,7 @@ def test_the_older_a_ticket_the_more_seldom_it_is_looked_at(
     RemoteObject.objects.update(created_at=now - age)
     if webhook_heard:
         Connection.objects.update(webhook_secret=Secret.of(SECRET), webhook_called_at=now - webhook_heard)
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     made.refresh_from_db()
     if expected is None:
         assert became(made).next_poll_at is None
@@ -479,14 +479,14 @@ def test_the_older_a_ticket_the_more_seldom_it_is_looked_at(
 
 def test_a_closed_ticket_is_not_looked_at_again(made: Delivery, sandbox: StandIn) -> None:
     sandbox.change_ticket(int(made.number), status="closed")
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     made.refresh_from_db()
     assert (became(made).status, became(made).next_poll_at) == ("closed", None)
 
 
 def test_a_ticket_that_is_gone_is_marked_deleted_after_it_was_asked_for_alone(made: Delivery, sandbox: StandIn) -> None:
     sandbox.delete_ticket(int(made.number))
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     made.refresh_from_db()
     assert (became(made).status, became(made).next_poll_at) == ("deleted", None)
     assert sandbox.calls()[-1].path == f"/api/v2/tickets/{made.number}.json"
@@ -495,14 +495,14 @@ def test_a_ticket_that_is_gone_is_marked_deleted_after_it_was_asked_for_alone(ma
 def test_an_account_that_is_gone_deletes_no_ticket(made: Delivery, sandbox: StandIn) -> None:
     sandbox.add_fault("answer", path="/api/v2/tickets/show_many", status=200, body='{"tickets": []}')
     sandbox.add_fault("404", path=f"/api/v2/tickets/{made.number}")
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     made.refresh_from_db()
     assert became(made).status == ""
     assert became(made).next_poll_at is not None
     assert "Checking the status failed" in Connection.objects.get().webhook_problem
     sandbox.clear_faults()
     RemoteObject.objects.update(next_poll_at=timezone.now())
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     assert Connection.objects.get().webhook_problem == ""
 
 
@@ -511,7 +511,7 @@ def test_a_hundred_are_asked_for_in_one_call_and_ten_calls_are_the_most(mapping:
     due = timezone.now() - timedelta(minutes=1)
     for number in range(120):
         delivered(mapping, str(90_000 + number), notification=notification, remote_object__next_poll_at=due)
-    poll_tickets(mapping.connection_id)
+    run_task(queue.POLL_TICKETS, mapping.connection_id)
     calls = [call.path for call in sandbox.calls()]
     assert len(calls) == 10
     assert len(calls[0].split(",")) == 100
@@ -524,13 +524,13 @@ def test_paused_connections_are_left_alone(made: Delivery, sandbox: StandIn) -> 
     Connection.objects.update(paused_at=timezone.now(), pause_reason="because")
     before = len(sandbox.calls())
     assert accounts_to_poll() == []
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     assert len(sandbox.calls()) == before
 
 
 def test_a_limit_that_a_look_meets_pauses_the_connection(made: Delivery, sandbox: StandIn) -> None:
     sandbox.add_fault("429", path="/api/v2/tickets/show_many", retry_after="30")
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     assert Connection.objects.get().paused_until is not None
     made.refresh_from_db()
     polled_at = became(made).next_poll_at
@@ -540,7 +540,7 @@ def test_a_limit_that_a_look_meets_pauses_the_connection(made: Delivery, sandbox
 
 def test_a_refused_sign_in_pauses_the_connection_and_says_so(made: Delivery, sandbox: StandIn) -> None:
     sandbox.add_fault("401", path="/api/v2/tickets/show_many")
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     connection = Connection.objects.get()
     assert (connection.paused_at is not None, connection.paused_until) == (True, None)
     assert "rejected the sign-in (401)" in connection.webhook_problem
@@ -552,7 +552,7 @@ def test_a_refused_access_token_is_renewed_and_the_look_repeated(made: Delivery,
         model._default_manager.update(connection=oauth)
     made.refresh_from_db()
     sandbox.add_fault("401", path="/api/v2/tickets/show_many", times=1)
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     made.refresh_from_db()
     assert became(made).status == "new"
 
@@ -566,7 +566,7 @@ def test_without_a_permit_soon_the_look_is_put_off_quietly(made: Delivery, sandb
     now = int(redis_client().time()[0])
     redis_client().hset(f"casebridge:rate:{made.connection_id}:account", "hold", str((now + 120) * 1000))
     before = len(sandbox.calls())
-    poll_tickets(made.connection_id)
+    run_task(queue.POLL_TICKETS, made.connection_id)
     assert len(sandbox.calls()) == before
     made.refresh_from_db()
     polled_at = became(made).next_poll_at

@@ -15,8 +15,6 @@ from integrations.delivery import store
 from integrations.delivery.batch import _begin_attempts, claim_batch
 from integrations.delivery.batch_results import record_results
 from integrations.delivery.claim import claim
-from integrations.delivery.flood_hold import NotHeld, hold_flood
-from integrations.delivery.test_ticket import create_test_ticket
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.capabilities import JobItem, JobNews
@@ -24,6 +22,8 @@ from integrations.destinations.zendesk import ZENDESK, Zendesk
 from integrations.infra.http.client import HttpClient
 from integrations.models import Attempt, Batch, Connection, Delivery, FloodHold, Mapping
 from integrations.routing.actions import retry_now
+from integrations.routing.flood_hold import NotHeld, hold_flood
+from integrations.routing.test_ticket import create_test_ticket
 from tests.deliveries import labelled
 from tests.stand_in import StandIn
 

@@ -14,7 +14,7 @@ from django.utils.html import escape
 
 from integrations.companies.check import check_company
 from integrations.companies.labels import refresh_labels
-from integrations.jobs import tasks
+from integrations.infra import queue
 from integrations.models import Alarm, CatchUp, Company, Installation, Mapping, Notification, Probe, Subscription
 from integrations.sources.khoros import token
 from integrations.subscriptions.catch_up import run_catch_up
@@ -24,6 +24,7 @@ from integrations.subscriptions.requests import request_check
 from tests import payloads
 from tests.alarms import update_alarms
 from tests.factories import StaffFactory, SubscriptionFactory
+from tests.queues import run_task
 from tests.stand_in import StandIn
 from tests.test_admin import BASE, act, form_of, page
 
@@ -455,7 +456,7 @@ def test_a_new_company_is_asked_for_its_labels_so_that_the_first_subscription_ca
     )
     company = Company.objects.get()
     assert ("integrations.jobs.read_company", company.pk) in queued()
-    tasks.read_company(company.pk)
+    run_task(queue.READ_COMPANY, company.pk)
     assert '<option value="CreateCase">' in page(admin, "subscription/add/")
     assert "John Doe" in page(admin, f"company/{company.pk}/change/")
 

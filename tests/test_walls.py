@@ -18,7 +18,7 @@ from django.utils import timezone
 from integrations.connections import check_and_resume
 from integrations.infra.redis import redis_client
 from integrations.models import Connection, Delivery, Mapping, Subscription, Wall, WallPost
-from integrations.operations import forget_content
+from integrations.operations.retention import forget_content
 from integrations.routing.actions import rebuild
 from integrations.sources.khoros.values import lasting_picture
 from integrations.walls import cache as wall_cache

@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from integrations.admin.text.subscription import probe_steps
-from integrations.companies import with_old_labels
+from integrations.companies.labels import with_old_labels
 from integrations.companies.token import token_end_text
 from integrations.domain.conditions import all_of
 from integrations.infra.encryption import Secret

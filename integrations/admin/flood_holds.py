@@ -11,11 +11,13 @@ from django.utils.html import format_html
 from unfold.decorators import display
 
 from integrations.admin.base import ConfigurationAdmin, ReadOnlyAdmin, note_action
-from integrations.delivery import NotHeld, hold_flood, release_flood, waiting_on
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import HoldsFloods
 from integrations.infra.text import storable, timestamp
-from integrations.models import FloodHold, Mapping
+from integrations.models import Delivery, FloodHold, Mapping
+from integrations.routing import NotHeld, hold_flood, release_flood
+
+MOST_COUNTED = 20_000
 
 
 class HoldingAdmin(ConfigurationAdmin):
@@ -44,7 +46,8 @@ class HoldingAdmin(ConfigurationAdmin):
         destination = DESTINATIONS[mapping.connection.kind]
         if not isinstance(destination, HoldsFloods):
             raise Http404
-        waiting, thing = waiting_on(mapping.pk), destination.thing
+        waiting = Delivery.objects.filter(mapping=mapping).live()[:MOST_COUNTED].count()
+        thing = destination.thing
         context: dict[str, Any] = {
             "waiting": waiting,
             "thing": thing,

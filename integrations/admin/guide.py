@@ -20,7 +20,6 @@ from integrations.admin.test_ticket import create_and_note, posted_uuid
 from integrations.admin.text.connection import lacks_consent
 from integrations.companies import check_company
 from integrations.connections import check_and_resume
-from integrations.delivery import TestTicket
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.capabilities import MarksTests, keeps_here
 from integrations.domain.post import Unreadable
@@ -28,6 +27,7 @@ from integrations.infra.text import article
 from integrations.mapping import preview_posts
 from integrations.models import Company, Connection, Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED
+from integrations.routing import TestTicket
 
 SCREENS = (
     ("company", "Khoros"),

@@ -45,6 +45,7 @@ from integrations.admin.text.log import (
     notification_state,
     outcome,
     priority_text,
+    remedy_place,
     response_time_text,
     status_text,
     tells_status,
@@ -67,16 +68,8 @@ from integrations.models import (
 )
 from integrations.models.deliveries import DeliveryQuerySet
 from integrations.operations import SNOOZES, alarms_of_failures
-from integrations.routing import (
-    FailureGroup,
-    cancel,
-    deliveries_in_group,
-    failure_groups,
-    rebuild,
-    remedy_place,
-    retry_now,
-    route_again,
-)
+from integrations.outcomes import FailureGroup, failure_groups
+from integrations.routing import cancel, rebuild, retry_now, route_again
 
 MOST_GROUPS = 100
 NOTIFICATION_COLOURS = {
@@ -283,7 +276,7 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
         if not mapping.isdecimal() or len(mapping) > 18 or request.POST.get("do") not in acts:
             return
         act, sentence = acts[request.POST["do"]]
-        chosen = deliveries_in_group(storable(request.POST.get("cause", "")), int(mapping))
+        chosen = Delivery.objects.failed_by(storable(request.POST.get("cause", "")), int(mapping))
         done = act(chosen)
         self.report(request, done, sentence, Delivery.objects.all(), request.POST["do"])
         if done.changed:

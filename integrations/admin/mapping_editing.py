@@ -21,7 +21,6 @@ from integrations.admin.conditions import ROWS, with_rows
 from integrations.admin.flood_holds import HoldingAdmin
 from integrations.admin.test_ticket import create_and_note, posted_uuid
 from integrations.connections import misfits_of, read_account_lists, request_lists_if_old
-from integrations.delivery import TestTicket
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import MarksTests, OffersLists
 from integrations.domain.post import Unreadable
@@ -33,6 +32,7 @@ from integrations.mapping import (
     preview_posts,
 )
 from integrations.models import AccountSchema, Connection, Mapping, Subscription
+from integrations.routing import TestTicket
 
 REFRESH_SECONDS = 25.0
 USUALLY_COMPARED = 50

@@ -15,14 +15,14 @@ from integrations.admin.forms import DEFAULT_KIND, mapping_form_for, own_part_of
 from integrations.admin.mapping_editing import MappingEditing, number_in, schema_description
 from integrations.admin.recipes import BEGINNINGS, beginnings, initial_of_copy, initial_of_recipe, named_recipe
 from integrations.connections import check_mapping
-from integrations.delivery import forget_cases, intake_user_text
+from integrations.delivery import intake_user_text
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import MappingFields
 from integrations.destinations.capabilities import ChecksMappings
 from integrations.domain.conditions import words_of
 from integrations.infra.text import article, shortened, timestamp
 from integrations.mapping import example_preview, rules_of
-from integrations.models import Connection, Mapping, Subscription
+from integrations.models import Connection, Mapping, RemoteObject, Subscription
 from integrations.models.configuration import LABEL_APPLIED
 from integrations.sources.registry import kind_of
 
@@ -204,7 +204,7 @@ class MappingAdmin(MappingEditing):
         before = Mapping.objects.select_related("connection").filter(pk=obj.pk).first()
         super().save_model(request, obj, form, change)
         if before is not None and rules_of(before).place != rules_of(obj).place:
-            forget_cases(obj)
+            RemoteObject.end_cases(obj)
         transaction.on_commit(lambda: self._report_intake_user(request, obj), robust=True)
 
     def _report_intake_user(self, request: HttpRequest, mapping: Mapping) -> None:

@@ -27,8 +27,7 @@ from integrations.infra.text import span_text
 from integrations.models import Company, Connection, Delivery, Subscription
 from integrations.models.configuration import without_lists
 from integrations.operations import alarms_of_failures, can_mail, open_alarms
-from integrations.outcomes import oldest_without_a_ticket, period_figures
-from integrations.routing import FailureGroup, failure_groups
+from integrations.outcomes import FailureGroup, failure_groups, oldest_without_a_ticket, period_figures
 
 MOST_COUNTED = 1_000
 MOST_ROWS = 50

@@ -5,8 +5,8 @@ import uuid
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.http import HttpRequest
 
-from integrations.delivery import TestTicket, create_test_ticket
 from integrations.models import Connection, Mapping
+from integrations.routing import TestTicket, create_test_ticket
 
 
 def posted_uuid(request: HttpRequest) -> str:

@@ -4,7 +4,8 @@ Promised: nothing that another installation registered is touched unless a perso
 Khoros is written down before the call and completed after it.
 """
 
-from integrations.companies.check import check_company, read_company
+from integrations.companies.background import BACKGROUND
+from integrations.companies.check import check_company
 from integrations.companies.client import NoToken, company_client, own_prefix
 from integrations.companies.consent import (
     NotConsented,
@@ -12,7 +13,7 @@ from integrations.companies.consent import (
     begin_company_consent,
     why_no_company_consent,
 )
-from integrations.companies.labels import refresh_labels, with_old_labels
+from integrations.companies.labels import refresh_labels
 from integrations.companies.registered import (
     is_forgotten,
     pause_other,
@@ -23,6 +24,7 @@ from integrations.companies.registered import (
 from integrations.companies.token import record_token_owner, token_end_text, token_warning
 
 __all__ = [
+    "BACKGROUND",
     "NoToken",
     "NotConsented",
     "accept_company_consent",
@@ -32,7 +34,6 @@ __all__ = [
     "is_forgotten",
     "own_prefix",
     "pause_other",
-    "read_company",
     "record_registered",
     "record_token_owner",
     "recorded_change",
@@ -41,5 +42,4 @@ __all__ = [
     "token_end_text",
     "token_warning",
     "why_no_company_consent",
-    "with_old_labels",
 ]

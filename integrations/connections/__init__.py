@@ -4,7 +4,8 @@ Promised: every call goes through a `Session`, which signs in, keeps to the limi
 said without secrets; a test changes nothing at the account.
 """
 
-from integrations.connections.account import forget_account, pause_unreadable
+from integrations.connections.account import forget_account
+from integrations.connections.background import BACKGROUND
 from integrations.connections.check import check_and_resume
 from integrations.connections.consent import (
     NotConnected,
@@ -16,7 +17,6 @@ from integrations.connections.consent import (
 )
 from integrations.connections.lists import (
     check_mapping,
-    lists_due,
     misfits_of,
     read_account_lists,
     request_lists,
@@ -26,6 +26,7 @@ from integrations.connections.oauth_migration import move_to_oauth
 from integrations.connections.session import Session, session_for
 
 __all__ = [
+    "BACKGROUND",
     "NotConnected",
     "Session",
     "accept_consent",
@@ -34,10 +35,8 @@ __all__ = [
     "check_mapping",
     "forget_account",
     "is_still_at",
-    "lists_due",
     "misfits_of",
     "move_to_oauth",
-    "pause_unreadable",
     "read_account_lists",
     "request_lists",
     "request_lists_if_old",

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from integrations.connections.session import session_for
@@ -30,6 +30,7 @@ PERMIT_SECONDS = 10.0
 NIGHT_HOUR = 3
 SPREAD_MINUTES = 45
 AGAIN_SECONDS = 600
+MOST_READ = 4
 OLD_SECONDS = 600
 
 Lists = dict[str, Any]
@@ -39,13 +40,14 @@ Problems = dict[str, str]
 # --- Requests --------------------------------------------------------------------------------------------------------
 
 
-def lists_due() -> QuerySet[Connection]:
-    """Connections that may be called and whose lists are due, or were never read."""
+def lists_due() -> list[int]:
+    """Connections that may be called and whose lists are due, or were never read; a few at a time."""
     never = Q(schema__isnull=True)
     is_time = Q(schema__next_read_at__lte=Now()) & (
         Q(schema__reading_until__isnull=True) | Q(schema__reading_until__lte=Now())
     )
-    return Connection.objects.filter(Connection.open_now(), kind__in=offering()).filter(never | is_time)
+    rows = Connection.objects.filter(Connection.open_now(), kind__in=offering()).filter(never | is_time)
+    return list(rows.values_list("pk", flat=True)[:MOST_READ])
 
 
 def offering() -> list[str]:

@@ -28,14 +28,19 @@ CALL_SECONDS, PERMIT_SECONDS = 20.0, 10.0
 # How long a call's job may still start, where the account does not say which jobs are under way.
 SETTLES_AFTER_SECONDS = 180.0
 SETTLED_AT_LAST_SECONDS = 1200.0
+MOST_POLLED = 30
 JOB_DIED = "The batch ended without a result for this post, so Casebridge looks it up."
 
 
 # --- Follow ----------------------------------------------------------------------------------------------------------
 
 
-def batches_to_follow() -> QuerySet[Batch]:
-    """Batches whose job is due to be polled."""
+def batches_to_follow() -> list[int]:
+    """Batches whose job is due to be polled, a few at a time."""
+    return list(_due().values_list("pk", flat=True)[:MOST_POLLED])
+
+
+def _due() -> QuerySet[Batch]:
     open_ids = Connection.objects.filter(Connection.open_now()).values("pk")
     due = Batch.objects.filter(state__in=["sending", "running"], next_poll_at__lte=Now(), connection__in=open_ids)
     return due.exclude(polling_until__gt=Now())
@@ -43,11 +48,7 @@ def batches_to_follow() -> QuerySet[Batch]:
 
 def follow_batch(batch_id: int) -> None:
     """Polls a batch's job and records each result. Safe to call at any time: one process at a time polls."""
-    claimed = (
-        batches_to_follow()
-        .filter(pk=batch_id)
-        .update(polling_until=seconds_from_now(POLLING_SECONDS), polls=F("polls") + 1)
-    )
+    claimed = _due().filter(pk=batch_id).update(polling_until=seconds_from_now(POLLING_SECONDS), polls=F("polls") + 1)
     if not claimed:
         return
     batch = Batch.objects.select_related("connection").get(pk=batch_id)

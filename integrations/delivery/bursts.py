@@ -19,7 +19,6 @@ from django.db.models import Q
 from django.urls import reverse
 
 from integrations.delivery.additions import Addition, store_addition
-from integrations.delivery.content import store_request
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import BurstNews, CountedPost, CountsBursts
 from integrations.domain.post import Post
@@ -185,7 +184,7 @@ def _write(burst: Burst, report: Delivery, *, up_to: int, is_over: bool) -> None
     burst.counted_up_to, burst.says_over = up_to, is_over
     row = Delivery.objects.filter(pk=report.pk)
     try:
-        store_request(report.pk, _request(burst, report), "")
+        DeliveryContent.store_request(report.pk, _request(burst, report), "")
     except Exception as error:
         # Whatever is wrong with the message must not cost the notification's other deliveries.
         log.exception("burst cannot be told", burst_id=burst.pk)

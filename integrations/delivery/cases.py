@@ -135,11 +135,6 @@ def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str] | N
     return Decision(Action.APPEND, number, f"Comment on {earlier}, which is still {status}.")
 
 
-def forget_cases(mapping: Mapping) -> None:
-    """Posts go elsewhere from now on: no open case takes more of them."""
-    RemoteObject.objects.filter(mapping=mapping).exclude(case_key="").update(case_key="")
-
-
 def leave_case_open(delivery: Delivery) -> None:
     """What it was to be added to takes nothing more: the case begins anew."""
     things = RemoteObject.objects.filter(connection=delivery.connection_id, number=delivery.target_number)

@@ -10,11 +10,11 @@ from integrations.delivery.claim import PUT_OFF_SECONDS, ClaimedDelivery, releas
 from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import checked_receipt
 from integrations.delivery.record import begin_attempt, record_result
-from integrations.delivery.retry import next_step, no_second, retry_delays
+from integrations.delivery.retry import next_step, retry_delays
 from integrations.delivery.send import permits_for_try
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.base import Credentials, Receipt
-from integrations.destinations.capabilities import ACCOUNT, FindsByExternalId, FindsComments
+from integrations.destinations.capabilities import ACCOUNT, FindsByExternalId, FindsComments, no_second
 from integrations.flow import may_send, record_failure, return_permit
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit

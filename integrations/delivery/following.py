@@ -11,7 +11,7 @@ import structlog
 from django.db import DatabaseError, transaction
 from django.db.models import Q, QuerySet
 
-from integrations.delivery.content import rendered_columns, store_rendered
+from integrations.delivery.rendered import rendered_columns
 from integrations.domain.post import Unreadable
 from integrations.infra.queue import wake_workers
 from integrations.mapping import post_of, render_into
@@ -122,7 +122,7 @@ def _write(delivery: Delivery, *, is_without: bool) -> None:
         row.fail(last_error=str(unreadable))
         return
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
-    store_rendered(delivery.content)
+    delivery.content.store_rendered()
     columns = rendered_columns(delivery, post)
     if delivery.state == State.FAILED:
         row.fail(last_error=delivery.last_error, **columns)

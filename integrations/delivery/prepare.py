@@ -13,7 +13,6 @@ from django.db import transaction
 
 from integrations.connections import Session
 from integrations.delivery.cases import decide, earlier_under_way, leave_case_open
-from integrations.delivery.content import store_request
 from integrations.delivery.requesters import author_suspended, is_new_author, requester_for
 from integrations.destinations import Destination
 from integrations.destinations.base import Credentials, Rules
@@ -93,7 +92,7 @@ def prepare(delivery: Delivery, request: str, session: Session, credentials: Cre
             is_prepared=True,
         )
         if is_ours:
-            store_request(delivery.pk, final.request, "\n".join(final.remarks))
+            DeliveryContent.store_request(delivery.pk, final.request, "\n".join(final.remarks))
     return final.request
 
 

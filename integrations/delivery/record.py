@@ -11,11 +11,10 @@ from django.db.models.functions import Now
 from integrations.connections import request_lists_if_old
 from integrations.delivery.cases import wake_next
 from integrations.delivery.claim import ClaimedDelivery
-from integrations.delivery.content import store_request
 from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import unrecorded_failure
 from integrations.delivery.requesters import forget_requester
-from integrations.delivery.retry import NextStep, next_step, no_second, retry_delays
+from integrations.delivery.retry import NextStep, next_step, retry_delays
 from integrations.delivery.store import (
     DATABASE_DOWN,
     LONGEST_CAUSE,
@@ -25,12 +24,13 @@ from integrations.delivery.store import (
     store_with_retries,
 )
 from integrations.destinations.base import Receipt
+from integrations.destinations.capabilities import no_second
 from integrations.flow import record_failure
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.queue import LONGEST_WAKE_SECONDS
 from integrations.infra.text import storable
-from integrations.models import Attempt, Connection, Delivery
+from integrations.models import Attempt, Connection, Delivery, DeliveryContent
 
 log = structlog.get_logger(__name__)
 
@@ -182,7 +182,7 @@ def _record_another_way(claimed: ClaimedDelivery, failure: Failure, changes: dic
         Attempt.objects.filter(pk=claimed.attempt.pk).update(request=claimed.request)
         request, remarks = changes.pop("request"), changes.pop("remarks", "")
         if claimed.row.schedule(tries=F("tries") + 1, key_version=F("key_version") + 1, key_used_at=None, **changes):
-            store_request(claimed.delivery.pk, request, remarks)
+            DeliveryContent.store_request(claimed.delivery.pk, request, remarks)
 
 
 def _record_no_permit(claimed: ClaimedDelivery, later: NoPermit) -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from integrations.destinations import Destination
-from integrations.destinations.capabilities import FindsByExternalId
 from integrations.infra.http.failure import Failure
 from integrations.infra.text import duration_text
 from integrations.models import Connection
@@ -24,12 +22,6 @@ class NextStep:
     wait: float | None
     uses_a_try: bool
     message: str
-
-
-def no_second(destination: Destination) -> str:
-    """That a further try is harmless; empty where nothing shows what an earlier one has made."""
-    is_recognised = destination.drops_repeats or isinstance(destination, FindsByExternalId)
-    return f"Trying again will not create a second {destination.thing}." if is_recognised else ""
 
 
 def retry_delays(connection: Connection) -> Sequence[float]:

@@ -35,6 +35,12 @@ class FindsByExternalId(Protocol):
         ...
 
 
+def no_second(destination: Destination) -> str:
+    """That a further try is harmless; empty where nothing shows what an earlier one has made."""
+    is_recognised = destination.drops_repeats or isinstance(destination, FindsByExternalId)
+    return f"Trying again will not create a second {destination.thing}." if is_recognised else ""
+
+
 # Budgets that calls draw on, besides the account's own: the names that the journey asks permits for.
 ACCOUNT, LOOK_UP, UPDATES, USERS, JOBS = "account", "look-up", "updates", "users", "jobs"
 

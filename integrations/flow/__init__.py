@@ -4,30 +4,28 @@ Promised: all workers together stay below the account's limit, and what concerns
 deliveries instead of failing them. Without Redis no call waits: a refusal by the limit then pauses the connection.
 """
 
-from integrations.flow.backlog import backlog_text, backlog_texts, limit_text, live_backlog, update_backlogs, usual_rate
+from integrations.flow.background import BACKGROUND
+from integrations.flow.backlog import backlog_text, backlog_texts, limit_text, usual_rate
 from integrations.flow.circuit_breaker import close_circuit, may_send
-from integrations.flow.in_flight import slot
 from integrations.flow.pause import pause_connections, resume_connections
 from integrations.flow.permits import Permits, return_permit, wait_for_permit
 from integrations.flow.rate_limit import forget_limits
 from integrations.flow.replies import observe_reply, record_failure
 
 __all__ = [
+    "BACKGROUND",
     "Permits",
     "backlog_text",
     "backlog_texts",
     "close_circuit",
     "forget_limits",
     "limit_text",
-    "live_backlog",
     "may_send",
     "observe_reply",
     "pause_connections",
     "record_failure",
     "resume_connections",
     "return_permit",
-    "slot",
-    "update_backlogs",
     "usual_rate",
     "wait_for_permit",
 ]

@@ -30,7 +30,7 @@ def update_backlogs() -> None:
     """Turns backlog mode on and off for each connection, by what waits and what the limit clears."""
     for connection in Connection.objects.filter(is_active=True):
         rate = usual_rate(connection)
-        backlog = live_backlog(connection.pk)
+        backlog = Delivery.objects.filter(connection=connection).live()[:MOST_COUNTED].count()
         if connection.backlog_since is None and connection.backlog_minutes and rate:
             if backlog > rate * connection.backlog_minutes:
                 Connection.objects.filter(pk=connection.pk, backlog_since__isnull=True).update(backlog_since=Now())
@@ -51,11 +51,6 @@ def rate_of(connection: Connection, budget: str) -> float | None:
     """The same for any budget; None where its limit is not known."""
     limit = limit_of(connection.pk, budget)
     return limit * SHARE_OF_LIMIT * connection.limit_share / 100 if limit else None
-
-
-def live_backlog(connection_id: int) -> int:
-    live = Delivery.objects.filter(connection=connection_id, state=State.PENDING, priority=Priority.LIVE)
-    return live.filter(next_attempt_at__lte=Now())[:MOST_COUNTED].count()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,17 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models.functions import Now
 
-from integrations import companies, operations
+from integrations import operations
 from integrations.infra import queue
 from integrations.installation import HEARTBEAT_SECONDS, record_beat
 from integrations.jobs.sweep import queue_space
 from integrations.jobs.tasks import sweep, watch
+from integrations.jobs.turns import end_turn, take_turn
 from integrations.models import Turn
 
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 1.0
-# How often is looked for companies whose labels were never read, or not for a day.
-LABELS_SECONDS = 600
 
 
 def run_clock(ending: threading.Event, *, is_beat: bool = False) -> None:
@@ -46,14 +45,11 @@ def tick(*, is_beat: bool = False) -> None:
             _ask_workers()
         if take_turn(Turn.Name.SWEEP, settings.SWEEP_SECONDS):
             sweep()
-            _done(Turn.Name.SWEEP)
+            end_turn(Turn.Name.SWEEP)
         if take_turn(Turn.Name.WATCH, settings.WATCH_SECONDS):
             watch()
-            _done(Turn.Name.WATCH)
+            end_turn(Turn.Name.WATCH)
             _mailer.begin()
-        if take_turn(Turn.Name.LABELS, LABELS_SECONDS):
-            for company_id in companies.with_old_labels():
-                queue.publish(queue.READ_COMPANY, company_id)
     except DatabaseError as error:
         log.warning("clock waits for the database", error=str(error))
     except Exception:
@@ -83,22 +79,6 @@ class _Mailer:
 
 
 _mailer = _Mailer()
-
-TAKE = """
-INSERT INTO integrations_turn (name, taken_at) VALUES (%s, now())
-ON CONFLICT (name) DO UPDATE SET taken_at = now() WHERE integrations_turn.taken_at <= now() - %s * interval '1 second'
-"""
-
-
-def take_turn(name: Turn.Name, seconds: float) -> bool:
-    """Whether this clock does it now: nobody has begun it for so long."""
-    with connection.cursor() as cursor:
-        cursor.execute(TAKE, [name.value, seconds])
-        return cursor.rowcount == 1
-
-
-def _done(name: Turn.Name) -> None:
-    Turn.objects.filter(name=name).update(done_at=Now())
 
 
 def _ask_workers() -> None:

@@ -1,4 +1,4 @@
-"""Finding what is due: retries, lost queue messages, notifications whose routing died, subscriptions to check.
+"""Finding what is due: retries, lost queue messages, notifications whose routing died, the jobs of each room.
 
 Due work is in columns; the queue only makes it fast. Notifications queued here are marked, so that a backlog is not
 queued again at every sweep, and the queue is kept short: rows wait in the database. Marks count only while the queue
@@ -13,18 +13,18 @@ import structlog
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations import connections, delivery, outcomes, subscriptions
 from integrations.infra import queue
+from integrations.infra.background import Job
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.redis import redis_client
+from integrations.jobs.rooms import EACH_SWEEP, JOBS, do_all
+from integrations.jobs.turns import take_turn
 from integrations.models import Connection, Delivery, Notification
 
 log = structlog.get_logger(__name__)
 
 FETCHED = Notification.Source.CAUGHT_UP
 LONGEST_QUEUE = 2000
-MOST_BATCHES_POLLED = 30
-MOST_CALLS_TO_ACCOUNTS = 4
 MARKED_SECONDS = 120
 # A notification this young is still on its way from intake to the queue.
 ROUTED_WITHIN_SECONDS = 2
@@ -39,23 +39,18 @@ class DueWork:
 
 
 def find_due_work() -> DueWork:
-    """Marks what is due and returns what to queue."""
-    connections.pause_unreadable()
-    delivery.demote_late()
-    delivery.repair_followers()
-    delivery.cancel_uncounted()
-    rows = {
-        queue.ROUTE: _mark(_to_route().exclude(source=FETCHED), queue_space("intake")),
-        queue.ROUTE_FETCHED: _mark(_to_route().filter(source=FETCHED), queue_space("fetched")),
-        queue.FOLLOW_BATCH: list(delivery.batches_to_follow().values_list("pk", flat=True)[:MOST_BATCHES_POLLED]),
-        queue.CHECK_SUBSCRIPTION: subscriptions.to_check(),
-        queue.CATCH_UP: subscriptions.to_catch_up(),
-        queue.SEND_PROBE: subscriptions.probes_to_send(),
-        queue.APPLY_TICKET_EVENT: outcomes.events_to_apply(queue_space("control")[0]),
-        queue.POLL_TICKETS: outcomes.accounts_to_poll(),
-        queue.READ_LISTS: list(connections.lists_due().values_list("pk", flat=True)[:MOST_CALLS_TO_ACCOUNTS]),
-    }
+    """Puts right what was missed, marks what is due and returns what to queue."""
+    do_all(EACH_SWEEP)
+    most, _ = queue_space("control")
+    rows = {job.task: _due(job)[:most] for job in JOBS}
+    rows[queue.ROUTE] = _mark(_to_route().exclude(source=FETCHED), queue_space("intake"))
+    rows[queue.ROUTE_FETCHED] = _mark(_to_route().filter(source=FETCHED), queue_space("fetched"))
     return DueWork(_due_deliveries(), rows)
+
+
+def _due(job: Job) -> list[int]:
+    is_its_turn = not job.turn or take_turn(job.turn, job.every)
+    return job.due() if is_its_turn else []
 
 
 def _to_route() -> QuerySet[Notification]:

@@ -98,6 +98,15 @@ class DeliveryContent(models.Model):
     def __str__(self) -> str:
         return f"Content of delivery {self.pk}"
 
+    @classmethod
+    def store_request(cls, delivery_id: int, request: str, remarks: str) -> None:
+        """The request that is sent from now on, and what staff should know about it."""
+        cls.objects.filter(pk=delivery_id).update(request=request, remarks=remarks)
+
+    def store_rendered(self) -> None:
+        """What was rendered anew, with what it is found by."""
+        self.save(update_fields=["external_id", "request", "remarks"])
+
 
 class Attempt(models.Model):
     """One try at a delivery. Written before the call and completed after it: no end means that its process died."""
@@ -146,3 +155,10 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"Attempt {self.number}"
+
+    @classmethod
+    def keep_request(cls, delivery_id: int) -> None:
+        """Earlier attempts sent the request that is about to be replaced: the log keeps it with them."""
+        sent = DeliveryContent.objects.filter(pk=delivery_id).values_list("request", flat=True).first()
+        if sent:
+            cls.objects.filter(delivery=delivery_id, request=b"").update(request=sent)

@@ -27,6 +27,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """To be sent now."""
         return self.filter(state="pending", next_attempt_at__lte=Now())
 
+    def live(self) -> "DeliveryQuerySet":
+        """To be sent now, before anything else."""
+        return self.waiting().filter(priority=0)
+
     def abandoned(self) -> "DeliveryQuerySet":
         """Claimed by a process that died. Deliveries of a batch under way are left to its follow-up."""
         job_goes_on = Q(batch__isnull=False, batch__state__in=["sending", "running"])
@@ -36,6 +40,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Never sent, though the event is older than a key is trusted: another copy of the portal may have sent it."""
         before = Now() - timedelta(seconds=trusted_seconds)
         return self.filter(key_used_at__isnull=True, event_at__lt=before).exclude(action__in=["append", "update"])
+
+    def failed_by(self, cause: str, mapping_id: int) -> "DeliveryQuerySet":
+        """One group of failures: those of a mapping with the same cause."""
+        return self.filter(state="failed", cause=cause, mapping=mapping_id)
 
     def changeable(self) -> "DeliveryQuerySet":
         """What staff may send, rebuild or cancel: neither delivered nor being sent."""
@@ -431,3 +439,15 @@ class FloodHold(models.Model):
 
     def __str__(self) -> str:
         return f"Flood hold {self.number}"
+
+    @classmethod
+    def with_open(cls, mappings: models.QuerySet[Mapping]) -> models.QuerySet[Mapping]:
+        """The mappings in order, each annotated with its open hold (see `open_on`)."""
+        open_one = cls.objects.filter(mapping=models.OuterRef("pk"), ended_at__isnull=True).values("pk")[:1]
+        return mappings.annotate(open_hold_id=models.Subquery(open_one)).order_by("pk")
+
+    @staticmethod
+    def open_on(mapping: Mapping) -> int | None:
+        """The id of the open hold on a mapping from `with_open`."""
+        hold_id: int | None = getattr(mapping, "open_hold_id", None)
+        return hold_id

@@ -55,3 +55,8 @@ class RemoteObject(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    @classmethod
+    def end_cases(cls, mapping: Mapping) -> None:
+        """Posts go elsewhere from now on: no open case of the mapping takes more of them."""
+        cls.objects.filter(mapping=mapping).exclude(case_key="").update(case_key="")

@@ -6,21 +6,21 @@ overwritten from the environment; what is not done keeps its content, and the le
 
 from integrations.operations.alarm_mail import can_mail, mail_alarms
 from integrations.operations.alarm_rules import alarm_subject, place_of_repair, silence_text
-from integrations.operations.alarms import open_alarms, update_alarms
+from integrations.operations.alarms import open_alarms
+from integrations.operations.background import BACKGROUND
 from integrations.operations.care import SNOOZES, alarms_of_failures, give_back, is_resting, note, snooze, take
 from integrations.operations.first_setup import environment_differs, make_first_setup, take_from_environment
-from integrations.operations.retention import forget_content
 from integrations.operations.roles import ROLES, make_roles, make_roles_after_migrating
 from integrations.operations.telling import mappings_of_alarms, portal_subscription, told_of
 
 __all__ = [
+    "BACKGROUND",
     "ROLES",
     "SNOOZES",
     "alarm_subject",
     "alarms_of_failures",
     "can_mail",
     "environment_differs",
-    "forget_content",
     "give_back",
     "is_resting",
     "mail_alarms",
@@ -37,5 +37,4 @@ __all__ = [
     "take",
     "take_from_environment",
     "told_of",
-    "update_alarms",
 ]

@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max
 
 from integrations.companies import token_warning
-from integrations.delivery import find_floods
 from integrations.infra import database_clock
 from integrations.installation import missed_parts
 from integrations.models import Alarm, Change, Company, Connection, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
-from integrations.outcomes import target_text
-from integrations.routing import failure_groups
+from integrations.outcomes import failure_groups, target_text
+from integrations.routing import find_floods
 from integrations.sign_in import end_alarm
 from integrations.subscriptions import expected_volume
 

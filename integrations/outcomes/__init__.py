@@ -4,10 +4,12 @@ Promised: an event is verified and stored before it is answered, and applied onc
 newest status by the account's own clock wins.
 """
 
-from integrations.outcomes.events import apply_event, events_to_apply, forget_old_events, latest_events
+from integrations.outcomes.background import BACKGROUND
+from integrations.outcomes.events import latest_events
+from integrations.outcomes.failure_groups import FailureGroup, failure_groups
 from integrations.outcomes.figures import WAITING, Became
 from integrations.outcomes.period import period_figures
-from integrations.outcomes.polling import accounts_to_poll, poll_tickets, request_poll
+from integrations.outcomes.polling import request_poll
 from integrations.outcomes.response_times import (
     What,
     late,
@@ -21,22 +23,20 @@ from integrations.outcomes.views import account_webhook
 from integrations.outcomes.webhook import AccountWebhook, NotSetUp
 
 __all__ = [
+    "BACKGROUND",
     "WAITING",
     "AccountWebhook",
     "Became",
+    "FailureGroup",
     "NotSetUp",
     "What",
     "account_webhook",
-    "accounts_to_poll",
-    "apply_event",
-    "events_to_apply",
-    "forget_old_events",
+    "failure_groups",
     "late",
     "late_now",
     "latest_events",
     "oldest_without_a_ticket",
     "period_figures",
-    "poll_tickets",
     "request_poll",
     "target_of",
     "target_text",

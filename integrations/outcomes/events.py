@@ -172,11 +172,11 @@ def _believable(event: TicketEvent, update: StatusUpdate) -> StatusUpdate:
     return replace(update, changed_at=None, ordered_at=None)
 
 
-def events_to_apply(room: int) -> list[int]:
+def events_to_apply() -> list[int]:
     """Events whose queue message was lost, or that wait for our own record."""
     waiting = TicketEvent.objects.filter(applied_at__isnull=True)
     waiting = waiting.filter(received_at__lte=seconds_from_now(-APPLIED_WITHIN_SECONDS)).order_by("received_at")
-    return list(waiting.values_list("pk", flat=True)[: min(room, MOST_AT_ONCE)])
+    return list(waiting.values_list("pk", flat=True)[:MOST_AT_ONCE])
 
 
 def forget_old_events() -> None:

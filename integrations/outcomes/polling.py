@@ -10,10 +10,10 @@ from django.db.models.functions import Now
 from integrations.connections import session_for
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import StatusUpdate, TellsStatus
-from integrations.flow import live_backlog, record_failure
+from integrations.flow import record_failure
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
-from integrations.models import Connection, RemoteObject
+from integrations.models import Connection, Delivery, RemoteObject
 from integrations.outcomes.status import (
     FINAL,
     HOUR,
@@ -58,7 +58,7 @@ def poll_tickets(connection_id: int) -> None:
     destination = DESTINATIONS.get(connection.kind) if connection else None
     if connection is None or destination is None or not isinstance(destination, TellsStatus):
         return
-    if live_backlog(connection.pk):
+    if Delivery.objects.filter(connection=connection).live().exists():
         # New posts first: tickets are polled when there is room again.
         return
     _Poll(connection, destination).run()

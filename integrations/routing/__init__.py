@@ -7,19 +7,24 @@ each action says which rows it left alone, and why.
 """
 
 from integrations.routing.actions import ActionResult, cancel, rebuild, retry_now
-from integrations.routing.groups import FailureGroup, deliveries_in_group, failure_groups, remedy_place
+from integrations.routing.background import BACKGROUND
+from integrations.routing.flood_hold import NotHeld, find_floods, hold_flood, release_flood
 from integrations.routing.reroute import fetch_missing, route_again
 from integrations.routing.route import route_notification
+from integrations.routing.test_ticket import TestTicket, create_test_ticket
 
 __all__ = [
+    "BACKGROUND",
     "ActionResult",
-    "FailureGroup",
+    "NotHeld",
+    "TestTicket",
     "cancel",
-    "deliveries_in_group",
-    "failure_groups",
+    "create_test_ticket",
     "fetch_missing",
+    "find_floods",
+    "hold_flood",
     "rebuild",
-    "remedy_place",
+    "release_flood",
     "retry_now",
     "route_again",
     "route_notification",

@@ -12,24 +12,16 @@ from django.db import transaction
 from django.db.models import Case, F, PositiveSmallIntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
-from integrations.delivery import (
-    keep_with_attempts,
-    no_second,
-    recount,
-    rendered_columns,
-    resend_report,
-    store_rendered,
-    store_request,
-)
+from integrations.delivery import recount, rendered_columns, resend_report
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.capabilities import AddsNotes, FindsComments
+from integrations.destinations.capabilities import AddsNotes, FindsComments, no_second
 from integrations.domain.post import Post, Unreadable
 from integrations.domain.templating import TemplateError
 from integrations.flow import backlog_text
 from integrations.infra.queue import MOST_WAKES, wake_workers
 from integrations.infra.text import article
 from integrations.mapping import context_of, post_of, render_into, shared_post
-from integrations.models import Connection, Delivery
+from integrations.models import Attempt, Connection, Delivery, DeliveryContent
 from integrations.models.configuration import without_lists
 from integrations.models.deliveries import NO_PROBLEM, DeliveryQuerySet
 
@@ -228,7 +220,7 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
     except Unreadable as unreadable:
         remarks.append(f"{delivery.post_id} was skipped: {unreadable}")
         return False
-    keep_with_attempts(delivery.pk)
+    Attempt.keep_request(delivery.pk)
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     delivery.priority = priority
     return _store_rebuilt(delivery, post, remarks)
@@ -276,7 +268,7 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
         else:
             is_changed = bool(row.schedule(last_error="", **columns))
         if is_changed:
-            store_rendered(delivery.content)
+            delivery.content.store_rendered()
     return is_changed
 
 
@@ -299,12 +291,12 @@ def _rebuild_note(delivery: Delivery, priority: int, remarks: list[str]) -> bool
             f"{delivery.post_id}: the mapping no longer adds a note. Cancel this delivery if you do not need it."
         )
         return False
-    keep_with_attempts(delivery.pk)
+    Attempt.keep_request(delivery.pk)
     waiting = Delivery.objects.filter(pk=delivery.pk).changeable()
     with transaction.atomic():
         is_changed = bool(waiting.schedule(tries=0, priority=priority, **NO_PROBLEM))
         if is_changed:
-            store_request(delivery.pk, request, delivery.remarks)
+            DeliveryContent.store_request(delivery.pk, request, delivery.remarks)
     return is_changed
 
 

@@ -7,15 +7,15 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from integrations.delivery import may_exist_text, no_second
+from integrations.delivery import may_exist_text
 from integrations.destinations import DESTINATIONS
-from integrations.destinations.capabilities import Draws, FindsByExternalId, TellsStatus
+from integrations.destinations.capabilities import Draws, FindsByExternalId, TellsStatus, no_second
 from integrations.domain.post import Unreadable
 from integrations.infra import database_clock
 from integrations.infra.text import span_text, storable, timestamp
 from integrations.mapping import post_of
-from integrations.models import AccountSchema, Attempt, Delivery, Notification
-from integrations.routing import FailureGroup
+from integrations.models import AccountSchema, Attempt, Delivery, Mapping, Notification
+from integrations.outcomes import FailureGroup
 
 WITHOUT_A_TICKET = ("pending", "sending", "failed", "held", "waiting")
 
@@ -399,3 +399,15 @@ def failures_address(group: FailureGroup) -> str:
     """The list of exactly these failures."""
     query = urlencode({"state__exact": "failed", "mapping__id__exact": group.mapping.pk, "cause": group.cause})
     return f"{reverse('admin:integrations_delivery_changelist')}?{query}"
+
+
+def remedy_place(remedy_at: str, mapping: Mapping) -> tuple[str, str, bool] | None:
+    """Where to apply the remedy: (model or address, link text, whether it is external); None where nowhere."""
+    if remedy_at == "mapping":
+        return "mapping", f"Open the mapping “{mapping.name}”", False
+    if remedy_at == "connection":
+        return "connection", f"Open the connection “{mapping.connection.name}”", False
+    if remedy_at.startswith("/"):
+        destination = DESTINATIONS[mapping.connection.kind]
+        return f"{destination.origin(mapping.connection.settings)}{remedy_at}", f"Open it in {destination.title}", True
+    return None

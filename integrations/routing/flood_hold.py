@@ -9,11 +9,10 @@ from typing import Any
 
 import structlog
 from django.db import IntegrityError, transaction
-from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from integrations.connections import session_for
-from integrations.delivery.receipts import checked_receipt
+from integrations.delivery import checked_receipt
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.capabilities import HoldsFloods
@@ -56,44 +55,22 @@ class Flood:
         )
 
 
-def waiting_on(mapping_id: int) -> int:
-    live = Delivery.objects.filter(mapping=mapping_id, state=State.PENDING, priority=Delivery.Priority.LIVE)
-    return live.filter(next_attempt_at__lte=Now())[:MOST_COUNTED].count()
-
-
 def find_floods() -> list[Flood]:
     """Mappings on which more waits than the limit clears in five minutes, and that have no open hold."""
     floods = []
     kinds = [kind for kind, destination in DESTINATIONS.items() if isinstance(destination, HoldsFloods)]
     used = Mapping.objects.filter(is_active=True, connection__is_active=True, connection__kind__in=kinds)
     mappings = used.select_related("subscription", "connection")
-    for mapping in with_open_hold(mappings):
+    for mapping in FloodHold.with_open(mappings):
         rate = usual_rate(mapping.connection)
         threshold = max(FEWEST_POSTS, rate * FLOOD_MINUTES) if rate else FLOOD_POSTS
-        if open_hold_of(mapping) is None and (waiting := waiting_on(mapping.pk)) > threshold:
+        waiting = Delivery.objects.filter(mapping=mapping).live()[:MOST_COUNTED].count()
+        if FloodHold.open_on(mapping) is None and waiting > threshold:
             floods.append(Flood(mapping, waiting))
     return floods
 
 
 # --- Holding ---------------------------------------------------------------------------------------------------------
-
-
-def with_open_hold(mappings: QuerySet[Mapping]) -> QuerySet[Mapping]:
-    """The mappings in order, each annotated with its open hold (see `open_hold_of`)."""
-    open_one = FloodHold.objects.filter(mapping=OuterRef("pk"), ended_at__isnull=True).values("pk")[:1]
-    return mappings.annotate(open_hold_id=Subquery(open_one)).order_by("pk")
-
-
-def open_hold_of(mapping: Mapping) -> int | None:
-    hold_id: int | None = getattr(mapping, "open_hold_id", None)
-    return hold_id
-
-
-def hold_new(delivery: Delivery, mapping: Mapping) -> None:
-    """Holds an unsaved delivery of a mapping whose flood is held."""
-    flood_hold_id = open_hold_of(mapping)
-    if flood_hold_id is not None:
-        delivery.state, delivery.flood_hold_id, delivery.next_attempt_at = State.HELD, flood_hold_id, None
 
 
 def hold_flood(mapping: Mapping, uuid: str, title: str, text: str, by: str) -> FloodHold:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import structlog
 
 from integrations.connections import Session, session_for
-from integrations.delivery.receipts import checked_receipt
-from integrations.delivery.retry import no_second
+from integrations.delivery import checked_receipt
 from integrations.destinations import Destination
 from integrations.destinations.base import Credentials, Outgoing, Receipt
-from integrations.destinations.capabilities import MarksTests
+from integrations.destinations.capabilities import MarksTests, no_second
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.models import Connection
 
