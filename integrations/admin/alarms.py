@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
@@ -18,19 +18,7 @@ from integrations.admin.needs import AlarmNeeds
 from integrations.infra import database_clock
 from integrations.infra.text import shortened, timestamp
 from integrations.models import Alarm
-from integrations.operations import (
-    SNOOZES,
-    alarm_subject,
-    can_mail,
-    give_back,
-    mappings_of_alarms,
-    note,
-    place_of_repair,
-    portal_subscription,
-    snooze,
-    take,
-    told_of,
-)
+from integrations.operations import mappings_of_alarms, portal_subscription, told_of
 
 COLOURS = {"open": "danger", "seen": "warning", "rests": "info", "over": "success"}
 DONE = {"take": "Taken", "give_back": "Given back", "save": "Saved"}
@@ -82,7 +70,7 @@ class AlarmAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Concerns")
     def about(self, alarm: Alarm) -> str:
-        subject = alarm_subject(alarm)
+        subject = alarm.subject
         if subject is None:
             return "This installation"
         kind, row_id = subject
@@ -105,22 +93,22 @@ class AlarmAdmin(ReadOnlyAdmin):
     def mail(self, alarm: Alarm) -> str:
         if alarm.mailed_at:
             return f"Sent {timestamp(alarm.mailed_at)}."
-        if not can_mail():
+        if not settings.ALERT_EMAILS:
             return "Not sent: no recipients are set (ALERT_EMAILS)."
         return f"Not sent: {alarm.mail_problem}" if alarm.mail_problem else "Not sent yet."
 
     def head(self, request: HttpRequest, obj: Alarm) -> PageHead:
         """What it is about, who takes care of it, and where something can be done."""
         state, word = self.state_label(obj)
-        links = ((place_of_repair(obj), "Where to repair it", False),)
+        links = ((obj.place_of_repair, "Where to repair it", False),)
         return PageHead(COLOURS[state], word, f"{obj.get_kind_display()}: {obj.message}", links)
 
     def facts(self, request: HttpRequest, obj: Alarm) -> dict[str, Any]:
         told = [(delivery, delivery.get_state_display()) for delivery in told_of(obj)]
-        return {"alarm": obj, "told": told, "snoozes": SNOOZES, "may": self.has_operate_permission(request)}
+        return {"alarm": obj, "told": told, "snoozes": Alarm.SNOOZES, "may": self.has_operate_permission(request)}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        told: dict[str, Any] = {"told": mappings_of_alarms(), "can_mail": can_mail()}
+        told: dict[str, Any] = {"told": mappings_of_alarms(), "can_mail": bool(settings.ALERT_EMAILS)}
         if request.user.has_perm("integrations.add_mapping"):
             told["add"] = f"{reverse('admin:integrations_mapping_add')}?subscription={portal_subscription().pk}"
         return super().changelist_view(request, told | (extra_context or {}))
@@ -136,17 +124,18 @@ class AlarmAdmin(ReadOnlyAdmin):
         if not self.has_operate_permission(request):
             raise PermissionDenied
         alarm = get_object_or_404(Alarm, pk=pk)
+        row = Alarm.objects.filter(pk=pk)
         pressed, hours = request.POST.get("do", ""), request.POST.get("hours", "")
         done = DONE.get(pressed, "")
-        if pressed == "take" and not take(alarm, request.user.get_username()):
+        if pressed == "take" and not row.take(request.user.get_username()):
             messages.warning(request, "Somebody has it already, or it is resolved. Reload the page to see who.")
             done = ""
         elif pressed == "give_back":
-            give_back(alarm)
+            row.give_back()
         elif pressed == "save":
-            note(alarm, request.POST.get("note", ""))
-            if hours.isdecimal() and len(hours) < 4 and int(hours) in SNOOZES:
-                snooze(alarm, int(hours))
+            row.write_note(request.POST.get("note", ""))
+            if hours.isdecimal() and len(hours) < 4 and int(hours) in Alarm.SNOOZES:
+                row.snooze(int(hours))
         if done:
             note_action(request, Alarm, [alarm.pk], done)
             messages.success(request, f"{done}.")
@@ -159,7 +148,7 @@ class AlarmAdmin(ReadOnlyAdmin):
     @admin.action(description="Take", permissions=["operate"])
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> HttpResponse | None:
         ids = list(queryset.filter(ended_at__isnull=True, acknowledged_at__isnull=True).values_list("pk", flat=True))
-        Alarm.objects.filter(pk__in=ids).update(acknowledged_by=request.user.get_username(), acknowledged_at=Now())
+        Alarm.objects.filter(pk__in=ids).take(request.user.get_username())
         note_action(request, Alarm, ids, "Taken")
         self.message_user(request, f"{len(ids)} taken. An alarm is resolved automatically once its cause is gone.")
         return self.back(request)

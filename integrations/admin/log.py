@@ -67,7 +67,6 @@ from integrations.models import (
     WallPost,
 )
 from integrations.models.deliveries import DeliveryQuerySet
-from integrations.operations import SNOOZES, alarms_of_failures
 from integrations.outcomes import FailureGroup, failure_groups
 from integrations.routing import cancel, rebuild, retry_now, route_again
 
@@ -255,7 +254,7 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
                 raise PermissionDenied
             self._fix(request)
             return HttpResponseRedirect(request.path)
-        groups, alarms = failure_groups(MOST_GROUPS + 1), alarms_of_failures()
+        groups, alarms = failure_groups(MOST_GROUPS + 1), Alarm.objects.of_failures()
         context = {
             **self.admin_site.each_context(request),
             "title": "Failures by cause",
@@ -264,7 +263,7 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
             "groups": [
                 _group_row(group, alarms.get((group.mapping.pk, group.cause))) for group in groups[:MOST_GROUPS]
             ],
-            "snoozes": SNOOZES,
+            "snoozes": Alarm.SNOOZES,
             "is_cut": len(groups) > MOST_GROUPS,
             "may_operate": self.has_operate_permission(request),
         }

@@ -13,7 +13,6 @@ from integrations.companies import token_warning
 from integrations.infra import database_clock
 from integrations.models import Alarm, Company, Connection, Delivery, Notification, Subscription
 from integrations.models.configuration import without_lists
-from integrations.operations import is_resting
 
 # Most is delivered within seconds; a retry or two takes minutes.
 WAITS, WAITS_TOO_LONG = timedelta(minutes=15), timedelta(hours=1)
@@ -63,17 +62,17 @@ def unreadable_at_rest(_now: datetime) -> Q:
 
 def _with_snoozed_alarm() -> list[int]:
     """Subscriptions whose alarm of unreadable notifications somebody snoozed."""
-    rows = Alarm.objects.filter(is_resting(), kind=Alarm.Kind.UNREADABLE, ended_at__isnull=True)
+    rows = Alarm.objects.filter(Alarm.resting(), kind=Alarm.Kind.UNREADABLE, ended_at__isnull=True)
     return [pk for pk in rows.values_list("subscription", flat=True) if pk is not None]
 
 
 def is_unseen(_now: datetime) -> Q:
-    return Q(ended_at__isnull=True, acknowledged_at__isnull=True) & ~is_resting() & ~Q(kind__in=SHOWN_BY_THEMSELVES)
+    return Q(ended_at__isnull=True, acknowledged_at__isnull=True) & ~Alarm.resting() & ~Q(kind__in=SHOWN_BY_THEMSELVES)
 
 
 def is_cared_for(_now: datetime) -> Q:
     """Somebody took or snoozed it, and its cause is still there."""
-    taken = Q(acknowledged_at__isnull=False) | is_resting()
+    taken = Q(acknowledged_at__isnull=False) | Alarm.resting()
     return Q(ended_at__isnull=True) & taken & ~Q(kind__in=SHOWN_BY_THEMSELVES)
 
 

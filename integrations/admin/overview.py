@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -24,9 +25,8 @@ from integrations.flow import backlog_texts
 from integrations.infra import database_clock
 from integrations.infra.counting import counts
 from integrations.infra.text import span_text
-from integrations.models import Company, Connection, Delivery, Subscription
+from integrations.models import Alarm, Company, Connection, Delivery, Subscription
 from integrations.models.configuration import without_lists
-from integrations.operations import alarms_of_failures, can_mail, open_alarms
 from integrations.outcomes import FailureGroup, failure_groups, oldest_without_a_ticket, period_figures
 
 MOST_COUNTED = 1_000
@@ -58,8 +58,8 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "verdict": verdict(),
         "may_be_guided": may_be_guided(request),
         "first_steps": first_steps() if request.user.has_perm("integrations.add_mapping") else [],
-        "open_alarms": list(open_alarms().exclude(kind__in=SHOWN_BY_THEMSELVES)[:20]),
-        "can_mail": can_mail(),
+        "open_alarms": _open_alarms(),
+        "can_mail": bool(settings.ALERT_EMAILS),
         "now_numbers": _now_numbers(),
         **_oldest(),
         "periods": [(name, title, name == period) for name, title in PERIODS.items()],
@@ -107,9 +107,16 @@ def _oldest() -> dict[str, Any]:
     return {"oldest": oldest, "oldest_age": age}
 
 
+def _open_alarms() -> list[Alarm]:
+    """Those that the page does not show otherwise."""
+    rows = Alarm.objects.open().exclude(kind__in=SHOWN_BY_THEMSELVES)
+    rows = rows.select_related("subscription", "company", "connection", "mapping").defer(*without_lists("company__"))
+    return list(rows[:20])
+
+
 def _causes() -> list[tuple[FailureGroup, str, str]]:
     """The largest groups of failures, each with who takes care of it and the list that it counts."""
-    alarms = alarms_of_failures()
+    alarms = Alarm.objects.of_failures()
     taken = {key: alarm.acknowledged_by for key, alarm in alarms.items()}
     return [
         (group, taken.get((group.mapping.pk, group.cause), ""), failures_address(group))
@@ -234,7 +241,7 @@ def _colour(is_on: bool, is_well: bool) -> str:
 
 def open_alarm_count(_request: HttpRequest) -> str:
     """For the badge in the navigation."""
-    count: int = open_alarms().count()
+    count: int = Alarm.objects.open().count()
     return str(count) if count else ""
 
 

@@ -16,7 +16,6 @@ from integrations.infra import database_clock
 from integrations.infra.counting import counts
 from integrations.infra.text import span_text
 from integrations.models import Alarm, Company, Connection, Delivery, Notification, Subscription, Turn, WallPost
-from integrations.operations import is_resting
 
 # Alarms are checked twice a minute.
 UNKNOWN_AFTER = timedelta(minutes=2)
@@ -140,7 +139,7 @@ def _of_lists(now: datetime) -> Iterator[Counted]:
 def _failed() -> list[Counted]:
     """What failed, and of it what rests because somebody snoozed the alarm of its cause."""
     failed = Delivery.objects.filter(state=Delivery.State.FAILED)
-    snoozed = Alarm.objects.filter(is_resting(), kind=Alarm.Kind.FAILED, ended_at__isnull=True)
+    snoozed = Alarm.objects.filter(Alarm.resting(), kind=Alarm.Kind.FAILED, ended_at__isnull=True)
     groups = Q(pk__in=[])
     for mapping, cause in snoozed.values_list("mapping", "cause"):
         groups |= Q(mapping=mapping, cause=cause)

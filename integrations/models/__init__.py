@@ -1,5 +1,6 @@
 """The tables and their constraints. No network, no queueing, no decisions: those live in the modules of the journey."""
 
+from integrations.models.alarms import Alarm
 from integrations.models.configuration import (
     AccountSchema,
     Company,
@@ -11,7 +12,7 @@ from integrations.models.configuration import (
 )
 from integrations.models.content import Attempt, DeliveryContent, NotificationContent, PostContent
 from integrations.models.deliveries import Batch, Burst, Delivery, FloodHold
-from integrations.models.monitoring import Alarm, CatchUp, Change, HourlyVolume, Probe, Turn
+from integrations.models.monitoring import CatchUp, Change, HourlyVolume, Probe, Turn
 from integrations.models.notifications import Notification, TicketEvent
 from integrations.models.people import Preferences, SavedFilter
 from integrations.models.remote import RemoteObject

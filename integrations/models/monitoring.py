@@ -1,4 +1,4 @@
-"""What is known about a subscription besides its notifications: changes, catch-ups, probes, volume, alarms."""
+"""What is known about a subscription besides its notifications: changes, catch-ups, probes, volume; and turns."""
 
 import uuid
 
@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from integrations.models.configuration import Company, Connection, Mapping, Subscription
+from integrations.models.configuration import Company, Subscription
 
 
 class Change(models.Model):
@@ -159,96 +159,3 @@ class HourlyVolume(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}: {self.pushed + self.caught_up}"
-
-
-class Alarm(models.Model):
-    """Something a person should look at: raised once, ended when it is over, mailed both times."""
-
-    class Kind(models.TextChoices):
-        SILENCE = "silence", "Silence"
-        DRIFT = "drift", "Out of sync at Khoros"
-        REGISTRATION = "registration", "Registration refused"
-        TOKEN = "token", "API token"
-        CATCH_UP = "catch_up", "Catch-up failing"
-        PUSHES_LOST = "pushes_lost", "Pushes not arriving"
-        CONNECTION = "connection", "Connection paused"
-        BREAKER = "breaker", "Account unreachable"
-        TOKEN_END = "token_end", "Sign-in expires"
-        MAPPING = "mapping", "Mapping needs fixing"
-        FLOOD = "flood", "Flood of posts"
-        TARGET = "target", "Target missed"
-        FAILED = "failed", "Deliveries failed"
-        UNREADABLE = "unreadable", "Notifications unreadable"
-        WORKER = "worker", "No worker answers"
-        BEAT = "beat", "Beat is not running"
-        SWEEP = "sweep", "Regular work stands still"
-
-    kind = models.CharField(max_length=12, choices=Kind)
-    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, related_name="alarms")
-    company = models.ForeignKey(Company, on_delete=models.CASCADE, null=True, related_name="alarms")
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, null=True, related_name="alarms")
-    mapping = models.ForeignKey(Mapping, on_delete=models.CASCADE, null=True, related_name="alarms")
-    # Failures of one mapping with different causes are alarms of their own.
-    cause = models.CharField(max_length=250, blank=True, default="")
-    message = models.TextField()
-    # What would be a new reason, and how many it concerns: mailed again when either is another one.
-    reason = models.CharField(max_length=500, blank=True, default="")
-    count = models.PositiveIntegerField(default=0)
-    has_news = models.BooleanField(default=False)
-    raised_at = models.DateTimeField("raised at", db_default=Now())
-    ended_at = models.DateTimeField("resolved at", null=True)
-    acknowledged_by = models.CharField(max_length=150, blank=True, default="")
-    acknowledged_at = models.DateTimeField(null=True)
-    note = models.CharField(max_length=500, blank=True, default="")
-    # Until then it counts as nothing that needs a person, unless there is news.
-    snoozed_until = models.DateTimeField(null=True)
-    mailed_at = models.DateTimeField("mailed", null=True)
-    end_mailed_at = models.DateTimeField(null=True)
-    mail_problem = models.TextField(blank=True, default="")
-    # How many of its steps were passed on to mappings (operations/telling.py).
-    told = models.PositiveIntegerField(default=0, db_default=0)
-
-    class Meta:
-        ordering = ["-raised_at", "-id"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["kind", "subscription"],
-                condition=Q(ended_at__isnull=True) & Q(subscription__isnull=False),
-                name="alarm_open_once_per_subscription",
-            ),
-            models.UniqueConstraint(
-                fields=["kind", "company"],
-                condition=Q(ended_at__isnull=True) & Q(company__isnull=False),
-                name="alarm_open_once_per_company",
-            ),
-            models.UniqueConstraint(
-                fields=["kind", "connection"],
-                condition=Q(ended_at__isnull=True) & Q(connection__isnull=False),
-                name="alarm_open_once_per_connection",
-            ),
-            models.UniqueConstraint(
-                fields=["kind", "mapping", "cause"],
-                condition=Q(ended_at__isnull=True) & Q(mapping__isnull=False),
-                name="alarm_open_once_per_mapping",
-            ),
-            models.UniqueConstraint(
-                fields=["kind"],
-                condition=Q(ended_at__isnull=True, subscription=None, company=None, connection=None, mapping=None),
-                name="alarm_open_once_per_installation",
-            ),
-            models.CheckConstraint(
-                condition=Q(
-                    subscription__isnull=False, company__isnull=True, connection__isnull=True, mapping__isnull=True
-                )
-                | Q(subscription__isnull=True, company__isnull=False, connection__isnull=True, mapping__isnull=True)
-                | Q(subscription__isnull=True, company__isnull=True, connection__isnull=False, mapping__isnull=True)
-                | Q(subscription__isnull=True, company__isnull=True, connection__isnull=True, mapping__isnull=False)
-                | Q(
-                    subscription=None, company=None, connection=None, mapping=None, kind__in=["worker", "beat", "sweep"]
-                ),
-                name="alarm_is_about_one_of_four_or_the_installation",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"Alarm {self.pk}: {self.get_kind_display()}"

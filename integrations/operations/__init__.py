@@ -4,11 +4,9 @@ Promised: an alarm is raised once, ends when its cause does, and is mailed at bo
 overwritten from the environment; what is not done keeps its content, and the ledger is kept for ever.
 """
 
-from integrations.operations.alarm_mail import can_mail, mail_alarms
-from integrations.operations.alarm_rules import alarm_subject, place_of_repair, silence_text
-from integrations.operations.alarms import open_alarms
+from integrations.operations.alarm_mail import mail_alarms
+from integrations.operations.alarm_rules import silence_text
 from integrations.operations.background import BACKGROUND
-from integrations.operations.care import SNOOZES, alarms_of_failures, give_back, is_resting, note, snooze, take
 from integrations.operations.first_setup import environment_differs, make_first_setup, take_from_environment
 from integrations.operations.roles import ROLES, make_roles, make_roles_after_migrating
 from integrations.operations.telling import mappings_of_alarms, portal_subscription, told_of
@@ -16,25 +14,14 @@ from integrations.operations.telling import mappings_of_alarms, portal_subscript
 __all__ = [
     "BACKGROUND",
     "ROLES",
-    "SNOOZES",
-    "alarm_subject",
-    "alarms_of_failures",
-    "can_mail",
     "environment_differs",
-    "give_back",
-    "is_resting",
     "mail_alarms",
     "make_first_setup",
     "make_roles",
     "make_roles_after_migrating",
     "mappings_of_alarms",
-    "note",
-    "open_alarms",
-    "place_of_repair",
     "portal_subscription",
     "silence_text",
-    "snooze",
-    "take",
     "take_from_environment",
     "told_of",
 ]

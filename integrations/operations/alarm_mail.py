@@ -13,20 +13,15 @@ from integrations.infra import database_clock
 from integrations.infra.database_pool import release_database
 from integrations.infra.text import storable
 from integrations.models import Alarm
-from integrations.operations.alarm_rules import place_of_repair
 from integrations.operations.telling import portal_address
 
 log = structlog.get_logger(__name__)
 MAILED_WITHIN = timedelta(days=1)
 
 
-def can_mail() -> bool:
-    return bool(settings.ALERT_EMAILS)
-
-
 def mail_alarms() -> None:
     """One mail for each alarm that was raised, has news or ended. The first that cannot be sent ends the round."""
-    for alarm, subject, claimed in _mails() if can_mail() else ():
+    for alarm, subject, claimed in _mails() if settings.ALERT_EMAILS else ():
         if not _mail(alarm, subject, **claimed):
             return
 
@@ -34,7 +29,7 @@ def mail_alarms() -> None:
 def _mails() -> Iterator[tuple[Alarm, str, dict[str, Any]]]:
     """(alarm, subject, the columns that say that it was mailed)."""
     recent = database_clock.now() - MAILED_WITHIN
-    open_ones = Alarm.objects.filter(ended_at__isnull=True)
+    open_ones = Alarm.objects.open()
     for alarm in open_ones.filter(mailed_at__isnull=True, raised_at__gte=recent):
         yield alarm, _subject(alarm), {"mailed_at": Now(), "has_news": False}
     for alarm in open_ones.filter(mailed_at__isnull=False, has_news=True):
@@ -72,4 +67,4 @@ def _body(alarm: Alarm) -> str:
     lines = [alarm.message, "", f"Raised at {alarm.raised_at:%Y-%m-%d %H:%M:%S} UTC."]
     if alarm.ended_at:
         lines.append(f"Resolved at {alarm.ended_at:%Y-%m-%d %H:%M:%S} UTC.")
-    return "\n".join([*lines, "", f"{portal_address()}{place_of_repair(alarm)}"])
+    return "\n".join([*lines, "", f"{portal_address()}{alarm.place_of_repair}"])

@@ -53,24 +53,6 @@ def key_of(alarm: Alarm) -> AlarmKey:
     return alarm.kind, alarm.subscription_id, alarm.company_id, alarm.connection_id, alarm.mapping_id, alarm.cause
 
 
-def alarm_subject(alarm: Alarm) -> tuple[str, int] | None:
-    """What the alarm is about: the name of the model, and its row; None when it is this installation itself."""
-    for name in ("subscription", "company", "connection", "mapping"):
-        if (row_id := getattr(alarm, f"{name}_id")) is not None:
-            return name, row_id
-    return None
-
-
-def place_of_repair(alarm: Alarm) -> str:
-    """Where a person does something about it."""
-    if alarm.kind == Alarm.Kind.FAILED:
-        return "/admin/integrations/delivery/causes/"
-    if alarm.kind == Alarm.Kind.UNREADABLE:
-        return "/admin/integrations/notification/?state__exact=unreadable"
-    subject = alarm_subject(alarm)
-    return "/admin/integrations/{}/{}/change/".format(*subject) if subject else "/admin/"
-
-
 # --- Rules -----------------------------------------------------------------------------------------------------------
 
 

@@ -6,12 +6,10 @@ reason is one alarm, mailed at 1, 10, 100 and so on, and when it is over.
 
 import structlog
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from integrations.infra.text import storable
 from integrations.models import Alarm, Subscription
-from integrations.models.configuration import without_lists
 from integrations.operations.alarm_rules import Problem, find_problems, key_of
 from integrations.operations.telling import tell
 
@@ -23,7 +21,7 @@ LONGEST_REASON = 500
 def update_alarms() -> None:
     """Raises what is new and ends what is over. Mails follow (`alarm_mail`)."""
     problems = {problem.key: problem for problem in find_problems()}
-    for alarm in Alarm.objects.filter(ended_at__isnull=True).select_related("subscription"):
+    for alarm in Alarm.objects.open().select_related("subscription"):
         problem = problems.pop(key_of(alarm), None)
         if problem is None and not _is_being_checked(alarm):
             _end(alarm)
@@ -91,10 +89,3 @@ def _end(alarm: Alarm) -> None:
         if Alarm.objects.filter(pk=alarm.pk, ended_at__isnull=True).update(ended_at=Now()):
             tell(alarm.pk, "resolved")
     log.info("alarm ended", kind=alarm.kind)
-
-
-def open_alarms() -> QuerySet[Alarm]:
-    rows = Alarm.objects.filter(ended_at__isnull=True).select_related(
-        "subscription", "company", "connection", "mapping"
-    )
-    return rows.defer(*without_lists("company__"))

@@ -12,7 +12,6 @@ from integrations.infra import database_clock
 from integrations.infra.queue import ROUTE, publish
 from integrations.installation import NoPublicAddress, public_url
 from integrations.models import Alarm, Delivery, Mapping, Notification, NotificationContent, Subscription
-from integrations.operations.alarm_rules import place_of_repair
 from integrations.sources.portal.alarms import EVENT, AlarmEvent, post_id_of
 
 # Of an alarm that was told again and again the latest are shown.
@@ -56,7 +55,7 @@ def tell(alarm_id: int, step: str) -> None:
         kind=alarm.get_kind_display(),
         count=alarm.count,
         message=alarm.message,
-        link=f"{portal_address()}{place_of_repair(alarm)}",
+        link=f"{portal_address()}{alarm.place_of_repair}",
         at=database_clock.now().isoformat(),
     )
     notification = Notification.objects.create(
