@@ -1,15 +1,15 @@
 """Addresses of the portal. /healthz and /readyz are answered earlier, by portal.middleware."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
+from integrations import walls
 from integrations.admin.account import account_page, delete_filter, save_filter
 from integrations.admin.find import find_page, handbook_page
 from integrations.admin.guide import guide_page
 from integrations.intake import khoros_webhook
 from integrations.outcomes import account_webhook
-from integrations.walls import wall_feed, wall_json, wall_page, wall_posts
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
@@ -17,10 +17,7 @@ urlpatterns = [
     path("webhooks/khoros/<str:address>/", khoros_webhook),
     path("webhooks/zendesk/<str:address>", account_webhook, name="zendesk-webhook"),
     path("webhooks/zendesk/<str:address>/", account_webhook),
-    path("walls/<str:token>/", wall_page, name="wall-page"),
-    path("walls/<str:token>/posts", wall_posts, name="wall-posts"),
-    path("walls/<str:token>/feed.rss", wall_feed, name="wall-rss"),
-    path("walls/<str:token>/feed.json", wall_json, name="wall-json"),
+    path("walls/", include(walls.URLS)),
     path("admin/find/", admin.site.admin_view(find_page), name="find"),
     path("admin/account/", admin.site.admin_view(account_page), name="account"),
     path("admin/filters/save/", admin.site.admin_view(save_filter), name="saved-filter-save"),

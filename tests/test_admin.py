@@ -21,7 +21,6 @@ from integrations.flow.pause import pause_connections
 from integrations.infra.encryption import Secret
 from integrations.models import Attempt, Company, Connection, Delivery, Mapping, Notification, Subscription
 from integrations.routing.route import route_notification
-from integrations.sign_in.secrets import read_secrets
 from tests import payloads
 from tests.factories import (
     BEARER_TOKEN,
@@ -134,7 +133,7 @@ def test_staff_set_up_a_whole_way_from_label_to_ticket(admin: Client, sandbox: S
     assert mapping.settings["tags"] == ["social_care", "{{ network }}"]
     assert mapping.settings["custom_fields"] == [{"id": 360001, "value": "{{ author }}"}, {"id": 360003, "value": True}]
     assert mapping.settings["comment_public"] is True
-    assert read_secrets(Connection.objects.get()) == {"api_token": "sandbox-zendesk-token"}
+    assert Connection.objects.get().read_secrets() == {"api_token": "sandbox-zendesk-token"}
     assert ("integrations.jobs.check_subscription", Subscription.objects.get().pk) in queued()
 
 
@@ -233,10 +232,10 @@ def test_secrets_are_write_only_and_an_empty_field_keeps_them(admin: Client, con
     assert "sandbox-zendesk-token" not in page(admin, path)
     save(admin, path, name="Renamed")
     connection.refresh_from_db()
-    assert (connection.name, read_secrets(connection)["api_token"]) == ("Renamed", "sandbox-zendesk-token")
+    assert (connection.name, connection.read_secrets()["api_token"]) == ("Renamed", "sandbox-zendesk-token")
     save(admin, path, api_token="another-token")
     connection.refresh_from_db()
-    assert read_secrets(connection)["api_token"] == "another-token"
+    assert connection.read_secrets()["api_token"] == "another-token"
 
 
 def test_changing_the_way_to_sign_in_asks_for_what_it_needs(admin: Client, connection: Connection) -> None:
@@ -269,7 +268,7 @@ def test_pages_open_with_the_wrong_encryption_key_and_say_what_to_do(
     pause_unreadable()
     assert "cannot be read" in page(admin, "connection/")
     save(admin, f"connection/{mapping.connection_id}/change/", api_token="entered again")
-    assert read_secrets(Connection.objects.get()) == {"api_token": "entered again"}
+    assert Connection.objects.get().read_secrets() == {"api_token": "entered again"}
     assert Connection.objects.get().paused_at is None
 
 
@@ -315,7 +314,7 @@ def test_the_environments_other_secret_is_told_and_can_be_taken(
         act(admin, model, "take_secret_from_environment", row)
         assert "hold a different secret" not in page(admin, path)
     assert Company.objects.get().api_token.reveal() == "new-khoros-token"
-    assert read_secrets(Connection.objects.get()) == {"api_token": "new-zendesk-token"}
+    assert Connection.objects.get().read_secrets() == {"api_token": "new-zendesk-token"}
 
 
 @pytest.mark.parametrize("address", ["https://example.zendesk.com", "", "not an address"])
@@ -330,7 +329,7 @@ def test_the_environments_secret_is_not_taken_for_another_address_than_the_envir
     }
     assert "hold a different secret" not in page(admin, f"connection/{connection.pk}/change/")
     assert "for a different address" in act(admin, "connection", "take_secret_from_environment", connection)
-    assert read_secrets(Connection.objects.get()) == {"api_token": "sandbox-zendesk-token"}
+    assert Connection.objects.get().read_secrets() == {"api_token": "sandbox-zendesk-token"}
 
 
 # --- The log ---------------------------------------------------------------------------------------------------------

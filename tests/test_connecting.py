@@ -40,7 +40,6 @@ from integrations.infra.http.reply import Reply
 from integrations.models import Alarm, Attempt, Connection, Delivery, Mapping
 from integrations.routing.route import route_notification
 from integrations.sign_in.credentials import credentials_of, renewed_credentials
-from integrations.sign_in.secrets import read_secrets
 from tests.alarms import update_alarms
 from tests.factories import ConnectionFactory, MappingFactory, NotificationFactory, OAuthConnectionFactory, StaffFactory
 from tests.receiver import Receiver
@@ -225,7 +224,7 @@ def test_a_renewal_begun_before_somebody_saved_other_credentials_overwrites_noth
     consented.refresh_from_db()
     assert not consented.access_token
     assert not consented.refresh_token
-    assert read_secrets(consented) == {"client_secret": "another"}
+    assert consented.read_secrets() == {"client_secret": "another"}
 
 
 def test_the_new_pair_is_stored_although_the_database_fails_for_a_moment(
@@ -823,7 +822,7 @@ def test_what_is_not_entered_anew_for_another_address_is_dropped(
     )  # fmt: skip
     to_another_address(admin, connection, other_host.url, api_token="new-token")
     connection.refresh_from_db()
-    assert read_secrets(connection) == {"api_token": "new-token"}
+    assert connection.read_secrets() == {"api_token": "new-token"}
     assert (bool(connection.access_token), bool(connection.refresh_token)) == (False, False)
     assert not connection.webhook_secret
     assert (connection.granted_scope, connection.webhook_id) == ("", "")
@@ -850,7 +849,7 @@ def test_the_same_address_written_otherwise_keeps_secrets_and_tokens(
     answer = to_another_address(admin, connection, written.format(port))
     assert b"was changed successfully" in answer.content
     connection.refresh_from_db()
-    assert read_secrets(connection) == {"client_secret": "sandbox-secret"}
+    assert connection.read_secrets() == {"client_secret": "sandbox-secret"}
     assert connection.settings["address"] == f"http://localhost:{port}"
     assert connection.access_token
     assert connection.refresh_token
@@ -892,7 +891,7 @@ def test_every_destinations_secrets_are_kept_from_another_address(portal: Any) -
     assert form_of_another_kind(Asking, site="ONE.example.com").errors == {}
     careless = form_of_another_kind(Plain, site="two.example.com")
     assert careless.is_valid()
-    assert read_secrets(careless.save()) == {}
+    assert careless.save().read_secrets() == {}
 
 
 def test_a_try_under_way_while_the_address_changes_tells_the_new_one_nothing_old(
@@ -941,7 +940,7 @@ def test_a_form_opened_before_somebody_else_changed_the_address_mixes_nothing(
     saving.join()
     assert answers[0].context["adminform"].form.errors == {"client_secret": [ASKED_ANEW]}
     consented.refresh_from_db()
-    assert (consented.settings["address"], read_secrets(consented)) == (other_host.url, {"client_secret": "new"})
+    assert (consented.settings["address"], consented.read_secrets()) == (other_host.url, {"client_secret": "new"})
 
 
 def somebody_waits_for_a_lock() -> bool:
@@ -1035,7 +1034,7 @@ def test_the_move_is_tested_then_made_and_deliveries_go_on(
     html = move(admin, connection)
     assert "The connection now signs in with the OAuth client" in html
     connection.refresh_from_db()
-    assert read_secrets(connection) == {"client_secret": "sandbox-secret"}
+    assert connection.read_secrets() == {"client_secret": "sandbox-secret"}
     assert connection.settings == {
         "address": sandbox.url, "sign_in": "oauth_client", "email": "agent@example.com",
         "client_id": "sandbox-client", "scopes": "read write",
@@ -1080,7 +1079,7 @@ def test_a_move_under_which_somebody_saved_another_sign_in_changes_nothing(sandb
     trial, is_moved = move_to_oauth(found, **GOOD_CLIENT)
     assert not is_moved
     assert "Someone changed" in words_of(trial.checks, ok=False)
-    assert read_secrets(Connection.objects.get()) == {"api_token": "another"}
+    assert Connection.objects.get().read_secrets() == {"api_token": "another"}
 
 
 # --- Who may ---------------------------------------------------------------------------------------------------------

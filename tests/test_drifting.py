@@ -209,7 +209,8 @@ def kill_during(sandbox: StandIn, subscription: Subscription, method: str, publi
     sandbox.control("DELETE", "requests")
     sandbox.add_fault("delay", api="khoros", seconds=1.5, times=1, method=method, path="/v2/events/subscription")
     request_check([subscription.pk])
-    code = f"from integrations.subscriptions import check_subscription; check_subscription({subscription.pk})"
+    code = "from integrations.subscriptions.registration import check_subscription as check; "
+    code += f"check({subscription.pk})"
     process = subprocess.Popen([sys.executable, "manage.py", "shell", "-c", code], env=environment(sandbox, public_url))
     wait_until(lambda: any(call.method == method and "whoami" not in call.path for call in sandbox.calls("khoros")))
     process.send_signal(signal.SIGKILL)

@@ -18,7 +18,6 @@ from integrations.infra import redis
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.models import Company, Connection, Installation, Mapping, Subscription, Turn, Wall
 from integrations.operations.first_setup import make_first_setup
-from integrations.sign_in.secrets import read_secrets
 from integrations.walls import page_address
 from tests.factories import BEARER_TOKEN
 
@@ -60,7 +59,7 @@ def test_the_2017_variables_make_the_whole_set_up(seeded: str) -> None:
         "sign_in": "api_token",
         "email": "agent@example.com",
     }
-    assert read_secrets(mapping.connection) == {"api_token": "zendesk-token"}
+    assert mapping.connection.read_secrets() == {"api_token": "zendesk-token"}
     assert mapping.settings["tags"] == ["khoros"]
     for name in ("text", "author", "network", "link", "posted_at", "label"):
         assert f"{{{{ {name} }}}}" in mapping.settings["comment"]
@@ -86,7 +85,7 @@ def test_an_oauth_client_serves_in_place_of_the_token(portal: Installation, sett
     make_first_setup()
     connection = Connection.objects.get()
     assert (connection.settings["sign_in"], connection.settings["client_id"]) == ("oauth_client", "client")
-    assert read_secrets(connection) == {"client_secret": "client-secret"}
+    assert connection.read_secrets() == {"client_secret": "client-secret"}
 
 
 def test_a_label_between_slashes_is_a_regular_expression(portal: Installation, settings: Any) -> None:
@@ -122,7 +121,7 @@ def test_with_a_bot_token_slack_is_connected_too(portal: Installation, settings:
         "sign_in": "bot",
         "people": "ann@example.com\nben@example.com",
     }
-    assert read_secrets(slack) == {"bot_token": "xoxb-1"}
+    assert slack.read_secrets() == {"bot_token": "xoxb-1"}
     assert Mapping.objects.get().connection.kind == "zendesk"
 
 
@@ -163,7 +162,7 @@ def test_a_key_is_rotated_without_losing_a_secret(seeded: str, settings: Any) ->
     call_command("rotate_encryption_key")
     settings.ENCRYPTION_KEYS = [new]
     assert Company.objects.get().api_token.reveal() == "khoros-token"
-    assert read_secrets(Connection.objects.get()) == {"api_token": "zendesk-token"}
+    assert Connection.objects.get().read_secrets() == {"api_token": "zendesk-token"}
     assert Subscription.objects.get().bearer_token.reveal() == "chosen-bearer-token"
     settings.ENCRYPTION_KEYS = old
     with pytest.raises(UnreadableSecret):

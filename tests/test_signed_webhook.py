@@ -36,7 +36,6 @@ from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.encryption import Secret
 from integrations.models import Connection, Delivery, Mapping, Subscription
-from integrations.sign_in.secrets import read_secrets
 from local import ROOT
 from tests import payloads
 from tests.deliveries import move
@@ -606,7 +605,7 @@ def everything_stored() -> str:
 def let_the_day_pass(connection: Connection) -> None:
     connection.refresh_from_db()
     a_second_ago = database_clock.now() - timedelta(seconds=1)
-    secrets = read_secrets(connection) | {"until": a_second_ago.isoformat()}
+    secrets = connection.read_secrets() | {"until": a_second_ago.isoformat()}
     Connection.objects.filter(pk=connection.pk).update(secrets=Secret.of(json.dumps(secrets)))
 
 
@@ -659,7 +658,7 @@ def test_saving_again_keeps_the_secret_and_shows_none(admin: Client, webhook: Co
         assert "was changed successfully" in answer.content.decode()
         assert "whsec_" not in answer.content.decode()
     webhook.refresh_from_db()
-    assert read_secrets(webhook) == {"secret": SECRET}
+    assert webhook.read_secrets() == {"secret": SECRET}
     assert receiver.calls[-1].path == "/another/path"
 
 
@@ -674,7 +673,7 @@ def test_a_new_secret_signs_beside_the_old_one_for_a_day(
     work()
     assert [is_signed_with(receiver.calls[-1], found) for found in (new, SECRET)] == [True, True]
     connection.refresh_from_db()
-    until = read_secrets(connection)["until"]
+    until = connection.read_secrets()["until"]
     in_a_day = database_clock.now() + timedelta(days=1)
     assert (in_a_day - timedelta(minutes=1)).isoformat() < until <= in_a_day.isoformat()
 
@@ -703,7 +702,7 @@ def test_the_page_of_a_connection_offers_a_new_secret_only_where_there_is_one(
     assert "Make a new secret" not in own_text(page(admin, f"connection/{connection.pk}/change/"))
     html = act(admin, "connection", "new_secret", connection)
     connection.refresh_from_db()
-    assert (read_secrets(connection), ISSUED.findall(html)) == ({"api_token": "sandbox-zendesk-token"}, [])
+    assert (connection.read_secrets(), ISSUED.findall(html)) == ({"api_token": "sandbox-zendesk-token"}, [])
     assert "has no secret that Casebridge makes" in html
 
 
@@ -713,7 +712,7 @@ def test_who_may_only_look_makes_no_new_secret(client: Client, webhook: Connecti
     assert "Make a new secret" not in own_text(html)
     client.post(f"{BASE}/connection/", {"action": "new_secret", "_selected_action": [webhook.pk]})
     webhook.refresh_from_db()
-    assert read_secrets(webhook) == {"secret": SECRET}
+    assert webhook.read_secrets() == {"secret": SECRET}
 
 
 def test_another_host_gets_another_secret_and_nothing_signed_with_the_old_one(

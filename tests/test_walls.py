@@ -22,7 +22,7 @@ from integrations.operations.retention import forget_content
 from integrations.routing.actions import rebuild
 from integrations.sources.khoros.values import lasting_picture
 from integrations.walls import cache as wall_cache
-from integrations.walls import hide, move_up, pin, renew_address, revoke_address, show
+from integrations.walls import hide, move, pin, renew_address, revoke_address, show
 from tests.deliveries import became
 from tests.factories import MappingFactory, StaffFactory, WallFactory
 from tests.test_admin import BASE, act, form_of, page, save
@@ -508,7 +508,7 @@ def test_pinned_posts_come_first_in_the_order_they_are_given(admin: Client, wall
     assert shown(reader, wall) == ["twitter:1", "twitter:4", "twitter:3", "twitter:2"]
     hide(rows(first), "ann")
     assert shown(reader, wall) == ["twitter:4", "twitter:3", "twitter:2"]
-    assert not move_up(WallPost.objects.get(pk=fourth.pk), "ann")
+    assert not move(WallPost.objects.get(pk=fourth.pk), "ann", up=True)
     assert second.pk
 
 

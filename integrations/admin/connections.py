@@ -31,7 +31,7 @@ from integrations.infra import database_clock
 from integrations.infra.queue import SWEEP, publish
 from integrations.infra.text import article, shortened, timestamp
 from integrations.models import Connection, Wall
-from integrations.sign_in import TOKEN_COLUMNS, issue_first_secret, issue_secret, unreadable_secrets
+from integrations.sign_in import issue_first_secret, issue_secret, unreadable_secrets
 
 # Made with the place that their posts go to.
 KEPT_HERE = [kind for kind, destination in DESTINATIONS.items() if keeps_here(destination)]
@@ -264,7 +264,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         fetched: tuple[str, ...] = ()
         if change and form.signs_in_otherwise:
             obj.checks, obj.checked_at = [], None
-            fetched = (*TOKEN_COLUMNS, "checks", "checked_at")
+            fetched = (*Connection.TOKEN_COLUMNS, "checks", "checked_at")
         issued = issue_first_secret(obj)
         obj.save(update_fields=(*self.owned, *fetched) if change else None)
         if issued:

@@ -30,7 +30,6 @@ from integrations.infra.http.addresses import origin_of
 from integrations.intake import replace_bearer_token
 from integrations.models import Company, Connection, Mapping, Subscription
 from integrations.models.configuration import LABEL_APPLIED, new_bearer_token
-from integrations.sign_in import change_secrets, forget_secrets, forget_tokens, read_secrets
 from integrations.sources.khoros.token import expiry
 from integrations.sources.kinds import OF_ALL
 from integrations.sources.registry import kind_of
@@ -287,7 +286,7 @@ class ConnectionForm(forms.ModelForm):
 
     def _readable_secrets(self) -> set[str]:
         try:
-            return {name for name, value in read_secrets(self.instance).items() if value}
+            return {name for name, value in self.instance.read_secrets().items() if value}
         except UnreadableSecret:
             return set()
 
@@ -325,14 +324,14 @@ class ConnectionForm(forms.ModelForm):
         self.instance.settings = self._entered()
         self.instance.retry_delays = self.cleaned_data.get("retry_schedule") or []
         if self.goes_elsewhere:
-            forget_secrets(self.instance)
+            self.instance.forget_secrets()
         secrets = {name: self.cleaned_data[name] for name in self.destination.connection_form.secret_names()}
         assumed = self.destination.connection_form.ASSUMED
-        has_other_secrets = change_secrets(self.instance, secrets)
+        has_other_secrets = self.instance.change_secrets(secrets)
         has_other_settings = _filled(before, assumed) != _filled(self.instance.settings, assumed)
         self.signs_in_otherwise = self.goes_elsewhere or has_other_secrets or has_other_settings
         if self.signs_in_otherwise:
-            forget_tokens(self.instance)
+            self.instance.forget_tokens()
         return super().save(commit)
 
 

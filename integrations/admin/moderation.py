@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from integrations.admin.base import note_action
 from integrations.infra.text import timestamp
 from integrations.models import WallPost
-from integrations.walls import expires_at, has_expired, hide, pin, show, unpin
+from integrations.walls import hide, pin, show, unpin
 
 NEITHER_TOLD = (
     "Khoros does not tell when a post is deleted or its label is removed. Such a post stays until you hide it here."
@@ -62,7 +62,7 @@ def moderation_buttons(post: WallPost) -> list[str]:
     """What can be decided about it now."""
     if post.state != WallPost.State.SHOWN:
         return ["wall_show", *(["wall_hide"] if post.state == WallPost.State.WAITING else [])]
-    again = ["wall_show"] if has_expired(post.wall, post) else []
+    again = ["wall_show"] if post.wall.has_expired(post) else []
     return [*again, "wall_hide", "wall_pin" if post.place is None else "wall_unpin"]
 
 
@@ -74,8 +74,8 @@ def state_text(post: WallPost) -> str:
         return f"Hidden by {post.decided_by or 'Casebridge'}. It stays hidden when it is labelled again."
     if post.place is not None:
         return f"Shown since {timestamp(post.shown_at)}, pinned in place {post.place}."
-    until = expires_at(post.wall, post)
+    until = post.wall.expiry_of(post)
     if until is None:
         return f"Shown since {timestamp(post.shown_at)}."
-    gone = has_expired(post.wall, post)
+    gone = post.wall.has_expired(post)
     return f"Left the wall at {timestamp(until)}." if gone else f"Shown until {timestamp(until)}."

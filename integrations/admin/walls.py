@@ -22,14 +22,11 @@ from integrations.models import Wall, WallPost
 from integrations.walls import (
     create_wall,
     frame_origin,
-    has_expired,
-    move_down,
-    move_up,
+    move,
     page_address,
-    rename_connection,
     renew_address,
     revoke_address,
-    tell_readers,
+    wall_changed,
 )
 
 MOST_ORIGINS = 20
@@ -118,9 +115,7 @@ class WallAdmin(ConfigurationAdmin):
             )
             return
         obj.save(update_fields=[*form.fields, "changed_at"])
-        if "name" in form.changed_data:
-            rename_connection(obj)
-        tell_readers(obj)
+        wall_changed(obj)
 
     def response_add(self, request: HttpRequest, obj: Wall, post_url_continue: str | None = None) -> HttpResponse:
         """To the wall's page, which has its address."""
@@ -137,7 +132,7 @@ class WallAdmin(ConfigurationAdmin):
         return f"{found}. To take it down, press “Revoke the address” on its page" if found else ""
 
     def delete_model(self, request: HttpRequest, obj: Wall) -> None:
-        tell_readers(obj)
+        wall_changed(obj)
         connection = obj.connection
         obj.delete()
         connection.delete()
@@ -277,7 +272,7 @@ class WallPostAdmin(Moderation, ReadOnlyAdmin):
 
     @display(description="State", label={"waiting": "warning", "shown": "success", "hidden": "default", "over": "info"})
     def state_label(self, post: WallPost) -> tuple[str, str]:
-        if post.state == WallPost.State.SHOWN and has_expired(post.wall, post):
+        if post.state == WallPost.State.SHOWN and post.wall.has_expired(post):
             return "over", "Expired"
         return post.state, "Pinned" if post.place is not None else post.get_state_display()
 
@@ -340,16 +335,16 @@ class WallPostAdmin(Moderation, ReadOnlyAdmin):
 
     @admin.action(description="Move up", permissions=["moderate"])
     def wall_up(self, request: HttpRequest, queryset: QuerySet[WallPost]) -> HttpResponse | None:
-        return self._moved(request, queryset.order_by("place"), move_up)
+        return self._moved(request, queryset.order_by("place"), up=True)
 
     @admin.action(description="Move down", permissions=["moderate"])
     def wall_down(self, request: HttpRequest, queryset: QuerySet[WallPost]) -> HttpResponse | None:
-        return self._moved(request, queryset.order_by("-place"), move_down)
+        return self._moved(request, queryset.order_by("-place"), up=False)
 
-    def _moved(self, request: HttpRequest, queryset: QuerySet[WallPost], act: Any) -> HttpResponse | None:
+    def _moved(self, request: HttpRequest, queryset: QuerySet[WallPost], *, up: bool) -> HttpResponse | None:
         by = request.user.get_username()
         with transaction.atomic():
-            moved = [post.pk for post in queryset.filter(place__isnull=False) if act(post, by)]
+            moved = [post.pk for post in queryset.filter(place__isnull=False) if move(post, by, up=up)]
         is_pinned = queryset.filter(place__isnull=False).exists()
         nothing = "It is at the end of its order already." if is_pinned else "Only pinned posts can be moved: pin it."
         sentence = f"{len(moved)} moved." if moved else nothing

@@ -14,13 +14,7 @@ from integrations.companies.consent import (
     why_no_company_consent,
 )
 from integrations.companies.labels import refresh_labels
-from integrations.companies.registered import (
-    is_forgotten,
-    pause_other,
-    record_registered,
-    recorded_change,
-    retire_forgotten,
-)
+from integrations.companies.registered import is_forgotten, pause_other, record_registered, retire_forgotten
 from integrations.companies.token import record_token_owner, token_end_text, token_warning
 
 __all__ = [
@@ -36,7 +30,6 @@ __all__ = [
     "pause_other",
     "record_registered",
     "record_token_owner",
-    "recorded_change",
     "refresh_labels",
     "retire_forgotten",
     "token_end_text",

@@ -6,7 +6,6 @@ import structlog
 from django.db.models.functions import Now
 
 from integrations.companies.client import TEST_SECONDS, company_client, own_prefix
-from integrations.infra.http.failure import Failure
 from integrations.infra.text import storable
 from integrations.models import Change, Company, Subscription
 from integrations.sources.khoros import plan
@@ -52,7 +51,7 @@ def _change_other(
     change = Change.objects.create(
         company=company, subscription=subscription, action=action, khoros_uuid=khoros_uuid[:64], by=by, because=because
     )
-    with recorded_change(change):
+    with change.recorded():
         if action == Change.Action.RETIRE_OTHER:
             client.delete(khoros_uuid)
         else:
@@ -69,23 +68,3 @@ def is_forgotten(external_id: str) -> bool:
     known_here = Subscription.objects.exclude(registration=Subscription.Registration.RETIRED, deleted_at__isnull=False)
     uuids = (str(known) for known in known_here.values_list("uuid", flat=True))
     return external_id.removeprefix(prefix) not in set(uuids)
-
-
-class recorded_change:
-    """Completes a Change after its call: done, or Khoros' refusal. Exceptions propagate."""
-
-    def __init__(self, change: Change) -> None:
-        self.change = change
-
-    def __enter__(self) -> Change:
-        log.info("changing a subscription at Khoros", action=self.change.action, khoros_uuid=self.change.khoros_uuid)
-        return self.change
-
-    def __exit__(self, kind: object, error: BaseException | None, _traceback: object) -> None:
-        message = f"{error.message}\n{error.detail}".strip() if isinstance(error, Failure) else str(error or "")
-        Change.objects.filter(pk=self.change.pk).update(
-            finished_at=Now(),
-            is_done=error is None,
-            message=storable(message),
-            khoros_uuid=self.change.khoros_uuid[:64],
-        )

@@ -15,7 +15,7 @@ from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
 from integrations.installation import NoPublicAddress, public_url
 from integrations.models import Connection
-from integrations.sign_in import read_secrets, store_consent, unreadable_secrets
+from integrations.sign_in import store_consent, unreadable_secrets
 
 CHANGED_MEANWHILE = "Someone changed the connection's sign-in in the meantime. Review it and start again."
 
@@ -73,7 +73,7 @@ def _return_address() -> str:
 def _tokens_for(connection: Connection, code: str) -> Token:
     session = Session(connection, seconds=TEST_SECONDS)
     try:
-        plain = read_secrets(connection)
+        plain = connection.read_secrets()
         session.client.secrets = (*plain.values(), code)
         credentials = Credentials(connection.settings, plain)
         return _source(connection).exchange_code(session.client, credentials, code, _return_address())

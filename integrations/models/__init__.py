@@ -1,15 +1,8 @@
 """The tables and their constraints. No network, no queueing, no decisions: those live in the modules of the journey."""
 
 from integrations.models.alarms import Alarm
-from integrations.models.configuration import (
-    AccountSchema,
-    Company,
-    Connection,
-    Installation,
-    Mapping,
-    Requester,
-    Subscription,
-)
+from integrations.models.configuration import Company, Installation, Mapping, Subscription
+from integrations.models.connections import AccountSchema, Connection, Requester
 from integrations.models.content import Attempt, DeliveryContent, NotificationContent, PostContent
 from integrations.models.deliveries import Batch, Burst, Delivery, FloodHold
 from integrations.models.monitoring import CatchUp, Change, HourlyVolume, Probe, Turn

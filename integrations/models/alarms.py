@@ -7,7 +7,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from integrations.infra.text import storable
-from integrations.models.configuration import Company, Connection, Mapping, Subscription
+from integrations.models.configuration import Company, Mapping, Subscription
+from integrations.models.connections import Connection
 
 LONGEST_NOTE = 500
 

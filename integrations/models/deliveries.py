@@ -9,7 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from integrations.models.configuration import Connection, Mapping
+from integrations.models.configuration import Mapping
+from integrations.models.connections import Connection
 from integrations.models.notifications import Notification
 from integrations.models.remote import RemoteObject
 

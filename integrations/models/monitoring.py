@@ -1,12 +1,19 @@
 """What is known about a subscription besides its notifications: changes, catch-ups, probes, volume; and turns."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import structlog
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from integrations.infra.http.failure import Failure
+from integrations.infra.text import storable
 from integrations.models.configuration import Company, Subscription
+
+log = structlog.get_logger(__name__)
 
 
 class Change(models.Model):
@@ -47,6 +54,23 @@ class Change(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_action_display()} {self.khoros_uuid}"
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Around the call: completes the row with what came of it, done or Khoros' refusal. Exceptions propagate."""
+        log.info("changing a subscription at Khoros", action=self.action, khoros_uuid=self.khoros_uuid)
+        try:
+            yield
+        except BaseException as error:
+            reply = f"{error.message}\n{error.detail}" if isinstance(error, Failure) else str(error)
+            self._complete(is_done=False, message=reply.strip())
+            raise
+        self._complete(is_done=True)
+
+    def _complete(self, *, is_done: bool, message: str = "") -> None:
+        Change.objects.filter(pk=self.pk).update(
+            finished_at=Now(), is_done=is_done, message=storable(message), khoros_uuid=self.khoros_uuid[:64]
+        )
 
 
 class CatchUp(models.Model):

@@ -8,7 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from integrations.models.configuration import Connection, Subscription
+from integrations.models.configuration import Subscription
+from integrations.models.connections import Connection
 
 
 class Notification(models.Model):

@@ -2,12 +2,14 @@
 
 import secrets
 import uuid
+from datetime import datetime, timedelta
 
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from integrations.models.configuration import Connection
+from integrations.infra import database_clock
+from integrations.models.connections import Connection
 from integrations.models.fields import SecretField
 
 
@@ -85,6 +87,16 @@ class Wall(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def expiry_of(self, post: "WallPost") -> datetime | None:
+        """When a post leaves this wall; None where it stays."""
+        if not self.expires_hours or post.place is not None or post.shown_at is None:
+            return None
+        return post.shown_at + timedelta(hours=self.expires_hours)
+
+    def has_expired(self, post: "WallPost") -> bool:
+        at = self.expiry_of(post)
+        return at is not None and at <= database_clock.now()
 
 
 class WallPost(models.Model):

@@ -24,7 +24,6 @@ from integrations.infra.http.addresses import AddressRefused, checked_origin, or
 from integrations.infra.smtp import portal_server
 from integrations.models import Company, Connection, Installation, Mapping, Subscription, Wall
 from integrations.models.configuration import new_bearer_token
-from integrations.sign_in import TOKEN_COLUMNS, change_secrets, forget_tokens, read_secrets
 from integrations.sources.khoros.token import expiry
 from integrations.subscriptions import change_bearer_token
 from integrations.walls import create_wall
@@ -97,7 +96,7 @@ def _create(zendesk_address: str) -> Mapping:
         settings={"address": zendesk_address, **_sign_in()},
         from_environment=True,
     )
-    change_secrets(connection, _zendesk_secrets())
+    connection.change_secrets(_zendesk_secrets())
     connection.save()
     if seed["slack_token"]:
         _connect_slack()
@@ -133,7 +132,7 @@ def _connect_slack() -> None:
     people = "\n".join(settings.SEED["slack_people"].replace(",", " ").split())
     address = {"address": settings.SEED["slack_url"], "sign_in": "bot", "people": people}
     connection = Connection(name="Slack", kind=SLACK.kind, settings=address)
-    change_secrets(connection, {"bot_token": settings.SEED["slack_token"]})
+    connection.change_secrets({"bot_token": settings.SEED["slack_token"]})
     connection.save()
 
 
@@ -195,7 +194,7 @@ def _differs(configured: Company | Subscription | Connection) -> bool:
     if _sign_in()["sign_in"] == "api_token" and configured.settings.get("sign_in") != "api_token":
         # Somebody moved to OAuth here: the environment's API token is obsolete.
         return False
-    stored = configured.settings | read_secrets(configured)
+    stored = configured.settings | configured.read_secrets()
     return any(stored.get(name) != value for name, value in expected.items())
 
 
@@ -219,6 +218,6 @@ def take_from_environment(configured: Company | Subscription | Connection) -> No
         change_bearer_token(configured, settings.SEED["bearer_token"])
     else:
         configured.settings = configured.settings | _sign_in()
-        change_secrets(configured, _zendesk_secrets())
-        forget_tokens(configured)
-        configured.save(update_fields=["settings", "secrets", *TOKEN_COLUMNS])
+        configured.change_secrets(_zendesk_secrets())
+        configured.forget_tokens()
+        configured.save(update_fields=["settings", "secrets", *Connection.TOKEN_COLUMNS])

@@ -14,29 +14,16 @@ from integrations.sign_in.credentials import (
     unreadable_secrets,
 )
 from integrations.sign_in.expiry import end_alarm, end_text
-from integrations.sign_in.secrets import (
-    TOKEN_COLUMNS,
-    change_secrets,
-    forget_secrets,
-    forget_tokens,
-    issue_first_secret,
-    issue_secret,
-    read_secrets,
-)
+from integrations.sign_in.secrets import issue_first_secret, issue_secret
 
 __all__ = [
-    "TOKEN_COLUMNS",
-    "change_secrets",
     "credentials_of",
     "end_alarm",
     "end_text",
-    "forget_secrets",
-    "forget_tokens",
     "fresh_credentials",
     "is_stored_token",
     "issue_first_secret",
     "issue_secret",
-    "read_secrets",
     "renewed_credentials",
     "store_consent",
     "token_columns",

@@ -39,7 +39,6 @@ from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.models import Connection
-from integrations.sign_in.secrets import TOKEN_COLUMNS, read_secrets
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +99,7 @@ def _with_token(connection: Connection, client: HttpClient, secrets: dict[str, s
 
 def _readable_secrets(connection: Connection) -> dict[str, str]:
     try:
-        return read_secrets(connection)
+        return connection.read_secrets()
     except UnreadableSecret:
         raise unreadable_secrets(connection) from None
 
@@ -156,7 +155,7 @@ def _fetch(connection: Connection, source: SignsInByToken, client: HttpClient, s
 
 def _newer_token(connection: Connection, refused: str) -> str:
     """A valid token that somebody else stored in the meantime; empty when there is none but the refused one."""
-    row = _unchanged(connection).values(*TOKEN_COLUMNS).first()
+    row = _unchanged(connection).values(*Connection.TOKEN_COLUMNS).first()
     if row is None:
         # Tokens of another sign-in must not be sent to where this try goes.
         raise Failure("The connection's sign-in changed during this attempt.", retry_after=1.0)

@@ -14,14 +14,7 @@ from django.conf import settings
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 
-from integrations.companies import (
-    NoToken,
-    company_client,
-    own_prefix,
-    record_registered,
-    record_token_owner,
-    recorded_change,
-)
+from integrations.companies import NoToken, company_client, own_prefix, record_registered, record_token_owner
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.encryption import UnreadableSecret
@@ -184,7 +177,7 @@ def _register_by_v1(subscription: Subscription, desired: DesiredState, client: K
         )
     if subscription.posted_as != desired.fingerprint:
         change = _begin(subscription, Step("post", because="it was not registered like this before"))
-        with recorded_change(change):
+        with change.recorded():
             client.subscribe_v1(subscription.company.company_id, desired.body())
         Subscription.objects.filter(pk=subscription.pk).update(posted_as=desired.fingerprint)
     return CheckResult(Registration.REGISTERED, V1_TEXT, address=desired.address)
@@ -320,7 +313,7 @@ class CheckRun:
         if step.action == "post":
             self._store_replaced()
         change = _begin(self.subscription, step)
-        with recorded_change(change):
+        with change.recorded():
             change.khoros_uuid = self._call(step) or step.uuid
         if step.action == "post":
             self._store_posted()

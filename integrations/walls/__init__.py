@@ -5,34 +5,25 @@ often it is labelled; reading costs the database next to nothing, however many r
 """
 
 from integrations.walls.address import frame_origin, page_address, renew_address, revoke_address
-from integrations.walls.create import create_wall, rename_connection
-from integrations.walls.moderation import hide, move_down, move_up, pin, show, tell_readers, unpin
+from integrations.walls.create import create_wall, wall_changed
+from integrations.walls.moderation import hide, move, pin, show, unpin
 from integrations.walls.retention import forget_posts
-from integrations.walls.shown import expires_at, has_expired, shown_posts
 from integrations.walls.store import WallStore
-from integrations.walls.views import wall_feed, wall_json, wall_page, wall_posts
+from integrations.walls.urls import URLS
 
 __all__ = [
+    "URLS",
     "WallStore",
     "create_wall",
-    "expires_at",
     "forget_posts",
     "frame_origin",
-    "has_expired",
     "hide",
-    "move_down",
-    "move_up",
+    "move",
     "page_address",
     "pin",
-    "rename_connection",
     "renew_address",
     "revoke_address",
     "show",
-    "shown_posts",
-    "tell_readers",
     "unpin",
-    "wall_feed",
-    "wall_json",
-    "wall_page",
-    "wall_posts",
+    "wall_changed",
 ]

@@ -6,6 +6,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import keeps_here
 from integrations.models import Connection, Wall
 from integrations.walls.address import renew_address
+from integrations.walls.moderation import tell_readers
 
 # The destination whose connections are made with a wall.
 KIND = next(kind for kind, destination in DESTINATIONS.items() if keeps_here(destination))
@@ -21,9 +22,10 @@ def create_wall(wall: Wall) -> None:
         renew_address(wall)
 
 
-def rename_connection(wall: Wall) -> None:
-    """The wall has another name."""
+def wall_changed(wall: Wall) -> None:
+    """Staff changed it, or are about to delete it: its connection is named after it, and readers see it at once."""
     Connection.objects.filter(pk=wall.connection_id).update(name=_name(wall))
+    tell_readers(wall)
 
 
 def _name(wall: Wall) -> str:

@@ -45,16 +45,9 @@ def unpin(posts: QuerySet[WallPost], by: str) -> list[int]:
     return _decide(posts.filter(place__isnull=False), by, place=None)
 
 
-def move_up(post: WallPost, by: str) -> bool:
-    """Before the pinned post that stands before it. False where there is none."""
-    return _swap(post, by, "place__lt", "-place")
-
-
-def move_down(post: WallPost, by: str) -> bool:
-    return _swap(post, by, "place__gt", "place")
-
-
-def _swap(post: WallPost, by: str, beyond: str, order: str) -> bool:
+def move(post: WallPost, by: str, *, up: bool) -> bool:
+    """Changes places with the pinned post before it, or after it. False where there is none."""
+    beyond, order = ("place__lt", "-place") if up else ("place__gt", "place")
     with _locked_wall(post):
         post.refresh_from_db()
         others = _pinned(post).filter(**{beyond: post.place}) if post.place is not None else WallPost.objects.none()

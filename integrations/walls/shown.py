@@ -53,17 +53,6 @@ def wall_changed(wall: Wall) -> datetime:
     return max(moments)
 
 
-def expires_at(wall: Wall, post: WallPost) -> datetime | None:
-    if not wall.expires_hours or post.place is not None or post.shown_at is None:
-        return None
-    return post.shown_at + timedelta(hours=wall.expires_hours)
-
-
-def has_expired(wall: Wall, post: WallPost) -> bool:
-    at = expires_at(wall, post)
-    return at is not None and at <= database_clock.now()
-
-
 def _shown(wall: Wall) -> QuerySet[WallPost]:
     return WallPost.objects.filter(wall=wall, state=WallPost.State.SHOWN)
 

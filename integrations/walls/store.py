@@ -13,7 +13,6 @@ from integrations.infra.http.failure import Failure
 from integrations.infra.text import harmless
 from integrations.models import Wall, WallPost
 from integrations.walls.address import own_origin, page_address
-from integrations.walls.shown import has_expired
 
 # What is shown of a post may change when it comes again; what a person decided about it does not.
 CONTENT = (
@@ -45,7 +44,7 @@ class WallStore(PostStore):
             [row], update_conflicts=True, unique_fields=["wall", "key"], update_fields=list(CONTENT)
         )
         post = WallPost.objects.get(wall=wall, key=row.key)
-        if before is not None and before.external_id != external_id and has_expired(wall, post):
+        if before is not None and before.external_id != external_id and wall.has_expired(post):
             # Labelled again, by another delivery: it is shown anew.
             WallPost.objects.filter(pk=post.pk, state=WallPost.State.SHOWN).update(shown_at=Now())
         how = "created" if post.external_id == external_id and post.created_at == post.changed_at else "already_there"

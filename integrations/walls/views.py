@@ -19,7 +19,7 @@ from integrations.models import Wall, WallPost
 from integrations.walls import feeds
 from integrations.walls.address import FRAME_ORIGIN, TOKEN, hash_of, own_origin
 from integrations.walls.cache import Page, TooManyLooks, cached_page, etag_of
-from integrations.walls.shown import expires_at, find_wall, newest_first, shown_posts, wall_changed
+from integrations.walls.shown import find_wall, newest_first, shown_posts, wall_changed
 
 HTML = "text/html; charset=utf-8"
 # Scripts, styles and fonts are ours; pictures come from wherever authors have theirs.
@@ -123,7 +123,7 @@ def _context(wall: Wall, token: str, posts: list[WallPost]) -> dict[str, object]
             "post": post,
             "network": NETWORKS.get(post.network, post.network.capitalize()),
             "link": feeds.iri_to_uri(post.link),
-            "expires_at": expires_at(wall, post),
+            "expires_at": wall.expiry_of(post),
         }
         for post in posts
     ]
