@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from integrations.companies.registered import pause_other, retire_forgotten
+from integrations.companies.registered import change_other
 from integrations.intake import receive
 from integrations.models import Change, Company, Delivery, Installation, Mapping, Notification, Subscription
 from integrations.models.configuration import new_bearer_token
@@ -310,9 +310,9 @@ def test_a_foreign_one_is_paused_only_when_asked_for(sandbox: StandIn, subscript
     old = {"externalId": "send-to-zendesk", "eventName": "stream-item-label-applied", "query": "CreateCase"}
     uuid = sandbox.control("POST", "subscriptions", old)["uuid"]
     check(subscription)
-    pause_other(subscription.company, uuid, "olga", subscription)
+    change_other(subscription.company, uuid, Change.Action.PAUSE_OTHER, "olga", subscription)
     assert next(row for row in sandbox.subscriptions() if row["uuid"] == uuid)["status"] == "PAUSED"
-    change = Change.objects.get(action="pause_other")
+    change = Change.objects.get(action="change_other")
     assert (change.by, change.is_done) == ("olga", True)
 
 
@@ -324,8 +324,8 @@ def test_only_what_bears_our_mark_and_is_known_no_more_can_be_retired(
     uuid = sandbox.control("POST", "subscriptions", forgotten)["uuid"]
     for wrong in (subscription.khoros_uuid, "unknown"):
         with pytest.raises(LookupError):
-            retire_forgotten(subscription.company, wrong, "olga")
-    retire_forgotten(subscription.company, uuid, "olga")
+            change_other(subscription.company, wrong, Change.Action.RETIRE_OTHER, "olga")
+    change_other(subscription.company, uuid, Change.Action.RETIRE_OTHER, "olga")
     assert [row["uuid"] for row in sandbox.subscriptions()] == [subscription.khoros_uuid]
 
 

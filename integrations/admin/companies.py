@@ -20,15 +20,12 @@ from integrations.companies import (
     NoToken,
     accept_company_consent,
     begin_company_consent,
+    change_other,
     check_company,
     is_forgotten,
-    own_prefix,
-    pause_other,
     refresh_labels,
-    retire_forgotten,
     token_end_text,
     token_warning,
-    why_no_company_consent,
 )
 from integrations.infra.consent import PendingConsent
 from integrations.infra.encryption import UnreadableSecret
@@ -36,8 +33,9 @@ from integrations.infra.http.failure import Failure
 from integrations.infra.queue import CHECK_SUBSCRIPTION, READ_COMPANY, publish
 from integrations.infra.text import timestamp
 from integrations.installation import NoPublicAddress, public_url
-from integrations.models import Company, Subscription
+from integrations.models import Change, Company, Installation, Subscription
 from integrations.sources.khoros import plan
+from integrations.sources.khoros.consent import why_none
 from integrations.subscriptions import request_check
 
 themed(CompanyForm)
@@ -188,7 +186,7 @@ class CompanyAdmin(ConsentPages):
     def take_answer(self, request: HttpRequest, obj: Company) -> None:
         if "code" not in request.GET or "error" in request.GET:
             error, description = request.GET.get("error", "no code"), request.GET.get("error_description", "")
-            self.message_user(request, why_no_company_consent(error, description), messages.ERROR)
+            self.message_user(request, why_none(error, description), messages.ERROR)
             return
         try:
             accept_company_consent(obj, request.GET["code"], _return_address())
@@ -229,7 +227,7 @@ class CompanyAdmin(ConsentPages):
         return ["test_connection", "refresh_labels", *self.environment_buttons(obj)]
 
     def facts(self, request: HttpRequest, obj: Company) -> dict[str, Any]:
-        prefix = own_prefix()
+        prefix = plan.prefix_of(Installation.own_uuid())
         subscriptions = Subscription.objects.filter(company=obj).exclude(
             deleted_at__isnull=False, registration=Subscription.Registration.RETIRED
         )
@@ -305,7 +303,7 @@ class CompanyAdmin(ConsentPages):
             "Pause this subscription at Khoros?" if change == "pause" else "Delete this subscription at Khoros?",
             row=row,
             change=change,
-            whose=OWNERS[plan.whose(row["externalId"], own_prefix())] if row else "",
+            whose=OWNERS[plan.whose(row["externalId"], plan.prefix_of(Installation.own_uuid()))] if row else "",
         )
 
     def _carry_out(
@@ -313,10 +311,8 @@ class CompanyAdmin(ConsentPages):
     ) -> HttpResponse:
         by = request.user.get_username()
         try:
-            if change == "pause":
-                message = pause_other(company, khoros_uuid, by, subscription)
-            else:
-                message = retire_forgotten(company, khoros_uuid, by)
+            action = Change.Action.PAUSE_OTHER if change == "pause" else Change.Action.RETIRE_OTHER
+            message = change_other(company, khoros_uuid, action, by, subscription)
             self.message_user(request, message, messages.SUCCESS)
         except (Failure, NoToken, LookupError) as error:
             self.message_user(request, f"Nothing changed. {error}", messages.ERROR)

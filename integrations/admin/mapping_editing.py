@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from integrations.admin.conditions import ROWS, with_rows
 from integrations.admin.flood_holds import HoldingAdmin
 from integrations.admin.test_ticket import create_and_note, posted_uuid
-from integrations.connections import misfits_of, read_account_lists, request_lists_if_old
+from integrations.connections import misfits_of, read_account_lists, request_lists
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import MarksTests, OffersLists
 from integrations.domain.post import Unreadable
@@ -45,6 +45,10 @@ PRESSED = (PREVIEW, COMPARE, EDIT, REFRESH, CHOSEN, TEST, TEST_NOW, ROWS)
 CONTROLS = {*PRESSED, "_save", "_continue", "_addanother", "csrfmiddlewaretoken"} | {
     "preview_of", "compare_most", "test_uuid",
 }  # fmt: skip
+
+
+# An account's lists that are older are read again when a mapping's page is opened.
+OLD_SECONDS = 600
 
 
 def number_in(raw: str) -> int | None:
@@ -77,7 +81,7 @@ class MappingEditing(HoldingAdmin):
             context["schema"] = self.schema_text(request, obj)
             connection = _row(Connection, self.connection_id(request, obj))
             if request.method == "GET" and connection is not None:
-                request_lists_if_old(connection.pk)
+                request_lists(connection.pk, older_than=OLD_SECONDS)
         return super().changeform_view(request, object_id, form_url, context)
 
     def _may_edit(self, request: HttpRequest, obj: Mapping | None) -> bool:

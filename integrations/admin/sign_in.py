@@ -18,7 +18,6 @@ from integrations.connections import (
     accept_consent,
     begin_consent,
     check_and_resume,
-    is_still_at,
     move_to_oauth,
     return_address,
     why_no_consent,
@@ -150,7 +149,7 @@ class SignInAdmin(ConsentPages):
         return begin_consent(obj, user_id)
 
     def is_still_at(self, consent: PendingConsent, obj: Connection) -> bool:
-        return is_still_at(consent, obj)
+        return consent.origin == DESTINATIONS[obj.kind].origin(obj.settings)
 
     def take_answer(self, request: HttpRequest, connection: Connection) -> None:
         if "code" not in request.GET or "error" in request.GET:

@@ -27,14 +27,13 @@ from integrations.admin.text.subscription import (
     subscription_text,
 )
 from integrations.admin.widgets import SuggestingInput
-from integrations.companies import own_prefix
 from integrations.infra import database_clock
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.queue import CATCH_UP, SEND_PROBE, publish
 from integrations.infra.text import timestamp
 from integrations.installation import NoPublicAddress
 from integrations.intake import BEARER_TOKEN_COLUMNS
-from integrations.models import Alarm, CatchUp, Company, Subscription
+from integrations.models import Alarm, CatchUp, Company, Installation, Subscription
 from integrations.models.configuration import new_bearer_token, without_lists
 from integrations.routing import fetch_missing
 from integrations.sources.khoros import plan
@@ -219,7 +218,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
     def facts(self, request: HttpRequest, obj: Subscription) -> dict[str, Any]:
         name = "admin:integrations_company_change_at_khoros"
         found = subscription_text(obj)
-        may_change, prefix = self.has_change_permission(request, obj), own_prefix()
+        may_change, prefix = self.has_change_permission(request, obj), plan.prefix_of(Installation.own_uuid())
         for other in found["others"]:
             is_own = plan.whose(other.get("externalId", ""), prefix) == "ours"
             other["whose"] = "Casebridge (another subscription)" if is_own else "Someone else"

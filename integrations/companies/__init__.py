@@ -6,15 +6,10 @@ Khoros is written down before the call and completed after it.
 
 from integrations.companies.background import BACKGROUND
 from integrations.companies.check import check_company
-from integrations.companies.client import NoToken, company_client, own_prefix
-from integrations.companies.consent import (
-    NotConsented,
-    accept_company_consent,
-    begin_company_consent,
-    why_no_company_consent,
-)
+from integrations.companies.client import NoToken, company_client
+from integrations.companies.consent import NotConsented, accept_company_consent, begin_company_consent
 from integrations.companies.labels import refresh_labels
-from integrations.companies.registered import is_forgotten, pause_other, record_registered, retire_forgotten
+from integrations.companies.registered import change_other, is_forgotten, record_registered
 from integrations.companies.token import record_token_owner, token_end_text, token_warning
 
 __all__ = [
@@ -23,16 +18,13 @@ __all__ = [
     "NotConsented",
     "accept_company_consent",
     "begin_company_consent",
+    "change_other",
     "check_company",
     "company_client",
     "is_forgotten",
-    "own_prefix",
-    "pause_other",
     "record_registered",
     "record_token_owner",
     "refresh_labels",
-    "retire_forgotten",
     "token_end_text",
     "token_warning",
-    "why_no_company_consent",
 ]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from integrations.companies.client import TEST_SECONDS, NoToken, company_client, own_prefix
+from integrations.companies.client import TEST_SECONDS, NoToken, company_client
 from integrations.companies.labels import refresh_labels
 from integrations.companies.registered import record_registered
 from integrations.companies.token import record_token_owner, token_end_text, token_warning
 from integrations.infra.http.failure import Failure
-from integrations.models import Company
+from integrations.models import Company, Installation
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.client import KhorosClient
 
@@ -67,7 +67,7 @@ def _check_registered(company: Company, client: KhorosClient) -> list[Finding]:
         listed = record_registered(company, client)
     except Failure as failure:
         return [_failed("The subscriptions could not be listed", failure)]
-    prefix = own_prefix()
+    prefix = plan.prefix_of(Installation.own_uuid())
     ours = sum(1 for row in listed if plan.whose(str(row.get("externalId") or ""), prefix) == "ours")
     return [Finding(True, f"Subscriptions at Khoros: {len(listed)}, of which {ours} created by this installation.")]
 

@@ -5,8 +5,7 @@ from django.conf import settings
 from integrations.infra.database_pool import release_database
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.client import HttpClient
-from integrations.models import Company, Installation
-from integrations.sources.khoros import plan
+from integrations.models import Company
 from integrations.sources.khoros.client import KhorosClient
 
 TEST_SECONDS = 20.0
@@ -32,8 +31,3 @@ def company_client(company: Company, seconds: float, *secrets: str) -> KhorosCli
         before_call=lambda _budget: release_database(),
     )
     return KhorosClient(client, api_token)
-
-
-def own_prefix() -> str:
-    """The prefix of the externalId of every subscription of this installation."""
-    return f"{plan.PREFIX}{Installation.objects.get().uuid}-"

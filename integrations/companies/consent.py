@@ -53,8 +53,3 @@ def accept_company_consent(company: Company, code: str, return_address: str) -> 
     )
     if not stored:
         raise NotConsented("Someone changed the company's client in the meantime. Review it and connect again.")
-
-
-def why_no_company_consent(error: str, description: str) -> str:
-    """What Khoros' page answered instead of a code."""
-    return consent.why_none(error, description)

@@ -5,9 +5,9 @@ from typing import Any
 import structlog
 from django.db.models.functions import Now
 
-from integrations.companies.client import TEST_SECONDS, company_client, own_prefix
+from integrations.companies.client import TEST_SECONDS, company_client
 from integrations.infra.text import storable
-from integrations.models import Change, Company, Subscription
+from integrations.models import Change, Company, Installation, Subscription
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.client import KhorosClient
 
@@ -23,26 +23,20 @@ def record_registered(company: Company, client: KhorosClient) -> list[dict[str, 
     return listed
 
 
-def pause_other(company: Company, khoros_uuid: str, by: str, subscription: Subscription | None = None) -> str:
-    """Pauses a subscription that is not this installation's, because a person asked. Returns a sentence for staff."""
-    return _change_other(company, khoros_uuid, by, Change.Action.PAUSE_OTHER, subscription)
-
-
-def retire_forgotten(company: Company, khoros_uuid: str, by: str) -> str:
-    """Deletes one that this installation created and no longer knows. Returns a sentence for staff."""
-    return _change_other(company, khoros_uuid, by, Change.Action.RETIRE_OTHER, None)
-
-
-def _change_other(
-    company: Company, khoros_uuid: str, by: str, action: Change.Action, subscription: Subscription | None
+def change_other(
+    company: Company, khoros_uuid: str, action: Change.Action, by: str, subscription: Subscription | None = None
 ) -> str:
-    """Raises Failure, NoToken, and LookupError when it is not (or no longer) one that may be changed like this."""
+    """Pauses one that is not this installation's, or deletes one that it created and no longer knows; a person asked.
+
+    Returns a sentence for staff. Raises Failure, NoToken, and LookupError when it is not (or no longer) one that may be
+    changed like this.
+    """
     client = company_client(company, TEST_SECONDS)
     row = next((row for row in record_registered(company, client) if plan.uuid_of(row) == khoros_uuid), None)
     if row is None:
         raise LookupError("Khoros no longer lists it.")
     external_id = plan.summary(row)["externalId"]
-    is_ours = plan.whose(external_id, own_prefix()) == "ours"
+    is_ours = plan.whose(external_id, plan.prefix_of(Installation.own_uuid())) == "ours"
     if action == Change.Action.RETIRE_OTHER and not is_forgotten(external_id):
         raise LookupError("Only subscriptions that this installation created and no longer uses can be deleted here.")
     if action == Change.Action.PAUSE_OTHER and is_ours:
@@ -62,7 +56,7 @@ def _change_other(
 
 def is_forgotten(external_id: str) -> bool:
     """Whether this installation created it, and no subscription here belongs to it."""
-    prefix = own_prefix()
+    prefix = plan.prefix_of(Installation.own_uuid())
     if not external_id.startswith(prefix):
         return False
     known_here = Subscription.objects.exclude(registration=Subscription.Registration.RETIRED, deleted_at__isnull=False)

@@ -7,23 +7,10 @@ said without secrets; a test changes nothing at the account.
 from integrations.connections.account import forget_account
 from integrations.connections.background import BACKGROUND
 from integrations.connections.check import check_and_resume
-from integrations.connections.consent import (
-    NotConnected,
-    accept_consent,
-    begin_consent,
-    is_still_at,
-    return_address,
-    why_no_consent,
-)
-from integrations.connections.lists import (
-    check_mapping,
-    misfits_of,
-    read_account_lists,
-    request_lists,
-    request_lists_if_old,
-)
+from integrations.connections.consent import NotConnected, accept_consent, begin_consent, return_address, why_no_consent
+from integrations.connections.lists import check_mapping, misfits_of, read_account_lists, request_lists
 from integrations.connections.oauth_migration import move_to_oauth
-from integrations.connections.session import Session, session_for
+from integrations.connections.session import Session
 
 __all__ = [
     "BACKGROUND",
@@ -34,13 +21,10 @@ __all__ = [
     "check_and_resume",
     "check_mapping",
     "forget_account",
-    "is_still_at",
     "misfits_of",
     "move_to_oauth",
     "read_account_lists",
     "request_lists",
-    "request_lists_if_old",
     "return_address",
-    "session_for",
     "why_no_consent",
 ]

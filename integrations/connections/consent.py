@@ -31,11 +31,6 @@ def begin_consent(connection: Connection, user_id: int) -> tuple[PendingConsent,
     return consent, address
 
 
-def is_still_at(consent: PendingConsent, connection: Connection) -> bool:
-    """Whether the connection still points to where the person consented: no other address may see the code."""
-    return consent.origin == _origin(connection)
-
-
 def accept_consent(connection: Connection, code: str) -> None:
     """Exchanges the code for tokens, stores them and resumes the connection. Raises NotConnected."""
     _store(connection, _tokens_for(connection, code))

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from integrations.connections.session import session_for
+from integrations.connections.session import Session
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import ChecksMappings, OffersLists
 from integrations.infra.database_clock import seconds_from_now
@@ -31,7 +31,6 @@ NIGHT_HOUR = 3
 SPREAD_MINUTES = 45
 AGAIN_SECONDS = 600
 MOST_READ = 4
-OLD_SECONDS = 600
 
 Lists = dict[str, Any]
 Problems = dict[str, str]
@@ -55,20 +54,19 @@ def offering() -> list[str]:
     return [kind for kind, destination in DESTINATIONS.items() if isinstance(destination, OffersLists)]
 
 
-def request_lists(connection_id: int) -> None:
-    """Has the lists read as soon as a worker is free; nothing where the account has none."""
+def request_lists(connection_id: int, *, older_than: float = 0.0) -> None:
+    """Has the lists read as soon as a worker is free, unless they were read within so many seconds or are being read.
+
+    Nothing where the account has none.
+    """
     if not Connection.objects.filter(pk=connection_id, kind__in=offering()).exists():
+        return
+    fresh = Q(read_at__gt=seconds_from_now(-older_than)) | Q(reading_until__gt=Now())
+    if older_than and AccountSchema.objects.filter(fresh, pk=connection_id).exists():
         return
     _ensure_row(connection_id)
     AccountSchema.objects.filter(pk=connection_id).update(next_read_at=Now())
     transaction.on_commit(lambda: publish(READ_LISTS, connection_id), robust=True)
-
-
-def request_lists_if_old(connection_id: int, seconds: float = OLD_SECONDS) -> None:
-    """The same, unless they were read within `seconds` or are being read."""
-    fresh = Q(read_at__gt=seconds_from_now(-seconds)) | Q(reading_until__gt=Now())
-    if not AccountSchema.objects.filter(fresh, pk=connection_id).exists():
-        request_lists(connection_id)
 
 
 def _ensure_row(connection_id: int) -> None:
@@ -88,7 +86,7 @@ def read_account_lists(connection_id: int, *, seconds: float = READ_SECONDS) -> 
     if connection is None or not isinstance(destination, OffersLists) or (claim := _claim(connection_id)) is None:
         return False
     try:
-        session = session_for(connection, seconds=seconds, permit_wait=PERMIT_SECONDS)
+        session = Session.limited(connection, seconds=seconds, permit_wait=PERMIT_SECONDS)
         lists, problems = session.ask(lambda credentials: destination.read_lists(session.client, credentials))
     except (Failure, NoPermit) as failure:
         _store(connection, claim, {}, {"account": _why_not_read(failure)})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 from django.conf import settings
@@ -30,11 +30,6 @@ MOST_RENEWALS = 3
 Result = TypeVar("Result")
 
 
-def session_for(connection: Connection, *, seconds: float, permit_wait: float) -> "Session":
-    """For calls outside deliveries: all within `seconds`, each waiting at most `permit_wait` for its permit."""
-    return Session(connection, seconds=seconds, permits=Permits(connection, permit_wait))
-
-
 def client_for(destination: Destination, **options: Any) -> Any:
     """What this destination calls with: of its own class, or the store that stands for it here."""
     kind = WallStore if keeps_here(destination) else destination.client_class
@@ -58,6 +53,11 @@ class Session:
             before_call=permits.take if permits else lambda _budget: release_database(),
             on_reply=self._on_reply,
         )
+
+    @classmethod
+    def limited(cls, connection: Connection, *, seconds: float, permit_wait: float) -> Self:
+        """For calls outside deliveries: all within `seconds`, each waiting at most `permit_wait` for its permit."""
+        return cls(connection, seconds=seconds, permits=Permits(connection, permit_wait))
 
     def ask(self, question: Callable[[Credentials], Result], *, with_fresh_token: bool = False) -> Result:
         """The result of `question`, called signed in and holding no database connection. Raises Failure, NoPermit.

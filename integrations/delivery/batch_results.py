@@ -5,7 +5,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from integrations.connections import Session, session_for
+from integrations.connections import Session
 from integrations.delivery.batch import lease
 from integrations.delivery.batch_record import FIRST_POLL_SECONDS, complete_attempts, end_batch, held_by, release
 from integrations.delivery.receipts import checked_receipt, unrecorded_failure
@@ -152,7 +152,7 @@ def _destination(batch: Batch) -> TakesMany:
 
 
 def _session(connection: Connection) -> Session:
-    return session_for(connection, seconds=CALL_SECONDS, permit_wait=PERMIT_SECONDS)
+    return Session.limited(connection, seconds=CALL_SECONDS, permit_wait=PERMIT_SECONDS)
 
 
 def _age(batch: Batch) -> float:

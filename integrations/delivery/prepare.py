@@ -26,7 +26,7 @@ from integrations.destinations.capabilities import (
 from integrations.domain.post import Unreadable
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure
-from integrations.mapping import post_of, render_into, rules_of, substitute_text
+from integrations.mapping import post_of, render_into, rules_of
 from integrations.models import Delivery, DeliveryContent
 from integrations.models.deliveries import DeliveryQuerySet
 
@@ -157,7 +157,7 @@ def _set_requester(final: Final, delivery: Delivery, session: Session, credentia
     if person.user_id:
         final.remarks.append(f"Requester: {person.name or 'the author'} (user {person.user_id}).")
     else:
-        final.remarks.append(f"Requester: {substitute_text(rules)}, because {person.problem}.")
+        final.remarks.append(f"Requester: {rules.substitute}, because {person.problem}.")
 
 
 def other_way(delivery: Delivery, request: str, destination: Destination, failure: Failure) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _without_the_author(delivery: Delivery, sent: str, destination: KnowsPeople)
     request = destination.with_requester(sent, rules.intake_user)
     if request == sent:
         return {}
-    message = f"Requester: {substitute_text(rules)}, because {author_suspended(delivery)}."
+    message = f"Requester: {rules.substitute}, because {author_suspended(delivery)}."
     return {
         "meaning": f"It is sent again right away. {message}",
         "request": request,

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Case, F, PositiveSmallIntegerField, Value, When
 from django.db.models.functions import Now
 
-from integrations.connections import request_lists_if_old
+from integrations.connections import request_lists
 from integrations.delivery.cases import wake_next
 from integrations.delivery.claim import ClaimedDelivery
 from integrations.delivery.prepare import other_way
@@ -151,7 +151,7 @@ def _record_failure(claimed: ClaimedDelivery, failure: Failure) -> None:
     record_failure(connection, failure)
     if failure.remedy_at == "mapping" and failure.status == 422:
         # The account no longer matches its lists: the mapping's page should say so before tonight's reading.
-        request_lists_if_old(connection.pk, 60)
+        request_lists(connection.pk, older_than=60)
     log.warning("try failed", outcome=outcome, status=failure.status, reason=failure.message)
 
 

@@ -4,7 +4,7 @@ A user is looked up or created once and remembered. Where there can be none (no 
 within the account's limits on users for some minutes) the intake user is used, and the delivery says so.
 """
 
-from integrations.connections import Session, session_for
+from integrations.connections import Session
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials
 from integrations.destinations.capabilities import USERS, Author, KnowsPeople, Person
@@ -13,7 +13,7 @@ from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.text import storable
-from integrations.mapping import author_of, post_of
+from integrations.mapping import post_of
 from integrations.models import Delivery, Mapping, Requester
 
 REMEMBERED_SECONDS = 30 * 86400.0
@@ -64,7 +64,7 @@ def intake_user_text(mapping: Mapping) -> tuple[bool, str] | None:
         return None
     if not number:
         return False, "No intake user is set: if an author cannot be the requester, the connection's own user is used."
-    session = session_for(mapping.connection, seconds=CHECK_SECONDS, permit_wait=CHECK_SECONDS / 2)
+    session = Session.limited(mapping.connection, seconds=CHECK_SECONDS, permit_wait=CHECK_SECONDS / 2)
     try:
         name = session.ask(lambda credentials: destination.user_name(session.client, number, credentials))
     except (Failure, NoPermit):
@@ -82,7 +82,7 @@ def author_of_delivery(delivery: Delivery) -> Author | None:
         _, post = post_of(delivery)
     except Unreadable:
         return None
-    return author_of(post)
+    return Author.of(post)
 
 
 def _remembered(delivery: Delivery, author: Author) -> Person | None:

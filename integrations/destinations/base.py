@@ -91,6 +91,11 @@ class Rules:
         """Whether a case or an author has to be resolved before the request is final."""
         return self.case in ("conversation", "author") or self.requester == "author"
 
+    @property
+    def substitute(self) -> str:
+        """In whose name it is sent where the author cannot be the requester, in words."""
+        return f"the intake user {self.intake_user}" if self.intake_user else "the connection's own user"
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

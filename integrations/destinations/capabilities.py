@@ -298,6 +298,20 @@ class Author:
     handle: str
     network_id: str
 
+    @classmethod
+    def of(cls, post: Post) -> "Author | None":
+        """None where nobody is named."""
+        known_as = post.author_id or post.author_handle
+        if not known_as:
+            return None
+        return cls(
+            external_id=f"khoros:{post.network}:{known_as}"[:250],
+            name=(post.author or post.author_handle or known_as)[:255],
+            network=post.network,
+            handle=post.author_handle,
+            network_id=post.author_id,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Person:

@@ -12,21 +12,11 @@ from integrations.mapping.preview import (
     preview_choices,
     preview_posts,
 )
-from integrations.mapping.rendering import (
-    author_of,
-    context_of,
-    post_of,
-    read_event,
-    render_into,
-    rules_of,
-    shared_post,
-    substitute_text,
-)
+from integrations.mapping.rendering import context_of, post_of, read_event, render_into, rules_of, shared_post
 
 __all__ = [
     "MOST_COMPARED",
     "author_key",
-    "author_of",
     "compare_mappings",
     "context_of",
     "example_preview",
@@ -38,5 +28,4 @@ __all__ = [
     "render_into",
     "rules_of",
     "shared_post",
-    "substitute_text",
 ]

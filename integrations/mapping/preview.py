@@ -12,11 +12,11 @@ from django.utils import timezone
 
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Context
-from integrations.destinations.capabilities import AddsNotes, DrawnPart, Draws, KnowsPeople
+from integrations.destinations.capabilities import AddsNotes, Author, DrawnPart, Draws, KnowsPeople
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.text import timestamp
 from integrations.mapping.conditions import judge_post
-from integrations.mapping.rendering import author_of, label_in_texts, read_event, shared_post, substitute_text
+from integrations.mapping.rendering import label_in_texts, read_event, shared_post
 from integrations.models import AccountSchema, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.sources.registry import example_of, kind_of
@@ -181,10 +181,10 @@ def _requester_text(mapping: Mapping, post: Post) -> str:
     rules = DESTINATIONS[mapping.connection.kind].rules(mapping.settings)
     if rules.requester != "author":
         return NO_REQUESTER
-    author = author_of(post)
+    author = Author.of(post)
     if author is None:
-        return f"{substitute_text(rules)}, because the post has no author"
-    return f"{author.name}, as a user of their own ({author.external_id}); else {substitute_text(rules)}"
+        return f"{rules.substitute}, because the post has no author"
+    return f"{author.name}, as a user of their own ({author.external_id}); else {rules.substitute}"
 
 
 def _note_rows(mapping: Mapping, event: Event, post: Post, notification: Notification | None) -> list[tuple[str, str]]:

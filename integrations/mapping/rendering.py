@@ -7,30 +7,12 @@ from django.utils.http import parse_header_parameters
 
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Context, Rules
-from integrations.destinations.capabilities import Author
 from integrations.domain.post import Event, Post, Unreadable
 from integrations.infra.text import storable
 from integrations.models import Delivery, DeliveryContent, Mapping, Notification, Subscription
 from integrations.sources.registry import kind_of, parse
 
 log = structlog.get_logger(__name__)
-
-
-def substitute_text(rules: Rules) -> str:
-    return f"the intake user {rules.intake_user}" if rules.intake_user else "the connection's own user"
-
-
-def author_of(post: Post) -> Author | None:
-    known_as = post.author_id or post.author_handle
-    if not known_as:
-        return None
-    return Author(
-        external_id=f"khoros:{post.network}:{known_as}"[:250],
-        name=(post.author or post.author_handle or known_as)[:255],
-        network=post.network,
-        handle=post.author_handle,
-        network_id=post.author_id,
-    )
 
 
 def read_event(notification: Notification) -> Event:

@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -40,6 +41,10 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return str(self.uuid)
+
+    @classmethod
+    def own_uuid(cls) -> UUID:
+        return cls.objects.values_list("uuid", flat=True).get()
 
 
 class Company(models.Model):

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Case, DateTimeField, Exists, OuterRef, Q, Value, When
 from django.db.models.functions import Now
 
-from integrations.connections import session_for
+from integrations.connections import Session
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import StatusUpdate, TellsStatus
 from integrations.flow import record_failure
@@ -69,7 +69,7 @@ class _Poll:
 
     def __init__(self, connection: Connection, reader: TellsStatus) -> None:
         self.connection, self.reader = connection, reader
-        self.session = session_for(connection, seconds=SECONDS_FOR_CALLS, permit_wait=PERMIT_SECONDS)
+        self.session = Session.limited(connection, seconds=SECONDS_FOR_CALLS, permit_wait=PERMIT_SECONDS)
         self.calls = 0
 
     def run(self) -> None:

@@ -2,7 +2,7 @@
 
 import structlog
 
-from integrations.connections import Session, session_for
+from integrations.connections import Session
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import TellsStatus
 from integrations.infra.database_clock import seconds_from_now
@@ -102,7 +102,7 @@ class AccountWebhook:
         return destination
 
     def _session(self) -> Session:
-        return session_for(self.connection, seconds=SECONDS, permit_wait=SECONDS / 4)
+        return Session.limited(self.connection, seconds=SECONDS, permit_wait=SECONDS / 4)
 
     def _refused(self, session: Session, problem: Failure | NoPermit) -> NotSetUp:
         if isinstance(problem, NoPermit):

@@ -11,7 +11,7 @@ import structlog
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from integrations.connections import session_for
+from integrations.connections import Session
 from integrations.delivery import checked_receipt
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials, Outgoing, Receipt
@@ -100,7 +100,7 @@ def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[st
     connection = mapping.connection
     if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
         raise NotHeld(f"The connection “{connection}” is paused or off. Resume it first.")
-    session = session_for(connection, seconds=CALL_SECONDS, permit_wait=CALL_SECONDS / 3)
+    session = Session.limited(connection, seconds=CALL_SECONDS, permit_wait=CALL_SECONDS / 3)
     destination, external_id = session.destination, f"khoros:flood:{uuid}"
     if not isinstance(destination, HoldsFloods):
         raise NotHeld(f"{destination.title} cannot hold a flood.")

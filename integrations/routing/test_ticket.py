@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from integrations.connections import Session, session_for
+from integrations.connections import Session
 from integrations.delivery import checked_receipt
 from integrations.destinations import Destination
 from integrations.destinations.base import Credentials, Outgoing, Receipt
@@ -42,7 +42,7 @@ def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestT
     """Creates the ticket once per uuid and waits for the reply. Problems of the account are in the result."""
     if not Connection.objects.filter(Connection.open_now(), pk=connection.pk).exists():
         return TestTicket(False, f"The connection “{connection}” is paused or off. Resume it first.")
-    session = session_for(connection, seconds=CALL_SECONDS, permit_wait=PERMIT_SECONDS)
+    session = Session.limited(connection, seconds=CALL_SECONDS, permit_wait=PERMIT_SECONDS)
     try:
         receipt = _send(session, request, uuid)
     except NoPermit:

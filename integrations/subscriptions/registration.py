@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 
-from integrations.companies import NoToken, company_client, own_prefix, record_registered, record_token_owner
+from integrations.companies import NoToken, company_client, record_registered, record_token_owner
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.encryption import UnreadableSecret
@@ -23,7 +23,7 @@ from integrations.infra.queue import CATCH_UP, publish
 from integrations.infra.text import storable
 from integrations.installation import NoPublicAddress, subscription_webhook_url
 from integrations.intake import TOKEN_OVERLAP, previous_tokens
-from integrations.models import Change, Company, Subscription
+from integrations.models import Change, Company, Installation, Subscription
 from integrations.models.configuration import without_lists
 from integrations.sources.khoros import plan
 from integrations.sources.khoros.client import KhorosClient
@@ -144,7 +144,7 @@ def _check(subscription: Subscription) -> CheckResult:
 def desired_state_of(subscription: Subscription) -> DesiredState:
     """The subscription as it should be at Khoros. Raises NoPublicAddress, UnreadableSecret."""
     return DesiredState(
-        external_id=f"{own_prefix()}{subscription.uuid}",
+        external_id=f"{plan.prefix_of(Installation.own_uuid())}{subscription.uuid}",
         event_name=subscription.event_name,
         address=_address_of(subscription),
         bearer_token=subscription.bearer_token.reveal(),

@@ -11,6 +11,7 @@ Khoros lists tokens is not documented either; if it does not, `Memory` records w
 import hashlib
 import json
 import re
+import uuid
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -268,6 +269,11 @@ def _shows_our_token(desired: DesiredState, row: dict[str, Any]) -> bool:
     """Our own token is masked in replies (infra.http.client): one that looks like the mask is ours."""
     token = row.get("bearerToken")
     return isinstance(token, str) and token in (desired.bearer_token, MASK) and bool(token)
+
+
+def prefix_of(installation: uuid.UUID) -> str:
+    """The prefix of the externalId of every subscription of this installation."""
+    return f"{PREFIX}{installation}-"
 
 
 def whose(external_id: str, own_prefix: str) -> Literal["ours", "another installation", "foreign"]:
