@@ -12,7 +12,7 @@ from django.test import Client
 
 from integrations.infra import known_addresses, queue
 from integrations.infra.redis import redis_client as redis_client
-from integrations.intake import receive
+from integrations.intake import authenticate
 from integrations.jobs import sweep
 from integrations.models import Connection, Installation, Mapping, Subscription
 from integrations.outcomes import period
@@ -63,7 +63,7 @@ def no_redis() -> redis.Redis:
 @pytest.fixture(autouse=True)
 def subscriptions_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests change a subscription and call at once; what remembering means has a test of its own."""
-    monkeypatch.setattr(receive, "CACHED_SECONDS", 0.0)
+    monkeypatch.setattr(authenticate, "CACHED_SECONDS", 0.0)
     monkeypatch.setattr(known_addresses, "READ_AFTER_SECONDS", 0.0)
     monkeypatch.setattr(period, "KEPT_SECONDS", 0)
     monkeypatch.setattr(wall_cache, "_looks", known_addresses.Looks(wall_cache.MOST_LOOKS_AT_ONCE))

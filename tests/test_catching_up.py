@@ -369,7 +369,7 @@ def test_ten_thousand_events_take_one_statement_for_each_page(sandbox: StandIn, 
     with CaptureQueriesContext(database) as queries:
         done = run(registered)
     assert counts(done) == (2000, 0, 2000, 0)
-    batches = [query for query in queries if "WITH batch" in query["sql"]]
+    batches = [query for query in queries if "WITH page" in query["sql"]]
     assert len(batches) == 20
     assert len(queries) < 20 + 25
 
@@ -631,7 +631,7 @@ def end_the_connection_that_waits() -> None:
             time.sleep(0.05)
             ended = elsewhere.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH batch%'"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%WITH page%'"
             ).fetchone()
             elsewhere.rollback()
         assert ended

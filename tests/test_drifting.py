@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from integrations.companies.registered import change_other
-from integrations.intake import receive
+from integrations.intake import authenticate
 from integrations.models import Change, Company, Delivery, Installation, Mapping, Notification, Subscription
 from integrations.models.configuration import new_bearer_token
 from integrations.subscriptions.catch_up import run_catch_up
@@ -312,7 +312,7 @@ def test_a_foreign_one_is_paused_only_when_asked_for(sandbox: StandIn, subscript
     check(subscription)
     change_other(subscription.company, uuid, Change.Action.PAUSE_OTHER, "olga", subscription)
     assert next(row for row in sandbox.subscriptions() if row["uuid"] == uuid)["status"] == "PAUSED"
-    change = Change.objects.get(action="change_other")
+    change = Change.objects.get(action="pause_other")
     assert (change.by, change.is_done) == ("olga", True)
 
 
@@ -458,7 +458,7 @@ def test_a_copy_that_somebody_made_is_retired_only_after_its_events_were_read(
 def test_a_new_token_is_accepted_at_once_by_a_process_that_remembers_the_old_one(
     sandbox: StandIn, subscription: Subscription, push: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
+    monkeypatch.setattr(authenticate, "CACHED_SECONDS", 60.0)
     assert push().status_code == 200
     change_bearer_token(subscription, "the-new-token-of-this-subscription")
     assert push(token="the-new-token-of-this-subscription").status_code == 200

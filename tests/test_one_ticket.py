@@ -12,7 +12,7 @@ from integrations.delivery.claim import demote_late
 from integrations.delivery.deliver import deliver_next
 from integrations.destinations.capabilities import Budget
 from integrations.destinations.zendesk import ZENDESK
-from integrations.flow.backlog import backlog_text
+from integrations.flow import backlog_texts
 from integrations.flow.rate_limit import learn_limits
 from integrations.jobs.tasks import deliver
 from integrations.models import Attempt, Connection, Delivery, Mapping, Notification, RemoteObject
@@ -172,5 +172,6 @@ def test_the_end_of_the_queue_counts_the_look_ups(mapping: Mapping) -> None:
     learn_limits(mapping.connection_id, "look-up", [Budget(10, 10, 60.0)])
     late(mapping, 60)
     in_five_minutes = timezone.now() + timedelta(minutes=5)
-    ends_at = backlog_text(Connection.objects.get()).rpartition("Empty at about ")[2].removesuffix(" UTC.")
+    (queue,) = backlog_texts([Connection.objects.get()]).values()
+    ends_at = queue.rpartition("Empty at about ")[2].removesuffix(" UTC.")
     assert ends_at > f"{in_five_minutes:%Y-%m-%d %H:%M}"

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from integrations.delivery.deliver import deliver_next
 from integrations.destinations.capabilities import Budget
-from integrations.flow.backlog import backlog_text
+from integrations.flow import backlog_texts
 from integrations.flow.rate_limit import (
     learn_limits,
 )
@@ -76,6 +76,6 @@ def test_live_that_comes_in_faster_than_the_limit_makes_the_end_of_a_replay_unkn
     labelled(mapping, 200)
     Delivery.objects.filter(pk__in=Delivery.objects.values("pk")[:50]).update(priority=Priority.BULK)
     learn_limits(mapping.connection_id, "account", [Budget(10, 10, 60.0)])
-    message = backlog_text(mapping.connection)
+    message = backlog_texts([mapping.connection])[mapping.connection_id]
     assert "so retries and bulk deliveries wait" in message
     assert "50 bulk" in message

@@ -15,8 +15,8 @@ from django.utils import timezone
 from integrations.infra import known_addresses, queue
 from integrations.infra.encryption import Secret
 from integrations.infra.queue import ROUTE
-from integrations.intake import BEARER_TOKEN_COLUMNS, receive, replace_bearer_token
-from integrations.intake.receive import _cache
+from integrations.intake import BEARER_TOKEN_COLUMNS, authenticate, replace_bearer_token
+from integrations.intake.authenticate import _cache
 from integrations.models import Installation, Notification, Subscription
 from portal.celery import app
 from tests import payloads
@@ -265,7 +265,7 @@ def test_an_unreadable_previous_token_does_not_keep_the_current_one_out(push: An
 def test_a_subscription_is_remembered_for_a_moment_and_never_a_stranger(
     push: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
+    monkeypatch.setattr(authenticate, "CACHED_SECONDS", 60.0)
     assert push().status_code == 200
     Subscription.objects.update(is_active=False)
     assert push().status_code == 200
@@ -279,7 +279,7 @@ def test_a_subscription_is_remembered_for_a_moment_and_never_a_stranger(
 def test_however_an_address_is_written_its_subscription_is_remembered_once(
     push: Any, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
+    monkeypatch.setattr(authenticate, "CACHED_SECONDS", 60.0)
     _cache.clear()
     address = str(subscription.uuid)
     for written in (address, address.upper(), address.replace("-", ""), f"{{{address}}}", f"urn:uuid:{address}"):
@@ -290,8 +290,8 @@ def test_however_an_address_is_written_its_subscription_is_remembered_once(
 def test_only_so_many_subscriptions_are_remembered_and_the_oldest_go(
     push: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
-    monkeypatch.setattr(receive, "MOST_CACHED", 3)
+    monkeypatch.setattr(authenticate, "CACHED_SECONDS", 60.0)
+    monkeypatch.setattr(authenticate, "MOST_CACHED", 3)
     _cache.clear()
     subscriptions = [SubscriptionFactory.create(label=f"Label {number}") for number in range(5)]
     for subscription in subscriptions:
@@ -322,7 +322,7 @@ def test_a_new_address_is_heard_at_once(subscription: Subscription, push: Any, m
 def test_wrong_tokens_cost_the_database_little(
     push: Any, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receive, "CACHED_SECONDS", 60.0)
+    monkeypatch.setattr(authenticate, "CACHED_SECONDS", 60.0)
     push()
     with CaptureQueriesContext(database) as queries:
         answers = {push(token=f"wrong {number}").status_code for number in range(200)}

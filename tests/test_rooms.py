@@ -18,6 +18,8 @@ ORDER, APART, PROTECTED, INDEPENDENT = [contract["name"] for contract in CONTRAC
 # Of the folders in integrations/, those that Django looks for by their names.
 OF_DJANGO = {"management", "migrations", "templatetags"}
 MOST_ROOMS = 20
+MOST_OFFERED = 14
+LONGEST_FUNCTION = 40
 # Rooms of the journey say in their package what they offer. The others are imported by module.
 JOURNEY = (
     "companies", "connections", "delivery", "flow", "installation", "intake", "mapping", "operations", "outcomes",
@@ -120,6 +122,25 @@ def test_a_room_of_the_journey_is_entered_through_its_package(room: str) -> None
     files = [path for package in ("integrations", "portal") for path in (ROOT / package).rglob("*.py")]
     outside = [path for path in files if ROOT / "integrations" / room not in path.parents]
     assert [offence for path in outside for offence in through_the_wall(room, path)] == []
+
+
+@pytest.mark.parametrize("room", JOURNEY)
+def test_a_room_offers_few_names(room: str) -> None:
+    assert len(offered(room)) <= MOST_OFFERED
+
+
+def test_no_function_of_the_product_is_long() -> None:
+    paths = [path for package in ("integrations", "portal") for path in (ROOT / package).rglob("*.py")]
+    functions = [
+        (path.relative_to(ROOT), node)
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert len(functions) > 1000
+    assert [
+        f"{path}: {node.name}" for path, node in functions if (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
+    ] == []
 
 
 @pytest.mark.parametrize("room", JOURNEY)

@@ -20,7 +20,7 @@ from integrations.connections import forget_account, request_lists
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.capabilities import FindsByExternalId, HasLimits, IssuesSecret, TakesMany, keeps_here
 from integrations.flow import (
-    backlog_text,
+    backlog_texts,
     close_circuit,
     forget_limits,
     limit_text,
@@ -167,7 +167,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     @admin.display(description="Queue")
     def queue_text(self, connection: Connection) -> str:
         held = " There is a backlog: new posts are sent in batches." if connection.backlog_since else ""
-        return f"{backlog_text(connection)}{held}"
+        return f"{backlog_texts([connection])[connection.pk]}{held}"
 
     @admin.display(description="Rate limit")
     def limit_text(self, connection: Connection) -> str:

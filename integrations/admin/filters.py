@@ -14,8 +14,7 @@ from integrations.destinations.capabilities import TellsStatus
 from integrations.infra import database_clock
 from integrations.infra.text import span_text, zone_text
 from integrations.models import Delivery, Subscription
-from integrations.models.configuration import without_lists
-from integrations.outcomes import WAITING, What, late, late_now, target_of, with_targets
+from integrations.outcomes import Target
 
 MOST_NETWORKS = 40
 LONGEST_NUMBER = 18
@@ -95,9 +94,7 @@ def between_text(since: datetime, until: datetime) -> str:
 class Missed:
     """What missed a target. `when`: of the posts whose target ended between two moments, or up to now."""
 
-    subscription: Subscription
-    what: What
-    target: timedelta
+    target: Target
     when: tuple[datetime, datetime] | None = None
 
     @classmethod
@@ -105,32 +102,28 @@ class Missed:
         """As the address of a list has it: "<subscription>.<ticket or solve>.now" or "...<moment>_<moment>"."""
         number, _, rest = value.partition(".")
         what, _, when = rest.partition(".")
-        if not number.isdecimal() or len(number) > LONGEST_NUMBER or what not in list(What):
+        if not number.isdecimal() or len(number) > LONGEST_NUMBER:
             return None
         subscription = Subscription.objects.filter(pk=int(number)).first()
-        target = target_of(subscription, What(what)) if subscription else None
+        target = Target.of(subscription, what) if subscription else None
         between = between_of(when)
-        if subscription is None or target is None or (between is None and when != "now"):
+        if target is None or (between is None and when != "now"):
             return None
-        return cls(subscription, What(what), target, between)
+        return cls(target, between)
 
     @property
     def value(self) -> str:
-        return f"{self.subscription.pk}.{self.what}.{time_between(*self.when) if self.when else 'now'}"
+        return f"{self.target.subscription.pk}.{self.target.what}.{time_between(*self.when) if self.when else 'now'}"
 
     @property
     def text(self) -> str:
-        done = "delivered" if self.what == What.TICKET else "solved"
         when = f", {between_text(*self.when)}" if self.when else " now"
-        return f"{self.subscription}: not {done} within {span_text(self.target)}{when}"
+        return f"{self.target.subscription}: not {self.target.done} within {span_text(self.target.span)}{when}"
 
     def of_these(self, deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        mappings = list(self.subscription.mappings.values_list("pk", flat=True))
-        if self.when:
-            condition = late(self.what, self.target, *self.when)
-        else:
-            condition = late_now(self.what, self.target, database_clock.now())
-        return deliveries.filter(condition, mapping__in=mappings)
+        mappings = list(self.target.subscription.mappings.values_list("pk", flat=True))
+        is_late = self.target.missed(*self.when) if self.when else self.target.overdue(database_clock.now())
+        return deliveries.filter(is_late, mapping__in=mappings)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -145,7 +138,7 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
         if self.value() == self.UNDER_WAY:
-            return queryset.filter(state__in=WAITING)
+            return queryset.filter(state__in=Delivery.UNDER_WAY)
         return queryset if self.value() is None else queryset.filter(state=self.value())
 
 
@@ -157,9 +150,7 @@ class LateFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """What is late now, by subscription; besides, what a link asks for."""
-        with_one = with_targets().select_related("company").defer(*without_lists("company__"))[:MOST_TARGETS]
-        each = [(one, what, target_of(one, what)) for one in with_one for what in What]
-        offered = [Missed(one, what, target) for one, what, target in each if target]
+        offered = [Missed(target) for target in Target.all()]
         given = request.GET.get(self.parameter_name, "")
         asked = Missed.of(given)
         choices = [(missed.value, missed.text) for missed in offered]

@@ -5,7 +5,7 @@ deliveries instead of failing them. Without Redis no call waits: a refusal by th
 """
 
 from integrations.flow.background import BACKGROUND
-from integrations.flow.backlog import backlog_text, backlog_texts, limit_text, usual_rate
+from integrations.flow.backlog import backlog_texts, limit_text, usual_rate
 from integrations.flow.circuit_breaker import close_circuit, may_send
 from integrations.flow.pause import pause_connections, resume_connections
 from integrations.flow.permits import Permits, return_permit, wait_for_permit
@@ -15,7 +15,6 @@ from integrations.flow.replies import observe_reply, record_failure
 __all__ = [
     "BACKGROUND",
     "Permits",
-    "backlog_text",
     "backlog_texts",
     "close_circuit",
     "forget_limits",

@@ -128,12 +128,8 @@ def _backlog(
     return Backlog(waiting, rate or None, arriving, ends_at)
 
 
-def backlog_text(connection: Connection) -> str:
-    """The queue of a connection for people: how many wait, how fast they are sent, when they are done."""
-    return backlog_texts([connection])[connection.pk]
-
-
 def backlog_texts(connections: Collection[Connection]) -> dict[int, str]:
+    """The queue of each connection for people: how many wait, how fast they are sent, when they are done."""
     is_open = Connection.objects.filter(Connection.open_now(), pk__in=[connection.pk for connection in connections])
     sends = set(is_open.values_list("pk", flat=True))
     later = _later(connections)

@@ -4,8 +4,10 @@ from django.http import HttpRequest
 
 from integrations.infra.request_body import read_body
 from integrations.infra.webhook import Stored, Unauthorized, webhook
-from integrations.intake.receive import KEPT_HEADERS, authenticate, receive
+from integrations.intake.authenticate import authenticate
+from integrations.intake.receive import receive
 
+KEPT_HEADERS = ("Content-Type", "Content-Length", "User-Agent", "Date", "X-Request-Id", "X-Forwarded-For", "Via")
 REFUSED = "Unknown address or bearer token."
 
 

@@ -133,6 +133,10 @@ class Delivery(models.Model):
         UPDATED = "updated", "Updated"
         COUNTED = "counted", "Counted with others"
 
+    # On the way; and whatever is not delivered, and not called off either.
+    UNDER_WAY = ("pending", "sending", "held", "waiting")
+    UNDELIVERED = ("pending", "sending", "failed", "held", "waiting")
+
     notification = models.ForeignKey(Notification, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
     mapping = models.ForeignKey(Mapping, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="deliveries", db_index=False)

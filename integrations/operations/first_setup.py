@@ -90,14 +90,7 @@ def _create(zendesk_address: str) -> Mapping:
         next_check_at=Now(),
         from_environment=True,
     )
-    connection = Connection(
-        name=f"Zendesk {urlsplit(zendesk_address).hostname}",
-        kind=ZENDESK.kind,
-        settings={"address": zendesk_address, **_sign_in()},
-        from_environment=True,
-    )
-    connection.change_secrets(_zendesk_secrets())
-    connection.save()
+    connection = _connect_zendesk(zendesk_address)
     if seed["slack_token"]:
         _connect_slack()
     if portal_server() is not None:
@@ -117,6 +110,18 @@ def _create(zendesk_address: str) -> Mapping:
         },
         from_environment=True,
     )
+
+
+def _connect_zendesk(address: str) -> Connection:
+    connection = Connection(
+        name=f"Zendesk {urlsplit(address).hostname}",
+        kind=ZENDESK.kind,
+        settings={"address": address, **_sign_in()},
+        from_environment=True,
+    )
+    connection.change_secrets(_zendesk_secrets())
+    connection.save()
+    return connection
 
 
 def _listens_to(label: str) -> dict[str, str]:

@@ -7,38 +7,26 @@ newest status by the account's own clock wins.
 from integrations.outcomes.background import BACKGROUND
 from integrations.outcomes.events import latest_events
 from integrations.outcomes.failure_groups import FailureGroup, failure_groups
-from integrations.outcomes.figures import WAITING, Became
+from integrations.outcomes.figures import Became
 from integrations.outcomes.period import period_figures
 from integrations.outcomes.polling import request_poll
-from integrations.outcomes.response_times import (
-    What,
-    late,
-    late_now,
-    oldest_without_a_ticket,
-    target_of,
-    target_text,
-    with_targets,
-)
+from integrations.outcomes.response_times import oldest_without_a_ticket, target_text
+from integrations.outcomes.targets import Target
 from integrations.outcomes.views import account_webhook
 from integrations.outcomes.webhook import AccountWebhook, NotSetUp
 
 __all__ = [
     "BACKGROUND",
-    "WAITING",
     "AccountWebhook",
     "Became",
     "FailureGroup",
     "NotSetUp",
-    "What",
+    "Target",
     "account_webhook",
     "failure_groups",
-    "late",
-    "late_now",
     "latest_events",
     "oldest_without_a_ticket",
     "period_figures",
     "request_poll",
-    "target_of",
     "target_text",
-    "with_targets",
 ]

@@ -19,7 +19,6 @@ MOST_TIMED = 4_000
 # Each number of the sequence falls into the largest gap that those before it left.
 GOLDEN = 0.618033988749895
 
-WAITING = ("pending", "sending", "held", "waiting")
 # What makes a new thing, besides additions to one.
 MAKES = ("create", "follow_up")
 
@@ -64,7 +63,7 @@ def became(steps: list[tuple[datetime, datetime]]) -> list[Became]:
     return [
         Became(
             states.get("delivered", 0),
-            sum(states.get(state, 0) for state in WAITING),
+            sum(states.get(state, 0) for state in Delivery.UNDER_WAY),
             states.get("failed", 0),
             states.get("cancelled", 0),
         )

@@ -5,10 +5,9 @@ from typing import Any
 
 from integrations.infra import database_clock
 from integrations.infra.kept import kept
-from integrations.models import Installation, Subscription
-from integrations.models.configuration import without_lists
+from integrations.models import Installation
 from integrations.outcomes.figures import Became, Period, became, received, sample, times
-from integrations.outcomes.response_times import longest_target, target_rows, with_targets
+from integrations.outcomes.targets import Target, longest_span, target_rows
 
 KEPT_SECONDS = 5
 PERIODS = {
@@ -16,7 +15,6 @@ PERIODS = {
     "week": (timedelta(days=7), timedelta(days=1)),
     "month": (timedelta(days=30), timedelta(days=1)),
 }
-MOST_TARGETS = 20
 SETTLED_AFTER = timedelta(seconds=5)
 
 
@@ -39,8 +37,8 @@ def _figures(name: str, zone: tzinfo) -> dict[str, Any]:
     steps = period.steps(zone)
     each = became(steps)
     came = received(period.since, until)
-    subscriptions = list(_with_targets())
-    found = sample(period.since - longest_target(subscriptions), until)
+    targets = Target.all()
+    found = sample(period.since - longest_span(targets), until)
     return {
         "since": _text(period.since),
         "until": _text(until),
@@ -49,12 +47,8 @@ def _figures(name: str, zone: tzinfo) -> dict[str, Any]:
         **dict(zip(Became._fields, (sum(column) for column in zip(*each, strict=True)), strict=True)),
         "steps": [[_text(begins), _text(ends), *counts] for (begins, ends), counts in zip(steps, each, strict=True)],
         "times": times(found, period.since, until),
-        "targets": list(target_rows(subscriptions, found, period.since, until)),
+        "targets": list(target_rows(targets, found, period.since, until)),
     }
-
-
-def _with_targets() -> list[Subscription]:
-    return list(with_targets().select_related("company").defer(*without_lists("company__"))[:MOST_TARGETS])
 
 
 def _text(moment: datetime) -> str:

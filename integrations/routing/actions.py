@@ -17,7 +17,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import AddsNotes, FindsComments, no_second
 from integrations.domain.post import Post, Unreadable
 from integrations.domain.templating import TemplateError
-from integrations.flow import backlog_text
+from integrations.flow import backlog_texts
 from integrations.infra.queue import MOST_WAKES, wake_workers
 from integrations.infra.text import article
 from integrations.mapping import context_of, post_of, render_into, shared_post
@@ -92,8 +92,9 @@ def _wake(connection_ids: list[int], ids: list[int]) -> Iterator[str]:
     for connection_id in connection_ids:
         wake_workers(connection_id, count=min(len(ids), MOST_WAKES))
     if len(ids) > MOST_AS_RETRIES:
-        for connection in Connection.objects.filter(pk__in=connection_ids):
-            yield f"“{connection}”: {backlog_text(connection)}"
+        connections = Connection.objects.in_bulk(connection_ids)
+        for connection_id, text in backlog_texts(list(connections.values())).items():
+            yield f"“{connections[connection_id]}”: {text}"
 
 
 def _free_abandoned(deliveries: DeliveryQuerySet) -> None:

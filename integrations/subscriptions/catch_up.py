@@ -19,7 +19,7 @@ from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
 from integrations.infra.queue import CHECK_SUBSCRIPTION, publish
 from integrations.infra.text import storable
-from integrations.intake import Period
+from integrations.intake import WalkPeriod
 from integrations.models import CatchUp, Notification, Subscription
 from integrations.models.configuration import without_lists
 from integrations.subscriptions.due import longest_due
@@ -112,8 +112,8 @@ def _next_walk(subscription: Subscription) -> Walk:
     return walk
 
 
-def _period_of(run: CatchUp) -> Period:
-    return Period(run.walk_began_at, run.progressed_at)
+def _period_of(run: CatchUp) -> WalkPeriod:
+    return WalkPeriod(run.walk_began_at, run.progressed_at)
 
 
 def _last_finished(subscription: Subscription) -> CatchUp | None:

@@ -18,7 +18,7 @@ from integrations.companies import company_client
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure
-from integrations.intake import KnownSubscription, Period, StoredPage, receive_batch
+from integrations.intake import KnownSubscription, StoredPage, WalkPeriod, store_fetched
 from integrations.models import CatchUp, Company, Subscription
 from integrations.sources.khoros.client import KhorosClient, TooMuchAtOnce
 from integrations.sources.khoros.envelope import Envelope
@@ -55,7 +55,7 @@ class Unfinished:
     """Where an earlier walk stopped, between when it read, and the order it had observed."""
 
     position: int
-    time: Period
+    time: WalkPeriod
     order: str
 
 
@@ -68,7 +68,7 @@ class Walk:
 
     subscription: Subscription
     run: CatchUp
-    last: Period | None = None
+    last: WalkPeriod | None = None
     unfinished: Unfinished | None = None
     order: Order = field(default_factory=Order)
     seen: set[int] = field(default_factory=set)
@@ -129,7 +129,7 @@ class Walk:
         else:
             self._read_until_stable(uuid)
 
-    def _read_newest(self, uuid: str, earlier: Period | None, start: int = 0) -> None:
+    def _read_newest(self, uuid: str, earlier: WalkPeriod | None, start: int = 0) -> None:
         """Newest first: until a whole page was known to an earlier walk, which has read whatever lies behind.
 
         Events that arrive meanwhile push what was read back to where it is read again: such a page says nothing.
@@ -156,7 +156,7 @@ class Walk:
             if known >= LEAST_KNOWN_EVENTS:
                 return
 
-    def _has_earlier(self, earlier: Period | None) -> bool:
+    def _has_earlier(self, earlier: WalkPeriod | None) -> bool:
         if earlier is None:
             return False
         return self.subscription.notifications.filter(received_at__lt=earlier.began).exists()
@@ -165,7 +165,7 @@ class Walk:
         """Oldest first: from the end that was known last."""
         self._read_back_and_on(uuid, max(0, self.subscription.catch_up_end - self.page_size), self.last)
 
-    def _read_back_and_on(self, uuid: str, start: int, earlier: Period | None) -> None:
+    def _read_back_and_on(self, uuid: str, start: int, earlier: WalkPeriod | None) -> None:
         """Oldest first: back to a whole page that the earlier walk knew, then on to the end.
 
         Old events may have fallen off the list, so a place of then may be in the middle of what is new.
@@ -249,7 +249,7 @@ class Walk:
         claimed.update(catching_up_until=seconds_from_now(CLAIM_SECONDS))
         release_database()
 
-    def _take(self, page: list[Envelope], earlier: Period | None, position: int) -> StoredPage:
+    def _take(self, page: list[Envelope], earlier: WalkPeriod | None, position: int) -> StoredPage:
         """Stores what this walk has not seen yet; `position` is where it goes on after this page."""
         unseen = {fingerprint: event for event in page if (fingerprint := _fingerprint(event)) not in self.seen}
         self.seen |= unseen.keys()
@@ -259,7 +259,7 @@ class Walk:
         self.run.order = self.order.direction or self.subscription.catch_up_order
         return self._store(unseen.values(), earlier)
 
-    def _store(self, envelopes: Iterable[Envelope], earlier: Period | None) -> StoredPage:
+    def _store(self, envelopes: Iterable[Envelope], earlier: WalkPeriod | None) -> StoredPage:
         """What a comparison stores waits to be fetched.
 
         A database outage of a moment costs no page: Khoros may not send it again.
@@ -268,7 +268,7 @@ class Walk:
         waits, page = self.run.mode == CatchUp.Mode.COMPARE, list(envelopes)
         for seconds in (*STORE_AGAIN_AFTER, None):
             try:
-                return receive_batch(known, page, self.run, CLAIM_SECONDS, earlier=earlier, waits=waits)
+                return store_fetched(known, page, self.run, CLAIM_SECONDS, earlier=earlier, waits=waits)
             except OperationalError as error:
                 if seconds is None:
                     raise

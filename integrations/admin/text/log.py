@@ -17,8 +17,6 @@ from integrations.mapping import post_of
 from integrations.models import AccountSchema, Attempt, Delivery, Mapping, Notification
 from integrations.outcomes import FailureGroup
 
-WITHOUT_A_TICKET = ("pending", "sending", "failed", "held", "waiting")
-
 
 def response_time_text(delivery: Delivery, now: datetime) -> str:
     """From the post to the ticket to the first solve: "ticket after 3 min, solved after 5 h 10 min"."""
@@ -26,7 +24,7 @@ def response_time_text(delivery: Delivery, now: datetime) -> str:
     if posted is None:
         return "Unknown: the notification does not say when the customer posted."
     if delivery.delivered_at is None:
-        waits = delivery.state in WITHOUT_A_TICKET
+        waits = delivery.state in Delivery.UNDELIVERED
         return f"Not delivered yet, {span_text(now - posted)} after the post" if waits else "Not delivered"
     after = f"{thing_of(delivery).capitalize()} after {span_text(delivery.delivered_at - posted)}"
     remote = delivery.remote_object
