@@ -1,4 +1,4 @@
-"""Every setting of Casebridge. This file is the only reader of the environment.
+"""Every setting of Casebridge. Nothing else of the application reads the environment.
 
 A value that cannot be read stops the program with one sentence that names the variable. Secrets have no default
 that works: `make run` generates them into its data folder, elsewhere they come from the environment.
@@ -281,9 +281,9 @@ INTAKE_MAX_BYTES = number("INTAKE_MAX_BYTES", 1024 * 1024, least=1024)
 
 # --- Khoros ----------------------------------------------------------------------------------------------------------
 
-# How long a subscription and its replacement exist side by side before the older is retired.
 # Where a person consents, for OAuth.
 KHOROS_LOGIN_URL = origin("KHOROS_LOGIN_URL", env.str("KHOROS_LOGIN_URL", "").strip() or "https://login.spredfast.com")
+# How long a subscription and its replacement exist side by side before the older is retired.
 KHOROS_OVERLAP_SECONDS = number("KHOROS_OVERLAP_SECONDS", 60)
 # How often events are fetched: for subscriptions that are pushed too, and for those that are only fetched.
 CATCH_UP_SECONDS = number("CATCH_UP_SECONDS", 300, least=5)

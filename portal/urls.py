@@ -15,7 +15,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("webhooks/khoros/<str:address>", khoros_webhook, name="khoros-webhook"),
     path("webhooks/khoros/<str:address>/", khoros_webhook),
-    path("webhooks/zendesk/<str:address>", account_webhook, name="zendesk-webhook"),
+    path("webhooks/zendesk/<str:address>", account_webhook, name="account-webhook"),
     path("webhooks/zendesk/<str:address>/", account_webhook),
     path("walls/", include(walls.URLS)),
     path("admin/find/", admin.site.admin_view(find_page), name="find"),

@@ -11,7 +11,7 @@ from integrations.flow.rate_limit import (
     forget_limits,
     learn_limits,
 )
-from integrations.jobs.tasks import watch
+from integrations.jobs.rooms import EACH_WATCH, do_all
 from integrations.models import Alarm, Delivery, FloodHold, Mapping
 from integrations.routing.flood_hold import NotHeld, hold_flood
 from tests.alarms import update_alarms
@@ -59,9 +59,9 @@ def test_a_flood_is_told_held_after_a_yes_and_released_without_loss(
 
 def test_what_is_routed_at_the_moment_of_release_is_not_forgotten(mapping: Mapping, sandbox: StandIn) -> None:
     (row,) = labelled(mapping)
-    over = FloodHoldFactory.create(mapping=mapping, ended_at=timezone.now(), ending="released")
+    over = FloodHoldFactory.create(mapping=mapping, ended_at=timezone.now())
     Delivery.objects.update(state=State.HELD, flood_hold=over, next_attempt_at=None)
-    watch()
+    do_all(EACH_WATCH)
     row.refresh_from_db()
     assert row.state == State.PENDING
 

@@ -11,7 +11,6 @@ from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
 
-from integrations.delivery import store
 from integrations.delivery.batch import _begin_attempts, claim_batch
 from integrations.delivery.batch_results import record_results
 from integrations.delivery.claim import claim
@@ -19,6 +18,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.capabilities import JobItem, JobNews
 from integrations.destinations.zendesk import ZENDESK, Zendesk
+from integrations.infra import database_pool
 from integrations.infra.http.client import HttpClient
 from integrations.models import Attempt, Batch, Connection, Delivery, FloodHold, Mapping
 from integrations.routing.actions import retry_now
@@ -287,7 +287,7 @@ def test_a_database_that_stays_away_leaves_the_ticket_to_be_looked_up_when_the_l
     refuse_to_store: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(store, "STORE_DELAYS", (0.01, 0.01))
+    monkeypatch.setattr(database_pool, "STORE_DELAYS", (0.01, 0.01))
     refuse_to_store("57P01", times=1000)
     with pytest.raises(OperationalError):
         work()

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from integrations.jobs.tasks import watch
+from integrations.jobs.rooms import EACH_WATCH, do_all
 from integrations.models import (
     Attempt,
     Delivery,
@@ -47,10 +47,10 @@ def test_content_goes_and_the_ledger_stays(sandbox: StandIn, mapping: Mapping, p
     push()
     work()
     days_pass(29)
-    watch()
+    do_all(EACH_WATCH)
     assert kept() == [1, 1, 1, 1]
     days_pass(31)
-    watch()
+    do_all(EACH_WATCH)
     assert kept() == [0, 0, 0, 0]
     assert (Notification.objects.count(), Delivery.objects.count(), RemoteObject.objects.count()) == (1, 1, 1)
 
@@ -63,7 +63,7 @@ def test_a_post_that_is_told_again_after_that_makes_no_second_ticket(
     first = push(content).json()
     work()
     days_pass(31)
-    watch()
+    do_all(EACH_WATCH)
     assert push(content).json() == {"id": first["id"], "repeat": True}
     push(payloads.notification(content["data"]["items"][0]))
     work()
@@ -80,7 +80,7 @@ def test_what_failed_keeps_its_content_until_somebody_has_repaired_it(
     work()
     assert Delivery.objects.get().state == Delivery.State.FAILED
     days_pass(31)
-    watch()
+    do_all(EACH_WATCH)
     assert kept() == [1, 1, 1, 1]
 
 
@@ -89,7 +89,7 @@ def test_of_what_made_nothing_not_even_the_reason_is_kept(subscription: Any, pus
     push()
     work()
     days_pass(31)
-    watch()
+    do_all(EACH_WATCH)
     assert kept() == [0, 0, 0, 0]
     assert "no longer kept" in Notification.objects.get().reason
 
@@ -101,7 +101,7 @@ def test_nothing_is_deleted_where_no_time_is_set(
     push()
     work()
     days_pass(4000)
-    watch()
+    do_all(EACH_WATCH)
     assert kept() == [1, 1, 1, 1]
 
 
@@ -112,7 +112,7 @@ def test_the_pages_say_that_the_content_is_no_longer_kept(
     push()
     work()
     days_pass(31)
-    watch()
+    do_all(EACH_WATCH)
     delivery, notification = Delivery.objects.get(), Notification.objects.get()
     page = admin.get(f"/admin/integrations/delivery/{delivery.pk}/change/").content.decode()
     assert "no longer kept" in page
@@ -131,7 +131,7 @@ def test_a_cancelled_delivery_without_content_cannot_be_sent_and_says_why(
     work()
     Delivery.objects.update(state=Delivery.State.CANCELLED)
     days_pass(31)
-    watch()
+    do_all(EACH_WATCH)
     values = {"action": "retry_now", "_selected_action": str(Delivery.objects.get().pk)}
     answer = admin.post("/admin/integrations/delivery/", values, follow=True)
     assert "their content is no longer kept: 1" in answer.content.decode()

@@ -16,7 +16,6 @@ from integrations.domain.conditions import FIELDS, MATCHES, TESTS, WITHOUT_VALUE
 # The button that was pressed names what to do: "add:0", "remove:0:2", "group".
 ROWS = "_rows"
 EMPTY_ROW = {"field": "", "test": "is", "value": ""}
-CHOOSE = "Choose what it is about, or remove this condition."
 
 
 class ConditionsWidget(forms.Widget):

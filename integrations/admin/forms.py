@@ -23,13 +23,14 @@ from integrations.destinations.base import NAMES, MappingFields, SecretField
 from integrations.destinations.capabilities import OffersLists
 from integrations.domain.conditions import fields_of
 from integrations.domain.expressions import BadExpression, compile_expression
+from integrations.domain.post import LABEL_APPLIED
 from integrations.domain.templating import FILTERS
 from integrations.infra import database_clock
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.infra.http.addresses import origin_of
 from integrations.intake import replace_bearer_token
 from integrations.models import Company, Connection, Mapping, Subscription
-from integrations.models.configuration import LABEL_APPLIED, new_bearer_token
+from integrations.models.configuration import new_bearer_token
 from integrations.sources.khoros.token import expiry
 from integrations.sources.kinds import OF_ALL
 from integrations.sources.registry import kind_of

@@ -22,11 +22,10 @@ from integrations.companies import check_company
 from integrations.connections import check_and_resume
 from integrations.destinations import DESTINATIONS, Destination
 from integrations.destinations.capabilities import MarksTests, keeps_here
-from integrations.domain.post import Unreadable
+from integrations.domain.post import LABEL_APPLIED, Unreadable
 from integrations.infra.text import article
 from integrations.mapping import preview_posts
 from integrations.models import Company, Connection, Mapping, Subscription
-from integrations.models.configuration import LABEL_APPLIED
 from integrations.routing import TestTicket
 
 SCREENS = (

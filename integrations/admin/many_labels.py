@@ -7,9 +7,10 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
+from integrations.domain.post import LABEL_APPLIED
 from integrations.intake import replace_bearer_token
 from integrations.models import Company, Mapping, Subscription
-from integrations.models.configuration import LABEL_APPLIED, new_bearer_token
+from integrations.models.configuration import new_bearer_token
 
 MOST_AT_ONCE, LONGEST_LABEL = 200, 250
 

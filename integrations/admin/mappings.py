@@ -20,10 +20,10 @@ from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import MappingFields
 from integrations.destinations.capabilities import ChecksMappings
 from integrations.domain.conditions import words_of
+from integrations.domain.post import LABEL_APPLIED
 from integrations.infra.text import article, shortened, timestamp
 from integrations.mapping import example_preview, rules_of
 from integrations.models import Connection, Mapping, RemoteObject, Subscription
-from integrations.models.configuration import LABEL_APPLIED
 from integrations.sources.registry import kind_of
 
 MOST_CHOICES = 50

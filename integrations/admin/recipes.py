@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Recipe
+from integrations.domain.post import LABEL_APPLIED
 from integrations.models import Connection, Mapping, Subscription
 from integrations.sources.registry import kind_of
 
@@ -23,7 +24,8 @@ class Beginning:
     description: str
     kind: str
     event: str
-    event_name: str
+    # The fields of the form of a subscription to its event.
+    new_subscription: str
     links: list[tuple[str, str]]
     needs_subscription: bool
     # The thing that another mapping has to make first, where none does.
@@ -47,9 +49,14 @@ def beginnings(subscription: Subscription | None) -> Iterator[Beginning]:
                 for listened in first
             ]
             yield Beginning(
-                recipe.title, recipe.description, destination.title, kind_of(recipe.event).title, recipe.event,
-                links, not of_event, recipe.after if of_event and not first else "",
+                recipe.title, recipe.description, destination.title, kind_of(recipe.event).title,
+                _new_subscription(recipe.event), links, not of_event, recipe.after if of_event and not first else "",
             )  # fmt: skip
+
+
+def _new_subscription(event_name: str) -> str:
+    listens_to = {} if event_name == LABEL_APPLIED else {"match": Subscription.Match.EVERYTHING.value}
+    return urlencode({"event_name": event_name, **listens_to})
 
 
 def _link(recipe: str, account: Connection, subscription: Subscription, *, is_one: bool) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from integrations.infra.client import Client
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.http.reply import Reply
-from integrations.infra.text import storable
+from integrations.infra.text import REPORT_IT, defect_text, storable
 from integrations.models import Connection
 
 log = structlog.get_logger(__name__)
@@ -60,13 +60,7 @@ def _checks(connection: Connection) -> list[Check]:
         return [_failed(session.client, problem)]
     except Exception as error:
         log.exception("connection check failed")
-        return [
-            Check(
-                False,
-                f"The test failed because of an error in Casebridge ({type(error).__name__}). Report this to "
-                "whoever runs it.",
-            )
-        ]
+        return [Check(False, f"{defect_text('The test', error)} {REPORT_IT}")]
     return _token_checks(destination, settings) + checks
 
 
@@ -153,10 +147,6 @@ def check_sign_in(destination: Destination, settings: Mapping[str, Any], secrets
         return SignInCheck([_failed(client, problem)])
     except Exception as error:
         log.exception("sign-in check failed")
-        message = (
-            f"The test failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever runs "
-            "it."
-        )
-        return SignInCheck([Check(False, message)])
+        return SignInCheck([Check(False, f"{defect_text('The test', error)} {REPORT_IT}")])
     ahead = measured_skew(replies[-1]) if replies else None
     return SignInCheck(checks + skew_checks(ahead or 0), token)

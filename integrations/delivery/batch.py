@@ -21,6 +21,7 @@ from integrations.flow import Permits
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure, NoPermit
+from integrations.infra.text import defect_text
 from integrations.models import Attempt, Batch, Connection, Delivery
 
 log = structlog.get_logger(__name__)
@@ -166,4 +167,4 @@ def _send(connection: Connection, destination: TakesMany, batch: Batch, requests
         return failure
     except Exception as error:
         log.exception("destination failed")
-        return Failure(f"Sending failed because of an error in Casebridge ({type(error).__name__}).", is_uncertain=True)
+        return Failure(defect_text("Sending", error), is_uncertain=True)

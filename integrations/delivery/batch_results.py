@@ -9,12 +9,13 @@ from integrations.connections import Session
 from integrations.delivery.batch import lease
 from integrations.delivery.batch_record import FIRST_POLL_SECONDS, complete_attempts, end_batch, held_by, release
 from integrations.delivery.receipts import checked_receipt, unrecorded_failure
-from integrations.delivery.store import DATABASE_DOWN, store_thing, store_unrecorded
+from integrations.delivery.store import store_thing, store_unrecorded
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
 from integrations.destinations.capabilities import JobItem, JobNews, TakesMany
 from integrations.flow import record_failure
 from integrations.infra.database_clock import now, seconds_from_now
+from integrations.infra.database_pool import DATABASE_DOWN
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.queue import FOLLOW_BATCH, publish, wake_workers
 from integrations.models import Attempt, Batch, Connection, Delivery

@@ -35,6 +35,8 @@ class ClaimedDelivery:
     request: str
     attempt: Attempt = field(init=False)
     began: float = field(default_factory=time.monotonic)
+    # Whether the destination was asked to make anything in this try.
+    was_sent: bool = False
     # What went wrong before the final look-up, and how many calls had been made by then.
     problem: str = ""
     calls: int | None = None
@@ -87,9 +89,9 @@ class ClaimedDelivery:
 # batch are not taken over before its job has ended: until then their tickets may still be created.
 TRUSTED_SINCE = "coalesce(now() - %(trusted)s::int * interval '1 second', '-infinity')"
 IS_LATE = f"(key_used_at IS NULL AND action NOT IN ('append', 'update') AND event_at < {TRUSTED_SINCE})"
-IS_TAKEN = f"(%(look_ups)s OR NOT (look_up_next OR {IS_LATE} OR coalesce(key_used_at < {TRUSTED_SINCE}, false)))"
-WAITING = f"""SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending'
-      AND next_attempt_at <= now() AND {IS_TAKEN}"""  # noqa: S608 (of the constants above)
+MAY_BE_TAKEN = f"(%(look_ups)s OR NOT (look_up_next OR {IS_LATE} OR coalesce(key_used_at < {TRUSTED_SINCE}, false)))"
+DUE = f"""SELECT id FROM integrations_delivery WHERE connection_id = %(connection)s AND state = 'pending'
+      AND next_attempt_at <= now() AND {MAY_BE_TAKEN}"""  # noqa: S608 (of the constants above)
 FIRST = "ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"
 CLAIM = f"""
 UPDATE integrations_delivery AS delivery SET
@@ -104,15 +106,15 @@ UPDATE integrations_delivery AS delivery SET
   key_version = key_version + coalesce(key_used_at < {TRUSTED_SINCE}, false)::int,
   key_used_at = CASE WHEN coalesce(key_used_at < {TRUSTED_SINCE}, true) THEN now() ELSE key_used_at END
 WHERE id = coalesce(
-    ({WAITING} AND priority = 0 AND NOT {IS_LATE} {FIRST}),
+    ({DUE} AND priority = 0 AND NOT {IS_LATE} {FIRST}),
     (SELECT id FROM integrations_delivery AS held WHERE connection_id = %(connection)s AND state = 'sending'
       AND claimed_until <= now() AND %(look_ups)s AND NOT EXISTS (
         SELECT FROM integrations_batch AS batch
         WHERE batch.id = held.batch_id AND batch.state IN ('sending', 'running'))
       ORDER BY claimed_until LIMIT 1 FOR UPDATE SKIP LOCKED),
-    ({WAITING} AND priority = 1 {FIRST}),
-    ({WAITING} AND priority = 2 {FIRST}),
-    ({WAITING} AND priority = 0 {FIRST})
+    ({DUE} AND priority = 1 {FIRST}),
+    ({DUE} AND priority = 2 {FIRST}),
+    ({DUE} AND priority = 0 {FIRST})
   )
   AND (state = 'pending' AND next_attempt_at <= now() OR state = 'sending' AND claimed_until <= now())
   AND EXISTS (

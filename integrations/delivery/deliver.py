@@ -1,7 +1,13 @@
 """A due delivery on its way to the account, step by step: the file to read first.
 
-`deliver_due` works for a slice of time, `deliver_next` takes one delivery, `_carry_out` has its steps in order. Which
-delivery is sent is decided once there is a permit: of those due on a connection, live ones go before retries, and
+1. `deliver_due` waits for the account's permit (flow), again and again for a slice of time.
+2. `deliver_next` claims the first delivery in the queue (claim.py); with a backlog, it hands over many (batch.py).
+3. `_carry_out` makes one try. First whatever may put it off: an earlier post of its case, a further permit, the circuit
+   breaker. Then: write the attempt down, send, look up before giving up (final_lookup.py), record (record.py).
+   Sending (send.py) signs in and makes the request final (prepare.py), again where the token has to be renewed.
+   Recording decides whether there is another try, and when (retry.py).
+
+Which delivery is sent is decided once there is a permit: of those due on a connection, live ones go before retries, and
 retries before bulk replays, whatever is in the queue. Exactly one ticket follows from four things together: one row
 per mapping and post, a claim that only one process can hold, the same bytes and idempotency key at every automatic try,
 and, where the destination can, a look-up by external id once the key no longer protects or a process died.
@@ -62,7 +68,10 @@ def deliver_due(connection_id: int) -> WorkLeft:
 
 
 def deliver_next(connection_id: int) -> bool:
-    """Makes one try at the first delivery in the queue; the permit is already taken. False when nothing is due."""
+    """Hands over many, or takes the first in the queue: tries it, or puts it off. False when nothing is due.
+
+    The permit is already taken.
+    """
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection is not None and deliver_batch(connection):
         return True

@@ -18,7 +18,7 @@ from integrations.destinations.capabilities import ACCOUNT, FindsByExternalId, F
 from integrations.flow import may_send, record_failure, return_permit
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
-from integrations.infra.text import article
+from integrations.infra.text import article, defect_text
 from integrations.models import Delivery
 
 log = structlog.get_logger(__name__)
@@ -116,9 +116,7 @@ def _what_is_there(claimed: ClaimedDelivery, failure: Failure) -> Receipt | Fail
         return _not_looked_up(failure, delivery, f"Looking for it failed: {problem.message}")
     except Exception as error:
         log.exception("look-up failed")
-        return _not_looked_up(
-            failure, delivery, f"Looking for it failed because of an error in Casebridge ({type(error).__name__})."
-        )
+        return _not_looked_up(failure, delivery, defect_text("Looking for it", error))
     return found or _not_there(failure, delivery, claimed.destination)
 
 

@@ -15,18 +15,12 @@ from integrations.delivery.prepare import other_way
 from integrations.delivery.receipts import unrecorded_failure
 from integrations.delivery.requesters import forget_requester
 from integrations.delivery.retry import NextStep, next_step, retry_delays
-from integrations.delivery.store import (
-    DATABASE_DOWN,
-    LONGEST_CAUSE,
-    add_remark,
-    store_thing,
-    store_unrecorded,
-    store_with_retries,
-)
+from integrations.delivery.store import LONGEST_CAUSE, add_remark, store_thing, store_unrecorded
 from integrations.destinations.base import Receipt
 from integrations.destinations.capabilities import no_second
 from integrations.flow import record_failure
 from integrations.infra.database_clock import seconds_from_now
+from integrations.infra.database_pool import DATABASE_DOWN, store_with_retries
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.queue import LONGEST_WAKE_SECONDS
 from integrations.infra.text import storable
@@ -149,7 +143,7 @@ def _record_failure(claimed: ClaimedDelivery, failure: Failure) -> None:
         _complete_attempt(claimed, outcome, message, failure.detail, failure.status)
         _store_failure(claimed, failure, step)
     record_failure(connection, failure)
-    if failure.remedy_at == "mapping" and failure.status == 422:
+    if failure.permanent and failure.remedy_at == "mapping":
         # The account no longer matches its lists: the mapping's page should say so before tonight's reading.
         request_lists(connection.pk, older_than=60)
     log.warning("try failed", outcome=outcome, status=failure.status, reason=failure.message)

@@ -11,6 +11,7 @@ from integrations.destinations.capabilities import ACCOUNT, LOOK_UP, UPDATES, US
 from integrations.flow import Permits
 from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure, NoPermit
+from integrations.infra.text import REPORT_IT, defect_text
 from integrations.models import Delivery
 
 log = structlog.get_logger(__name__)
@@ -47,14 +48,14 @@ def send(claimed: ClaimedDelivery) -> Receipt | Failure | NoPermit:
     except (Failure, NoPermit) as known:
         return known
     except Exception as error:
-        # The one boundary around providers: whatever else they raise is recorded and counts as a try.
+        # Whatever else a provider raises, or preparing does, is recorded and counts as a try.
         log.exception("destination failed")
         return Failure(
-            f"Sending failed because of an error in Casebridge ({type(error).__name__}).",
-            is_uncertain=True,
+            defect_text("Sending", error),
+            is_uncertain=claimed.was_sent,
             # A comment has no key that would recognise a repeat.
-            look_up_next=claimed.delivery.action == Delivery.Action.APPEND,
-            remedy="Report this to whoever runs Casebridge.",
+            look_up_next=claimed.was_sent and claimed.delivery.action == Delivery.Action.APPEND,
+            remedy=REPORT_IT,
         )
 
 
@@ -71,4 +72,5 @@ def _prepare_and_send(claimed: ClaimedDelivery, credentials: Credentials) -> Rec
         target=delivery.target_number,
         look_up_first=claimed.look_up_first,
     )
+    claimed.was_sent = True
     return checked_receipt(destination.send(claimed.session.client, outgoing, credentials), destination.title)

@@ -1,11 +1,9 @@
 """Storing a delivery's result in its row: shared by single tries and batches."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -16,7 +14,6 @@ from integrations.delivery.solved import mark_if_solved
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.base import Receipt
 from integrations.destinations.capabilities import TellsStatus
-from integrations.infra.database_pool import release_database
 from integrations.infra.http.failure import Failure
 from integrations.infra.text import storable
 from integrations.models import Burst, Delivery, DeliveryContent, Mapping
@@ -24,28 +21,9 @@ from integrations.models.deliveries import DeliveryQuerySet
 
 log = structlog.get_logger(__name__)
 
-DATABASE_DOWN = (OperationalError, InterfaceError)
-# Between tries to store a result during a database outage; after LONGEST_STORE_SECONDS the lease is left to expire.
-STORE_DELAYS = (0.2, 1.0, 3.0)
-LONGEST_STORE_SECONDS = 6.0
 # When the status is first polled, should no webhook report it.
 FIRST_POLL_SECONDS = 15 * 60
 LONGEST_CAUSE = 250
-
-
-def store_with_retries(store: Callable[[], None]) -> None:
-    """Retries during a database outage of a moment: there is no other copy of a call's result."""
-    began = time.monotonic()
-    for delay in STORE_DELAYS:
-        try:
-            return store()
-        except DATABASE_DOWN as error:
-            if time.monotonic() - began + delay > LONGEST_STORE_SECONDS:
-                raise
-            log.warning("result not stored, retrying", error=type(error).__name__)
-            release_database()
-            time.sleep(delay)
-    return store()
 
 
 # Delivered, and what it became: one row however many posts went into the thing. That belongs to the case of its first

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -301,6 +301,11 @@ def openable(address: str) -> str:
         return ""
     is_web = parts.scheme in ("http", "https") and bool(parts.netloc)
     return address if is_web and len(address) <= LONGEST_LINK and harmless(address) == address else ""
+
+
+def quoted_link(address: str) -> str:
+    """A post's link with everything quoted that could end it early, if a browser opens it; else nothing."""
+    return quote(openable(harmless(address)), safe="/:?#[]@!$&'()*+,;=%~-._")
 
 
 # --- The core --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+# The event that a labelled post comes by.
+LABEL_APPLIED = "stream-item-label-applied"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:

@@ -29,7 +29,6 @@ READ_COMPANY = "integrations.jobs.read_company"
 SEND_PROBE = "integrations.jobs.send_probe"
 APPLY_TICKET_EVENT = "integrations.jobs.apply_ticket_event"
 POLL_TICKETS = "integrations.jobs.poll_tickets"
-WATCH = "integrations.jobs.watch"
 SWEEP = "integrations.jobs.sweep"
 ANSWER = "integrations.jobs.answer"
 FOLLOW_BATCH = "integrations.jobs.follow_batch"
@@ -105,7 +104,10 @@ _publisher: Publisher | None = None
 
 
 def publish(task: str, argument: Any = None, *, countdown: float | None = None) -> None:
-    """Queues a task soon (or in `countdown` seconds, a minute at most) if Redis is there. Never waits or raises."""
+    """Queues a task soon if Redis is there. Never waits or raises.
+
+    `countdown`: in so many seconds. Few, as a worker holds the message until then.
+    """
     publisher().put(task, argument, countdown)
 
 

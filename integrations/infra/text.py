@@ -53,12 +53,20 @@ def shortened(text: str, limit: int) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
+def defect_text(what: str, error: Exception) -> str:
+    """For staff, where an error of ours ended something: `what` begins the sentence, as in "The test"."""
+    return f"{what} failed because of an error in Casebridge ({type(error).__name__})."
+
+
+REPORT_IT = "Report this to whoever runs Casebridge."
+
+
 def article(noun: str) -> str:
     return "an" if noun[:1].lower() in "aeiou" else "a"
 
 
 def timestamp(at: datetime | None) -> str:
-    """In the time zone of whoever looks (portal.middleware); in UTC where nobody does."""
+    """In the time zone of whoever looks (portal.time_zone); in UTC where nobody does."""
     if at is None:
         return "–"
     local = timezone.localtime(at)

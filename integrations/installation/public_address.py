@@ -54,4 +54,4 @@ def subscription_webhook_url(subscription: Subscription) -> str:
 
 def connection_webhook_url(connection: Connection) -> str:
     """The address that the account of this connection calls about its tickets. Raises NoPublicAddress."""
-    return public_url() + reverse("zendesk-webhook", args=[connection.uuid])
+    return public_url() + reverse("account-webhook", args=[connection.uuid])

@@ -17,8 +17,9 @@ from django.db.models.functions import Now
 from integrations import operations
 from integrations.infra import queue
 from integrations.installation import HEARTBEAT_SECONDS, record_beat
+from integrations.jobs.rooms import EACH_WATCH, do_all
 from integrations.jobs.sweep import queue_space
-from integrations.jobs.tasks import sweep, watch
+from integrations.jobs.tasks import sweep
 from integrations.jobs.turns import end_turn, take_turn
 from integrations.models import Turn
 
@@ -47,7 +48,7 @@ def tick(*, is_beat: bool = False) -> None:
             sweep()
             end_turn(Turn.Name.SWEEP)
         if take_turn(Turn.Name.WATCH, settings.WATCH_SECONDS):
-            watch()
+            do_all(EACH_WATCH)
             end_turn(Turn.Name.WATCH)
             _mailer.begin()
     except DatabaseError as error:

@@ -71,7 +71,7 @@ def _due_deliveries() -> list[tuple[int, int]]:
     for connection_id in open_ids:
         deliveries = Delivery.objects.filter(connection=connection_id)
         most = queue.MOST_WAKES
-        if count := deliveries.waiting()[:most].count() or deliveries.abandoned()[:most].count():
+        if count := deliveries.due()[:most].count() or deliveries.abandoned()[:most].count():
             due.append((connection_id, count))
     return due
 

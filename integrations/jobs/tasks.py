@@ -11,7 +11,7 @@ from integrations import delivery, installation, routing
 from integrations.infra import queue
 from integrations.infra.background import Job
 from integrations.jobs.in_flight import slot
-from integrations.jobs.rooms import EACH_WATCH, JOBS, do_all
+from integrations.jobs.rooms import JOBS
 from integrations.jobs.sweep import find_due_work
 
 NO_SLOT_SECONDS = 1.0
@@ -29,7 +29,7 @@ def route_fetched(notification_ids: list[int]) -> None:
 
 
 def _route(notification_ids: list[int]) -> None:
-    for notification_id in [notification_ids] if isinstance(notification_ids, int) else notification_ids:
+    for notification_id in notification_ids:
         with bound_contextvars(notification_id=notification_id):
             for connection_id, count in routing.route_notification(notification_id).items():
                 queue.wake_workers(connection_id, count=min(count, queue.MOST_WAKES))
@@ -73,12 +73,6 @@ for _job in JOBS:
 def answer() -> None:
     """A worker's sign of life: it takes messages and works on them."""
     installation.record_answer()
-
-
-@shared_task(name=queue.WATCH, store_errors_even_if_ignored=False)
-def watch() -> None:
-    """Every WATCH_SECONDS: the alarms, and regular upkeep."""
-    do_all(EACH_WATCH)
 
 
 @shared_task(name=queue.SWEEP, store_errors_even_if_ignored=False)

@@ -39,7 +39,7 @@ def rules_of(mapping: Mapping) -> Rules:
 
 
 def render_into(delivery: Delivery, notification: Notification, event: Event, post: Post, mapping: Mapping) -> None:
-    """Puts the rendered request into an unsaved delivery and its content; if that fails, the delivery says why."""
+    """Puts the rendered request into a delivery and its content, unsaved; if that fails, the delivery says why."""
     content = delivery.content if delivery.has_content else DeliveryContent(delivery=delivery)
     destination = DESTINATIONS[mapping.connection.kind]
     content.external_id = destination.external_id(post.post_id, str(mapping.uuid), delivery.occasion)

@@ -532,7 +532,6 @@ class Migration(migrations.Migration):
                 ),
                 ("ended_by", models.CharField(blank=True, default="", max_length=150)),
                 ("ended_at", models.DateTimeField(null=True, verbose_name="ended")),
-                ("ending", models.CharField(blank=True, default="", max_length=8)),
                 ("number", models.CharField(max_length=250, verbose_name="held under")),
                 ("url", models.CharField(blank=True, default="", max_length=500)),
             ],
@@ -1002,7 +1001,7 @@ class Migration(migrations.Migration):
                         choices=[("shown", "What came to the wall last"), ("posted", "What was written last")],
                         default="shown",
                         max_length=6,
-                        verbose_name="first comes",
+                        verbose_name="sort order",
                     ),
                 ),
                 (
@@ -1011,7 +1010,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="A post leaves the wall after so many hours; pinned ones stay. Leave empty to keep them for as long as content is kept.",
                         null=True,
-                        verbose_name="leaves after (hours)",
+                        verbose_name="remove after (hours)",
                     ),
                 ),
                 (
@@ -1034,7 +1033,6 @@ class Migration(migrations.Migration):
                 ),
                 ("token", integrations.models.fields.SecretField(blank=True, default="", editable=False)),
                 ("token_hash", models.CharField(editable=False, max_length=64, null=True, unique=True)),
-                ("token_made_at", models.DateTimeField(editable=False, null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("changed_at", models.DateTimeField(auto_now=True)),
             ],
@@ -1078,7 +1076,7 @@ class Migration(migrations.Migration):
                 (
                     "created_at",
                     models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="came"
+                        db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name="added"
                     ),
                 ),
                 ("shown_at", models.DateTimeField(editable=False, null=True, verbose_name="shown since")),
@@ -1617,15 +1615,6 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
-            model_name="floodhold",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("ended_at__isnull", True), models.Q(("ending", ""), _negated=True), _connector="OR"
-                ),
-                name="flood_hold_ended_says_how",
-            ),
-        ),
-        migrations.AddConstraint(
             model_name="burst",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("closed_at__isnull", True)), fields=("mapping",), name="burst_open_once_per_mapping"
@@ -1853,7 +1842,7 @@ class Migration(migrations.Migration):
                     ("is_rendered", True),
                     _connector="OR",
                 ),
-                name="delivery_waiting_has_its_request",
+                name="delivery_to_be_sent_has_its_request",
             ),
         ),
         migrations.AddConstraint(

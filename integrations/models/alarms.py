@@ -42,7 +42,7 @@ class AlarmQuerySet(models.QuerySet["Alarm"]):
 
 
 class Alarm(models.Model):
-    """Something a person should look at: raised once, ended when it is over, mailed both times."""
+    """Something a person should look at: raised once, ended when it is over; told both times and when there is news."""
 
     class Kind(models.TextChoices):
         SILENCE = "silence", "Silence"

@@ -8,10 +8,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
+from integrations.domain.post import LABEL_APPLIED
 from integrations.models.connections import Connection
 from integrations.models.fields import SecretField
-
-LABEL_APPLIED = "stream-item-label-applied"
 
 
 def new_bearer_token() -> str:

@@ -24,13 +24,13 @@ NO_PROBLEM: dict[str, Any] = {"last_error": "", "cause": "", "remedy": "", "reme
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """Deliveries by what may happen to them next, and their state transitions, which set further columns by name."""
 
-    def waiting(self) -> "DeliveryQuerySet":
+    def due(self) -> "DeliveryQuerySet":
         """To be sent now."""
         return self.filter(state="pending", next_attempt_at__lte=Now())
 
     def live(self) -> "DeliveryQuerySet":
         """To be sent now, before anything else."""
-        return self.waiting().filter(priority=0)
+        return self.due().filter(priority=0)
 
     def abandoned(self) -> "DeliveryQuerySet":
         """Claimed by a process that died. Deliveries of a batch under way are left to its follow-up."""
@@ -90,7 +90,7 @@ class Delivery(models.Model):
     """The ledger: one post x one mapping x one occasion, its state, and what it became. Kept for ever.
 
     It is what keeps a post from becoming a second ticket, so it is small; the request, the post's text and the attempts
-    are content (models/content.py), which is deleted after a time. Whatever a claim reads or writes is here.
+    are content (models/content.py), which is deleted after a time. Whatever a claim writes is here.
 
     `key_version` is the version of the idempotency key: it grows when another request is sent, after a definite refusal
     of the present one, and when a key expires. `key_used_at` is when the present key was first claimed for sending: its
@@ -224,7 +224,7 @@ class Delivery(models.Model):
             models.CheckConstraint(condition=~Q(state="failed") | ~Q(last_error=""), name="delivery_failed_says_why"),
             models.CheckConstraint(
                 condition=~Q(state__in=["pending", "sending"]) | Q(is_rendered=True),
-                name="delivery_waiting_has_its_request",
+                name="delivery_to_be_sent_has_its_request",
             ),
             models.CheckConstraint(
                 condition=~Q(state="held") | Q(flood_hold__isnull=False), name="delivery_held_has_its_hold"
@@ -426,8 +426,6 @@ class FloodHold(models.Model):
     opened_at = models.DateTimeField("started", db_default=Now())
     ended_by = models.CharField(max_length=150, blank=True, default="")
     ended_at = models.DateTimeField("ended", null=True)
-    # How it ended. "released": each post was sent.
-    ending = models.CharField(max_length=8, blank=True, default="")
     number = models.CharField("held under", max_length=250)
     url = models.CharField(max_length=500, blank=True, default="")
 
@@ -436,9 +434,6 @@ class FloodHold(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["mapping"], condition=Q(ended_at__isnull=True), name="flood_hold_open_once_per_mapping"
-            ),
-            models.CheckConstraint(
-                condition=Q(ended_at__isnull=True) | ~Q(ending=""), name="flood_hold_ended_says_how"
             ),
         ]
 

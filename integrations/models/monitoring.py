@@ -128,7 +128,7 @@ class CatchUp(models.Model):
 
 
 class Turn(models.Model):
-    """Something that is done regularly by whichever clock comes first (jobs.clock): when begun, and when done."""
+    """Regular work, by whichever clock comes first (jobs.clock): when begun and, if needed, when done."""
 
     class Name(models.TextChoices):
         SWEEP = "sweep", "Sweep"

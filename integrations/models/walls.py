@@ -50,9 +50,9 @@ class Wall(models.Model):
         default=False,
         help_text="On: each new post waits until someone presses “Show”. Off: it is shown at once.",
     )
-    order = models.CharField("first comes", max_length=6, choices=Order, default=Order.SHOWN)
+    order = models.CharField("sort order", max_length=6, choices=Order, default=Order.SHOWN)
     expires_hours = models.PositiveIntegerField(
-        "leaves after (hours)",
+        "remove after (hours)",
         null=True,
         blank=True,
         help_text="A post leaves the wall after so many hours; pinned ones stay. Leave empty to keep "
@@ -68,7 +68,6 @@ class Wall(models.Model):
     )
     token = SecretField()
     token_hash = models.CharField(max_length=64, null=True, unique=True, editable=False)
-    token_made_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 
@@ -128,7 +127,7 @@ class WallPost(models.Model):
         "pinned place", null=True, blank=True, help_text="1 comes first. Empty: not pinned."
     )
     is_test = models.BooleanField(default=False, editable=False)
-    created_at = models.DateTimeField("came", db_default=Now(), editable=False)
+    created_at = models.DateTimeField("added", db_default=Now(), editable=False)
     shown_at = models.DateTimeField("shown since", null=True, editable=False)
     changed_at = models.DateTimeField(db_default=Now(), editable=False)
     # The user who decided last; empty where nobody did.

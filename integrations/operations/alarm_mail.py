@@ -1,4 +1,4 @@
-"""Mails about alarms, raised and ended. One that cannot be sent is retried every minute for a day."""
+"""Mails about alarms, raised and ended. One that cannot be sent is retried for a day."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Alarms: raised when something needs a person, ended when it is over, shown in the portal and mailed both times.
+"""Alarms: raised when something needs a person, ended when it is over; told both times, and when there is news.
 
 `update_alarms` runs every WATCH_SECONDS and compares what the rules find with the open alarms. What failed for one
 reason is one alarm, mailed at 1, 10, 100 and so on, and when it is over.
@@ -58,7 +58,7 @@ def _update(alarm: Alarm, problem: Problem) -> None:
             )
             if is_first:
                 tell(alarm.pk, "still")
-        log.warning("alarm has another reason", kind=problem.kind, reason=problem.message)
+        log.warning("alarm has news", kind=problem.kind, reason=problem.message)
     elif problem.message != alarm.message:
         Alarm.objects.filter(pk=alarm.pk).update(message=storable(problem.message))
 

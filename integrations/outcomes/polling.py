@@ -108,7 +108,7 @@ class _Poll:
         _store_problem(self.connection.pk, failure.message)
         if failure.permanent:
             _postpone(claimed, REFUSED_SECONDS)
-        record_failure(self.connection, failure, may_pause=failure.limited or failure.status == 401)
+        record_failure(self.connection, failure, may_pause=failure.limited or failure.renew_token)
         log.warning("polling failed", connection_id=self.connection.pk, reason=failure.message)
 
 

@@ -131,7 +131,7 @@ def release_flood(flood_hold: FloodHold, by: str) -> int:
     """Ends the hold: a ticket for each post after all, in order, behind what is live. Returns how many."""
     with transaction.atomic():
         ended = FloodHold.objects.filter(pk=flood_hold.pk, ended_at__isnull=True)
-        ended.update(ended_at=Now(), ended_by=by, ending="released")
+        ended.update(ended_at=Now(), ended_by=by)
         released = release_leftovers()
     wake_workers(flood_hold.mapping.connection_id, count=MOST_WAKES)
     log.info("flood released", flood_hold_id=flood_hold.pk, released=released, by=by)

@@ -18,7 +18,7 @@ from integrations.destinations import DESTINATIONS
 from integrations.domain.conditions import Verdict
 from integrations.domain.pairs import pairs_in
 from integrations.domain.post import Event, Unreadable
-from integrations.infra.text import article
+from integrations.infra.text import REPORT_IT, article, defect_text
 from integrations.intake import SUBSCRIPTION_IS_OFF
 from integrations.mapping import author_key, judge_post, read_event
 from integrations.models import DeliveryContent, FloodHold, Mapping, Notification, PostContent, Probe, Subscription
@@ -88,11 +88,7 @@ def _route_locked(notification: Notification) -> list[Outcome]:
     except Exception as error:
         # A defect of ours must not recur at every sweep: staff see it and can route again later.
         log.exception("routing failed")
-        message = (
-            f"Processing failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever "
-            "runs it."
-        )
-        _finish(notification, Notification.State.UNREADABLE, message)
+        _finish(notification, Notification.State.UNREADABLE, f"{defect_text('Processing', error)} {REPORT_IT}")
     return []
 
 
@@ -105,7 +101,7 @@ def _read_and_route(notification: Notification) -> list[Outcome]:
     mappings = FloodHold.with_open(
         notification.subscription.mappings.select_related("connection", "follows__connection")
     )
-    decide = _outcomes if _makes_tickets(notification) else _dry_run
+    decide = _outcomes if _is_for_real(notification) else _dry_run
     ordered = firsts_before_followers(list(mappings))
     outcomes = [outcome for mapping in ordered for outcome in decide(notification, event, mapping)]
     outcomes.sort(key=lambda outcome: outcome.mapping.pk)
@@ -186,8 +182,8 @@ def _outcomes(notification: Notification, event: Event, mapping: Mapping) -> lis
     return refused + made
 
 
-def _makes_tickets(notification: Notification) -> bool:
-    """Everything does, except for a probe that was not asked to."""
+def _is_for_real(notification: Notification) -> bool:
+    """Whether deliveries are made: of everything but a probe that is only to show what would happen."""
     if notification.source != Notification.Source.TEST:
         return True
     uuid = notification.content.event_key.removeprefix(f"uuid:{PROBE_MARK}")

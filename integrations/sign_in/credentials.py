@@ -14,12 +14,11 @@ fetched with. Expiry is judged by the database's clock.
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.db import Error as DatabaseError
+from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
@@ -34,7 +33,7 @@ from integrations.destinations.capabilities import (
 )
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
-from integrations.infra.database_pool import release_database
+from integrations.infra.database_pool import release_database, store_with_retries
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
@@ -48,8 +47,6 @@ RENEWED_BEFORE_END = timedelta(seconds=60)
 CLAIM_SECONDS = 120.0
 LONGEST_WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.25
-# Between tries to store a new pair, of which there is no other copy.
-STORE_DELAYS = (0.2, 1.0, 3.0)
 
 _fetching: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
@@ -215,23 +212,9 @@ def _refresh(connection: Connection, source: AsksConsent, client: HttpClient, se
         raise
     # Nothing may come between the reply and the store: there is no other copy of the new pair.
     client.secrets = (*client.secrets, fresh.refresh_token)
-    _store_with_retries(lambda: _store(mine, connection, fresh))
+    store_with_retries(lambda: _store(mine, connection, fresh), on=(DatabaseError,))
     log.info("access token renewed", connection_id=connection.pk)
     return fresh.value
-
-
-def _store_with_retries(store: Callable[[], Any]) -> None:
-    """Retries while the database is unavailable: the old pair is invalid, and this is the only copy of the new one."""
-    for delay in STORE_DELAYS:
-        try:
-            store()
-        except DatabaseError as error:
-            log.warning("new tokens not stored, retrying", error=type(error).__name__)
-            release_database()
-            time.sleep(delay)
-        else:
-            return
-    store()
 
 
 # --- Storing ---------------------------------------------------------------------------------------------------------

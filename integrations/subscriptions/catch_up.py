@@ -18,7 +18,7 @@ from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
 from integrations.infra.queue import CHECK_SUBSCRIPTION, publish
-from integrations.infra.text import storable
+from integrations.infra.text import REPORT_IT, defect_text, storable
 from integrations.intake import WalkPeriod
 from integrations.models import CatchUp, Notification, Subscription
 from integrations.models.configuration import without_lists
@@ -77,11 +77,7 @@ def run_catch_up(subscription_id: int) -> None:
     except Exception as error:
         # A defect of ours is shown and counted like any other failure.
         log.exception("catch-up failed")
-        message = (
-            f"Reading the events failed because of an error in Casebridge ({type(error).__name__}). Report this to "
-            "whoever runs it."
-        )
-        _end(walk, CatchUp.State.FAILED, message)
+        _end(walk, CatchUp.State.FAILED, f"{defect_text('Reading the events', error)} {REPORT_IT}")
         return
     _end(walk, CatchUp.State.DONE, walk.message)
 

@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
-from django.db import OperationalError
 
 from integrations.companies import company_client
 from integrations.infra.database_clock import seconds_from_now
-from integrations.infra.database_pool import release_database
+from integrations.infra.database_pool import release_database, store_with_retries
 from integrations.infra.http.failure import Failure
 from integrations.intake import KnownSubscription, StoredPage, WalkPeriod, store_fetched
 from integrations.models import CatchUp, Company, Subscription
@@ -266,16 +265,11 @@ class Walk:
         """
         known = KnownSubscription(self.subscription.pk, self.subscription.is_active, ())
         waits, page = self.run.mode == CatchUp.Mode.COMPARE, list(envelopes)
-        for seconds in (*STORE_AGAIN_AFTER, None):
-            try:
-                return store_fetched(known, page, self.run, CLAIM_SECONDS, earlier=earlier, waits=waits)
-            except OperationalError as error:
-                if seconds is None:
-                    raise
-                log.warning("page not stored, retrying", error=str(error))
-                release_database()
-                time.sleep(seconds)
-        raise AssertionError("unreachable")
+        return store_with_retries(
+            lambda: store_fetched(known, page, self.run, CLAIM_SECONDS, earlier=earlier, waits=waits),
+            STORE_AGAIN_AFTER,
+            within=CLAIM_SECONDS,
+        )
 
 
 def _fingerprint(envelope: Envelope) -> int:

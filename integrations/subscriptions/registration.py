@@ -20,7 +20,7 @@ from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.encryption import UnreadableSecret
 from integrations.infra.http.failure import Failure
 from integrations.infra.queue import CATCH_UP, publish
-from integrations.infra.text import storable
+from integrations.infra.text import REPORT_IT, defect_text, storable
 from integrations.installation import NoPublicAddress, subscription_webhook_url
 from integrations.intake import TOKEN_OVERLAP, previous_tokens
 from integrations.models import Change, Company, Installation, Subscription
@@ -134,10 +134,7 @@ def _check(subscription: Subscription) -> CheckResult:
     except Exception as error:
         # A defect of ours is shown and tried again later, like any other failure.
         log.exception("subscription check failed")
-        message = (
-            f"The check failed because of an error in Casebridge ({type(error).__name__}). Report this to whoever "
-            "runs it."
-        )
+        message = f"{defect_text('The check', error)} {REPORT_IT}"
         return CheckResult(Registration.UNREACHABLE, message, address=desired.address)
 
 

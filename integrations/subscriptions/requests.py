@@ -56,7 +56,7 @@ def delete_subscription(subscription: Subscription, by: str) -> None:
     request_check([subscription.pk], by)
 
 
-# --- Every minute ----------------------------------------------------------------------------------------------------
+# --- Upkeep ----------------------------------------------------------------------------------------------------------
 
 
 def keep_up() -> None:

@@ -36,9 +36,7 @@ def _set_token(wall: Wall, token: str) -> None:
     with transaction.atomic():
         former = Wall.objects.select_for_update().values_list("token_hash", flat=True).get(pk=wall.pk)
         wall.token, wall.token_hash = Secret.of(token), hash_of(token) if token else None
-        Wall.objects.filter(pk=wall.pk).update(
-            token=wall.token, token_hash=wall.token_hash, token_made_at=Now() if token else None, changed_at=Now()
-        )
+        Wall.objects.filter(pk=wall.pk).update(token=wall.token, token_hash=wall.token_hash, changed_at=Now())
     if former:
         transaction.on_commit(lambda: forget_pages(former), robust=True)
 

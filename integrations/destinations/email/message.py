@@ -11,7 +11,6 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import localtime
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from django.utils.html import format_html, format_html_join, linebreaks
 from django.utils.safestring import SafeString, mark_safe
@@ -23,7 +22,7 @@ from integrations.domain.post import Post
 from integrations.domain.templating import render
 from integrations.infra.text import harmless, shortened
 
-LONGEST_SUBJECT, LONGEST_TEXT, LONGEST_LINK, LONGEST_NAME = 200, 100_000, 2000, 100
+LONGEST_SUBJECT, LONGEST_TEXT, LONGEST_NAME = 200, 100_000, 100
 DEFAULT_SUBJECT = "{{ label }}: {{ author|default:Someone }} on {{ network }}"
 DEFAULT_TEXT = "{{ author|default:Someone }} wrote on {{ network }}:\n\n{{ text }}\n\n{{ details }}"
 TEST_TEXT = "This is a test from Casebridge. Please ignore it."
@@ -62,7 +61,7 @@ def _parts(
             "reply_to": str(settings.get("reply_to") or ""),
             "subject": one_line(subject, LONGEST_SUBJECT) or "(no subject)",
             "text": harmless(text).strip()[:LONGEST_TEXT],
-            "links": [(title, address) for title, found in links if (address := openable(found))],
+            "links": [(title, address) for title, found in links if (address := base.quoted_link(found))],
             "list": uuid,
         }
     )
@@ -74,7 +73,8 @@ def build_burst(news: BurstNews, settings: Mapping[str, Any]) -> str:
     count = f"{news.count} post{'s' * (news.count != 1)} in {minutes} minute{'s' * (minutes != 1)}"
     end = "It is over: they no longer come so fast." if news.is_over else "A last mail says when it is over."
     latest = [
-        f"• {shortened(post.author or 'Someone', 100)}: {post.text} {openable(post.link)}" for post in news.latest
+        f"• {shortened(post.author or 'Someone', 100)}: {post.text} {base.quoted_link(post.link)}"
+        for post in news.latest
     ]
     return _parts(
         settings,
@@ -160,14 +160,3 @@ def one_line(text: str, most: int) -> str:
     Nor with what reads as an encoded word (RFC 2047), which could bring all of these back.
     """
     return shortened(harmless(text).replace("=?", "=\u200b?"), most)
-
-
-def openable(address: str) -> str:
-    """The address as mails take it, if a browser opens it; else nothing."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    if parts.scheme not in ("http", "https") or not parts.netloc or len(address) > LONGEST_LINK:
-        return ""
-    return quote(harmless(address), safe="/:?#[]@!$&'()*+,;=%~-._")

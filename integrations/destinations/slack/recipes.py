@@ -2,8 +2,7 @@
 
 from integrations.destinations.base import Recipe
 from integrations.domain.conditions import all_of
-
-LABEL_APPLIED = "stream-item-label-applied"
+from integrations.domain.post import LABEL_APPLIED
 
 RECIPES = (
     Recipe(

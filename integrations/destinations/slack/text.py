@@ -6,8 +6,8 @@ the private-use area, so that a filter cuts between characters and our own mark-
 
 import re
 from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
 
+from integrations.destinations import base
 from integrations.domain.templating import Value
 
 ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -17,7 +17,6 @@ SHOWN = {hidden: ESCAPES[character] for character, hidden in HIDDEN.items()}
 PLAIN = {hidden: character for character, hidden in HIDDEN.items()}
 # What turns the reading direction of all that follows, and the characters that stand for escapes here.
 UNWANTED = re.compile("[\u202a-\u202e\u2066-\u2069\ue000-\ue002\x00-\x08\x0b-\x1f\x7f]")
-LONGEST_LINK = 2000
 
 
 def hidden(values: Mapping[str, Value]) -> dict[str, Value]:
@@ -55,14 +54,8 @@ def _cut(rendered: str, most: int, written: Mapping[str, str]) -> str:
 
 def link(address: str, label: str) -> str:
     """A link; empty where the address is none that a browser opens. `label` is ours."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    if parts.scheme not in ("http", "https") or not parts.netloc or len(address) > LONGEST_LINK:
-        return ""
-    safe = quote(address, safe="/:?#[]@!$&'()*+,;=%~-._").replace("&", "&amp;")
-    return f"<{safe}|{label}>"
+    safe = base.quoted_link(address).replace("&", "&amp;")
+    return f"<{safe}|{label}>" if safe else ""
 
 
 def unescaped(shown: str) -> str:

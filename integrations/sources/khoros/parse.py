@@ -10,7 +10,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from integrations.domain.post import Event, Post, Unreadable
+from integrations.domain.post import LABEL_APPLIED, Event, Post, Unreadable
 from integrations.sources.khoros.alerts import alert
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.envelope import read_json_object, too_deep_is_unreadable
@@ -30,7 +30,6 @@ LONGEST_ID = 250
 LONGEST_FACT = 1000
 RULE_FACTS = (("rule_name", "ruleName"), ("rule_id", "ruleId"))
 ENVELOPE = {"companyId", "eventName", "createdDate", "uuid", "subscriptionUuid", "eventUuid", "type", "version"}
-LABEL_APPLIED = "stream-item-label-applied"
 
 
 def parse(body: bytes, charset: str = "", *, subscribed_event: str = "") -> Event:
