@@ -118,6 +118,39 @@ def test_a_job_whose_status_is_refused_is_given_up_and_looked_up(
     assert len(sandbox.tickets()) == 130
 
 
+@pytest.mark.parametrize("status", [404, 403, 400])
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_job_that_cannot_be_read_while_it_runs_makes_no_second_ticket(
+    sandbox: StandIn, flooded: list[Delivery], work: Work, status: int, times: int
+) -> None:
+    sandbox.change_settings(job_seconds_per_ticket=0.01)
+    deliver_next(flooded[0].connection_id)
+    job = Batch.objects.get()
+    path = f"/api/v2/job_statuses/{job.number}.json"
+    sandbox.add_fault("answer", status=status, body={"error": "Unavailable"}, method="GET", path=path, times=times)
+    assert follow_until_ended(job).state == ("done" if times == 1 else "unknown")
+    Connection.objects.update(backlog_since=None)
+    work()
+    assert Delivery.objects.filter(state=State.DELIVERED).count() == 130
+    assert len({ticket["external_id"] for ticket in sandbox.tickets()}) == len(sandbox.tickets()) == 130
+
+
+@pytest.mark.parametrize("status", ["pending", "retrying"])
+def test_a_job_in_a_state_that_nobody_knows_is_under_way(
+    sandbox: StandIn, flooded: list[Delivery], work: Work, status: str
+) -> None:
+    sandbox.change_settings(job_seconds_per_ticket=0.01)
+    deliver_next(flooded[0].connection_id)
+    job = Batch.objects.get()
+    content = {"job_status": {"id": job.number, "status": status}}
+    path = f"/api/v2/job_statuses/{job.number}.json"
+    sandbox.add_fault("answer", status=200, body=content, method="GET", path=path, times=1)
+    assert follow_until_ended(job).state == "done"
+    Connection.objects.update(backlog_since=None)
+    work()
+    assert len(sandbox.tickets()) == 130
+
+
 def test_a_dead_access_token_is_renewed_while_a_job_is_followed(sandbox: StandIn, mapping: Mapping) -> None:
     mapping.connection = OAuthConnectionFactory.create(url=sandbox.url, name="OAuth")
     mapping.save()

@@ -18,6 +18,7 @@ from integrations.infra.database_clock import now, seconds_from_now
 from integrations.infra.database_pool import DATABASE_DOWN
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.queue import FOLLOW_BATCH, publish, wake_workers
+from integrations.infra.text import storable
 from integrations.models import Attempt, Batch, Connection, Delivery
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 LONGEST_JOB_SECONDS = 1200.0
 LONGEST_POLL_SECONDS = 15.0
 POLLING_SECONDS = 60.0
+UNREAD_POLL_SECONDS = 5.0
 CALL_SECONDS, PERMIT_SECONDS = 20.0, 10.0
 # How long a call's job may still start, where the account does not say which jobs are under way.
 SETTLES_AFTER_SECONDS = 180.0
@@ -57,12 +59,12 @@ def follow_batch(batch_id: int) -> None:
         if batch.number:
             _follow_number(batch)
         else:
-            _settle(batch)
+            _settle(batch, batch.message)
     except NoPermit as later:
         _poll_again(batch, later.seconds)
     except Failure as failure:
         record_failure(batch.connection, failure)
-        if (failure.permanent and not failure.pauses) or _age(batch) >= LONGEST_JOB_SECONDS:
+        if _age(batch) >= LONGEST_JOB_SECONDS:
             _give_up(batch, f"{failure.full_message} {failure.detail}".strip())
         else:
             _poll_again(batch, max(failure.retry_after or 0.0, 10.0))
@@ -76,8 +78,16 @@ def _poll_again(batch: Batch, seconds: float) -> None:
 
 def _follow_number(batch: Batch) -> None:
     session, destination = _session(batch.connection), _destination(batch)
-    news = session.ask(lambda credentials: destination.read_job(session.client, batch.number, credentials))
-    if not news.has_ended and _age(batch) >= LONGEST_JOB_SECONDS:
+    try:
+        news = session.ask(lambda credentials: destination.read_job(session.client, batch.number, credentials))
+    except Failure as failure:
+        if not failure.permanent or failure.pauses:
+            raise
+        _settle(batch, f"{failure.full_message} {failure.detail}".strip())
+        return
+    if news is None:
+        _settle(batch, f"{DESTINATIONS[batch.connection.kind].title} does not know the job.")
+    elif not news.has_ended and _age(batch) >= LONGEST_JOB_SECONDS:
         _give_up(batch, "The batch did not finish within twenty minutes.")
     elif not news.has_ended:
         _poll_again(batch, min(FIRST_POLL_SECONDS * 1.5 ** min(batch.polls, 10), LONGEST_POLL_SECONDS))
@@ -130,19 +140,25 @@ def _record_ticket(batch: Batch, row: Delivery, item: JobItem) -> int:
     return 1
 
 
-def _settle(batch: Batch) -> None:
-    """A call whose reply was lost: its job may still be queued. Looked up only once no job is under way."""
+def _settle(batch: Batch, why: str) -> None:
+    """For a job that cannot be read, or whose number was lost with the reply: it may still be queued, or run.
+
+    Its deliveries are looked up only once no job is under way that may be it. `why` it is not known what became of it.
+    """
     age = _age(batch)
-    connection, session, destination = batch.connection, _session(batch.connection), _destination(batch)
-    # Jobs whose numbers we know are not the lost one.
-    known = set(Batch.objects.filter(connection=connection).exclude(number="").values_list("number", flat=True))
+    session, destination = _session(batch.connection), _destination(batch)
+    # The jobs of other batches are not it.
+    others = Batch.objects.filter(connection=batch.connection).exclude(number="").exclude(pk=batch.pk)
+    known = set(others.values_list("number", flat=True))
     is_under_way = session.ask(lambda credentials: destination.are_jobs_under_way(session.client, known, credentials))
-    is_settled = age >= SETTLES_AFTER_SECONDS if is_under_way is None else not is_under_way
-    # The call itself may be under way as long as its process' lease runs.
-    if (age < lease() or not is_settled) and age < SETTLED_AT_LAST_SECONDS:
-        _poll_again(batch, 5.0)
+    # A call whose reply was lost has hardly begun a job, and may be under way itself until its process' lease ends.
+    settles_after, begins_within = (SETTLED_AT_LAST_SECONDS, 0) if batch.number else (SETTLES_AFTER_SECONDS, lease())
+    is_settled = age >= settles_after if is_under_way is None else not is_under_way
+    if (age < begins_within or not is_settled) and age < SETTLED_AT_LAST_SECONDS:
+        Batch.objects.filter(pk=batch.pk).update(message=storable(why))
+        _poll_again(batch, UNREAD_POLL_SECONDS)
         return
-    _give_up(batch, batch.message)
+    _give_up(batch, why)
 
 
 def _destination(batch: Batch) -> TakesMany:

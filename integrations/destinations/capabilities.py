@@ -108,8 +108,8 @@ class TakesMany(Protocol):
         """Hands the requests over as one job and returns its number. Raises Failure."""
         ...
 
-    def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews:
-        """The progress of a job. Raises Failure."""
+    def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews | None:
+        """The progress of a job; None where the account no longer knows it. Raises Failure."""
         ...
 
     def are_jobs_under_way(self, client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:

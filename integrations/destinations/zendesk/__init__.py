@@ -97,7 +97,7 @@ class Zendesk(Destination[HttpClient]):
     def send_many(self, client: HttpClient, requests: list[str], credentials: Credentials) -> str:
         return jobs.send_many(client, requests, credentials)
 
-    def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews:
+    def read_job(self, client: HttpClient, number: str, credentials: Credentials) -> JobNews | None:
         return jobs.read_job(client, number, credentials)
 
     def are_jobs_under_way(self, client: HttpClient, known: set[str], credentials: Credentials) -> bool | None:

@@ -20,7 +20,8 @@ MANY_PATH = "/api/v2/tickets/create_many.json"
 MOST_IN_ONE_CALL = 100
 # The account runs 30 at a time for all its integrations together.
 MOST_JOBS = 15
-UNDER_WAY = {"queued", "working"}
+# Whatever else a job may be called, it may still create tickets.
+ENDED = {"completed", "failed", "killed"}
 MOST_PAGES = 10
 
 
@@ -44,13 +45,13 @@ def send_many(client: HttpClient, requests: list[str], credentials: Credentials)
     return number[:120]
 
 
-def read_job(client: HttpClient, number: str, credentials: Credentials) -> JobNews:
-    """The progress of the job. A job that Zendesk no longer knows has ended without results. Raises Failure."""
+def read_job(client: HttpClient, number: str, credentials: Credentials) -> JobNews | None:
+    """The progress of the job; None for one that Zendesk does not know, or not at the moment. Raises Failure."""
     reply = client.call(
         "GET", f"/api/v2/job_statuses/{number}.json", headers=auth_header(credentials), keep_reply=False
     )
     if reply.status == 404:
-        return JobNews(has_ended=True, message="Zendesk no longer knows the job.")
+        return None
     if not 200 <= reply.status < 300:
         client.exchanges[-1]["reply"] = client.without_secrets(reply.text[:2048])
         raise answers.failure(reply)
@@ -59,7 +60,7 @@ def read_job(client: HttpClient, number: str, credentials: Credentials) -> JobNe
     if not status:
         raise Failure("Zendesk's response about a job could not be read.", answers.excerpt(reply))
     message = " ".join(str(job.get("message") or status).split())[:300]
-    if status in UNDER_WAY:
+    if status not in ENDED:
         return JobNews(has_ended=False, message=message)
     results = job.get("results")
     items = [_item(result) for result in results if isinstance(result, dict)] if isinstance(results, list) else []
@@ -92,7 +93,7 @@ def are_under_way(client: HttpClient, known: set[str], credentials: Credentials)
 
 
 def _is_other_running_job(job: dict[str, Any], known: set[str]) -> bool:
-    return str(job.get("status") or "").lower() in UNDER_WAY and str(job.get("id") or "") not in known
+    return str(job.get("status") or "").lower() not in ENDED and str(job.get("id") or "") not in known
 
 
 def _job(content: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +107,7 @@ def _item(result: dict[str, Any]) -> JobItem | None:
         return None
     number = answers.ticket_number(result)
     if number is not None and not result.get("error"):
-        return JobItem(index, number=str(number))
+        # A number without success says neither: such a ticket is looked up.
+        return None if result.get("success") is False else JobItem(index, number=str(number))
     message = " ".join(str(result[name]) for name in ("error", "details") if result.get(name))
     return JobItem(index, problem=message[:500] or "Zendesk gave no reason.")
