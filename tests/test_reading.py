@@ -17,6 +17,8 @@ from integrations.sources.khoros.parse import parse
 from integrations.sources.khoros.values import read_labels
 from tests import payloads
 
+ITEMS = [{"sfEntityType": "StreamItem", "entityId": f"twitter:{number}", "text": "a"} for number in (1, 2)]
+
 FIXTURES = Path(__file__).parent / "fixtures/khoros"
 
 
@@ -112,6 +114,35 @@ def test_links_are_only_taken_from_the_web() -> None:
 
 def test_what_no_database_can_hold_is_replaced() -> None:
     assert post_of(text="a\x00b\ud800c").text == "a�b�c"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"content": {"x": 1}},
+        {"message": {"id": 5}},
+        {"messages": [{"title": "Sale"}]},
+        {"sfEntityType": "Message"},
+        {"items": [*ITEMS, {"sfEntityType": "Message", "id": 9}]},
+    ],
+)
+def test_what_stands_beside_items_hides_none_of_them(beside: dict[str, Any]) -> None:
+    event = parse(json.dumps(payloads.notification(data={"items": ITEMS} | beside)).encode())
+    assert {"twitter:1", "twitter:2"} <= {post.post_id for post in event.posts}
+
+
+def test_long_ids_of_messages_stay_apart() -> None:
+    messages = [{"id": "m" * 200 + end} for end in ("1", "2")]
+    event = parse(
+        json.dumps(payloads.notification(eventName="message-published", data={"messages": messages})).encode()
+    )
+    assert len({post.post_id for post in event.posts}) == 2
+
+
+def test_a_networks_name_that_grows_in_small_letters_keeps_ids_apart() -> None:
+    items = [{"entityId": "İ" * 125 + ":" + "9" * 123 + end} for end in ("1", "2")]
+    ids = {post.post_id for post in parse(json.dumps(payloads.notification(data={"items": items})).encode()).posts}
+    assert (len(ids), all(len(post_id) <= 250 for post_id in ids)) == (2, True)
 
 
 def test_a_post_listed_twice_is_one_post() -> None:

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from integrations.domain.post import Post
 from integrations.sources.khoros.dates import read_time
-from integrations.sources.khoros.values import as_list, as_object, as_text, read_labels, web_address
+from integrations.sources.khoros.values import as_list, as_object, as_text, digest, read_labels, web_address
 
 MESSAGE_TYPES = {"Message", "MultiChannelMessage", "SingleChannelMessage"}
 SENT_TO_NETWORK = "message-sent-to-network"
 NEEDS_APPROVAL = "message-needs-approval"
-LONGEST_ID = 250
+LONGEST_ID, LONGEST_OWN_ID = 250, 200
 
 # Which network a link belongs to: a message for several channels says it nowhere else.
 HOSTS = {
@@ -28,12 +28,17 @@ HOSTS = {
 TEXT_NAMES = ("text", "caption", "videoTitle", "title", "description", "message", "body")
 
 
+def is_message(row: Any) -> bool:
+    return as_text(as_object(row).get("sfEntityType")) in MESSAGE_TYPES
+
+
 def messages_in(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """The messages of an event: `data` itself, `data.message`, `data.messages[]` or `data.items[]`."""
-    if as_text(data.get("sfEntityType")) in MESSAGE_TYPES or isinstance(data.get("content"), dict):
+    """The messages of an event: `data` itself, `data.message`, `data.messages[]` and those of `data.items[]`."""
+    # Content beside items is no message's: what was labelled is in the items.
+    if is_message(data) or (isinstance(data.get("content"), dict) and not data.get("items")):
         return [data]
     inner = [*as_list(data.get("message")), *as_list(data.get("messages"))]
-    items = [row for row in as_list(data.get("items")) if as_text(as_object(row).get("sfEntityType")) in MESSAGE_TYPES]
+    items = [row for row in as_list(data.get("items")) if is_message(row)]
     return [row for row in (*inner, *items) if isinstance(row, dict)]
 
 
@@ -46,13 +51,14 @@ def message_post(message: dict[str, Any], event_name: str, happened_at: datetime
     native_id = as_text(message.get("id")).strip()
     if not native_id:
         return None
+    known_as = native_id if len(native_id) <= LONGEST_OWN_ID else f"{native_id[:150]}~{digest(native_id)}"
     is_one_of_many = event_name == NEEDS_APPROVAL and happened_at is not None
     occurrence = f"@{happened_at:%Y%m%dT%H%M%S}" if is_one_of_many else ""
     networks = _networks(message, channels)
     links = _links(message)
     results = [as_object(row) for row in as_list(message.get("publicationResults"))]
     return Post(
-        post_id=f"message:{native_id[:200]}{occurrence}",
+        post_id=f"message:{known_as}{occurrence}",
         network=networks[0] if networks else "",
         networks=networks,
         native_id=native_id[:LONGEST_ID],

@@ -14,7 +14,7 @@ from integrations.domain.post import LABEL_APPLIED, Event, Post, Unreadable
 from integrations.sources.khoros.alerts import alert
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.envelope import read_json_object, too_deep_is_unreadable
-from integrations.sources.khoros.messages import message_post, messages_in
+from integrations.sources.khoros.messages import is_message, message_post, messages_in
 from integrations.sources.khoros.values import (
     as_count,
     as_object,
@@ -46,7 +46,7 @@ def _event(envelope: dict[str, Any], subscribed_event: str) -> Event:
     data = _data(envelope)
     name = as_text(envelope.get("eventName")) or subscribed_event
     happened_at = read_time(envelope.get("createdDate"))
-    posts = _messages(data, name, happened_at) or _stream_items(data)
+    posts = (*_messages(data, name, happened_at), *_stream_items(data))
     if not posts and data and name and not _may_be_empty(name, data):
         posts = (alert(data, name, happened_at, as_text(envelope.get("eventUuid"))),)
     return Event(name=name, happened_at=happened_at, posts=posts)
@@ -102,6 +102,8 @@ def _stream_items(data: dict[str, Any]) -> tuple[Post, ...]:
     for item in items:
         if not isinstance(item, dict):
             raise Unreadable("One of the notification's items is not an object.")
+        if is_message(item):
+            continue
         post = _post(item, labels, tuple(fact for fact in facts if fact[1]))
         posts.setdefault(post.post_id, post)
     return tuple(posts.values())
@@ -137,10 +139,11 @@ def _identity(item: dict[str, Any]) -> tuple[str, str, str]:
     entity_id = as_text(item.get("entityId")).strip()
     if not entity_id:
         entity_id = f"unknown:{digest(json.dumps(item, sort_keys=True))}"
+    network, colon, native_id = entity_id.partition(":")
+    if colon:
+        # The network's name in one spelling: "Twitter:1" and "twitter:1" are the same post.
+        entity_id = f"{network.lower()}:{native_id}"
     if len(entity_id) > LONGEST_ID:
         entity_id = f"{entity_id[:150]}~{digest(entity_id)}"
     network, colon, native_id = entity_id.partition(":")
-    if not colon:
-        return entity_id, "", entity_id
-    # The network's name in one spelling: "Twitter:1" and "twitter:1" are the same post.
-    return f"{network.lower()}:{native_id}"[:LONGEST_ID], network.lower()[:60], native_id
+    return (entity_id, network[:60], native_id) if colon else (entity_id, "", entity_id)
