@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from integrations.admin.account import MOST_SAVED
-from integrations.models import Delivery, Mapping, SavedFilter
+from integrations.models import Delivery, Mapping, SavedFilter, Subscription
 from integrations.operations import make_roles
 from tests.factories import PASSWORD
 from tests.test_admin import failed_delivery, page
@@ -23,6 +23,23 @@ LIST = "/admin/integrations/delivery/"
 def choose(client: Client, zone: str = "UTC", *columns: str) -> Any:
     shown = columns or ("went_to", "became_cell", "age", "problem")
     return client.post("/admin/account/", {"time_zone": zone, "columns": shown}, follow=True)
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone"), [("9999-12-31T23:30Z", "Asia/Tokyo"), ("0001-01-01T00:00Z", "America/New_York")]
+)
+def test_a_time_at_the_end_of_the_calendar_breaks_no_page(
+    admin: Client, mapping: Mapping, moment: str, zone: str
+) -> None:
+    choose(admin, zone)
+    Subscription.objects.update(ticket_target_minutes=60)
+    delivery = failed_delivery(mapping)
+    Delivery.objects.update(posted_at=datetime.fromisoformat(moment))
+    for path in ("delivery/", f"delivery/{delivery.pk}/change/", f"notification/{delivery.notification_id}/change/"):
+        assert page(admin, path)
+    assert admin.get("/admin/").status_code == 200
+    answer = b"".join(admin.get(f"{LIST}csv/").streaming_content)  # type: ignore[attr-defined]
+    assert delivery.post_id.encode() in answer
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from integrations.jobs.sweep import find_due_work
 from integrations.models import Connection, Delivery, Mapping, Notification
 from integrations.routing.actions import cancel, rebuild, retry_now
 from tests import payloads
+from tests.deliveries import move
 from tests.factories import SubscriptionFactory
 from tests.stand_in import StandIn
 from tests.test_admin import page, save
@@ -121,6 +122,23 @@ def test_when_there_will_be_no_ticket_it_is_sent_without_or_not_at_all(
         assert not Delivery.objects.filter(mapping=follower).exists()
         reasons = [outcome["reason"] for outcome in Notification.objects.get().posts.get().outcome]
         assert f"it is sent after “{mapping}”, which makes nothing of this post" in reasons
+
+
+@pytest.mark.parametrize("otherwise", Mapping.WithoutFirst)
+def test_where_a_ticket_may_exist_nobody_says_that_there_is_none(
+    push: Any, work: Work, mapping: Mapping, follower: Mapping, sandbox: StandIn, otherwise: str
+) -> None:
+    Mapping.objects.filter(pk=follower.pk).update(without_first=otherwise)
+    Connection.objects.filter(pk=mapping.connection_id).update(retry_delays=[1])
+    sandbox.add_fault("hang_up_after", api="zendesk", times=1)
+    push_post(push)
+    work()
+    sandbox.add_fault("500", api="zendesk")
+    for _ in range(3):
+        move()
+        work()
+    assert (delivery_of(mapping).state, delivery_of(mapping).is_uncertain) == (State.FAILED, True)
+    assert "it is not known what it made" in delivery_of(follower).decision
 
 
 def test_a_process_that_dies_over_the_ticket_delays_the_message_and_doubles_nothing(

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from integrations.delivery.alarm_steps import OVERTAKEN
 from integrations.infra.encryption import Secret
 from integrations.models import Attempt, Connection, Delivery, Mapping, Subscription
 from integrations.operations import portal_subscription
+from integrations.routing.actions import retry_now
 from sandbox.on_call import ROUTING_KEY, SIGNATURE, WORKFLOW_PATH
 from tests.alarms import update_alarms
+from tests.deliveries import move
 from tests.factories import MappingFactory, PagerDutyFactory, TeamsFactory
 from tests.stand_in import StandIn
 from tests.test_admin import BASE, act, form_of, page, save
@@ -93,6 +96,60 @@ def test_an_alarm_is_one_alert_that_is_resolved_with_it(
     (alert,) = sandbox.alerts()
     assert alert["status"] == "resolved"
     assert [event["event_action"] for event in alert["events"]] == ["trigger", "resolve"]
+
+
+def test_an_alarm_that_is_over_calls_nobody_any_more(
+    portal: Any, mapping: Mapping, work: Any, sandbox: StandIn
+) -> None:
+    MappingFactory.create(
+        name="To whoever is on call",
+        subscription=portal_subscription(),
+        connection=PagerDutyFactory.create(url=sandbox.url),
+        settings=settings_of("pagerduty:alarms"),
+    )
+    sandbox.add_fault("500", api="pagerduty", times=1)
+    goes_wrong(mapping)
+    update_alarms()
+    work()
+    is_repaired()
+    update_alarms()
+    work()
+    trigger, resolve = Delivery.objects.filter(connection__kind="pagerduty").order_by("pk")
+    assert (trigger.state, resolve.state) == ("pending", "pending")
+    assert "earlier message about this alarm" in resolve.decision
+    # Somebody sees that it takes too long, cancels the call, and later has second thoughts.
+    Delivery.objects.filter(pk=trigger.pk).cancel()
+    move()
+    work()
+    retry_now(Delivery.objects.filter(pk=trigger.pk))
+    work()
+    trigger.refresh_from_db()
+    assert (trigger.state, trigger.decision) == ("cancelled", OVERTAKEN)
+    assert sandbox.alerts() == []
+
+
+def test_a_call_that_was_late_is_still_made_before_it_is_over(
+    portal: Any, mapping: Mapping, work: Any, sandbox: StandIn
+) -> None:
+    MappingFactory.create(
+        subscription=portal_subscription(),
+        connection=PagerDutyFactory.create(url=sandbox.url),
+        settings=settings_of("pagerduty:alarms"),
+    )
+    sandbox.add_fault("500", api="pagerduty", times=1)
+    goes_wrong(mapping)
+    update_alarms()
+    work()
+    is_repaired()
+    update_alarms()
+    for _ in range(2):
+        move()
+        work()
+    (alert,) = sandbox.alerts()
+    assert (alert["status"], [event["event_action"] for event in alert["events"]]) == (
+        "resolved",
+        ["trigger", "resolve"],
+    )
 
 
 def test_a_wrong_key_pauses_the_connection_and_says_where_the_key_is(

@@ -81,6 +81,11 @@ def test_labels_are_read_in_each_shape(raw: Any, read: tuple[str, ...]) -> None:
     assert read_labels(raw) == read
 
 
+@pytest.mark.parametrize("raw", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", 253402300799000])
+def test_a_time_that_means_never_is_none(raw: Any) -> None:
+    assert read_time(raw) is None
+
+
 def test_missing_and_null_keys_are_no_error() -> None:
     content = payloads.notification({"entityId": "facebook:9", "text": None, "followerCount": None})
     post = parse(json.dumps(content).encode()).posts[0]

@@ -10,7 +10,8 @@ from integrations.destinations.zendesk import answers, custom_fields, ticket
 from integrations.destinations.zendesk.text import disarmed
 from integrations.domain.templating import TemplateError, check_template
 from integrations.infra.http.reply import Reply
-from integrations.models import Notification
+from integrations.models import Mapping, Notification
+from integrations.routing import route_notification
 from integrations.sources.khoros.dates import read_time
 from integrations.sources.khoros.envelope import open_envelope
 from portal.logs import mask_text
@@ -78,6 +79,16 @@ def test_an_authenticated_body_cannot_keep_intake_busy(push: Any) -> None:
     with within(10):
         assert push(body).status_code == 200
     assert Notification.objects.get().content.body == body
+
+
+def test_thousands_of_posts_in_one_notification_are_routed_in_linear_time(push: Any, mapping: Mapping) -> None:
+    seen = {"field": "author", "test": "seen", "value": ""}
+    Mapping.objects.update(conditions={"match": "all", "groups": [{"match": "all", "rows": [seen]}]})
+    items = [{"entityId": f"twitter:{number}", "authorId": f"{number}"} for number in range(6_000)]
+    stored = push({"eventName": "stream-item-label-applied", "data": {"items": items}}).json()["id"]
+    with within(25):
+        route_notification(stored)
+    assert Notification.objects.get().state == "unmatched"
 
 
 def test_json_inside_of_texts_inside_of_texts_does_not_grow() -> None:

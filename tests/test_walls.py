@@ -23,6 +23,7 @@ from integrations.routing.actions import rebuild
 from integrations.sources.khoros.values import lasting_picture
 from integrations.walls import cache as wall_cache
 from integrations.walls import hide, move, pin, renew_address, revoke_address, show
+from integrations.walls.address import hash_of
 from tests.deliveries import became
 from tests.factories import MappingFactory, StaffFactory, WallFactory
 from tests.test_admin import BASE, act, form_of, page, save
@@ -278,6 +279,7 @@ def test_who_guesses_addresses_makes_little_work_for_the_database(wall: Wall, re
         answers = [reader.get(f"/walls/{number:043}/").status_code for number in range(200)]
     assert set(answers) == {404, 503}
     assert len(queries) < 150
+    assert redis_client().keys(f"casebridge:wall:*{hash_of(f'{0:043}')}*") == []
     read(reader, wall)
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from integrations.destinations import DESTINATIONS
 from integrations.infra import database_clock
+from integrations.infra.text import in_zone
 from integrations.models import Delivery
 
 MOST_ROWS, AT_A_TIME = 100_000, 500
@@ -66,7 +67,7 @@ def _row(delivery: Delivery, zone: tzinfo) -> tuple[Any, ...]:
 
 
 def _time(at: datetime | None, zone: tzinfo) -> str:
-    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if at else ""
+    return f"{in_zone(at, zone):%Y-%m-%d %H:%M:%S}" if at else ""
 
 
 def _safe(value: Any) -> Any:

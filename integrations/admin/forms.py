@@ -19,7 +19,7 @@ from django.utils.html import format_html
 
 from integrations.admin.conditions import ConditionsField
 from integrations.destinations import DESTINATIONS, Destination
-from integrations.destinations.base import NAMES, MappingFields, SecretField
+from integrations.destinations.base import NAMES, MappingFields, SecretField, check_token
 from integrations.destinations.capabilities import OffersLists
 from integrations.domain.conditions import fields_of
 from integrations.domain.expressions import BadExpression, compile_expression
@@ -52,11 +52,17 @@ class CompanyForm(forms.ModelForm):
         label="API token",
         required=False,
         max_length=10_000,
+        validators=[check_token],
         widget=forms.PasswordInput,
         help_text=f"In Khoros Marketing: Profile Settings, API Access Token. Valid for two years. {KEEP}",
     )
     new_client_secret = forms.CharField(
-        label="Client secret", required=False, max_length=1000, widget=forms.PasswordInput, help_text=KEEP
+        label="Client secret",
+        required=False,
+        max_length=1000,
+        validators=[check_token],
+        widget=forms.PasswordInput,
+        help_text=KEEP,
     )
 
     class Meta:

@@ -54,7 +54,7 @@ from integrations.admin.text.log import (
 from integrations.destinations import DESTINATIONS
 from integrations.domain.pairs import pairs_in
 from integrations.infra import database_clock
-from integrations.infra.text import shortened, storable, timestamp
+from integrations.infra.text import in_zone, shortened, storable, timestamp
 from integrations.models import (
     Alarm,
     Attempt,
@@ -594,7 +594,7 @@ def _group_row(group: FailureGroup, alarm: Alarm | None) -> dict[str, Any]:
 
 
 def _short_time(moment: datetime) -> str:
-    local = timezone.localtime(moment)
+    local = in_zone(moment, timezone.get_current_timezone())
     day, hour = f"{local:%Y-%m-%d}", f"{local:%H:%M:%S}"
     return format_html('<span class="cb-time" title="{}">{}<br> <b>{}</b></span>', timestamp(moment), day, hour)
 

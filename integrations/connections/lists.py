@@ -19,7 +19,7 @@ from integrations.destinations.capabilities import ChecksMappings, OffersLists
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.queue import READ_LISTS, publish
-from integrations.infra.text import storable
+from integrations.infra.text import REPORT_IT, defect_text, storable
 from integrations.models import AccountSchema, Connection, Mapping
 
 log = structlog.get_logger(__name__)
@@ -90,6 +90,9 @@ def read_account_lists(connection_id: int, *, seconds: float = READ_SECONDS) -> 
         lists, problems = session.ask(lambda credentials: destination.read_lists(session.client, credentials))
     except (Failure, NoPermit) as failure:
         _store(connection, claim, {}, {"account": _why_not_read(failure)})
+    except Exception as error:
+        log.exception("account lists not read", connection_id=connection_id)
+        _store(connection, claim, {}, {"account": f"{defect_text('Reading the lists', error)} {REPORT_IT}"})
     else:
         _store(connection, claim, lists, problems)
     check_mappings(connection)

@@ -120,6 +120,9 @@ def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str] | N
     number = _number_of_case(delivery, rules)
     what = "conversation" if rules.case == "conversation" else "author"
     if not number:
+        if unknown := _unknown_of_case(delivery):
+            message = f"New {thing}: whether the earlier post {unknown} of the same {what} has one is not known."
+            return Decision(Action.CREATE, "", message)
         within = f" within {rules.case_hours} hours" if rules.case == "author" else ""
         return Decision(Action.CREATE, "", f"New {thing}: no earlier {thing} of the same {what}{within}.")
     earlier = f"{thing} {number} of the same {what}"
@@ -133,6 +136,12 @@ def decide(delivery: Delivery, rules: Rules, status_of: Callable[[str], str] | N
     if status == "solved":
         return Decision(Action.CREATE, "", f"New {thing}: {earlier} is already solved.")
     return Decision(Action.APPEND, number, f"Comment on {earlier}, which is still {status}.")
+
+
+def _unknown_of_case(delivery: Delivery) -> str:
+    """The latest post of the case whose attempts ended without an answer; empty where there is none."""
+    unknown = _others_of_case(delivery).filter(state__in=[State.FAILED, State.CANCELLED], is_uncertain=True)
+    return unknown.order_by("-pk").values_list("post_id", flat=True).first() or ""
 
 
 def leave_case_open(delivery: Delivery) -> None:

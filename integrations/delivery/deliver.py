@@ -2,8 +2,9 @@
 
 1. `deliver_due` waits for the account's permit (flow), again and again for a slice of time.
 2. `deliver_next` claims the first delivery in the queue (claim.py); with a backlog, it hands over many (batch.py).
-3. `_carry_out` makes one try. First whatever may put it off: an earlier post of its case, a further permit, the circuit
-   breaker. Then: write the attempt down, send, look up before giving up (final_lookup.py), record (record.py).
+3. `_carry_out` makes one try. First whatever may put it off: an earlier step of its alarm or post of its case, a
+   further permit, the circuit breaker. Then: write the attempt down, send, look up before giving up (final_lookup.py),
+   record (record.py).
    Sending (send.py) signs in and makes the request final (prepare.py), again where the token has to be renewed.
    Recording decides whether there is another try, and when (retry.py).
 
@@ -23,6 +24,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 from structlog.contextvars import bound_contextvars
 
+from integrations.delivery.alarm_steps import OVERTAKEN, is_overtaken, seconds_until_its_turn
 from integrations.delivery.batch import deliver_batch
 from integrations.delivery.claim import PUT_OFF_SECONDS, ClaimedDelivery, claim, release_claim
 from integrations.delivery.final_lookup import give_up_dead_tries, look_up_before_giving_up
@@ -97,6 +99,12 @@ def _has_no_try_left(claimed: ClaimedDelivery) -> bool:
 def _carry_out(claimed: ClaimedDelivery) -> None:
     """The steps of one try. Before the attempt begins, anything in the way releases the claim unused."""
     delivery = claimed.delivery
+    if is_overtaken(delivery):
+        _call_off(claimed, OVERTAKEN)
+        return
+    if seconds := seconds_until_its_turn(delivery):
+        _put_off(claimed, seconds, "Waiting for the earlier message about this alarm.")
+        return
     if wait := wait_for_the_case(delivery):
         _put_off(claimed, wait.seconds, wait.reason)
         return
@@ -123,6 +131,12 @@ _no_look_ups_until: dict[int, float] = {}
 def _seconds_without_look_ups(connection_id: int) -> float:
     """How long look-ups have no permit, as far as this process knows: meanwhile nothing that needs one is taken."""
     return max(_no_look_ups_until.get(connection_id, 0.0) - time.monotonic(), 0.0)
+
+
+def _call_off(claimed: ClaimedDelivery, reason: str) -> None:
+    return_permit(claimed.delivery.connection_id)
+    claimed.row.update(decision=reason)
+    claimed.row.cancel()
 
 
 def _put_off(claimed: ClaimedDelivery, seconds: float, reason: str = "") -> None:

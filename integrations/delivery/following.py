@@ -141,9 +141,17 @@ def _hold_with_its_flood(delivery: Delivery) -> None:
 
 def _woken_text(delivery: Delivery, *, is_without: bool) -> str:
     first = f"“{delivery.follows.mapping if delivery.follows else delivery.mapping.follows}”"
-    return f"Sent without waiting any longer: {first} made nothing." if is_without else f"Sent after {first}."
+    if not is_without:
+        return f"Sent after {first}."
+    return f"Sent without waiting any longer: {first} {_made_nothing(delivery)}."
 
 
 def _skipped_text(delivery: Delivery) -> str:
     first = delivery.follows.mapping if delivery.follows else delivery.mapping.follows
-    return f"Not sent: it is sent after “{first}”, which made nothing of this post."
+    return f"Not sent: it is sent after “{first}”, which {_made_nothing(delivery)} of this post."
+
+
+def _made_nothing(delivery: Delivery) -> str:
+    """As far as is known: an attempt without an answer may have made something."""
+    is_known = delivery.follows is None or not delivery.follows.is_uncertain
+    return "made nothing" if is_known else "failed, and it is not known what it made"

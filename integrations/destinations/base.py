@@ -18,7 +18,7 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
@@ -34,7 +34,7 @@ from integrations.infra.http.addresses import AddressRefused, checked_origin, is
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
-from integrations.infra.text import harmless
+from integrations.infra.text import harmless, is_token
 
 LONGEST_EXTERNAL_ID = 250
 LONGEST_QUOTED = 500
@@ -236,19 +236,29 @@ class MappingFields(forms.Form):
         return {name: cleaned[name] for name in cls.base_fields}
 
 
+def check_token(typed: str) -> None:
+    """Raises ValidationError for what no key or token has in it, like the invisible characters of a copied page."""
+    if not is_token(typed):
+        raise ValidationError("It contains a space or a character that no token has. Copy it again.")
+
+
 class SecretField(forms.CharField):
     """A write-only field of a connection's form: stored encrypted, never shown. Left empty, what is stored is kept.
 
-    `is_needed`: one has to be typed or stored. (`required` would ask for it again at every save.)
+    `is_needed`: one has to be typed or stored. (`required` would ask for it again at every save.) `is_chosen`: it is
+    a password or an address, so it may have any characters; else it is made of what tokens are made of.
     """
 
     KEEP = (
         "Stored encrypted, never shown. Leave empty to keep the stored value; if the address changes, enter it again."
     )
 
-    def __init__(self, *, is_needed: bool = False, help_text: str = KEEP, **options: Any) -> None:
+    def __init__(
+        self, *, is_needed: bool = False, is_chosen: bool = False, help_text: str = KEEP, **options: Any
+    ) -> None:
         self.is_needed = is_needed
-        super().__init__(required=False, widget=forms.PasswordInput, help_text=help_text, **options)
+        checks = [] if is_chosen else [check_token]
+        super().__init__(required=False, widget=forms.PasswordInput, help_text=help_text, validators=checks, **options)
 
 
 class TemplateField(forms.CharField):
@@ -423,10 +433,12 @@ def as_json(content: Any) -> str:
 # --- Replies of plain HTTP services ----------------------------------------------------------------------------------
 
 
-def post_json(client: HttpClient, path: str, content: Any, title: str) -> Reply:
-    """The reply, if it is 2xx. Raises Failure."""
+def post_json(
+    client: HttpClient, path: str, content: Any, title: str, accepted_by: Container[int] = range(200, 300)
+) -> Reply:
+    """The reply, if it accepts the content: a status of `accepted_by`, and no page for people. Raises Failure."""
     reply = client.call("POST", path, headers={"Content-Type": "application/json"}, body=as_json(content).encode())
-    if not 200 <= reply.status < 300:
+    if reply.status not in accepted_by or reply.looks_like_html:
         raise refusal(reply, title)
     return reply
 

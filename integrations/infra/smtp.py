@@ -6,6 +6,7 @@ or one that the outcome is unknown, as the mail's end was sent and no answer cam
 """
 
 import base64
+import binascii
 import re
 import smtplib
 import socket
@@ -252,6 +253,8 @@ class _Exchange:
             raise Refused("sign-in", refused.smtp_code, _text(said)) from None
         except smtplib.SMTPServerDisconnected:
             raise
+        except binascii.Error:
+            raise smtplib.SMTPServerDisconnected("The server's challenge could not be read.") from None
         except smtplib.SMTPException as error:
             # It offers none, or none that is known here.
             raise Refused("sign-in", 504, str(error)) from None
@@ -287,7 +290,8 @@ class _Exchange:
             raise Refused("greeting", code, _text(text))
 
     def _note(self, asked: str, code: int, text: bytes) -> None:
-        self._code = code
+        # What is no number is read as -1.
+        self._code = max(code, 0)
         self._said += [f"> {asked}"] * bool(asked) + [f"{code} {_text(text)}"]
 
     def _watch(self, opened: socket.socket) -> None:

@@ -1,12 +1,20 @@
 """Text as it can be stored, and as people read it."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from django.utils import timezone
 
 # PostgreSQL stores no NUL, and half a surrogate pair cannot be encoded as UTF-8.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+TOKEN = re.compile("[\x21-\x7e]*")
+
+
+def is_token(text: str) -> bool:
+    """Whether it has only what keys and tokens are made of, and headers can carry: visible ASCII characters."""
+    return TOKEN.fullmatch(text) is not None
 
 
 def storable(text: str) -> str:
@@ -69,8 +77,16 @@ def timestamp(at: datetime | None) -> str:
     """In the time zone of whoever looks (portal.time_zone); in UTC where nobody does."""
     if at is None:
         return "–"
-    local = timezone.localtime(at)
+    local = in_zone(at, timezone.get_current_timezone())
     return f"{local:%Y-%m-%d %H:%M:%S} {zone_text(local)}"
+
+
+def in_zone(at: datetime, zone: tzinfo) -> datetime:
+    """The same time in another zone; unchanged where the calendar ends before that."""
+    try:
+        return at.astimezone(zone)
+    except (OverflowError, ValueError):
+        return at
 
 
 def zone_text(local: datetime) -> str:

@@ -99,7 +99,11 @@ def target_rows(targets: Sequence[Target], found: Sample, since: datetime, until
     overdue = _overdue_counts([(target, kinds[target.subscription.pk]) for target in targets], until)
     for target, overdue_count in zip(targets, overdue, strict=True):
         own = kinds[target.subscription.pk]
-        ended = [row for row in found.rows if row.mapping in own and since < row.posted_at + target.span <= until]
+        ended = [
+            row
+            for row in found.rows
+            if row.mapping in own and since - target.span < row.posted_at <= until - target.span
+        ]
         missed = [verdict for verdict in (target.is_missed(row) for row in ended) if verdict is not None]
         done = thing_of(own.values()) if target.what == What.TICKET else "solved"
         yield {

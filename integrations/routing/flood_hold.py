@@ -19,6 +19,7 @@ from integrations.destinations.capabilities import HoldsFloods
 from integrations.flow import usual_rate
 from integrations.infra.http.failure import Failure, NoPermit
 from integrations.infra.queue import MOST_WAKES, wake_workers
+from integrations.infra.text import REPORT_IT, defect_text
 from integrations.models import Connection, Delivery, FloodHold, Mapping
 
 log = structlog.get_logger(__name__)
@@ -121,6 +122,9 @@ def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[st
         what = "No posts are held" if failure.was_done else "The ticket could not be created"
         message = f"{what}: {failure.full_message} {detail}".strip()
         raise NotHeld(message, may_exist=failure.is_uncertain) from None
+    except Exception as error:
+        log.exception("flood's ticket failed", mapping_id=mapping.pk)
+        raise NotHeld(f"{defect_text('Creating the ticket', error)} {REPORT_IT}", may_exist=True) from None
     return receipt.number, receipt.url
 
 

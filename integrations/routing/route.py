@@ -5,7 +5,7 @@ notification's own row locked, so a routing that dies leaves nothing half done a
 post and mapping is stored on the notification; where no ticket comes of it, it says why.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import structlog
@@ -129,6 +129,9 @@ def _store_posts(notification: Notification, event: Event, outcomes: list[Outcom
     """What lists show of the posts, what was decided for each, and what their new deliveries send."""
     if notification.routed_at is not None:
         PostContent.objects.filter(notification=notification).delete()
+    by_post = defaultdict(list)
+    for outcome in outcomes:
+        by_post[outcome.post_id].append(outcome.as_json())
     texts = [f"{' '.join(post.author_text.split())[:LONGEST_AUTHOR]}\n{post.text[:KEPT_TEXT]}" for post in event.posts]
     posts = PostContent.objects.bulk_create(
         PostContent(
@@ -139,7 +142,7 @@ def _store_posts(notification: Notification, event: Event, outcomes: list[Outcom
             pairs=pairs_in(texts[position]) or None,
             link=post.link[:2000],
             author_key=author_key(notification.subscription.company_id, post),
-            outcome=[outcome.as_json() for outcome in outcomes if outcome.post_id == post.post_id],
+            outcome=by_post[post.post_id],
         )
         for position, post in enumerate(event.posts)
     )

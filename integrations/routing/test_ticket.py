@@ -13,6 +13,7 @@ from integrations.destinations import Destination
 from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.capabilities import MarksTests, no_second
 from integrations.infra.http.failure import Failure, NoPermit
+from integrations.infra.text import REPORT_IT, defect_text
 from integrations.models import Connection
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,10 @@ def create_test_ticket(connection: Connection, request: str, uuid: str) -> TestT
         again = _again(session.destination) if failure.is_uncertain else ""
         detail = session.without_secrets(failure.detail)
         return TestTicket(False, f"{failure.full_message}{again}", detail, may_exist=failure.is_uncertain)
+    except Exception as error:
+        log.exception("test ticket failed", connection_id=connection.pk)
+        again = _again(session.destination)
+        return TestTicket(False, f"{defect_text('The test', error)} {REPORT_IT}{again}", may_exist=True)
     log.info("test ticket created", connection_id=connection.pk, ticket=receipt.number)
     named = f"{session.destination.thing} {session.destination.shown_number(receipt.number)}".strip()
     message = HOW[receipt.how].format(named)

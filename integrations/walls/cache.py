@@ -54,7 +54,7 @@ def cached_page(wall: str, form: str, make: Callable[[], Page | None]) -> Page |
     Raises TooManyLooks.
     """
     keys = _keys(wall, form)
-    generation = known = ""
+    generation = known = stored = ""
     kept = None
     try:
         generation, known, fresh, stored = (str(found or "") for found in redis_client().mget(*keys[:4]))
@@ -66,11 +66,12 @@ def cached_page(wall: str, form: str, make: Callable[[], Page | None]) -> Page |
     if not known and not _looks.may_begin():
         raise TooManyLooks
     page = make()
-    if page is None:
-        # Nothing that was kept of it is given out again, should telling so have failed before.
-        forget_pages(wall, is_gone=True)
-    else:
+    if page is not None:
         _keep(keys, page, generation)
+    elif known or stored:
+        # Nothing that was kept of it is given out again, should telling so have failed before. Of addresses that are
+        # only tried, nothing is written.
+        forget_pages(wall, is_gone=True)
     return page
 
 

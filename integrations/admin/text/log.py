@@ -142,7 +142,8 @@ def what_happens_next(delivery: Delivery) -> str:
         return _after_delivery(delivery)
     if delivery.state == State.CANCELLED:
         button = "Retry now" if delivery.is_rendered else "Rebuild"
-        return f"Nothing: it was cancelled. To send it anyway, press “{button}”."
+        message = f"Nothing: it was cancelled. To send it anyway, press “{button}”."
+        return f"{message} {may_exist_text(delivery)}" if delivery.is_uncertain else message
     if delivery.state == State.FAILED:
         return _after_failure(delivery)
     if delivery.state == State.WAITING:
@@ -207,8 +208,8 @@ def _inside(text: str) -> str:
 
 def _after_failure(delivery: Delivery) -> str:
     if not delivery.is_rendered:
-        return "Nothing until you fix the mapping. Then press “Rebuild”."
-    if delivery.was_refused:
+        message = "Nothing until you fix the mapping. Then press “Rebuild”."
+    elif delivery.was_refused:
         message = (
             f"Nothing until you fix the cause: the same {thing_of(delivery)} would be refused again. If the mapping "
             "was wrong, correct it and press “Rebuild”. Otherwise fix the cause and press “Retry now”."

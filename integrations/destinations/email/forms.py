@@ -55,7 +55,7 @@ class EmailConnectionForm(ConnectionFields):
         label="Port", min_value=1, max_value=65535, required=False, help_text="Leave empty for the usual one."
     )
     user = forms.CharField(label="User", max_length=250, required=False)
-    password = SecretField(label="Password", max_length=1000)
+    password = SecretField(label="Password", max_length=1000, is_chosen=True)
 
     ASSUMED = {"security": STARTTLS}
     SHOWN_WITH = dict.fromkeys(("host", "security", "port", "user", "password"), ("server", ("own",)))

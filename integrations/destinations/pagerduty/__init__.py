@@ -90,7 +90,8 @@ class PagerDuty(base.Destination[HttpClient]):
 
 def _enqueue(client: HttpClient, event: Mapping[str, Any], credentials: Credentials) -> None:
     try:
-        base.post_json(client, "/v2/enqueue", {**event, "routing_key": credentials.secrets["routing_key"]}, "PagerDuty")
+        whole = {**event, "routing_key": credentials.secrets["routing_key"]}
+        base.post_json(client, "/v2/enqueue", whole, "PagerDuty", accepted_by={202})
     except Failure as failure:
         if failure.status == 400 and "routing" in failure.detail:
             failure.pauses, failure.remedy, failure.remedy_at = True, f"Enter the key again. {WHERE}", "connection"

@@ -59,9 +59,16 @@ def post_by_bot(client: HttpClient, request: str, thread: str, credentials: Cred
         raise Failure("The thread is in another channel than the mapping's.", permanent=True, is_closed=True)
     place = {"channel": channel, "thread_ts": moment} if moment else {}
     posted = _write(client, "chat.postMessage", base.as_json(json.loads(request) | place), credentials)
-    channel, own = str(posted.get("channel") or ""), str(posted.get("ts") or "")
+    channel, own = _text_of(posted, "channel"), _text_of(posted, "ts")
     if not channel or not own:
-        raise Failure("Slack took the message but did not say where it stands.", is_uncertain=True)
+        raise Failure(
+            "Slack posted the message but returned no link to it.",
+            permanent=True,
+            is_uncertain=True,
+            was_done=True,
+            remedy="Look for it in Slack. Retry it only if it is not there.",
+            cause="Slack returned no link to a message",
+        )
     link = _permalink(client, channel, own, credentials)
     return Receipt(thread, link, "appended") if moment else Receipt(f"{channel}:{own}", link, "created")
 
@@ -74,6 +81,11 @@ def update_by_bot(client: HttpClient, request: str, number: str, credentials: Cr
     whole = {"blocks": [], **content, "channel": channel, "ts": moment}
     _write(client, "chat.update", base.as_json(whole), credentials)
     return Receipt(number, "", "updated")
+
+
+def _text_of(content: Mapping[str, Any], name: str) -> str:
+    value = content.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _permalink(client: HttpClient, channel: str, moment: str, credentials: Credentials) -> str:
@@ -153,18 +165,25 @@ def _channels(client: HttpClient, credentials: Credentials) -> Iterator[dict[str
     for _ in range(MOST_PAGES):
         wanted = {"types": "public_channel,private_channel", "exclude_archived": "true", "limit": str(A_PAGE)}
         page = _read(client, "conversations.list", wanted | ({"cursor": cursor} if cursor else {}), credentials)
-        for channel in page.get("channels") or []:
-            yield {"id": str(channel["id"]), "name": str(channel.get("name") or channel["id"])}
-        cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+        listed = page.get("channels")
+        for channel in listed if isinstance(listed, list) else []:
+            if isinstance(channel, dict) and (own := _text_of(channel, "id")):
+                yield {"id": own, "name": _text_of(channel, "name") or own}
+        after = page.get("response_metadata")
+        cursor = _text_of(after, "next_cursor") if isinstance(after, dict) else ""
         if not cursor:
             return
 
 
 def _person(client: HttpClient, address: str, credentials: Credentials) -> dict[str, str]:
-    user = _read(client, "users.lookupByEmail", {"email": address}, credentials)["user"]
-    profile = user.get("profile") or {}
-    name = profile.get("display_name") or profile.get("real_name") or user.get("name") or address
-    return {"id": str(user["id"]), "name": f"{name} ({address})"}
+    found = _read(client, "users.lookupByEmail", {"email": address}, credentials).get("user")
+    user = found if isinstance(found, dict) else {}
+    if not (own := _text_of(user, "id")):
+        raise Failure("Slack's answer about this person could not be read.")
+    described = user.get("profile")
+    profile = described if isinstance(described, dict) else {}
+    name = _text_of(profile, "display_name") or _text_of(profile, "real_name") or _text_of(user, "name") or address
+    return {"id": own, "name": f"{name} ({address})"}
 
 
 # --- Calls -----------------------------------------------------------------------------------------------------------

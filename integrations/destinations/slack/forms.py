@@ -33,7 +33,7 @@ class SlackConnectionForm(ConnectionFields):
         "Webhooks, or install the app under OAuth & Permissions with the scopes chat:write, chat:write.public, "
         "channels:read, groups:read, im:write and users:read.email.",
     )
-    webhook_url = SecretField(label="Webhook URL", max_length=1000)
+    webhook_url = SecretField(label="Webhook URL", max_length=1000, is_chosen=True)
     bot_token = SecretField(label="Bot token", max_length=1000)
     people = forms.CharField(
         label="People",

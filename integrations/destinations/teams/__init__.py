@@ -26,7 +26,7 @@ TITLE, TEXT = "{{ author|default:Someone }} on {{ network }}", "{{ text }}"
 
 
 class TeamsConnectionForm(base.ConnectionFields):
-    webhook_url = base.SecretField(label="Webhook URL", is_needed=True, max_length=1000, help_text=HELP)
+    webhook_url = base.SecretField(label="Webhook URL", is_needed=True, is_chosen=True, max_length=1000, help_text=HELP)
     address = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def clean_webhook_url(self) -> str:

@@ -39,6 +39,10 @@ def append(client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> 
         raise NoPermit(reply.retry_after() or LIMIT_SECONDS)
     if not 200 <= reply.status < 300:
         raise _refused(client, reply)
+    if str(answers.ticket_number(reply.json_object().get("ticket"))) != target:
+        client.exchanges[-1]["reply"] = client.without_secrets(answers.excerpt(reply))
+        message = "Zendesk reported that it changed the ticket, but the response could not be read."
+        raise Failure(message, status=reply.status, is_uncertain=True, look_up_next=True)
     client.exchanges[-1]["reply"] = f"ticket {target} was changed"
     warning = reply.headers.get("x-zendesk-api-warn", "")[:500]
     return Receipt(target, ticket_url(client).format(target), "appended", warning)

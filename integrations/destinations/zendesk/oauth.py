@@ -17,6 +17,7 @@ from integrations.destinations.zendesk import answers
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
+from integrations.infra.text import is_token, storable
 
 TOKEN_PATH = "/oauth/tokens"  # noqa: S105 (an address, not a password)
 AUTHORIZATION_PATH = "/oauth/authorizations/new"
@@ -124,15 +125,15 @@ def _is_good(reply: Reply) -> bool:
 def _read(reply: Reply, asked_scope: str) -> Token:
     answer = reply.json_object()
     token = answer.get("access_token")
-    if not isinstance(token, str) or not token:
+    if not isinstance(token, str) or not token or not is_token(token):
         raise Failure("Zendesk's response to the access token request could not be read.")
     refresh_token, scope = answer.get("refresh_token"), answer.get("scope")
     return Token(
         token,
         _seconds(answer.get("expires_in")),
-        refresh_token if isinstance(refresh_token, str) else "",
+        refresh_token if isinstance(refresh_token, str) and is_token(refresh_token) else "",
         # If not stated, what was granted is what was asked for (RFC 6749, 5.1).
-        (scope if isinstance(scope, str) and scope.strip() else asked_scope)[:LONGEST_SCOPE],
+        storable(scope if isinstance(scope, str) and scope.strip() else asked_scope)[:LONGEST_SCOPE],
     )
 
 

@@ -22,6 +22,7 @@ from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import KEPT_BYTES, Reply
 from integrations.infra.http.transport import CONNECT_SECONDS, Deadline, session
 from integrations.infra.packing import gunzipped
+from integrations.infra.text import is_token
 
 ANSWER_CAP_BYTES = 2 * 1024 * 1024
 KEPT_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id"}
@@ -47,6 +48,7 @@ class HttpClient(Client):
         `keep_reply`: whether the beginning of the reply is recorded for the log. `cap_bytes`: how much of it is read.
         """
         self._refuse_to_leave(path)
+        self._refuse_what_no_header_carries(headers)
         self.before_call(budget)
         self.secrets = (*self.secrets, *_credentials_in(headers))
         exchange = self._begin(method, path, headers, body)
@@ -71,6 +73,17 @@ class HttpClient(Client):
             self.without_secrets(path)[:200],
             permanent=True,
             remedy="Report this to whoever runs Casebridge.",
+        )
+
+    def _refuse_what_no_header_carries(self, headers: Mapping[str, str]) -> None:
+        if all(is_token(value.replace(" ", "")) for value in headers.values()):
+            return
+        raise Failure(
+            f"The secret for {self.name} contains a character that cannot be sent. Nothing was sent.",
+            permanent=True,
+            pauses=True,
+            remedy="Copy it again, enter it, and save; it resumes when the test passes.",
+            remedy_at="connection",
         )
 
     def _begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> dict[str, Any]:

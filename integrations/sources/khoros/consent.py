@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import Reply
+from integrations.infra.text import is_token
 from integrations.sources.khoros.client import read_answer
 from integrations.sources.khoros.dates import read_time
 
@@ -51,7 +52,7 @@ def exchange(http: HttpClient, client_id: str, client_secret: str, redirect_uri:
     inner = content.get("data")
     data = inner if isinstance(inner, dict) else content
     value = data.get("accessToken") or data.get("access_token")
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TOKEN:
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TOKEN or not is_token(value.strip()):
         raise Failure("Khoros answered without an access token.", status=reply.status)
     return ConsentedToken(value.strip(), read_time(data.get("expiryTime")))
 

@@ -1,7 +1,8 @@
 """One tolerant parser for the many forms of time in Khoros' payloads.
 
 Forms: ISO 8601 ("2011-05-26T18:23:31.000Z"), milliseconds or seconds since 1970 as number or text, and Java's
-Date.toString ("Wed Apr 12 09:01:11 CDT 2017"). 0 and unreadable text give None: no event is refused for a date.
+Date.toString ("Wed Apr 12 09:01:11 CDT 2017"). 0 and unreadable text give None: no event is refused for a date. So do
+times that no post has, like the year 1 or 9999 that programs write for "never".
 """
 
 import re
@@ -14,12 +15,18 @@ ZONE_HOURS = {
     "PST": -8, "PDT": -7, "AKST": -9, "AKDT": -8, "HST": -10, "BST": 1, "CET": 1, "CEST": 2,
 }  # fmt: skip
 JAVA_DATE = re.compile(r"^[A-Z][a-z]{2} ([A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2}) (\S+) (\d{4})$")
+PLAUSIBLE_YEARS = range(1970, 2200)
 MINUTES_OF_A_DAY = 24 * 60
 FIRST_MILLISECONDS = 10**11  # smaller numbers are seconds: 10**11 s is the year 5138, 10**11 ms is 1973
 
 
 def read_time(raw: Any) -> datetime | None:
     """The time in UTC, or None when it cannot be read."""
+    moment = _read(raw)
+    return moment if moment is not None and moment.year in PLAUSIBLE_YEARS else None
+
+
+def _read(raw: Any) -> datetime | None:
     if isinstance(raw, bool) or raw is None:
         return None
     if isinstance(raw, int | float):

@@ -5,6 +5,7 @@ Stored as JSON: {"alarm": 12, "step": "raised", "kind": "Deliveries failed", "co
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -78,6 +79,12 @@ def _post(alarm: AlarmEvent, at: datetime) -> Post:
 def post_id_of(alarm: int, number: int) -> str:
     """Of the post that tells this step of an alarm."""
     return f"{NETWORK}:alarm-{alarm}-{number}"
+
+
+def step_of(post_id: str) -> tuple[int, int] | None:
+    """(alarm, number) of a post that tells a step of one; None for every other post."""
+    found = re.fullmatch(rf"{NETWORK}:alarm-([0-9]{{1,18}})-([0-9]{{1,9}})", post_id)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _title(alarm: AlarmEvent) -> str:
