@@ -149,15 +149,17 @@ def check_envelope(envelope: Envelope) -> None:
     assert isinstance(envelope.body, bytes)
 
 
-def check(body: bytes) -> None:
+def check(body: bytes) -> bool:
+    """Whether it was read."""
     check_envelope(open_envelope(body))
     try:
         event = parse(body, subscribed_event="stream-item-label-applied")
     except Unreadable:
-        return
+        return False
     assert isinstance(event.name, str)
     for post in event.posts:
         check_post(post)
+    return True
 
 
 @settings(max_examples=400, deadline=None)
@@ -167,8 +169,8 @@ def test_a_payload_with_anything_anywhere_is_read_or_told_to_be_unreadable(body:
 
 
 def test_each_value_of_the_documented_payloads_may_be_anything() -> None:
-    for body in every_single_change():
-        check(body)
+    are_read = [check(body) for body in every_single_change()]
+    assert sum(are_read) > len(are_read) / 2, "one odd value seldom spoils a whole notification"
 
 
 @settings(max_examples=100, deadline=None)

@@ -339,7 +339,7 @@ def test_an_unknown_outcome_after_the_end_of_the_mail_is_sent_once_more_and_the_
     first, second = (parsed(received) for received in sandbox.mails())
     assert str(first["Message-ID"]) == str(second["Message-ID"])
     assert of_delivery()[0] == State.DELIVERED
-    assert "may stand there twice" in Delivery.objects.get().remarks
+    assert "may have been sent twice" in Delivery.objects.get().remarks
 
 
 def test_a_refusal_in_between_leaves_the_one_more_try(push: Any, work: Any, to_team: Mapping, sandbox: StandIn) -> None:

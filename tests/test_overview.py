@@ -153,21 +153,21 @@ def waits_for_approval(mapping: Mapping) -> None:
 @pytest.mark.parametrize(
     ("trouble", "label", "sentence"),
     [
-        (fails, "Needs you", "1 delivery failed"),
+        (fails, "Action needed", "1 delivery failed"),
         (failed_twice, "Have a look", "1 delivery failed more than once and will be tried again"),
         (waits, "Have a look", "1 delivery has waited for more than 15 minutes"),
-        (is_retried_for_hours, "Needs you", "1 delivery has waited for more than an hour"),
-        (is_held_by_a_dead_process, "Needs you", "1 delivery has waited for more than an hour"),
+        (is_retried_for_hours, "Action needed", "1 delivery has waited for more than an hour"),
+        (is_held_by_a_dead_process, "Action needed", "1 delivery has waited for more than an hour"),
         (is_held_in_a_flood, "Have a look", "1 delivery is held in a flood"),
-        (is_not_processed, "Needs you", "1 notification is not processed yet"),
-        (is_paused, "Needs you", "1 connection does not send, or its test failed: Zendesk"),
-        (fails_its_test, "Needs you", "1 connection does not send, or its test failed: Zendesk"),
-        (refuses_the_token, "Needs you", "1 company's token is refused or ends soon: Example"),
-        (is_refused_at_khoros, "Needs you", "1 subscription is not as it should be at Khoros: CreateCase"),
-        (is_unreadable, "Needs you", "1 notification could not be read"),
+        (is_not_processed, "Action needed", "1 notification is not processed yet"),
+        (is_paused, "Action needed", "1 connection does not send, or its test failed: Zendesk"),
+        (fails_its_test, "Action needed", "1 connection does not send, or its test failed: Zendesk"),
+        (refuses_the_token, "Action needed", "1 company's token is refused or ends soon: Example"),
+        (is_refused_at_khoros, "Action needed", "1 subscription is not as it should be at Khoros: CreateCase"),
+        (is_unreadable, "Action needed", "1 notification could not be read"),
         (is_unreadable_and_snoozed, "Have a look", "1 notification could not be read and somebody snoozed the alarm"),
-        (is_missed, "Needs you", "1 notification was missed"),
-        (is_alarmed, "Needs you", "1 alarm that nobody has seen"),
+        (is_missed, "Action needed", "1 notification was missed"),
+        (is_alarmed, "Action needed", "1 alarm that nobody has seen"),
         (is_alarmed_and_taken, "Have a look", "1 alarm that somebody takes care of"),
         (is_alarmed_and_snoozed, "Have a look", "1 alarm that somebody takes care of"),
         (fits_no_mapping, "Have a look", "1 notification of the last 24 hours is unmatched"),
@@ -275,14 +275,14 @@ def test_the_first_steps_tick_themselves(admin: Client, portal: Any, sandbox: An
 
 def test_each_step_is_done_when_it_really_is(admin: Client, push: Any, work: Any, mapping: Mapping) -> None:
     assert steps(admin) == {
-        "Connect Khoros": False, "Subscribe to a label": False, "Connect where posts go": False,
+        "Connect Khoros": False, "Subscribe to a label": False, "Add a connection": False,
         "Make a mapping": True, "Apply the label": False, "See what became of it": False,
     }  # fmt: skip
     Subscription.objects.update(registration=REGISTERED)
     Connection.objects.update(checks=[{"ok": True, "message": "x"}])
     assert push().status_code == 200
     assert steps(admin) == {
-        "Connect Khoros": False, "Subscribe to a label": True, "Connect where posts go": True,
+        "Connect Khoros": False, "Subscribe to a label": True, "Add a connection": True,
         "Make a mapping": True, "Apply the label": True, "See what became of it": False,
     }  # fmt: skip
     work()

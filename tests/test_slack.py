@@ -313,8 +313,8 @@ def test_an_unknown_outcome_is_sent_once_more_and_the_page_says_that_it_may_stan
     first, second = ({**each, "ts": ""} for each in sandbox.messages())
     assert first == second
     assert of_delivery()[0] == State.DELIVERED
-    assert "may stand there twice" in Attempt.objects.get(number=2).detail
-    assert "may stand there twice" in Delivery.objects.get().remarks
+    assert "may have been sent twice" in Attempt.objects.get(number=2).detail
+    assert "may have been sent twice" in Delivery.objects.get().remarks
     to_channel.refresh_from_db()
     assert to_channel.dropped == ""
 
@@ -329,7 +329,7 @@ def test_a_persons_retry_sends_it_once_and_not_again_by_itself(
     retry_now(Delivery.objects.all())
     work_again(work, 3)
     assert (of_delivery()[0], len(sandbox.messages())) == (State.FAILED, 3)
-    assert "may stand there twice" in " ".join(rebuild(Delivery.objects.all()).remarks)
+    assert "may have been sent twice" in " ".join(rebuild(Delivery.objects.all()).remarks)
 
 
 @pytest.mark.parametrize("url", ["https://[abc/services/T/B/X", "https://hooks.slack.com\u2100x/services/T/B/X"])

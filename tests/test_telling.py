@@ -281,4 +281,4 @@ def test_viewers_take_nothing(alarm: Alarm, portal: Any) -> None:
     viewer = person("Viewer")
     assert viewer.post(f"{ALARMS}{alarm.pk}/care/", {"do": "take"}).status_code == 403
     assert "Take it" not in viewer.get(f"{ALARMS}{alarm.pk}/change/").content.decode()
-    assert "Tell more people" not in viewer.get(ALARMS).content.decode()
+    assert "Notify more people" not in viewer.get(ALARMS).content.decode()

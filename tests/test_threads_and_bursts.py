@@ -530,7 +530,7 @@ def test_a_message_of_unknown_outcome_is_sent_once_more_by_hand(
         move()
     failed = report()
     assert (failed.state, failed.is_uncertain, failed.attempt_count) == (State.FAILED, True, 2)
-    assert "may stand there twice" in " ".join(rebuild(rows_of(failed)).remarks)
+    assert "may have been sent twice" in " ".join(rebuild(rows_of(failed)).remarks)
     for _ in range(4):
         work()
         move()

@@ -100,7 +100,7 @@ class AlarmAdmin(ReadOnlyAdmin):
     def head(self, request: HttpRequest, obj: Alarm) -> PageHead:
         """What it is about, who takes care of it, and where something can be done."""
         state, word = self.state_label(obj)
-        links = ((obj.place_of_repair, "Where to repair it", False),)
+        links = ((obj.place_of_repair, "Go to the problem", False),)
         return PageHead(COLOURS[state], word, f"{obj.get_kind_display()}: {obj.message}", links)
 
     def facts(self, request: HttpRequest, obj: Alarm) -> dict[str, Any]:

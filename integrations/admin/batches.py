@@ -37,6 +37,6 @@ class BatchAdmin(ReadOnlyAdmin):
     def state_label(self, batch: Batch) -> tuple[str, str]:
         return batch.state, batch.get_state_display()
 
-    @admin.display(description="Tickets requested")
+    @admin.display(description="Requested")
     def size(self, batch: Batch) -> int:
         return len(batch.delivery_ids)

@@ -62,7 +62,7 @@ class DeliveryRows:
     def age(self, delivery: Delivery) -> str:
         """How long ago it was made, and when it is tried next; the exact times are told to who points at it."""
         made = f"{span_text(database_clock.now() - delivery.created_at)} ago"
-        tries = f"try {delivery.attempt_count}" if delivery.attempt_count > 1 else ""
+        tries = f"attempt {delivery.attempt_count}" if delivery.attempt_count > 1 else ""
         following = _next(delivery) if delivery.state == Delivery.State.PENDING else tries
         return format_html('<span title="{}">{}</span>', timestamp(delivery.created_at), _cell("age", made, following))
 

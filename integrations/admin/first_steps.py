@@ -51,7 +51,7 @@ def first_steps() -> list[Step]:
 
 def _connect(tested: Connection | None, connections: list[Connection]) -> Step:
     """One that is there is opened and tested, instead of another one being added."""
-    step = _set_up("Connect where posts go", "connection", tested, "Zendesk, Slack, e-mail, a wall or a webhook.")
+    step = _set_up("Add a connection", "connection", tested, "Zendesk, Slack, e-mail, a wall or a webhook.")
     if tested is not None or not connections:
         return step
     address = reverse("admin:integrations_connection_change", args=[connections[0].pk])

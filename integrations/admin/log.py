@@ -405,7 +405,7 @@ def posts_with(term: str, request: HttpRequest) -> list[PostContent]:
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
     empty_text = (
-        "Khoros has told nothing yet. “Test notification” on a subscription’s page shows whether the way is open."
+        "No notifications yet. “Test notification” on a subscription’s page checks the whole way from Khoros to here."
     )
     list_display = ("at", "state_label", "posts_text", "listens_to", "event", "came", "why")
     list_display_links = ("at", "posts_text")

@@ -413,7 +413,7 @@ class SubscriptionAdmin(ConfigurationAdmin):
         if request.method == "POST" and form.is_valid():
             made = subscribe_to_all(company, form.cleaned_data["names"], form.cleaned_data["like"])
             if not made:
-                messages.info(request, "These labels have a subscription each already.")
+                messages.info(request, "All of these labels already have a subscription.")
                 return HttpResponseRedirect(reverse("admin:integrations_subscription_changelist"))
             ids = [subscription.pk for subscription in made]
             check_soon(ids, request.user.get_username())

@@ -48,12 +48,12 @@ def verdict() -> Verdict:
     if checked is None or now - checked > UNKNOWN_AFTER:
         since = f"for {span_text(now - checked)}" if checked else "yet"
         sentence = (
-            f"Alarms have not been checked {since}: what this page shows may be out of date. Whoever runs Casebridge "
-            "looks whether the processes worker and beat run."
+            f"Alarms have not been checked {since}: what this page shows may be out of date. Ask "
+            "whoever runs Casebridge to check the processes worker and beat."
         )
         return Verdict("warning", "Not known", sentence, troubles)
     if any(not trouble.is_question for trouble in troubles):
-        return Verdict("danger", "Needs you", "Something needs a person:", troubles)
+        return Verdict("danger", "Action needed", "Something needs a person:", troubles)
     if troubles:
         return Verdict("warning", "Have a look", "Worth a look:", troubles)
     sentence = f"Nothing failed, nothing waits too long, and alarms were checked {span_text(now - checked)} ago."

@@ -285,7 +285,7 @@ class WallPostAdmin(Moderation, ReadOnlyAdmin):
     def wall_name(self, post: WallPost) -> str:
         return post.wall.name
 
-    @admin.display(description="Came")
+    @admin.display(description="Added")
     def came(self, post: WallPost) -> str:
         return timestamp(post.created_at)
 
@@ -325,7 +325,7 @@ class WallPostAdmin(Moderation, ReadOnlyAdmin):
 
     @admin.display(description="Picture")
     def picture_text(self, post: WallPost) -> str:
-        return post.picture or "None that lasts"
+        return post.picture or "No permanent picture"
 
     def notices(self, request: HttpRequest, obj: WallPost) -> list[tuple[str, ...]]:
         return [("info", NEITHER_TOLD)]

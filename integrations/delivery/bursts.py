@@ -43,7 +43,7 @@ TO_BE_COUNTED = "To be counted in one message with others, as more than {} posts
 COUNTED = "Counted in one message with others, as too many posts came within a minute."
 WAITS_AGAIN = "To be counted in one message with others."
 NOT_COUNTED = "Not sent: the message that would have counted it was cancelled."
-MENDS = "Mend the cause, then press “Rebuild” here: its posts are counted then."
+MENDS = "Fix the cause, then press “Rebuild” here: its posts are counted then."
 
 
 # --- Routing: what joins a burst -------------------------------------------------------------------------------------

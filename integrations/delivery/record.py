@@ -115,7 +115,7 @@ def _may_stand_twice(claimed: ClaimedDelivery) -> str:
     """An earlier try may have made it as well, and nobody there drops what comes twice."""
     if claimed.repeats_freely or not claimed.delivery.is_uncertain:
         return ""
-    return f"The {claimed.thing} may stand there twice: the outcome of an earlier attempt is unknown."
+    return f"The {claimed.thing} may have been sent twice: the outcome of an earlier attempt is unknown."
 
 
 # --- Not delivered ---------------------------------------------------------------------------------------------------

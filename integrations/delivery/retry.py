@@ -41,7 +41,9 @@ def next_step(
     if failure.permanent:
         return NextStep(None, uses_a_try=True, message="It is not retried automatically.")
     if is_repeated:
-        return NextStep(None, uses_a_try=True, message="It is not sent a further time, as it would stand there twice.")
+        return NextStep(
+            None, uses_a_try=True, message="It is not sent again automatically, as that might duplicate it."
+        )
     if tries >= len(delays):
         return NextStep(
             None,

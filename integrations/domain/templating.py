@@ -50,7 +50,7 @@ PLACEHOLDERS = {
     "made_link": "address of that",
     "made_status": "its status, where it has one",
     "title": "title of a planned or published message, or of an alert",
-    "details": "all that the event tells besides, a line each",
+    "details": "all other values of the event, one per line",
     "notes": "agents' notes on the post, where the mapping allows it",
 } | {name: title[0].lower() + title[1:] for name, title in FACTS.items()}
 TIMES = {"posted_at", "labelled_at", "received_at"}

@@ -61,7 +61,7 @@ class Alarm(models.Model):
         UNREADABLE = "unreadable", "Notifications unreadable"
         WORKER = "worker", "No worker answers"
         BEAT = "beat", "Beat is not running"
-        SWEEP = "sweep", "Regular work stands still"
+        SWEEP = "sweep", "Background work stopped"
 
     # Hours, and how a person chooses them.
     SNOOZES = {0: "not at all", 1: "for an hour", 4: "for 4 hours", 24: "for a day", 168: "for a week"}

@@ -353,7 +353,7 @@ class Mapping(models.Model):
         Subscription,
         on_delete=models.PROTECT,
         related_name="mappings",
-        help_text="Whose posts it takes.",
+        help_text="The subscription whose posts this mapping handles.",
     )
     connection = models.ForeignKey(
         Connection, on_delete=models.PROTECT, related_name="mappings", help_text="Where the posts go."
@@ -370,12 +370,12 @@ class Mapping(models.Model):
         blank=True,
         related_name="followers",
         verbose_name="sent after",
-        help_text="Another mapping of the same subscription: this one waits until what that one makes exists, "
+        help_text="Another mapping of the same subscription: this one waits for its ticket or message, "
         "and can name it with {{ made_number }}, {{ made_link }} and {{ made_status }}. Leave empty to send at "
         "once.",
     )
     without_first = models.CharField(
-        "when that one makes nothing",
+        "if that one makes nothing",
         max_length=4,
         choices=WithoutFirst,
         default=WithoutFirst.SEND,

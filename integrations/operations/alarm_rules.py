@@ -77,8 +77,8 @@ SILENT_TEXTS = {
     "or restart it if it runs, and check that Redis is there.",
     "beat": "The process “beat” is not running ({since}). The workers do its work meanwhile, but nobody would notice "
     "if they stopped too. Start it.",
-    "sweep": "Regular work stands still ({since}): retries wait, and nothing that got lost is found. The log of “beat” "
-    "and of the workers says why.",
+    "sweep": "Background work has stopped ({since}): retries wait, and nothing that got lost is found. The log of "
+    "“beat” and of the workers says why.",
 }
 
 
@@ -154,7 +154,7 @@ def _of_connection(connection: Connection) -> Iterator[Problem]:
             Alarm.Kind.CONNECTION, text, connection_id=connection.pk, reason=_first_line(connection.pause_reason)
         )
     if connection.breaker_opened_at is not None and connection.paused_at is None:
-        message = f"{connection.name}: out of reach, so deliveries wait. {_in_words(connection.breaker_reason)}"
+        message = f"{connection.name}: unreachable, so deliveries wait. {_in_words(connection.breaker_reason)}"
         yield Problem(
             Alarm.Kind.BREAKER,
             message,

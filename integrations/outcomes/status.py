@@ -102,5 +102,7 @@ def update_text(update: StatusUpdate) -> str:
     if update.is_deleted:
         return DELETED
     return (
-        update.status if update.status and update.changed_at else "it is asked for, as this tells no status or no time"
+        update.status
+        if update.status and update.changed_at
+        else "the event has no status or no time, so it is asked for"
     )

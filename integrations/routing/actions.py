@@ -213,7 +213,7 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
         )
         return False
     if delivery.is_uncertain and not no_second(DESTINATIONS[delivery.connection.kind]):
-        remarks.append(f"{delivery.post_id} may stand there twice: the outcome of an earlier attempt is unknown.")
+        remarks.append(f"{delivery.post_id} may have been sent twice: the outcome of an earlier attempt is unknown.")
     if _waits_again(delivery):
         return True
     try:
@@ -233,7 +233,7 @@ def _resend_report(delivery: Delivery, priority: int, remarks: list[str], *, ane
         remarks.append(f"The message that counts a burst (delivery {delivery.pk}) was skipped: {reason}.")
         return False
     if delivery.is_uncertain and delivery.action != Delivery.Action.UPDATE:
-        remarks.append("The message may stand there twice: the outcome of an earlier attempt is unknown.")
+        remarks.append("The message may have been sent twice: the outcome of an earlier attempt is unknown.")
     return True
 
 

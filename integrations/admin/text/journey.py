@@ -96,7 +96,7 @@ def _received(notifications: Iterable[Notification], contents: list[PostContent]
             is_own = notification.source == Notification.Source.PORTAL
             yield Moment(notification.happened_at, label if is_own else f"Happened at Khoros: {label}")
         how = notification.get_source_display()
-        repeats = f" Khoros told it {notification.repeats + 1} times." if notification.repeats else ""
+        repeats = f" Received {notification.repeats + 1} times from Khoros." if notification.repeats else ""
         yield Moment(notification.received_at, f"Received for “{label}”", f"{how}.{repeats}", "note", page)
         own = [content for content in contents if content.notification_id == notification.pk]
         for entry in [entry for content in own for entry in content.outcome]:

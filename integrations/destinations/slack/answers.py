@@ -148,7 +148,7 @@ def _failure(code: Any, reply: Reply, meanings: Mapping[str, Meaning]) -> Failur
     elif code not in meanings and reply.status >= 500:
         meaning = TROUBLE
     else:
-        usual = "Look the code up in Slack's documentation of chat.postMessage. After mending it press “Rebuild”."
+        usual = "Look the code up in Slack's documentation of chat.postMessage. Once it is fixed, press “Rebuild”."
         meaning = meanings.get(code) or _of_the_mapping(f"Slack refused the message ({code}).", usual)
     failure = Failure(
         f"{meaning.message}{_needed(reply)}",

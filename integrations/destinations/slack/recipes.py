@@ -41,7 +41,7 @@ RECIPES = (
     Recipe(
         slug="post-published",
         title="Tell a channel when a scheduled post was published",
-        description="Each message of your own that is live, with links to where it stands.",
+        description="Each message of your own that is live, with links to each post.",
         event="message-published",
         settings={
             "title": "Published: {{ title|default:a post }} ({{ network }})",
