@@ -267,8 +267,8 @@ def test_pages_open_with_the_wrong_encryption_key_and_say_what_to_do(
         assert path == "connection/" or "cannot be read with the present key: enter it again" in html
     pause_unreadable()
     assert "cannot be read" in page(admin, "connection/")
-    save(admin, f"connection/{mapping.connection_id}/change/", api_token="entered again")
-    assert Connection.objects.get().read_secrets() == {"api_token": "entered again"}
+    save(admin, f"connection/{mapping.connection_id}/change/", api_token="entered-again")
+    assert Connection.objects.get().read_secrets() == {"api_token": "entered-again"}
     assert Connection.objects.get().paused_at is None
 
 
