@@ -4,8 +4,8 @@ Imports point down this list of layers, never up; packages on one line do not im
 
     admin | jobs | management          entry points of staff, the queue and the command line
     operations                         alarms, the first set-up
-    routing | outcomes                 notification -> deliveries and people's repairs; what became of tickets
-    delivery                           a due delivery -> its receipt
+    routing | outcomes                 which deliveries there are, and what staff do with them; what became of them
+    delivery                           a new delivery; a due one -> its receipt
     connections | subscriptions        calls to accounts, subscriptions at Khoros
     intake | mapping | installation | companies | flow | sign_in | walls
     models | sources | destinations    tables; providers, which know neither the database nor the tasks

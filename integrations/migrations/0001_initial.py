@@ -1301,7 +1301,7 @@ class Migration(migrations.Migration):
             name="follows",
             field=models.ForeignKey(
                 blank=True,
-                help_text="Another mapping of the same subscription: this one waits for its ticket or message, and can name it with {{ made_number }}, {{ made_link }} and {{ made_status }}. Leave empty to send at once.",
+                help_text="Another mapping of the same subscription: this one waits until that one is delivered, and can name it with {{ made_number }}, {{ made_link }} and {{ made_status }}. Leave empty to send at once.",
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="followers",

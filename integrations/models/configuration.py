@@ -370,7 +370,7 @@ class Mapping(models.Model):
         blank=True,
         related_name="followers",
         verbose_name="sent after",
-        help_text="Another mapping of the same subscription: this one waits for its ticket or message, "
+        help_text="Another mapping of the same subscription: this one waits until that one is delivered, "
         "and can name it with {{ made_number }}, {{ made_link }} and {{ made_status }}. Leave empty to send at "
         "once.",
     )
