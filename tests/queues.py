@@ -4,6 +4,7 @@ import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from integrations.infra import queue
@@ -37,8 +38,7 @@ def work_off(without: str = "") -> None:
     A message for later is taken and not run: a worker would hold it until then, and the sweep finds its row without it.
     Nor is the task run that is named as `without`.
     """
-    # As a worker does when it starts: a task that it would not find is not found here either.
-    app.loader.import_default_modules()
+    _start_as_a_worker()
     for _ in range(MOST_MESSAGES):
         message = _take()
         if message is None:
@@ -50,8 +50,14 @@ def work_off(without: str = "") -> None:
 
 def run_task(task: str, *arguments: Any) -> None:
     """One task, as a worker runs it."""
-    app.loader.import_default_modules()
+    _start_as_a_worker()
     app.tasks[task](*arguments)
+
+
+@cache
+def _start_as_a_worker() -> None:
+    """A task that a worker would not find is not found here either. Once: with it, Celery checks all models."""
+    app.loader.import_default_modules()
 
 
 def _take() -> Message | None:

@@ -28,8 +28,9 @@ def mark_solved(ticket: RemoteObject) -> None:
     firsts = Delivery.objects.filter(remote_object=ticket).order_by().values("pk")
     sent = Delivery.objects.filter(follows__in=firsts, state=Delivery.State.DELIVERED, action=Delivery.Action.CREATE)
     # A message that counts many posts says nothing of one of them.
-    sent = sent.exclude(result=Delivery.Result.COUNTED)
-    for delivery in sent.select_related(*WHOLE):
+    ids = list(sent.exclude(result=Delivery.Result.COUNTED).values_list("pk", flat=True))
+    # Most tickets have none, and the rows of a message are many.
+    for delivery in Delivery.objects.filter(pk__in=ids).select_related(*WHOLE) if ids else ():
         _mark(delivery, ticket)
 
 
