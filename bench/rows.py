@@ -55,7 +55,8 @@ def make_deliveries(count: int, *, distinct: bool) -> None:
 
     `distinct`: each has a text of its own, as real ones have.
     """
-    from integrations.infra.queue import MOST_WAKES, publisher, wake_workers
+    from integrations.infra.queue import publisher
+    from integrations.infra.wakes import MOST_WAKES, wake_workers
     from integrations.models import Delivery, Notification, NotificationContent, Subscription
     from integrations.routing.route import route_notification
 

@@ -22,8 +22,8 @@ from integrations.flow.pause import pause_connections, resume_connections
 from integrations.infra import queue
 from integrations.infra.encryption import Secret
 from integrations.infra.http.failure import Failure
-from integrations.infra.queue import MOST_WAKES
 from integrations.infra.redis import redis_client
+from integrations.infra.wakes import MOST_WAKES
 from integrations.jobs import tasks
 from integrations.jobs.sweep import find_due_work
 from integrations.models import Attempt, Connection, Delivery, Mapping

@@ -10,8 +10,9 @@ from django.db.models.functions import Now
 from integrations.flow import record_failure
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure
-from integrations.infra.queue import FOLLOW_BATCH, publish, wake_workers
+from integrations.infra.queue import FOLLOW_BATCH, publish
 from integrations.infra.text import storable
+from integrations.infra.wakes import wake_workers
 from integrations.models import Attempt, Batch, Connection, Delivery
 from integrations.models.deliveries import DeliveryQuerySet
 

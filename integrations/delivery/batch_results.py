@@ -17,8 +17,9 @@ from integrations.flow import record_failure
 from integrations.infra.database_clock import now, seconds_from_now
 from integrations.infra.database_pool import DATABASE_DOWN
 from integrations.infra.http.failure import Failure, NoPermit
-from integrations.infra.queue import FOLLOW_BATCH, publish, wake_workers
+from integrations.infra.queue import FOLLOW_BATCH, publish
 from integrations.infra.text import storable
+from integrations.infra.wakes import wake_workers
 from integrations.models import Attempt, Batch, Connection, Delivery
 
 log = structlog.get_logger(__name__)

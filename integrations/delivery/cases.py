@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from integrations.destinations.base import Rules
 from integrations.domain.post import Post
 from integrations.infra.database_clock import now, seconds_from_now
-from integrations.infra.queue import wake_workers
+from integrations.infra.wakes import wake_workers
 from integrations.models import Delivery, Mapping, RemoteObject
 
 Action, State = Delivery.Action, Delivery.State

@@ -16,7 +16,7 @@ from integrations.destinations.capabilities import FindsByExternalId
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure
 from integrations.infra.packing import unpack
-from integrations.infra.queue import LONGEST_WAKE_SECONDS
+from integrations.infra.wakes import LONGEST_WAKE_SECONDS
 from integrations.models import Attempt, Connection, Delivery, DeliveryContent
 from integrations.models.deliveries import DeliveryQuerySet
 

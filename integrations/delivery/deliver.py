@@ -37,7 +37,7 @@ from integrations.flow import may_send, return_permit, wait_for_permit
 from integrations.infra import database_clock
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import NoPermit
-from integrations.infra.queue import LONGEST_WAKE_SECONDS
+from integrations.infra.wakes import LONGEST_WAKE_SECONDS
 from integrations.models import Connection, Delivery
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 
 from integrations.delivery.rendered import rendered_columns
 from integrations.domain.post import Unreadable
-from integrations.infra.queue import wake_workers
+from integrations.infra.wakes import wake_workers
 from integrations.mapping import post_of, render_into
 from integrations.models import Delivery, FloodHold, Mapping
 from integrations.models.configuration import without_lists

@@ -22,8 +22,8 @@ from integrations.flow import record_failure
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.database_pool import DATABASE_DOWN, store_with_retries
 from integrations.infra.http.failure import Failure, NoPermit
-from integrations.infra.queue import LONGEST_WAKE_SECONDS
 from integrations.infra.text import storable
+from integrations.infra.wakes import LONGEST_WAKE_SECONDS
 from integrations.models import Attempt, Connection, Delivery, DeliveryContent
 
 log = structlog.get_logger(__name__)

@@ -10,8 +10,8 @@ from django.db import transaction
 from integrations.delivery.additions import Addition, store_addition
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.capabilities import UpdatesThings
-from integrations.infra.queue import wake_workers
 from integrations.infra.text import timestamp
+from integrations.infra.wakes import wake_workers
 from integrations.mapping import rules_of
 from integrations.models import Delivery, RemoteObject
 

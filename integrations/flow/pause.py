@@ -9,7 +9,8 @@ from django.db.models.functions import Greatest, Now
 from integrations.flow.rate_limit import forget_limits
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.http.failure import Failure
-from integrations.infra.queue import LONGEST_WAKE_SECONDS, SWEEP, publish
+from integrations.infra.queue import SWEEP, publish
+from integrations.infra.wakes import LONGEST_WAKE_SECONDS
 from integrations.models import Connection
 
 log = structlog.get_logger(__name__)

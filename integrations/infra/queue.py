@@ -1,4 +1,4 @@
-"""Waking the workers. The rows are the truth; a message only makes them faster.
+"""Messages to the workers. The rows are the truth; a message only makes them faster.
 
 `publish` never waits and never raises: messages go out from one background thread per process, and for five seconds
 after a failure none are sent. The sweep finds what was not published, so a dead Redis does not change how Khoros' calls
@@ -12,11 +12,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import redis
 import structlog
 from celery import current_app
-
-from integrations.infra.redis import redis_client
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +34,6 @@ READ_LISTS = "integrations.jobs.read_lists"
 MOST_QUEUED = 10_000
 MOST_AT_ONCE = 100
 BACK_OFF_SECONDS = 5.0
-# Messages for one connection that may be queued at a time: a worker goes on with each until nothing is due.
-MOST_WAKES = 16
-WAKES_COUNTED_SECONDS = 30
-LONGEST_WAKE_SECONDS = 60.0
 # The publisher must notice a host that does not answer; the workers' own connections block on messages instead.
 TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 3, "max_retries": 0}
 
@@ -118,70 +111,3 @@ def publisher() -> Publisher:
             if _publisher is None or _publisher.process_id != os.getpid():
                 _publisher = Publisher()
     return _publisher
-
-
-# --- Deliveries ------------------------------------------------------------------------------------------------------
-
-
-def wake_workers(connection_id: int, *, count: int = 1, countdown: float | None = None) -> None:
-    """Asks for workers on a connection. A few messages are enough for any backlog: which delivery is sent is decided
-    once there is a permit, so a message never pins an older delivery ahead of a more urgent one.
-    """
-    for _ in range(count):
-        if countdown is None and not _has_room_for_wake(connection_id):
-            return
-        publish(DELIVER, connection_id, countdown=countdown)
-
-
-def wake_one_worker(connection_id: int) -> None:
-    """One message past the count: the sweep's own, in case all others were lost."""
-    publish(DELIVER, connection_id)
-
-
-def wake_later(connection_id: int, seconds: float) -> None:
-    """Brings one worker back for the next permit, however many found it too far off."""
-    try:
-        is_first = redis_client().set(
-            f"casebridge:wakes:{connection_id}:later", 1, nx=True, px=max(round(seconds * 1000), 1)
-        )
-    except redis.RedisError:
-        return
-    if is_first:
-        wake_workers(connection_id, countdown=seconds)
-
-
-def wake_received(connection_id: int) -> None:
-    """A message for this connection left the queue."""
-    try:
-        if redis_client().decr(_wakes_key(connection_id)) < 0:
-            redis_client().delete(_wakes_key(connection_id))
-    except redis.RedisError:
-        return
-
-
-def forget_wakes(connection_ids: list[int]) -> None:
-    """The queue is empty: messages still counted as queued were lost."""
-    try:
-        for connection_id in connection_ids:
-            redis_client().delete(_wakes_key(connection_id), f"casebridge:wakes:{connection_id}:later")
-    except redis.RedisError:
-        return
-
-
-def _has_room_for_wake(connection_id: int) -> bool:
-    """Counts one more; without Redis nothing can be queued anyway."""
-    try:
-        queued = redis_client().incr(_wakes_key(connection_id))
-        if queued == 1:
-            # Never extended: a count whose messages were lost (with a process, with Redis) expires.
-            redis_client().expire(_wakes_key(connection_id), WAKES_COUNTED_SECONDS)
-        if queued > MOST_WAKES:
-            redis_client().decr(_wakes_key(connection_id))
-            return False
-    except redis.RedisError:
-        return False
-    return True
-
-
-def _wakes_key(connection_id: int) -> str:
-    return f"casebridge:wakes:{connection_id}"

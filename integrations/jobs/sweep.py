@@ -3,7 +3,7 @@
 Due work is in columns; the queue only makes it fast. Notifications queued here are marked, so that a backlog is not
 queued again at every sweep, and the queue is kept short: rows wait in the database. Marks count only while the queue
 holds anything: an empty queue with rows still due means that their messages were lost. For deliveries a few messages
-per connection are enough (infra.queue.wake_workers). Paused connections are left alone.
+per connection are enough (infra.wakes.wake_workers). Paused connections are left alone.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import structlog
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations.infra import queue
+from integrations.infra import queue, wakes
 from integrations.infra.background import Job
 from integrations.infra.database_clock import seconds_from_now
 from integrations.infra.redis import redis_client
@@ -66,11 +66,11 @@ def _due_deliveries() -> list[tuple[int, int]]:
     """
     open_ids = list(Connection.objects.filter(Connection.open_now()).values_list("pk", flat=True))
     if queue_space("deliver")[1]:
-        queue.forget_wakes(open_ids)
+        wakes.forget_wakes(open_ids)
     due = []
     for connection_id in open_ids:
         deliveries = Delivery.objects.filter(connection=connection_id)
-        most = queue.MOST_WAKES
+        most = wakes.MOST_WAKES
         if count := deliveries.due()[:most].count() or deliveries.abandoned()[:most].count():
             due.append((connection_id, count))
     return due

@@ -8,7 +8,7 @@ from celery import shared_task
 from structlog.contextvars import bound_contextvars
 
 from integrations import delivery, installation, routing
-from integrations.infra import queue
+from integrations.infra import queue, wakes
 from integrations.infra.background import Job
 from integrations.jobs.in_flight import slot
 from integrations.jobs.rooms import JOBS
@@ -32,23 +32,23 @@ def _route(notification_ids: list[int]) -> None:
     for notification_id in notification_ids:
         with bound_contextvars(notification_id=notification_id):
             for connection_id, count in routing.route_notification(notification_id).items():
-                queue.wake_workers(connection_id, count=min(count, queue.MOST_WAKES))
+                wakes.wake_workers(connection_id, count=min(count, wakes.MOST_WAKES))
 
 
 @shared_task(name=queue.DELIVER)
 def deliver(connection_id: int) -> None:
-    queue.wake_received(connection_id)
+    wakes.wake_received(connection_id)
     with bound_contextvars(connection_id=connection_id), slot(f"deliveries of {connection_id}") as has_slot:
         if not has_slot:
             # Those that hold this account's slots go on until nothing is due.
-            queue.wake_later(connection_id, NO_SLOT_SECONDS)
+            wakes.wake_later(connection_id, NO_SLOT_SECONDS)
             return
         left = delivery.deliver_due(connection_id)
     if left.is_more:
         # Far below the limit more workers help; near it one that waits is enough.
-        queue.wake_workers(connection_id, count=2 if left.was_immediate else 1)
+        wakes.wake_workers(connection_id, count=2 if left.was_immediate else 1)
     elif left.seconds is not None:
-        queue.wake_later(connection_id, left.seconds)
+        wakes.wake_later(connection_id, left.seconds)
 
 
 def _doorway_of(job: Job) -> None:
@@ -80,8 +80,8 @@ def sweep() -> None:
     """Every few seconds: queues whatever is due."""
     due = find_due_work()
     for connection_id, count in due.deliveries:
-        queue.wake_one_worker(connection_id)
-        queue.wake_workers(connection_id, count=min(count - 1, queue.MOST_WAKES))
+        wakes.wake_one_worker(connection_id)
+        wakes.wake_workers(connection_id, count=min(count - 1, wakes.MOST_WAKES))
     for task, row_ids in due.rows.items():
         for row_id in row_ids:
             queue.publish(task, row_id)

@@ -3,11 +3,12 @@
 from integrations.models.alarms import Alarm
 from integrations.models.configuration import Company, Installation, Mapping, Subscription
 from integrations.models.connections import AccountSchema, Connection, Requester
-from integrations.models.content import Attempt, DeliveryContent, NotificationContent, PostContent
+from integrations.models.content import Attempt, DeliveryContent
 from integrations.models.deliveries import Batch, Burst, Delivery, FloodHold
 from integrations.models.monitoring import CatchUp, Change, HourlyVolume, Probe, Turn
 from integrations.models.notifications import Notification, TicketEvent
 from integrations.models.people import Preferences, SavedFilter
+from integrations.models.received import NotificationContent, PostContent
 from integrations.models.remote import RemoteObject
 from integrations.models.walls import Wall, WallPost
 

@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -12,10 +12,8 @@ from django.db.models.functions import Now
 from integrations.models.configuration import Mapping
 from integrations.models.connections import Connection
 from integrations.models.notifications import Notification
+from integrations.models.received import PostContent
 from integrations.models.remote import RemoteObject
-
-if TYPE_CHECKING:
-    from integrations.models.content import PostContent
 
 UNCLAIMED: dict[str, Any] = {"claim": None, "claimed_until": None}
 NO_PROBLEM: dict[str, Any] = {"last_error": "", "cause": "", "remedy": "", "remedy_at": ""}
@@ -320,7 +318,7 @@ class Delivery(models.Model):
         return self.content.remarks if self.has_content else ""
 
     @property
-    def post(self) -> "PostContent | None":
+    def post(self) -> PostContent | None:
         """The post's text, author and link, as long as they are kept."""
         return self.content.post if self.has_content else None
 

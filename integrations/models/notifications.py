@@ -15,7 +15,7 @@ from integrations.models.connections import Connection
 class Notification(models.Model):
     """One stored call from Khoros. Stored once per (subscription, event key); a repeat is only counted. Kept for ever.
 
-    What was received is content (models/content.py), which is deleted after a time.
+    What was received is content (models/received.py), which is deleted after a time.
     """
 
     class State(models.TextChoices):

@@ -18,8 +18,8 @@ from integrations.destinations.capabilities import AddsNotes, FindsComments, no_
 from integrations.domain.post import Post, Unreadable
 from integrations.domain.templating import TemplateError
 from integrations.flow import backlog_texts
-from integrations.infra.queue import MOST_WAKES, wake_workers
 from integrations.infra.text import article
+from integrations.infra.wakes import MOST_WAKES, wake_workers
 from integrations.mapping import context_of, post_of, render_into, shared_post
 from integrations.models import Attempt, Connection, Delivery, DeliveryContent
 from integrations.models.configuration import without_lists

@@ -18,8 +18,8 @@ from integrations.destinations.base import Credentials, Outgoing, Receipt
 from integrations.destinations.capabilities import HoldsFloods
 from integrations.flow import usual_rate
 from integrations.infra.http.failure import Failure, NoPermit
-from integrations.infra.queue import MOST_WAKES, wake_workers
 from integrations.infra.text import REPORT_IT, defect_text
+from integrations.infra.wakes import MOST_WAKES, wake_workers
 from integrations.models import Connection, Delivery, FloodHold, Mapping
 
 log = structlog.get_logger(__name__)
