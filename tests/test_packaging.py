@@ -37,6 +37,12 @@ def read(name: str) -> str:
     return (ROOT / name).read_text()
 
 
+def test_documents_show_the_pictures_that_there_are_and_no_others() -> None:
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {name for path in documents for name in re.findall(r"pictures/([\w-]+\.png)", path.read_text())}
+    assert shown == {path.name for path in (ROOT / "docs/pictures").iterdir()}
+
+
 # --- Secrets ---------------------------------------------------------------------------------------------------------
 
 
