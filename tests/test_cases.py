@@ -218,6 +218,19 @@ def test_a_solved_or_deleted_ticket_gives_way_to_a_new_one(
     assert message in reply.decision
 
 
+def test_where_an_earlier_post_may_have_a_ticket_nobody_says_that_there_is_none(
+    sandbox: StandIn, by_conversation: Mapping, work: Work
+) -> None:
+    first = labelled(by_conversation, "twitter:1")
+    sandbox.add_fault("hang_up_after", method="POST", times=1)
+    work()
+    Delivery.objects.filter(pk=first.pk).cancel()
+    reply = labelled(by_conversation, "twitter:2", parentPost="twitter:1")
+    work()
+    assert fresh(reply).state == State.DELIVERED
+    assert "whether the earlier post twitter:1 of the same conversation has one is not known" in fresh(reply).decision
+
+
 def test_a_comment_whose_answer_was_lost_is_not_added_twice(
     sandbox: StandIn, by_conversation: Mapping, work: Work
 ) -> None:

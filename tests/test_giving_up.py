@@ -22,7 +22,7 @@ from integrations.flow.rate_limit import learn_limits
 from integrations.infra.http.client import HttpClient
 from integrations.models import Attempt, Batch, Connection, Delivery, Mapping
 from integrations.outcomes.failure_groups import failure_groups
-from integrations.routing.actions import retry_now
+from integrations.routing.actions import cancel, retry_now
 from tests.deliveries import labelled
 from tests.stand_in import StandIn
 
@@ -158,6 +158,19 @@ def test_where_nobody_could_look_the_page_says_that_a_ticket_may_exist(
     work()
     delivery.refresh_from_db()
     assert (delivery.state, delivery.result, len(sandbox.tickets())) == (State.DELIVERED, "found", 1)
+
+
+def test_a_cancelled_delivery_still_says_that_a_ticket_may_exist(
+    sandbox: StandIn, delivery: Delivery, work: Work, admin: Client
+) -> None:
+    sandbox.add_fault("hang_up_after", times=1, method="POST")
+    work()
+    cancel(Delivery.objects.filter(pk=delivery.pk))
+    delivery.refresh_from_db()
+    assert (delivery.state, len(sandbox.tickets())) == (State.CANCELLED, 1)
+    html = admin.get(f"/admin/integrations/delivery/{delivery.pk}/change/").content.decode()
+    assert "it was cancelled" in html
+    assert "A ticket may exist in Zendesk" in html
 
 
 def test_a_last_look_waits_for_its_permit_as_any_other(sandbox: StandIn, delivery: Delivery, work: Work) -> None:
