@@ -218,6 +218,17 @@ def test_a_solved_or_deleted_ticket_gives_way_to_a_new_one(
     assert message in reply.decision
 
 
+def test_an_error_of_ours_before_anything_is_sent_leaves_no_doubt(
+    sandbox: StandIn, by_conversation: Mapping, work: Work
+) -> None:
+    delivery = labelled(choose(by_conversation, case="author", case_hours=10**12), "twitter:1")
+    work()
+    delivery = fresh(delivery)
+    assert (delivery.state, delivery.is_uncertain) == (State.PENDING, False)
+    assert "Sending failed because of an error in Casebridge" in delivery.last_error
+    assert sandbox.tickets() == []
+
+
 def test_where_an_earlier_post_may_have_a_ticket_nobody_says_that_there_is_none(
     sandbox: StandIn, by_conversation: Mapping, work: Work
 ) -> None:

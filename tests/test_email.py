@@ -606,6 +606,7 @@ def test_addresses_by_condition_are_filled_in_and_shown_again(
         ({"to": ""}, "This field is required."),
         ({"to": "team@example.com, nobody"}, "“nobody” is not an e-mail address."),
         ({"to": " ".join(f"a{number}@example.com" for number in range(21))}, "Enter at most 20 addresses."),
+        ({"to": "\N{KELVIN SIGN}elvin@example.com"}, "is not an e-mail address."),
         ({"reply_to": "desk"}, "“desk” is not an e-mail address."),
         ({"routes-0-field": "network", "routes-0-to": "a@example.com"}, "Row 1: Enter a value"),
         ({"routes-0-field": "network", "routes-0-value": "x"}, "Row 1: Enter the address that gets the post."),

@@ -45,6 +45,8 @@ def read_address(typed: str) -> str:
     name, _, host = typed.strip().rpartition("@")
     try:
         address = f"{name}@{host.encode('idna').decode() if not host.isascii() else host}"
+        # Django's check ignores case, and so lets pass what only looks like ASCII.
+        address.encode("ascii")
         validate_email(address)
     except (ValidationError, UnicodeError):
         raise ValidationError(f"“{typed[:100]}” is not an e-mail address.") from None
