@@ -167,6 +167,7 @@ def test_weekdays_are_typed_as_people_write_them(typed: str, days: list[str]) ->
         ("followers", "at_least", "9" * 400, "whole number"),
         ("text", "matches", "(", "cannot be used"),
         ("text", "matches", "(?=x)", "cannot be used"),
+        ("text", "matches", "a{99999999999999}", "counts in braces are over 500"),
         ("text", "contains", "x" * 3000, "At most 2,000"),
         ("weekday", "is", "T", "not a weekday"),
         ("weekday", "is", "Someday", "not a weekday"),

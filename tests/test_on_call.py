@@ -40,6 +40,17 @@ def posts(sandbox: StandIn, subscription: Subscription) -> Mapping:
     return MappingFactory.create(name="Post", subscription=subscription, connection=connection, settings=POSTING)
 
 
+@pytest.fixture
+def on_call(portal: Any, sandbox: StandIn) -> Mapping:
+    """A mapping of alarms to PagerDuty."""
+    return MappingFactory.create(
+        name="To whoever is on call",
+        subscription=portal_subscription(),
+        connection=PagerDutyFactory.create(url=sandbox.url),
+        settings=settings_of("pagerduty:alarms"),
+    )
+
+
 def only(mapping: Mapping) -> Delivery:
     return Delivery.objects.select_related("remote_object", "connection").get(mapping=mapping)
 
@@ -78,14 +89,8 @@ def test_a_second_try_makes_no_second_alert(push: Any, work: Any, calls: Mapping
 
 
 def test_an_alarm_is_one_alert_that_is_resolved_with_it(
-    portal: Any, mapping: Mapping, work: Any, sandbox: StandIn
+    on_call: Mapping, mapping: Mapping, work: Any, sandbox: StandIn
 ) -> None:
-    MappingFactory.create(
-        name="To whoever is on call",
-        subscription=portal_subscription(),
-        connection=PagerDutyFactory.create(url=sandbox.url),
-        settings=settings_of("pagerduty:alarms"),
-    )
     goes_wrong(mapping)
     update_alarms()
     work()
@@ -99,14 +104,8 @@ def test_an_alarm_is_one_alert_that_is_resolved_with_it(
 
 
 def test_an_alarm_that_is_over_calls_nobody_any_more(
-    portal: Any, mapping: Mapping, work: Any, sandbox: StandIn
+    on_call: Mapping, mapping: Mapping, work: Any, sandbox: StandIn
 ) -> None:
-    MappingFactory.create(
-        name="To whoever is on call",
-        subscription=portal_subscription(),
-        connection=PagerDutyFactory.create(url=sandbox.url),
-        settings=settings_of("pagerduty:alarms"),
-    )
     sandbox.add_fault("500", api="pagerduty", times=1)
     goes_wrong(mapping)
     update_alarms()
@@ -129,13 +128,8 @@ def test_an_alarm_that_is_over_calls_nobody_any_more(
 
 
 def test_a_call_that_was_late_is_still_made_before_it_is_over(
-    portal: Any, mapping: Mapping, work: Any, sandbox: StandIn
+    on_call: Mapping, mapping: Mapping, work: Any, sandbox: StandIn
 ) -> None:
-    MappingFactory.create(
-        subscription=portal_subscription(),
-        connection=PagerDutyFactory.create(url=sandbox.url),
-        settings=settings_of("pagerduty:alarms"),
-    )
     sandbox.add_fault("500", api="pagerduty", times=1)
     goes_wrong(mapping)
     update_alarms()

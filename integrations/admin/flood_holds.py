@@ -17,8 +17,6 @@ from integrations.infra.text import storable, timestamp
 from integrations.models import Delivery, FloodHold, Mapping
 from integrations.routing import NotHeld, hold_flood, release_flood
 
-MOST_COUNTED = 20_000
-
 
 class HoldingAdmin(ConfigurationAdmin):
     """The part of a mapping's admin that holds a flood under one ticket, on confirmation."""
@@ -46,7 +44,7 @@ class HoldingAdmin(ConfigurationAdmin):
         destination = DESTINATIONS[mapping.connection.kind]
         if not isinstance(destination, HoldsFloods):
             raise Http404
-        waiting = Delivery.objects.filter(mapping=mapping).live()[:MOST_COUNTED].count()
+        waiting = Delivery.objects.filter(mapping=mapping).count_live()
         thing = destination.thing
         context: dict[str, Any] = {
             "waiting": waiting,

@@ -11,9 +11,9 @@ import re2
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 # Both compiling and, where RE2's cache of states overflows, each character of a search cost as much as the program is
-# long, and repetitions are unfolded into it.
-REPEATED = re.compile(r"\{[0-9]*,?([0-9]{1,4})\}")
-MOST_REPEATED = 500
+# long, and repetitions are unfolded into it. A count that is too long for a number RE2 silently reads as text.
+REPEATED = re.compile(r"\{[0-9]*,?([0-9]+)\}")
+MOST_REPEATED, LONGEST_COUNT = 500, 9
 MOST_PROGRAM = 1_500
 
 
@@ -23,7 +23,7 @@ class BadExpression(ValueError):
 
 def compile_expression(expression: str) -> Any:
     """A compiled expression with `.search(text)`. Raises BadExpression."""
-    if sum(map(int, REPEATED.findall(expression))) > MOST_REPEATED:
+    if sum(int(count[:LONGEST_COUNT]) for count in REPEATED.findall(expression)) > MOST_REPEATED:
         raise BadExpression("The regular expression cannot be used: its counts in braces are over 500 together.")
     try:
         compiled = re2.compile(expression, options=_OPTIONS)

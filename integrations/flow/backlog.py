@@ -20,7 +20,6 @@ from integrations.models.deliveries import DeliveryQuerySet
 log = structlog.get_logger(__name__)
 
 Priority, State = Delivery.Priority, Delivery.State
-MOST_COUNTED = 50_000
 # Backlog mode ends when less waits than the limit clears in a minute, so that it does not start again at once.
 ENDS_BELOW_MINUTES = 1.0
 MEASURED_SECONDS = 60
@@ -30,7 +29,7 @@ def update_backlogs() -> None:
     """Turns backlog mode on and off for each connection, by what waits and what the limit clears."""
     for connection in Connection.objects.filter(is_active=True):
         rate = usual_rate(connection)
-        backlog = Delivery.objects.filter(connection=connection).live()[:MOST_COUNTED].count()
+        backlog = Delivery.objects.filter(connection=connection).count_live()
         if connection.backlog_since is None and connection.backlog_minutes and rate:
             if backlog > rate * connection.backlog_minutes:
                 Connection.objects.filter(pk=connection.pk, backlog_since__isnull=True).update(backlog_since=Now())

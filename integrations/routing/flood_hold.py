@@ -29,7 +29,6 @@ State = Delivery.State
 FLOOD_POSTS = 500
 FEWEST_POSTS = 50
 FLOOD_MINUTES = 5
-MOST_COUNTED = 20_000
 CALL_SECONDS = 15.0
 
 
@@ -63,10 +62,12 @@ def find_floods() -> list[Flood]:
     used = Mapping.objects.filter(is_active=True, connection__is_active=True, connection__kind__in=kinds)
     mappings = used.select_related("subscription", "connection")
     for mapping in FloodHold.with_open(mappings):
+        if FloodHold.open_on(mapping) is not None:
+            continue
         rate = usual_rate(mapping.connection)
         threshold = max(FEWEST_POSTS, rate * FLOOD_MINUTES) if rate else FLOOD_POSTS
-        waiting = Delivery.objects.filter(mapping=mapping).live()[:MOST_COUNTED].count()
-        if FloodHold.open_on(mapping) is None and waiting > threshold:
+        waiting = Delivery.objects.filter(mapping=mapping).count_live()
+        if waiting > threshold:
             floods.append(Flood(mapping, waiting))
     return floods
 
