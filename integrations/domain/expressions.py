@@ -12,7 +12,7 @@ _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 # Both compiling and, where RE2's cache of states overflows, each character of a search cost as much as the program is
 # long, and repetitions are unfolded into it. A count that is too long for a number RE2 silently reads as text.
-REPEATED = re.compile(r"\{[0-9]*,?([0-9]+)\}")
+REPEATED = re.compile(r"\{(?:[0-9]*,)?([0-9]+),?\}")
 MOST_REPEATED, LONGEST_COUNT = 500, 9
 MOST_PROGRAM = 1_500
 
