@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,8 @@ USER = "casebridge"
 READY_SECONDS = 120.0
 # A killed postmaster keeps its memory and its lock file for about a second.
 DYING_SECONDS = 10.0
+ORPHAN_SECONDS = 2.0
+ORPHAN_TRIES = 20
 # First what only root can write to, then what is there on every system.
 ELSEWHERE = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 the folder's name cannot be guessed
 
@@ -127,7 +130,42 @@ def server_program(server: Postgres, shown_in_log: bool) -> Program:
         stop_signal=signal.SIGINT,  # its word for: end the sessions and stop properly
         patience_seconds=30.0,
         shown=shown_in_log,
+        before_start=lambda: clear_the_way(server.cluster),
     )
+
+
+def clear_the_way(cluster: Path) -> None:
+    """Removes what a killed server leaves and PostgreSQL refuses to start beside, which it would do for good.
+
+    Its children outlive it when they hang; its lock file is empty when it was killed while it wrote it.
+    """
+    end_children(cluster)
+    lock_file = cluster / "postmaster.pid"
+    with contextlib.suppress(FileNotFoundError):
+        if not lock_file.read_bytes().strip():
+            lock_file.unlink()
+
+
+def end_children(cluster: Path) -> None:
+    """Every process of PostgreSQL lives in the cluster's folder; only Linux tells who does."""
+    for _ in range(ORPHAN_TRIES):
+        orphans = processes_in(cluster)
+        if not orphans:
+            return
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(ORPHAN_SECONDS / ORPHAN_TRIES)
+
+
+def processes_in(folder: Path) -> list[int]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cwd"):
+        # Some end while we look, and of others we may not know.
+        with contextlib.suppress(OSError):
+            if place.readlink() == folder.resolve() and command_of(int(place.parent.name)) == "postgres":
+                found.append(int(place.parent.name))
+    return found
 
 
 def server_environment() -> dict[str, str]:

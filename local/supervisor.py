@@ -65,6 +65,7 @@ class Program:
     shown: bool = True
     hidden_lines: re.Pattern[str] | None = None
     own_output: bool = False  # prints to our standard output itself, unprefixed
+    before_start: Callable[[], None] = lambda: None  # before the first start and before each one after a death
 
 
 @dataclass
@@ -188,6 +189,7 @@ class Supervisor:
         child.start_again_at = None
         child.started_at = time.monotonic()
         try:
+            program.before_start()
             process = subprocess.Popen(
                 list(program.command),
                 stdin=subprocess.DEVNULL,

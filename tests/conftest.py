@@ -1,7 +1,8 @@
 """Shared fixtures: the real database and Redis of `make test`, the sandbox over sockets, and a set-up of each model."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from integrations.jobs import sweep
 from integrations.models import Connection, Installation, Mapping, Subscription
 from integrations.outcomes import period
 from integrations.walls import cache as wall_cache
+from local.trial import Trial
 from sandbox.server import running_sandbox
 from tests import emptying, payloads, queues
 from tests.factories import BEARER_TOKEN, ConnectionFactory, MappingFactory, SubscriptionFactory
@@ -30,6 +32,25 @@ FIXTURES = Path(__file__).parent / "fixtures"
 def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
         yield StandIn(sandbox.url, sandbox.mailbox.port)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure beside a running portal shows what that one said last, each of its processes for itself."""
+    report = yield
+    if report.failed:
+        for used in getattr(item, "funcargs", {}).values():
+            if isinstance(used, Trial):
+                report.sections.append(("What the portal said last", last_lines_of_each(used.log)))
+    return report
+
+
+def last_lines_of_each(log: Path, count: int = 25) -> str:
+    by_process = sorted(log.read_text(errors="replace").splitlines(), key=lambda line: line.partition("|")[0])
+    each = (list(lines)[-count:] for _, lines in groupby(by_process, key=lambda line: line.partition("|")[0]))
+    return "\n".join(line for lines in each for line in lines if len(lines) > 1)
 
 
 @pytest.fixture
