@@ -16,6 +16,7 @@ from integrations.delivery.record import begin_attempt
 from integrations.delivery.send import hold_permits, send
 from integrations.destinations import DESTINATIONS
 from integrations.destinations.slack import text
+from integrations.flow.rate_limit import SHARE_OF_LIMIT, calls_per_minute
 from integrations.models import Attempt, Connection, Delivery, Mapping, Subscription
 from integrations.routing.actions import rebuild, retry_now
 from tests import payloads
@@ -84,6 +85,13 @@ def of_delivery() -> tuple[str, str]:
 
 
 # --- A message -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("paced_by_slack")
+def test_messages_are_a_second_apart(to_channel: Mapping, work: Any) -> None:
+    labelled(to_channel)
+    work()
+    assert calls_per_minute(to_channel.connection_id) == pytest.approx(60 * SHARE_OF_LIMIT, rel=0.01)
 
 
 def test_a_labelled_post_becomes_a_message_in_the_channel(

@@ -13,7 +13,6 @@ from integrations.delivery.claim import claim
 from integrations.delivery.following import repair_followers
 from integrations.delivery.record import begin_attempt, record_result
 from integrations.delivery.send import hold_permits, send
-from integrations.destinations import slack
 from integrations.destinations.capabilities import StatusUpdate
 from integrations.domain.conditions import all_of
 from integrations.jobs.sweep import find_due_work
@@ -31,12 +30,6 @@ __all__ = ["by_webhook"]
 
 State = Delivery.State
 Work = Callable[[], None]
-
-
-@pytest.fixture(autouse=True)
-def slack_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No second between two messages: only bursts of the sandbox's own are counted here."""
-    monkeypatch.setattr(slack, "MESSAGES_A_MINUTE", 6000)
 
 
 def push_post(push: Any, entity_id: str, **fields: Any) -> None:
