@@ -174,7 +174,7 @@ def work_off_the_queues() -> Callable[..., None]:
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Does what the workers would do with everything that is due now: the queues' messages, and what a sweep finds.
+    """Does what workers and clock would do with everything that is due now: the queues' messages, and a sweep.
 
     The sweep finds notifications that a test stored itself, however young they are. The lists of an account are not
     read: those calls would stand between the ones that a test counts.
@@ -182,7 +182,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     monkeypatch.setattr(sweep, "ROUTED_WITHIN_SECONDS", 0)
 
     def until_nothing_is_due() -> None:
-        queue.publish(queue.SWEEP)
+        queues.work_off(without=queue.READ_LISTS)
+        sweep.sweep()
         queues.work_off(without=queue.READ_LISTS)
 
     return until_nothing_is_due

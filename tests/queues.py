@@ -9,6 +9,7 @@ from typing import Any
 
 from integrations.infra import queue
 from integrations.infra.redis import redis_client
+from integrations.jobs.sweep import sweep
 from portal.celery import app
 
 QUEUES = ("intake", "fetched", "deliver", "control")
@@ -46,6 +47,14 @@ def work_off(without: str = "") -> None:
         if message.is_due and message.task != without:
             app.tasks[message.task](*message.arguments)
     raise AssertionError(f"The queues are not empty after {MOST_MESSAGES} messages: {waiting()[:5]}")
+
+
+def swept(task: str) -> list[Any]:
+    """What a sweep queues for this task, the queues being empty before: the arguments of its messages."""
+    queue.publisher().waiting.join()
+    redis_client().delete(*QUEUES)
+    sweep()
+    return [message.arguments[0] for message in waiting() if message.task == task]
 
 
 def run_task(task: str, *arguments: Any) -> None:

@@ -24,8 +24,7 @@ from integrations.infra.encryption import Secret
 from integrations.infra.http.failure import Failure
 from integrations.infra.redis import redis_client
 from integrations.infra.wakes import MOST_WAKES
-from integrations.jobs import tasks
-from integrations.jobs.sweep import find_due_work
+from integrations.jobs.sweep import sweep
 from integrations.models import Attempt, Connection, Delivery, Mapping
 from integrations.routing.actions import cancel, rebuild, retry_now
 from integrations.routing.route import route_notification
@@ -33,6 +32,7 @@ from portal import logs
 from tests import payloads
 from tests.deliveries import became
 from tests.factories import ConnectionFactory, NotificationFactory, OAuthConnectionFactory
+from tests.queues import swept
 from tests.stand_in import StandIn
 
 State = Delivery.State
@@ -351,7 +351,7 @@ def test_a_refused_sign_in_pauses_until_a_person_acts(
         row.refresh_from_db()
         assert (row.state, row.tries) == (State.PENDING, 0)
     assert len(creates(sandbox)) == 1
-    assert find_due_work().deliveries == []
+    assert swept(queue.DELIVER) == []
 
 
 @pytest.mark.parametrize("is_oauth", [False, True])
@@ -501,7 +501,7 @@ def test_a_backlog_needs_few_messages_and_each_sweep_adds_one_at_most(
     for _ in range(40):
         new_delivery(mapping)
     for _ in range(3):
-        tasks.sweep()
+        sweep()
     messages = [argument for task, argument in queued() if task.endswith("deliver")]
     assert messages == [mapping.connection_id] * (MOST_WAKES + 3)
 
@@ -509,18 +509,18 @@ def test_a_backlog_needs_few_messages_and_each_sweep_adds_one_at_most(
 def test_messages_that_were_lost_with_redis_are_sent_anew(
     delivery: Delivery, queued: Callable[[], list[tuple[str, Any]]]
 ) -> None:
-    tasks.sweep()
+    sweep()
     assert [task for task, _ in queued()].count("integrations.jobs.deliver") == 1
     redis_client().delete("deliver")
-    tasks.sweep()
+    sweep()
     assert [task for task, _ in queued()].count("integrations.jobs.deliver") == 1
 
 
 def test_the_sweep_takes_up_what_a_dead_process_held(delivery: Delivery) -> None:
     assert claim(delivery.connection) is not None
-    assert find_due_work().deliveries == []
+    assert swept(queue.DELIVER) == []
     Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    assert find_due_work().deliveries == [(delivery.connection_id, 1)]
+    assert swept(queue.DELIVER) == [delivery.connection_id]
 
 
 def test_the_sweep_finds_notifications_whose_routing_was_lost(mapping: Mapping) -> None:
@@ -528,7 +528,7 @@ def test_the_sweep_finds_notifications_whose_routing_was_lost(mapping: Mapping) 
         subscription=mapping.subscription, received_at=timezone.now() - timedelta(minutes=1)
     )
     NotificationFactory.create(subscription=mapping.subscription)
-    assert find_due_work().rows[queue.ROUTE] == [old.pk]
+    assert swept(queue.ROUTE) == [[old.pk]]
 
 
 # --- Hostile and unlucky answers -------------------------------------------------------------------------------------

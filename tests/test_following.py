@@ -13,7 +13,7 @@ from integrations.delivery.claim import claim
 from integrations.delivery.record import begin_attempt
 from integrations.delivery.send import hold_permits, send
 from integrations.domain.conditions import all_of
-from integrations.jobs.sweep import find_due_work
+from integrations.jobs.sweep import sweep
 from integrations.models import Connection, Delivery, Mapping, Notification
 from integrations.routing.actions import cancel, rebuild, retry_now
 from tests import payloads
@@ -165,7 +165,7 @@ def test_one_that_was_not_woken_is_found_by_the_sweep(
     work()
     again = {"state": "waiting", "is_rendered": False, "remote_object": None, "delivered_at": None}
     Delivery.objects.filter(mapping=follower).update(**again)
-    find_due_work()
+    sweep()
     assert delivery_of(follower).state == State.PENDING
 
 

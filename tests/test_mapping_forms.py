@@ -19,11 +19,11 @@ from integrations.flow.pause import pause_connections, resume_connections
 from integrations.infra import queue
 from integrations.infra.http.client import HttpClient
 from integrations.infra.http.failure import Failure
-from integrations.jobs.sweep import find_due_work
 from integrations.models import AccountSchema, Alarm, Connection, Delivery, Mapping, Subscription
 from sandbox.ticket_rules import TYPES
 from tests.alarms import update_alarms
 from tests.factories import AccountSchemaFactory, AlarmFactory, OAuthConnectionFactory, StaffFactory
+from tests.queues import swept
 from tests.stand_in import StandIn
 from tests.test_admin import form_of, new_delivery, page, save
 
@@ -170,11 +170,11 @@ def test_paused_connections_are_not_called_and_one_process_reads_at_a_time(
 
 
 def test_the_sweep_finds_what_is_due(connection: Connection) -> None:
-    assert find_due_work().rows[queue.READ_LISTS] == [connection.pk]
+    assert swept(queue.READ_LISTS) == [connection.pk]
     read_account_lists(connection.pk)
-    assert find_due_work().rows[queue.READ_LISTS] == []
+    assert swept(queue.READ_LISTS) == []
     AccountSchema.objects.update(next_read_at=Now())
-    assert find_due_work().rows[queue.READ_LISTS] == [connection.pk]
+    assert swept(queue.READ_LISTS) == [connection.pk]
 
 
 def test_saving_a_connection_and_opening_a_mapping_ask_for_a_reading(

@@ -21,7 +21,6 @@ from integrations.infra import queue
 from integrations.infra.encryption import Secret
 from integrations.infra.redis import redis_client
 from integrations.infra.text import span_text
-from integrations.jobs.sweep import find_due_work
 from integrations.models import (
     Alarm,
     Connection,
@@ -47,7 +46,7 @@ from tests.factories import (
     OAuthConnectionFactory,
     StaffFactory,
 )
-from tests.queues import run_task
+from tests.queues import run_task, swept
 from tests.stand_in import StandIn
 from tests.webhook_cases import OTHER_SECRET, Hook, WebhookCases
 from tests.webhook_cases import SECRET as CASES_SECRET
@@ -298,11 +297,11 @@ def test_an_event_that_is_faster_than_our_own_record_waits_for_it(
     stored = TicketEvent.objects.get()
     assert stored.applied_at is None
     TicketEvent.objects.update(received_at=timezone.now() - timedelta(seconds=5))
-    assert find_due_work().rows[queue.APPLY_TICKET_EVENT] == [stored.pk]
+    assert swept(queue.APPLY_TICKET_EVENT) == [stored.pk]
     late = delivered(mapping, "900")
     apply_all()
     assert known(late)[0] == "open"
-    assert find_due_work().rows[queue.APPLY_TICKET_EVENT] == []
+    assert swept(queue.APPLY_TICKET_EVENT) == []
 
 
 def test_an_event_of_a_ticket_that_is_not_ours_does_not_wait(call: Callable[..., Any], ticket: Delivery) -> None:
@@ -438,7 +437,7 @@ def made(mapping: Mapping, sandbox: StandIn, work: Callable[[], None]) -> Delive
 
 def test_a_look_brings_status_and_assignee(made: Delivery, sandbox: StandIn) -> None:
     changed = sandbox.change_ticket(int(made.number), status="solved")
-    assert find_due_work().rows[queue.POLL_TICKETS] == [made.connection_id]
+    assert swept(queue.POLL_TICKETS) == [made.connection_id]
     run_task(queue.POLL_TICKETS, made.connection_id)
     made.refresh_from_db()
     assert became(made).status == "solved"
@@ -446,7 +445,7 @@ def test_a_look_brings_status_and_assignee(made: Delivery, sandbox: StandIn) -> 
     assert changed
     (read,) = [call for call in sandbox.calls() if call.method == "GET"]
     assert read.path == f"/api/v2/tickets/show_many.json?ids={made.number}"
-    assert find_due_work().rows[queue.POLL_TICKETS] == []
+    assert swept(queue.POLL_TICKETS) == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from integrations.delivery.record import begin_attempt, record_result
 from integrations.delivery.send import hold_permits, send
 from integrations.destinations.capabilities import StatusUpdate
 from integrations.domain.conditions import all_of
-from integrations.jobs.sweep import find_due_work
+from integrations.jobs.sweep import sweep
 from integrations.models import Burst, Connection, Delivery, Mapping, Notification, RemoteObject
 from integrations.outcomes.status import record_update
 from integrations.routing.actions import cancel, rebuild, retry_now
@@ -323,7 +323,7 @@ def test_a_message_that_fails_keeps_its_posts_waiting_until_it_is_repaired(
     work()
     push_burst(push, 6)
     work()
-    find_due_work()
+    sweep()
     report = Delivery.objects.get(occasion__startswith="burst")
     assert report.state == State.FAILED
     waiting = Delivery.objects.filter(state=State.WAITING)

@@ -5,16 +5,19 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from integrations.admin.text.subscription import probe_steps
 from integrations.companies.labels import with_old_labels
 from integrations.companies.token import token_end_text
 from integrations.domain.conditions import all_of
+from integrations.infra import queue
 from integrations.infra.encryption import Secret
 from integrations.jobs.clock import tick
 from integrations.models import (
@@ -31,6 +34,7 @@ from integrations.models import (
 )
 from integrations.subscriptions.probe import request_probe, send_probe
 from integrations.subscriptions.volume import count_volume, daily_volume, expected_volume, hour_of_week, learn
+from tests import queues
 from tests.alarms import update_alarms
 from tests.deliveries import labelled
 from tests.factories import CompanyFactory, ConnectionFactory, DeliveryFactory, HourlyVolumeFactory, NotificationFactory
@@ -444,6 +448,40 @@ def test_a_mail_server_that_does_not_answer_stops_no_clock(
 def silent_mail_server() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0), backlog=10) as server:
         yield int(server.getsockname()[1])
+
+
+@contextmanager
+def unreadable(table: str) -> Iterator[None]:
+    """Whatever reads this table fails, as it does for a damaged index or a value that nobody thought of."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO put_away")
+        try:
+            yield
+        finally:
+            cursor.execute(f"ALTER TABLE put_away RENAME TO {table}")
+
+
+@pytest.mark.parametrize("table", ["integrations_burst", "integrations_ticketevent"])
+def test_what_fails_of_a_sweep_holds_up_nothing_else_and_is_missed(mapping: Mapping, table: str) -> None:
+    labelled(mapping)
+    with unreadable(table):
+        tick()
+        assert {message.task for message in queues.waiting()} >= {queue.DELIVER, queue.READ_LISTS, queue.ANSWER}
+    assert Turn.objects.get(name=Turn.Name.SWEEP).done_at is None
+
+
+def test_what_fails_of_the_upkeep_keeps_no_alarm_from_being_mailed(
+    registered: Subscription, mail_server: Any, settings: Any
+) -> None:
+    Subscription.objects.update(silence_alarm="hours", silence_hours=1)
+    silent_for(registered, hours=2)
+    with unreadable("integrations_ticketevent"):
+        tick()
+    until = time.monotonic() + 10
+    while not mail_server.mails and time.monotonic() < until:
+        time.sleep(0.05)
+    assert any("Silent for 2 hours" in mail for mail in mail_server.mails)
+    assert Turn.objects.get(name=Turn.Name.WATCH).done_at is None
 
 
 def test_labels_that_were_never_read_are_read_once_a_day(portal: Installation, sandbox: StandIn, work: Any) -> None:

@@ -16,10 +16,10 @@ from django.db.models.functions import Now
 
 from integrations import operations
 from integrations.infra import queue
+from integrations.infra.database_pool import DATABASE_DOWN
 from integrations.installation import HEARTBEAT_SECONDS, record_beat
-from integrations.jobs.rooms import EACH_WATCH, do_all
-from integrations.jobs.sweep import queue_space
-from integrations.jobs.tasks import sweep
+from integrations.jobs.rooms import EACH_WATCH, StepsFailed, do_all
+from integrations.jobs.sweep import queue_space, sweep
 from integrations.jobs.turns import end_turn, take_turn
 from integrations.models import Turn
 
@@ -40,23 +40,35 @@ def run_clock(ending: threading.Event, *, is_beat: bool = False) -> None:
 def tick(*, is_beat: bool = False) -> None:
     """Does what is due. Never raises: the next tick tries again."""
     try:
-        if is_beat:
-            record_beat()
-        if take_turn(Turn.Name.ASK, HEARTBEAT_SECONDS):
-            _ask_workers()
-        if take_turn(Turn.Name.SWEEP, settings.SWEEP_SECONDS):
-            sweep()
-            end_turn(Turn.Name.SWEEP)
-        if take_turn(Turn.Name.WATCH, settings.WATCH_SECONDS):
-            do_all(EACH_WATCH)
-            end_turn(Turn.Name.WATCH)
-            _mailer.begin()
-    except DatabaseError as error:
+        do_all([*([record_beat] if is_beat else []), _ask_in_turn, _sweep_in_turn, _watch_in_turn])
+    except DATABASE_DOWN as error:
         log.warning("clock waits for the database", error=str(error))
-    except Exception:
-        log.exception("regular work failed")
+    except StepsFailed:
+        log.warning("not all of the regular work was done")
     finally:
         _give_connection_back()
+
+
+def _ask_in_turn() -> None:
+    if take_turn(Turn.Name.ASK, HEARTBEAT_SECONDS):
+        _ask_workers()
+
+
+def _sweep_in_turn() -> None:
+    if take_turn(Turn.Name.SWEEP, settings.SWEEP_SECONDS):
+        sweep()
+        end_turn(Turn.Name.SWEEP)
+
+
+def _watch_in_turn() -> None:
+    if not take_turn(Turn.Name.WATCH, settings.WATCH_SECONDS):
+        return
+    try:
+        do_all(EACH_WATCH)
+        end_turn(Turn.Name.WATCH)
+    finally:
+        # Alarms that there are by now are mailed, whatever failed of the rest.
+        _mailer.begin()
 
 
 class _Mailer:

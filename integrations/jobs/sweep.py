@@ -6,7 +6,8 @@ holds anything: an empty queue with rows still due means that their messages wer
 per connection are enough (infra.wakes.wake_workers). Paused connections are left alone.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import partial
 
 import redis
 import structlog
@@ -30,27 +31,34 @@ MARKED_SECONDS = 120
 ROUTED_WITHIN_SECONDS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class DueWork:
-    """(connection id, number of its due deliveries), and for each task the ids of the rows it is due for."""
-
-    deliveries: list[tuple[int, int]]
-    rows: dict[str, list[int]]
+def sweep() -> None:
+    """Every few seconds: puts right what was missed and queues what is due. What fails of it holds up nothing else."""
+    do_all((*EACH_SWEEP, _queue_deliveries, _queue_live, _queue_fetched, *(partial(_queue_rows, job) for job in JOBS)))
 
 
-def find_due_work() -> DueWork:
-    """Puts right what was missed, marks what is due and returns what to queue."""
-    do_all(EACH_SWEEP)
+def _queue_deliveries() -> None:
+    for connection_id, count in _due_deliveries():
+        wakes.wake_one_worker(connection_id)
+        wakes.wake_workers(connection_id, count=min(count - 1, wakes.MOST_WAKES))
+
+
+def _queue_live() -> None:
+    _queue(queue.ROUTE, _mark(_to_route().exclude(source=FETCHED), queue_space("intake")))
+
+
+def _queue_fetched() -> None:
+    _queue(queue.ROUTE_FETCHED, _mark(_to_route().filter(source=FETCHED), queue_space("fetched")))
+
+
+def _queue_rows(job: Job) -> None:
     most, _ = queue_space("control")
-    rows = {job.task: _due(job)[:most] for job in JOBS}
-    rows[queue.ROUTE] = _mark(_to_route().exclude(source=FETCHED), queue_space("intake"))
-    rows[queue.ROUTE_FETCHED] = _mark(_to_route().filter(source=FETCHED), queue_space("fetched"))
-    return DueWork(_due_deliveries(), rows)
+    if not job.turn or take_turn(job.turn, job.every):
+        _queue(job.task, job.due()[:most])
 
 
-def _due(job: Job) -> list[int]:
-    is_its_turn = not job.turn or take_turn(job.turn, job.every)
-    return job.due() if is_its_turn else []
+def _queue(task: str, row_ids: Iterable[int]) -> None:
+    for row_id in row_ids:
+        queue.publish(task, row_id)
 
 
 def _to_route() -> QuerySet[Notification]:

@@ -12,7 +12,7 @@ from integrations.infra import queue, wakes
 from integrations.infra.background import Job
 from integrations.jobs.in_flight import slot
 from integrations.jobs.rooms import JOBS
-from integrations.jobs.sweep import find_due_work
+from integrations.jobs.sweep import sweep
 
 NO_SLOT_SECONDS = 1.0
 
@@ -76,12 +76,6 @@ def answer() -> None:
 
 
 @shared_task(name=queue.SWEEP, store_errors_even_if_ignored=False)
-def sweep() -> None:
-    """Every few seconds: queues whatever is due."""
-    due = find_due_work()
-    for connection_id, count in due.deliveries:
-        wakes.wake_one_worker(connection_id)
-        wakes.wake_workers(connection_id, count=min(count - 1, wakes.MOST_WAKES))
-    for task, row_ids in due.rows.items():
-        for row_id in row_ids:
-            queue.publish(task, row_id)
+def sweep_now() -> None:
+    """For those who do not want to wait for the clock's next turn."""
+    sweep()
