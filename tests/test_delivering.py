@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 from django.db import connections as databases
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -26,7 +27,7 @@ from integrations.infra.redis import redis_client
 from integrations.infra.wakes import MOST_WAKES
 from integrations.jobs.sweep import sweep
 from integrations.models import Attempt, Connection, Delivery, Mapping
-from integrations.routing.actions import cancel, rebuild, retry_now
+from integrations.routing.actions import ActionResult, cancel, rebuild, retry_now
 from integrations.routing.route import route_notification
 from portal import logs
 from tests import payloads
@@ -34,6 +35,7 @@ from tests.deliveries import became
 from tests.factories import ConnectionFactory, NotificationFactory, OAuthConnectionFactory
 from tests.queues import swept
 from tests.stand_in import StandIn
+from tests.test_connecting import in_thread, somebody_waits_for_a_lock, wait_for
 
 State = Delivery.State
 Work = Callable[[], None]
@@ -696,6 +698,19 @@ def test_rebuild_does_not_move_an_uncertain_ticket_to_another_account(
     done = rebuild(Delivery.objects.all())
     assert done.changed == []
     assert "may have created a ticket" in done.remarks[0]
+
+
+def test_rebuild_leaves_alone_what_is_tried_while_it_renders(delivery: Delivery) -> None:
+    """It reads the row before that try has ended, and comes to store the new request after."""
+    done: list[ActionResult] = []
+    with transaction.atomic():
+        Delivery.objects.update(action="append", target_number="77", is_uncertain=True, attempt_count=1)
+        rebuilding = in_thread(lambda: done.append(rebuild(Delivery.objects.all())))
+        wait_for(somebody_waits_for_a_lock)
+    rebuilding.join()
+    delivery.refresh_from_db()
+    assert (done[0].changed, delivery.action, delivery.target_number) == ([], "append", "77")
+    assert "it was tried in the meantime" in done[0].remarks[0]
 
 
 def test_the_request_of_an_earlier_attempt_is_kept_when_it_is_rebuilt(

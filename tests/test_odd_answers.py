@@ -89,20 +89,25 @@ def test_a_message_that_slack_took_without_a_link_is_left_to_a_person(
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "ids"),
     [
-        {"channels": [{"name": "without an id"}, None, {"id": "C1", "name": 7}]},
-        {"channels": {"id": "C1"}, "response_metadata": "none"},
-        {"user": "ann"},
+        (
+            {"channels": [{"name": "without an id"}, None, {"id": "C1", "name": 7}, {"id": "C2", "name": "b"}]},
+            ["C1", "C2"],
+        ),
+        ({"channels": {"id": "C1"}, "response_metadata": "none"}, []),
+        ({"user": "ann"}, []),
     ],
 )
-def test_odd_rows_of_a_list_are_left_out(portal: Any, sandbox: StandIn, content: dict[str, Any]) -> None:
+def test_odd_rows_of_a_list_are_left_out(
+    portal: Any, sandbox: StandIn, content: dict[str, Any], ids: list[str]
+) -> None:
     connection = BotFactory.create(url=sandbox.url)
     sandbox.add_fault("answer", api="slack", status=200, body={"ok": True} | content)
     assert read_account_lists(connection.pk)
     stored = AccountSchema.objects.get()
     assert (stored.reading_until, "ann@example.com" in stored.problems["people"]) == (None, True)
-    assert all(row["id"] for row in stored.lists.get("channels", []))
+    assert [row["id"] for row in stored.lists.get("channels", [])] == ids
 
 
 # --- Secrets with a character that no header carries -----------------------------------------------------------------

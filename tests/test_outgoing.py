@@ -1,17 +1,21 @@
 """The one way out: which addresses are called, and what a call may cost."""
 
+import html
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from integrations.infra.http.addresses import AddressRefused, checked_origin, refuse_private
-from integrations.infra.http.client import HttpClient
+from integrations.infra.http.client import ANSWER_CAP_BYTES, HttpClient
 from integrations.infra.http.failure import Failure
+from integrations.infra.http.reply import KEPT_BYTES
 from integrations.infra.http.transport import adapter
-from tests.receiver import Receiver
+from tests.receiver import Receiver, running_receiver
 from tests.stand_in import StandIn
 
 
@@ -129,9 +133,52 @@ def test_a_good_path_behind_a_broken_origin_is_not_called(other_host: Receiver, 
     assert other_host.asked == []
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v2/users.json?page[size]=2&x=%5B1%5D#part", "/a/@b:c//d", "/ü"])
-def test_a_path_is_called_as_it_is(sandbox: StandIn, path: str) -> None:
-    HttpClient(sandbox.url, 5).call("GET", path, headers={})
+@pytest.mark.parametrize(
+    ("path", "arrives_as"),
+    [
+        ("/", "/"),
+        ("/api/v2/users.json?page[size]=2&x=%5B1%5D#part", "/api/v2/users.json?page%5Bsize%5D=2&x=%5B1%5D"),
+        ("/a/@b:c//d", "/a/@b:c//d"),
+        ("/ü", "/%C3%BC"),
+    ],
+)
+def test_a_path_is_called_whole(other_host: Receiver, path: str, arrives_as: str) -> None:
+    HttpClient(other_host.url, 5).call("GET", path, headers={})
+    assert [call.path for call in other_host.calls] == [arrives_as]
+
+
+SECRET = 'a+b/c=d&é"5'
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        SECRET,
+        json.dumps(SECRET)[1:-1],
+        json.dumps(SECRET)[1:-1].replace("/", "\\/"),
+        json.dumps(SECRET, ensure_ascii=False)[1:-1],
+        SECRET.replace("=", "\\u003d").replace("&", "\\u0026").replace('"', "\\u0022").replace("é", "\\u00E9"),
+        quote(SECRET, safe=""),
+        quote(SECRET, safe="").lower(),
+        html.escape(SECRET),
+        SECRET.replace("/", "&#x2F;").replace("=", "&#61;"),
+    ],
+)
+def test_a_secret_is_not_recorded_however_a_reply_spells_it(spelled: str) -> None:
+    with running_receiver(400, f"1{spelled}2".encode()) as host:
+        client = HttpClient(host.url, 5, secrets=("other", SECRET))
+        reply = client.call("GET", "/", headers={})
+    assert (reply.text, client.exchanges[0]["reply"]) == ("1[removed]2", "1[removed]2")
+    assert client.without_secrets(f"1{spelled}2") == "1[removed]2"
+
+
+def test_a_secret_is_not_recorded_in_part_where_a_long_reply_is_cut() -> None:
+    secret = "s" * 39
+    body = b"x" * (KEPT_BYTES - 20) + secret.encode() + b"x" * ANSWER_CAP_BYTES
+    with running_receiver(200, body) as host:
+        client = HttpClient(host.url, 5, secrets=(secret,))
+        reply = client.call("GET", "/", headers={})
+    assert (reply.is_cut, len(reply.body) <= KEPT_BYTES, "s" in client.exchanges[0]["reply"]) == (True, True, False)
 
 
 def test_a_redirect_is_an_answer_and_not_followed(sandbox: StandIn) -> None:

@@ -224,6 +224,20 @@ def test_what_fits_no_mapping_as_people_wished_is_no_trouble(
     assert said(admin) == ("All is well", [])
 
 
+def test_what_conditions_refused_is_a_trouble_once_it_is_nothing_for_another_reason(
+    admin: Client, well: Mapping, push: Any, work: Any
+) -> None:
+    is_refused_by_conditions(well, push, work)
+    Subscription.objects.update(is_active=False)
+    admin.post(
+        "/admin/integrations/notification/",
+        {"action": "route_again", "_selected_action": [Notification.objects.get().pk]},
+    )
+    work()
+    assert "is off" in Notification.objects.get().reason
+    assert said(admin)[0] != "All is well"
+
+
 def test_failures_by_cause_lead_to_exactly_theirs(admin: Client, well: Mapping) -> None:
     for cause in ("Refused", "Refused", "Gone"):
         failed_delivery(well, cause=cause, last_error=cause)

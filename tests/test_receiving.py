@@ -116,6 +116,19 @@ def test_a_body_sent_as_gzip_is_read(push: Any) -> None:
     assert Notification.objects.get().content.body == body
 
 
+def test_a_gzip_body_of_several_members_is_read_whole(push: Any) -> None:
+    body = json.dumps(payloads.notification()).encode()
+    assert push(gzip.compress(body[:100]) + gzip.compress(b"") + gzip.compress(body[100:])).status_code == 200
+    assert Notification.objects.get().content.body == body
+
+
+def test_a_gzip_body_that_ends_too_early_is_kept_as_it_came(push: Any) -> None:
+    cut = gzip.compress(json.dumps(payloads.notification()).encode())[:-40]
+    assert push(cut).status_code == 200
+    stored = Notification.objects.get()
+    assert (stored.state, stored.content.body) == (State.UNREADABLE, cut)
+
+
 def test_a_gzip_body_that_grows_over_the_limit_is_refused_and_one_that_is_broken_is_kept(push: Any) -> None:
     assert push(gzip.compress(b" " * 3_000_000)).status_code == 413
     broken = gzip.compress(b"{}")[:4] + b"nothing"

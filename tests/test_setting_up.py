@@ -17,7 +17,7 @@ from django.utils import timezone
 from integrations.infra import redis
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.models import Company, Connection, Installation, Mapping, Subscription, Turn, Wall
-from integrations.operations.first_setup import make_first_setup
+from integrations.operations.first_setup import environment_differs, make_first_setup, take_from_environment
 from integrations.walls import page_address
 from tests.factories import BEARER_TOKEN
 
@@ -176,6 +176,20 @@ def test_a_tampered_secret_is_unreadable_and_not_garbage() -> None:
     for tampered in (stored[:-4] + "AAAA", stored.removeprefix("v1:"), "v1:", "v2:" + stored[3:]):
         with pytest.raises(UnreadableSecret):
             Secret(tampered).reveal()
+
+
+def test_the_environment_s_token_is_not_offered_once_khoros_was_connected_to_and_replaces_it_whole(
+    seeded: str, settings: Any
+) -> None:
+    settings.SEED = SEED | {"api_token": "another-token"}
+    company = Company.objects.get()
+    assert environment_differs(company)
+    company.token_by_consent = True
+    company.save()
+    assert not environment_differs(company)
+    take_from_environment(company)
+    company.refresh_from_db()
+    assert (company.api_token.reveal(), company.token_by_consent) == ("another-token", False)
 
 
 def start(**environment: str) -> subprocess.CompletedProcess[str]:

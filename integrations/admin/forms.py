@@ -25,7 +25,6 @@ from integrations.domain.conditions import fields_of
 from integrations.domain.expressions import BadExpression, compile_expression
 from integrations.domain.post import LABEL_APPLIED
 from integrations.domain.templating import FILTERS
-from integrations.infra import database_clock
 from integrations.infra.encryption import Secret, UnreadableSecret
 from integrations.infra.http.addresses import origin_of
 from integrations.intake import replace_bearer_token
@@ -105,10 +104,8 @@ class CompanyForm(forms.ModelForm):
         if "oauth_client_id" in self.changed_data or self.cleaned_data["new_client_secret"]:
             self.instance.oauth_client_secret = Secret.of(self.cleaned_data["new_client_secret"])
         if self.cleaned_data["new_api_token"]:
-            self.instance.token_by_consent = False
-            self.instance.api_token = Secret.of(self.cleaned_data["new_api_token"])
-            self.instance.token_entered_at = database_clock.now()
-            self.instance.token_expires_at = expiry(self.cleaned_data["new_api_token"])
+            token = self.cleaned_data["new_api_token"]
+            self.instance.enter_token(token, expiry(token))
         return super().save(commit)
 
 

@@ -1,8 +1,11 @@
 """What the calls of one try share, however they are made: a deadline, permits, and a record without secrets."""
 
+import html
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from integrations.infra.http.reply import Reply
@@ -11,6 +14,7 @@ from integrations.infra.text import storable
 MASK = "[removed]"
 # Shorter ones would be found in what is none.
 SHORTEST_SECRET = 4
+NOTHING = r"(?!)"
 
 
 @dataclass
@@ -42,7 +46,21 @@ class Client:
 
     def without_secrets(self, text: str) -> str:
         """The text without the client's secrets, and without what a database cannot hold."""
-        for secret in self.secrets:
-            if len(secret) >= SHORTEST_SECRET:
-                text = text.replace(secret, MASK)
-        return storable(text)
+        return storable(self.echoes.sub(MASK, text))
+
+    @cached_property
+    def echoes(self) -> re.Pattern[str]:
+        """Finds each secret as it is, and as JSON, an address or HTML may spell it; longer ones first."""
+        secrets = sorted((one for one in self.secrets if len(one) >= SHORTEST_SECRET), key=len, reverse=True)
+        return re.compile("|".join("".join(map(_any_spelling, secret)) for secret in secrets) or NOTHING)
+
+
+def _any_spelling(sign: str) -> str:
+    if sign.isascii() and sign.isalnum():
+        return sign
+    units = sign.encode("utf-16-be", "surrogatepass")
+    in_json = "".join(rf"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
+    in_address = "".join(f"%{byte:02x}" for byte in sign.encode("utf-8", "surrogatepass"))
+    in_html = [re.escape(html.escape(sign)), f"&\\#x{ord(sign):x};", f"&\\#{ord(sign)};"]
+    others = "|".join([in_json, in_address, *in_html])
+    return rf"(?:\\?{re.escape(sign)}|(?i:{others}))"

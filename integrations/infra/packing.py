@@ -6,6 +6,7 @@ names the dictionary: one that was used must stay as it is, or what it packed ca
 """
 
 import zlib
+from contextlib import suppress
 
 LEVEL = 6
 # (window, memory) as zlib counts them: what is short packs as small, and three times as fast, with less to clear first.
@@ -55,16 +56,26 @@ def unpack(packed: bytes | memoryview | None) -> bytes:
 
 
 GZIP_BEGINS = b"\x1f\x8b"
+# Each costs a copy of what follows it.
+MOST_MEMBERS = 100
 
 
 def gunzipped(body: bytes, most: int) -> bytes:
     """The content of a gzip body, and any other body as it is; at most one byte more than `most`.
 
-    Told by its first bytes: senders compress without saying so. One that cannot be unpacked stays as it is.
+    Recognised by its first bytes: senders compress without saying so. It may have several members (RFC 1952, 2.2). One
+    that ends too early, or cannot be unpacked, stays as it is.
     """
     if not body.startswith(GZIP_BEGINS):
         return body
-    try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(body, most + 1)
-    except zlib.error:
-        return body
+    content, rest = b"", body
+    with suppress(zlib.error):
+        for _ in range(MOST_MEMBERS):
+            unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            content += unpacker.decompress(rest, most + 1 - len(content))
+            rest = unpacker.unused_data
+            if len(content) > most or (unpacker.eof and not rest.startswith(GZIP_BEGINS)):
+                return content
+            if not unpacker.eof:
+                return body
+    return body

@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from datetime import datetime
 from uuid import UUID
 
 from django.db import models
@@ -9,6 +10,8 @@ from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
 from integrations.domain.post import LABEL_APPLIED
+from integrations.infra import database_clock
+from integrations.infra.encryption import Secret
 from integrations.models.connections import Connection
 from integrations.models.fields import SecretField
 
@@ -48,6 +51,8 @@ class Installation(models.Model):
 
 class Company(models.Model):
     """A Khoros company and the API token that acts for it."""
+
+    TOKEN_COLUMNS = ("api_token", "token_entered_at", "token_expires_at", "token_by_consent")
 
     class ApiVersion(models.TextChoices):
         V2 = "v2", "Version 2"
@@ -116,6 +121,11 @@ class Company(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def enter_token(self, token: str, expires_at: datetime | None) -> None:
+        """Takes a pasted token in place of whatever acts for the company; saves nothing (TOKEN_COLUMNS)."""
+        self.api_token, self.token_expires_at = Secret.of(token), expires_at
+        self.token_entered_at, self.token_by_consent = database_clock.now(), False
 
 
 class Subscription(models.Model):

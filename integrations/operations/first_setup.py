@@ -12,7 +12,6 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from integrations.destinations.email import EMAIL
 from integrations.destinations.slack import SLACK
@@ -190,6 +189,9 @@ def environment_differs(configured: Company | Subscription | Connection) -> bool
 
 def _differs(configured: Company | Subscription | Connection) -> bool:
     if isinstance(configured, Company):
+        if configured.token_by_consent:
+            # Somebody connected to Khoros here: the environment's token is obsolete.
+            return False
         return settings.SEED["api_token"] not in ("", configured.api_token.reveal())
     if isinstance(configured, Subscription):
         return settings.SEED["bearer_token"] not in ("", configured.bearer_token.reveal())
@@ -215,10 +217,8 @@ def _points_to_environment_address(connection: Connection) -> bool:
 def take_from_environment(configured: Company | Subscription | Connection) -> None:
     """Replaces the stored secret by the environment's, and saves."""
     if isinstance(configured, Company):
-        configured.api_token = Secret.of(settings.SEED["api_token"])
-        configured.token_entered_at = timezone.now()
-        configured.token_expires_at = expiry(settings.SEED["api_token"])
-        configured.save(update_fields=["api_token", "token_entered_at", "token_expires_at"])
+        configured.enter_token(settings.SEED["api_token"], expiry(settings.SEED["api_token"]))
+        configured.save(update_fields=Company.TOKEN_COLUMNS)
     elif isinstance(configured, Subscription):
         change_bearer_token(configured, settings.SEED["bearer_token"])
     else:

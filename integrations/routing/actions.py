@@ -193,6 +193,7 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
         return _rebuild_note(delivery, priority, remarks)
     if delivery.counts_a_burst:
         return _resend_report(delivery, priority, remarks, anew=True)
+    seen = {name: getattr(delivery, name) for name in ("attempt_count", "action", "is_uncertain")}
     if delivery.action == Delivery.Action.UPDATE:
         # It says what was to be said; only where it goes may have been mended.
         row = Delivery.objects.filter(pk=delivery.pk).changeable()
@@ -224,7 +225,7 @@ def _rebuild_one(delivery: Delivery, priority: int, remarks: list[str]) -> bool:
     Attempt.keep_request(delivery.pk)
     render_into(delivery, delivery.notification, event, post, delivery.mapping)
     delivery.priority = priority
-    return _store_rebuilt(delivery, post, remarks)
+    return _store_rebuilt(delivery, post, seen, remarks)
 
 
 def _resend_report(delivery: Delivery, priority: int, remarks: list[str], *, anew: bool) -> bool:
@@ -247,7 +248,8 @@ def _waits_again(delivery: Delivery) -> bool:
     return bool(Delivery.objects.filter(pk=delivery.pk).changeable().wait(burst=None))
 
 
-def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
+def _store_rebuilt(delivery: Delivery, post: Post, seen: dict[str, Any], remarks: list[str]) -> bool:
+    """`seen`: what the row held when it was judged. One that was tried since then is left alone."""
     columns = rendered_columns(delivery, post) | {
         "priority": delivery.priority,
         "action": Delivery.Action.CREATE,
@@ -261,7 +263,7 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
         "tries": 0,
         "unknown_outcomes": int(delivery.is_uncertain),
     }
-    row = Delivery.objects.filter(pk=delivery.pk).changeable()
+    row = Delivery.objects.filter(pk=delivery.pk, **seen).changeable()
     with transaction.atomic():
         if delivery.state == State.FAILED:
             remarks.append(f"{delivery.post_id} could not be rendered: {delivery.last_error}")
@@ -270,6 +272,8 @@ def _store_rebuilt(delivery: Delivery, post: Post, remarks: list[str]) -> bool:
             is_changed = bool(row.schedule(last_error="", **columns))
         if is_changed:
             delivery.content.store_rendered()
+        else:
+            remarks.append(f"{delivery.post_id} was skipped: it was tried in the meantime. Look at it, then try again.")
     return is_changed
 
 

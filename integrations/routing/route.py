@@ -221,16 +221,16 @@ def _finish_routed(notification: Notification, outcomes: list[Outcome]) -> None:
         _finish(notification, Notification.State.ROUTED, "")
         return
     reasons = [f"{outcome.mapping.name}, {outcome.post_id}: {outcome.reason}." for outcome in outcomes]
-    notification.is_refused = bool(outcomes) and all(_is_refused(outcome) for outcome in outcomes)
+    is_refused = bool(outcomes) and all(_is_refused(outcome) for outcome in outcomes)
     nothing = "No mapping uses this subscription. Add one, then press “Process again”."
-    _finish(notification, Notification.State.UNMATCHED, "\n".join(reasons) or nothing)
+    _finish(notification, Notification.State.UNMATCHED, "\n".join(reasons) or nothing, is_refused=is_refused)
 
 
 def _is_refused(outcome: Outcome) -> bool:
     return outcome.verdict is not None and not outcome.verdict.holds
 
 
-def _finish(notification: Notification, state: str, reason: str) -> None:
-    notification.state, notification.reason = state, reason
+def _finish(notification: Notification, state: str, reason: str, *, is_refused: bool = False) -> None:
+    notification.state, notification.reason, notification.is_refused = state, reason, is_refused
     notification.routed_at = Now()
     notification.save(update_fields=["state", "reason", "is_refused", "routed_at"])

@@ -6,6 +6,7 @@ the other side does; a reply is read up to a cap. No reply is a `Failure`; any r
 `OUTBOUND_ALLOW_PRIVATE` opens http, loopback and private addresses for the sandbox and for tests.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import requests
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, SSLError
 
-from integrations.infra.client import MASK, SHORTEST_SECRET, Client
+from integrations.infra.client import MASK, Client
 from integrations.infra.http.addresses import AddressRefused, checked_origin, is_path, origin_of
 from integrations.infra.http.failure import Failure
 from integrations.infra.http.reply import KEPT_BYTES, Reply
@@ -25,6 +26,8 @@ from integrations.infra.packing import gunzipped
 from integrations.infra.text import is_token
 
 ANSWER_CAP_BYTES = 2 * 1024 * 1024
+# Of a reply that is cut: a secret that begins in what is kept is found whole.
+MASKED_BYTES = KEPT_BYTES + 64 * 1024
 KEPT_HEADERS = {"content-type", "date", "location", "retry-after", "x-request-id"}
 
 
@@ -96,10 +99,9 @@ class HttpClient(Client):
 
     def _masked(self, reply: Reply) -> Reply:
         """The reply without our secrets, before any of it is cut or quoted: gateways echo what they were sent."""
-        body = reply.body
-        for secret in self.secrets:
-            if len(secret) >= SHORTEST_SECRET and secret.encode() in body:
-                body = body.replace(secret.encode(), MASK.encode())
+        body = re.sub(self.echoes.pattern.encode("utf-8", "surrogatepass"), MASK.encode(), reply.body)
+        if reply.is_cut:
+            body = body[:KEPT_BYTES]
         headers = {name: self.without_secrets(value) for name, value in reply.headers.items()}
         return Reply(reply.status, headers, body, reply.is_cut)
 
@@ -198,10 +200,10 @@ def _read_capped(response: urllib3.BaseHTTPResponse, cap_bytes: int) -> tuple[by
         received += chunk
         if len(received) > cap_bytes:
             response.close()
-            return bytes(received[:KEPT_BYTES]), True
+            return bytes(received[:MASKED_BYTES]), True
     response.release_conn()
     unpacked = gunzipped(bytes(received), cap_bytes)
-    return (unpacked[:KEPT_BYTES], True) if len(unpacked) > cap_bytes else (unpacked, False)
+    return (unpacked[:MASKED_BYTES], True) if len(unpacked) > cap_bytes else (unpacked, False)
 
 
 def _plain(error: Exception) -> str:
