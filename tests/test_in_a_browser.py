@@ -191,7 +191,7 @@ def test_a_new_operator_gets_from_nothing_to_a_mapping_by_following_what_comes_n
     page.fill("[name=email]", "agent@example.com")
     page.fill("[name=api_token]", "sandbox-zendesk-token")
     page.get_by_role("button", name="Save", exact=True).last.click()
-    page.get_by_role("link", name="make a mapping to it").click()
+    page.get_by_role("link", name="add a mapping that uses it").click()
     page.get_by_role("link", name="Begin with an empty form").click()
     page.fill("[name=name]", "Cases")
     page.select_option("[name=subscription]", label="CreateCase")

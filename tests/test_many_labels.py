@@ -41,7 +41,7 @@ def test_ticked_and_pasted_labels_get_a_subscription_and_a_mapping_each(
     Mapping.objects.filter(pk=mapping.pk).update(conditions=all_of(("network", "is", ["twitter"])))
     Subscription.objects.update(ticket_target_minutes=30)
     html = choose(admin, company, "Refund", "Love", pasted="  Thirty   days \nrefund\n\nLove", like=mapping)
-    assert "3 labels subscribed with a mapping each." in html
+    assert "Subscribed to 3 labels with a mapping each." in html
     assert subscribed() == ["CreateCase", "Love", "Refund", "Thirty days"]
     made = Mapping.objects.exclude(pk=mapping.pk).order_by("name")
     assert [one.name for one in made] == ["Love: Zendesk", "Refund: Zendesk", "Thirty days: Zendesk"]

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 from local import ROOT
@@ -17,6 +19,8 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 ORDER, APART, PROTECTED, INDEPENDENT = [contract["name"] for contract in CONTRACTS]
 # Of the folders in integrations/, those that Django looks for by their names.
 OF_DJANGO = {"management", "migrations", "templatetags"}
+# HTTP unpacks bodies and keeps deadlines, and shares with SMTP what a client is.
+OPEN_TO_PROVIDERS = {"client", "consent", "http", "packing", "smtp", "text", "watchdog"}
 MOST_ROOMS = 20
 MOST_OFFERED = 14
 LONGEST_FUNCTION = 40
@@ -75,6 +79,20 @@ def test_an_import_against_a_contract_is_told_by_its_name(
     code, said = lint_imports(copied)
     assert code == 1
     assert f"{contract} BROKEN" in said
+
+
+def test_each_part_of_infra_is_open_or_closed_to_sources_and_destinations() -> None:
+    """One that is added has to be put on either list: a contract alone would let it in unseen."""
+    (closed,) = [contract["forbidden_modules"] for contract in CONTRACTS if contract["name"] == APART]
+    there = {path.stem for path in (ROOT / "integrations" / "infra").iterdir() if not path.name.startswith("__")}
+    assert {f"integrations.infra.{name}" for name in there - OPEN_TO_PROVIDERS} | {"portal"} == set(closed)
+    assert there > OPEN_TO_PROVIDERS
+
+
+def test_no_two_modules_need_one_another() -> None:
+    """Within a room either, which no contract looks at."""
+    graph = grimp.build_graph("integrations")
+    TopologicalSorter({module: graph.find_modules_directly_imported_by(module) for module in graph.modules}).prepare()
 
 
 # --- The rooms -------------------------------------------------------------------------------------------------------

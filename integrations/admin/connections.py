@@ -147,7 +147,7 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
         if lacks_consent(obj):
             title = DESTINATIONS[obj.kind].title
             return reverse("admin:integrations_connection_change", args=[obj.pk]), f"connect to {title} on its page"
-        return reverse("admin:integrations_mapping_add"), "make a mapping to it"
+        return reverse("admin:integrations_mapping_add"), "add a mapping that uses it"
 
     def uses(self, obj: Connection) -> str:
         uses = [

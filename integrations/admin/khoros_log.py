@@ -12,7 +12,7 @@ from integrations.models import CatchUp, Change
 @admin.register(Change)
 class ChangeAdmin(ReadOnlyAdmin):
     empty_text = (
-        "Casebridge has changed nothing at Khoros yet. Each subscription that it makes or repairs there is noted here."
+        "Casebridge has changed nothing at Khoros yet. Subscriptions that it creates or repairs there are listed here."
     )
     list_display = ("started_at", "action", "subscription", "who", "reason", "end")
     list_filter = ("action", "company")

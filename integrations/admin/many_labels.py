@@ -34,7 +34,7 @@ class ManyLabelsForm(forms.Form):
         Mapping.objects.none(),
         label="Mapping with the settings for all",
         required=False,
-        empty_label="None: subscriptions alone",
+        empty_label="None: create subscriptions only",
         widget=UnfoldAdminSelectWidget,
         help_text="Each label gets a mapping like this one: the same connection, texts, settings and conditions.",
     )

@@ -419,7 +419,8 @@ class SubscriptionAdmin(ConfigurationAdmin):
             check_soon(ids, request.user.get_username())
             note_action(request, Subscription, ids, "Added with others")
             mapped = " with a mapping each" if form.cleaned_data["like"] else ""
-            messages.success(request, f"{len(made)} labels subscribed{mapped}. They are registered at Khoros in turn.")
+            labels = f"{len(made)} label{'' if len(made) == 1 else 's'}"
+            messages.success(request, f"Subscribed to {labels}{mapped}. Khoros is being told of them one by one.")
             if skipped := form.cleaned_data["skipped"]:
                 messages.info(request, f"Left out, as they have a subscription already: {', '.join(skipped[:20])}.")
             return HttpResponseRedirect(reverse("admin:integrations_subscription_changelist"))

@@ -186,7 +186,7 @@ class WallAdmin(ConfigurationAdmin):
     def approval_text(self, wall: Wall) -> str:
         return "Wait for approval" if wall.needs_approval else "Are shown at once"
 
-    @admin.display(description="On it now")
+    @admin.display(description="Posts shown")
     def posts_text(self, wall: Wall) -> str:
         states = dict(wall.posts.order_by().values_list("state").annotate(Count("pk")))
         address = reverse("admin:integrations_wallpost_changelist")

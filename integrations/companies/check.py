@@ -73,4 +73,4 @@ def _check_registered(company: Company, client: KhorosClient) -> list[Finding]:
 
 
 def _failed(what: str, failure: Failure) -> Finding:
-    return Finding(False, f"{what}: {failure.message} {failure.detail}".strip())
+    return Finding(False, f"{what}: {failure.text(' ', with_remedy=False)}")

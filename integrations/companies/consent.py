@@ -41,7 +41,7 @@ def accept_company_consent(company: Company, code: str, return_address: str) -> 
     try:
         token = consent.exchange(http, company.oauth_client_id, client_secret, return_address, code)
     except Failure as failure:
-        raise NotConsented(f"{failure.message} {http.without_secrets(failure.detail)}".strip()) from None
+        raise NotConsented(http.without_secrets(failure.text(" ", with_remedy=False))) from None
     # Only if nobody changed the client meanwhile: the token would be another's.
     unchanged = Company.objects.filter(pk=company.pk, oauth_client_id=company.oauth_client_id)
     stored = unchanged.update(

@@ -20,7 +20,7 @@ def record_token_owner(company: Company, client: KhorosClient) -> token.Owner | 
     try:
         owner = token.owner(client.whoami())
     except Failure as failure:
-        message = f"{failure.message}\n{failure.detail}".strip()
+        message = failure.text(with_remedy=False)
         _store(company, warning=message)
         if failure.status in (401, 403):
             raise

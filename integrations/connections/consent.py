@@ -77,7 +77,7 @@ def _tokens_for(connection: Connection, code: str) -> Token:
     except NoPublicAddress as missing:
         raise NotConnected(str(missing)) from None
     except Failure as failure:
-        raise NotConnected(f"{failure.message} {session.without_secrets(failure.detail)}".strip()) from None
+        raise NotConnected(session.without_secrets(failure.text(" ", with_remedy=False))) from None
 
 
 def _store(connection: Connection, token: Token) -> None:

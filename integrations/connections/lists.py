@@ -111,7 +111,7 @@ def _claim(connection_id: int) -> datetime | None:
 def _why_not_read(failure: Failure | NoPermit) -> str:
     if isinstance(failure, NoPermit):
         return "The account's lists cannot be read right now because of its rate limit. Casebridge tries again soon."
-    return f"{failure.full_message} {failure.detail}".strip()
+    return failure.text(" ")
 
 
 # --- Storing ---------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def record_accepted(batch: Batch, number: str) -> None:
 def record_not_accepted(batch: Batch, connection: Connection, failure: Failure) -> None:
     """Refused: nothing was queued, the deliveries go one by one. Unknown: the batch's follow-up handles them."""
     record_failure(connection, failure)
-    message = storable(f"{failure.full_message} {failure.detail}".strip())
+    message = storable(failure.text(" "))
     if failure.is_uncertain:
         Batch.objects.filter(pk=batch.pk).update(message=message, next_poll_at=seconds_from_now(FIRST_POLL_SECONDS))
         publish(FOLLOW_BATCH, batch.pk, countdown=FIRST_POLL_SECONDS)

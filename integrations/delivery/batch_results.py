@@ -66,7 +66,7 @@ def follow_batch(batch_id: int) -> None:
     except Failure as failure:
         record_failure(batch.connection, failure)
         if _age(batch) >= LONGEST_JOB_SECONDS:
-            _give_up(batch, f"{failure.full_message} {failure.detail}".strip())
+            _give_up(batch, failure.text(" "))
         else:
             _poll_again(batch, max(failure.retry_after or 0.0, 10.0))
 
@@ -84,7 +84,7 @@ def _follow_number(batch: Batch) -> None:
     except Failure as failure:
         if not failure.permanent or failure.pauses:
             raise
-        _settle(batch, f"{failure.full_message} {failure.detail}".strip())
+        _settle(batch, failure.text(" "))
         return
     if news is None:
         _settle(batch, f"{DESTINATIONS[batch.connection.kind].title} does not know the job.")

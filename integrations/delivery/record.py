@@ -153,7 +153,7 @@ def _store_failure(claimed: ClaimedDelivery, failure: Failure, step: NextStep) -
     columns: dict[str, Any] = {
         "priority": _priority_of_next_try(step.uses_a_try),
         "tries": F("tries") + int(step.uses_a_try),
-        "last_error": f"{failure.full_message}\n{failure.detail}".strip(),
+        "last_error": failure.text(),
         "cause": storable(failure.cause or failure.message)[:LONGEST_CAUSE],
         "remedy": failure.remedy,
         "remedy_at": failure.remedy_at,

@@ -107,7 +107,7 @@ def _dropped_text(delivery: Delivery, warning: str) -> str:
 def store_unrecorded(rows: DeliveryQuerySet, failure: Failure) -> int:
     """Fails deliveries of which something may have been created that cannot be recorded: a person has to look."""
     return rows.fail(
-        last_error=storable(f"{failure.full_message}\n{failure.detail}".strip()),
+        last_error=storable(failure.text()),
         cause=storable(failure.cause)[:LONGEST_CAUSE],
         remedy=failure.remedy,
         remedy_at="",

@@ -84,7 +84,7 @@ def count_failure(connection: Connection, failure: Failure) -> None:
     row.update(
         breaker_opened_at=Case(When(breaker_opened_at__isnull=True, then=Now()), default=F("breaker_opened_at")),
         breaker_probe_at=seconds_from_now(seconds),
-        breaker_reason=f"{how_often}. {failure.full_message}\n{failure.detail}".strip(),
+        breaker_reason=f"{how_often}. {failure.text()}",
     )
     log.warning("circuit breaker opened", connection_id=connection.pk, failures=failures, next_probe_seconds=seconds)
     if seconds <= 60:

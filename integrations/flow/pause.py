@@ -70,7 +70,7 @@ def resume_connections(connections: QuerySet[Connection]) -> int:
 
 def pause_after(connection: Connection, failure: Failure) -> None:
     seconds = limit_pause_seconds(failure, connection.consecutive_limits)
-    reason = f"{failure.full_message}\n{failure.detail}".strip()
+    reason = failure.text()
     # Only if it is still configured as when this try began: the old credentials' 401 must not pause new ones.
     unchanged = Connection.objects.filter(pk=connection.pk, secrets=connection.secrets, settings=connection.settings)
     pause_connections(unchanged, reason, seconds, limited=failure.limited)

@@ -578,9 +578,9 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[("send", "Send it without"), ("skip", "Do not send it")],
                         default="send",
-                        help_text="It failed for good, was cancelled, is off, or its conditions do not take the post.",
+                        help_text="It failed for good, was cancelled, is off, or the post does not match its conditions.",
                         max_length=4,
-                        verbose_name="if that one makes nothing",
+                        verbose_name="if the first one sends nothing",
                     ),
                 ),
                 ("conditions", models.JSONField(default=dict, editable=False)),
@@ -1008,7 +1008,7 @@ class Migration(migrations.Migration):
                     "expires_hours",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="A post leaves the wall after so many hours; pinned ones stay. Leave empty to keep them for as long as content is kept.",
+                        help_text="A post leaves the wall after this many hours; pinned ones stay. Leave empty to keep them for as long as content is kept.",
                         null=True,
                         verbose_name="remove after (hours)",
                     ),

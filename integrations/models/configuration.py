@@ -385,11 +385,11 @@ class Mapping(models.Model):
         "once.",
     )
     without_first = models.CharField(
-        "if that one makes nothing",
+        "if the first one sends nothing",
         max_length=4,
         choices=WithoutFirst,
         default=WithoutFirst.SEND,
-        help_text="It failed for good, was cancelled, is off, or its conditions do not take the post.",
+        help_text="It failed for good, was cancelled, is off, or the post does not match its conditions.",
     )
     conditions = models.JSONField(default=dict, editable=False)
     settings = models.JSONField(default=dict, editable=False)

@@ -55,7 +55,7 @@ class Wall(models.Model):
         "remove after (hours)",
         null=True,
         blank=True,
-        help_text="A post leaves the wall after so many hours; pinned ones stay. Leave empty to keep "
+        help_text="A post leaves the wall after this many hours; pinned ones stay. Leave empty to keep "
         "them for as long as content is kept.",
     )
     theme = models.CharField("colours", max_length=6, choices=Theme, default=Theme.SCREEN)

@@ -130,7 +130,7 @@ def _refused(deliveries: DeliveryQuerySet) -> Iterator[str]:
     if count := deliveries.filter(was_refused=True).count():
         yield (
             f"{count} of these had been refused before, so the same request will probably be refused again. If "
-            "you changed the mapping, use “Rebuild” instead to make it anew."
+            "you changed the mapping, use “Rebuild” instead to create it again."
         )
 
 

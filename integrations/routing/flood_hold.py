@@ -119,9 +119,8 @@ def _make_ticket(mapping: Mapping, uuid: str, title: str, text: str) -> tuple[st
             "The ticket cannot be created right now because of the rate limit. Try again in a minute."
         ) from None
     except Failure as failure:
-        detail = session.without_secrets(failure.detail)
         what = "No posts are held" if failure.was_done else "The ticket could not be created"
-        message = f"{what}: {failure.full_message} {detail}".strip()
+        message = f"{what}: {session.without_secrets(failure.text(' '))}"
         raise NotHeld(message, may_exist=failure.is_uncertain) from None
     except Exception as error:
         log.exception("flood's ticket failed", mapping_id=mapping.pk)

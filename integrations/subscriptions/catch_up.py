@@ -66,7 +66,7 @@ def run_catch_up(subscription_id: int) -> None:
     try:
         walk.carry_out()
     except Failure as failure:
-        message = f"{failure.message} {failure.detail}".strip()
+        message = failure.text(" ", with_remedy=False)
         _end(walk, CatchUp.State.FAILED, message, retry_after=failure.retry_after or 0.0)
         if failure.status == 404:
             _check_at_once(subscription)

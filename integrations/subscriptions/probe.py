@@ -84,7 +84,7 @@ def _send(probe: Probe) -> tuple[int | None, int | None, str]:
     try:
         reply = client.call("POST", address.path, headers=headers, body=json.dumps(body_of(probe)).encode())
     except Failure as failure:
-        return failure.status, None, f"{failure.message} {failure.detail}".strip()
+        return failure.status, None, failure.text(" ", with_remedy=False)
     return reply.status, _notification_id(reply, probe), _problem(reply, probe)
 
 

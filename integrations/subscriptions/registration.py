@@ -126,7 +126,7 @@ def _check(subscription: Subscription) -> CheckResult:
         state = Registration.REFUSED if failure.permanent else Registration.UNREACHABLE
         return CheckResult(
             state,
-            f"{failure.message}\n{failure.detail}".strip(),
+            failure.text(with_remedy=False),
             address=desired.address,
             retry_after=failure.retry_after or 0.0,
             needs_person=failure.status in (401, 403),

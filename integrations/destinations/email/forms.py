@@ -167,7 +167,7 @@ class EmailMappingForm(MappingFields):
         min_value=1,
         max_value=720,
         required=False,
-        help_text="After so many hours without a post, the author's next one begins a thread of its own.",
+        help_text="After this many hours without a post, the author's next one begins a thread of its own.",
     )
     reply_to = forms.CharField(
         label="Replies go to",
@@ -181,8 +181,8 @@ class EmailMappingForm(MappingFields):
         min_value=1,
         max_value=1000,
         required=False,
-        help_text="Posts a minute. What comes beyond becomes one mail at the beginning and one at the end, which count "
-        "and link the posts. Leave empty for a mail each.",
+        help_text="Posts a minute. Posts above this are combined into one mail at the beginning and one at the end, "
+        "which count and link them. Leave empty for a mail each.",
     )
 
     @classmethod

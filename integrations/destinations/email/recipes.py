@@ -24,7 +24,7 @@ RECIPES = (
         event="stream-item-label-applied",
         after="ticket",
         settings={
-            "subject": "Ticket {{ made_number|default:not made }}: {{ author|default:someone }} on {{ network }}",
+            "subject": "Ticket {{ made_number|default:not created }}: {{ author|default:someone }} on {{ network }}",
             "text": "{{ author|default:Someone }} wrote on {{ network }}:\n\n{{ text }}",
         },
     ),

@@ -40,7 +40,7 @@ class PagerDutyMappingForm(base.MappingFields):
     summary = base.TemplateField(
         initial=SUMMARY,
         max_length=2000,
-        help_text="What whoever is called reads first. Placeholders: {PLACEHOLDERS}. Filters: {FILTERS}.",
+        help_text="The first line that the person on call sees. Placeholders: {PLACEHOLDERS}. Filters: {FILTERS}.",
     )
     severity = forms.ChoiceField(choices=SEVERITIES, initial=SEVERITY)
 

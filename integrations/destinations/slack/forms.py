@@ -70,7 +70,7 @@ class SlackConnectionForm(ConnectionFields):
     def clean_bot_token(self) -> str:
         typed: str = self.cleaned_data["bot_token"].strip()
         if typed and not re.fullmatch(r"xox[bpe][\w.-]+", typed):
-            raise ValidationError("A bot token begins with xoxb-. It stands under OAuth & Permissions.")
+            raise ValidationError("A bot token begins with xoxb-. Find it under OAuth & Permissions.")
         return typed
 
     def clean_people(self) -> str:
@@ -162,7 +162,7 @@ class SlackMappingForm(MappingFields):
         min_value=1,
         max_value=720,
         required=False,
-        help_text="After so many hours without a post, the author's next one is a message of its own.",
+        help_text="After this many hours without a post, the author's next one is a message of its own.",
     )
     marks_solved = forms.BooleanField(
         label="Say when the ticket is solved",
@@ -176,7 +176,7 @@ class SlackMappingForm(MappingFields):
         min_value=1,
         max_value=1000,
         required=False,
-        help_text="Posts a minute. What comes beyond becomes one message that counts and links the posts. It is "
+        help_text="Posts a minute. Posts above this are combined into one message that counts and links them. It is "
         "updated as it grows; with an incoming webhook there is one message at the beginning and one at the end. Leave "
         "empty for a message each.",
     )

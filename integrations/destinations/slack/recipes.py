@@ -12,7 +12,7 @@ RECIPES = (
         event=LABEL_APPLIED,
         after="ticket",
         settings={
-            "title": "Ticket {{ made_number|default:not made }}: {{ author|default:someone }} on {{ network }}",
+            "title": "Ticket {{ made_number|default:not created }}: {{ author|default:someone }} on {{ network }}",
             "text": "{{ text|short:1500 }}",
         },
     ),
@@ -52,7 +52,7 @@ RECIPES = (
     Recipe(
         slug="boost-native-post",
         title="Tell adtech that a Facebook post was scheduled natively",
-        description="So that they can boost it. Khoros tells it when the post is saved there to be published later.",
+        description="So that the team can boost it. Khoros sends this when a post is scheduled.",
         event="message-sent-to-network",
         conditions=all_of(("network", "is", ["facebook"])),
         settings={

@@ -114,7 +114,7 @@ def _get(client: HttpClient, path: str, credentials: Credentials) -> tuple[Reply
     except Failure as failure:
         if failure.renew_token and credentials.access_token:
             raise
-        return None, f"{failure.message} {client.without_secrets(failure.detail)}".strip()
+        return None, client.without_secrets(failure.text(" ", with_remedy=False))
     return reply, None
 
 

@@ -49,6 +49,10 @@ class Failure(Exception):
         """What happened, what it means, and what to do."""
         return f"{self.message} {self.remedy}".strip()
 
+    def text(self, separator: str = "\n", *, with_remedy: bool = True) -> str:
+        """All of it: what happened, what to do, and then the other side's own words."""
+        return f"{self.full_message if with_remedy else self.message}{separator}{self.detail}".strip()
+
 
 class NoPermit(Exception):
     """The rate limit has no permit within the time a worker may wait. `seconds` says when there will be one."""
