@@ -27,17 +27,19 @@ NOTHING_TO_SEND = "Nothing was sent: what it would send is no longer kept."
 
 @dataclass
 class ClaimedDelivery:
-    """One claimed delivery on its way through the steps in `deliver`."""
+    """One claimed delivery on its way through the steps in `deliver`, and what each of them found out."""
 
     delivery: Delivery
     claim: uuid.UUID
     session: Session
+    # As stored; `send` replaces it by the final one.
     request: str
+    # Set by `record.begin_attempt`.
     attempt: Attempt = field(init=False)
     began: float = field(default_factory=time.monotonic)
-    # Whether the destination was asked to make anything in this try.
+    # Set by `send`: whether the destination was asked to make anything in this try.
     was_sent: bool = False
-    # What went wrong before the final look-up, and how many calls had been made by then.
+    # Set by `final_lookup`: what went wrong before it, and how many calls had been made by then.
     problem: str = ""
     calls: int | None = None
 

@@ -94,8 +94,8 @@ def queue_space(queue_name: str) -> tuple[int, bool]:
     return max(LONGEST_QUEUE - length, 0), length == 0
 
 
-def _mark(rows: QuerySet[Notification], room: tuple[int, bool]) -> list[int]:
-    most, is_empty = room
+def _mark(rows: QuerySet[Notification], space: tuple[int, bool]) -> list[int]:
+    most, is_empty = space
     if not is_empty:
         rows = rows.filter(Q(queued_until__isnull=True) | Q(queued_until__lte=Now()))
     ids = list(rows.values_list("pk", flat=True)[:most])
