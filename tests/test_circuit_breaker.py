@@ -89,6 +89,7 @@ def test_staff_close_the_breaker_by_hand_or_switch_it_off(
     press = {"_selected_action": connection.pk, "_from_page": "1"}
     admin.post("/admin/integrations/connection/", press | {"action": "close_breaker"})
     assert Connection.objects.get().breaker_opened_at is None
+    assert Delivery.objects.all().due().count() == 6
     admin.post("/admin/integrations/connection/", press | {"action": "breaker_off"})
     move()
     work()

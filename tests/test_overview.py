@@ -238,6 +238,23 @@ def test_what_conditions_refused_is_a_trouble_once_it_is_nothing_for_another_rea
     assert said(admin)[0] != "All is well"
 
 
+def test_a_connection_that_is_off_is_told_while_mappings_use_it(admin: Client, well: Mapping) -> None:
+    Connection.objects.update(is_active=False)
+    address = f"/admin/integrations/connection/{well.connection_id}/change/"
+    sentence = f"1 connection is off, although active mappings use it: {well.connection}"
+    assert said(admin) == ("Have a look", [(sentence, address)])
+    Mapping.objects.update(is_active=False)
+    assert said(admin)[1] != [(sentence, address)]
+
+
+def test_a_subscription_without_an_active_mapping_is_told(admin: Client, well: Mapping) -> None:
+    Mapping.objects.update(is_active=False)
+    sentence = f"1 subscription has no active mapping: {well.subscription}"
+    address = f"/admin/integrations/subscription/{well.subscription_id}/change/"
+    assert said(admin) == ("Have a look", [(sentence, address)])
+    assert str(well.subscription) in admin.get("/admin/integrations/subscription/?needs=unmapped").content.decode()
+
+
 def test_failures_by_cause_lead_to_exactly_theirs(admin: Client, well: Mapping) -> None:
     for cause in ("Refused", "Refused", "Gone"):
         failed_delivery(well, cause=cause, last_error=cause)

@@ -30,7 +30,7 @@ from integrations.flow import (
 from integrations.infra import database_clock
 from integrations.infra.queue import SWEEP, publish
 from integrations.infra.text import article, shortened, timestamp
-from integrations.models import Connection, Wall
+from integrations.models import Connection, Delivery, Wall
 from integrations.sign_in import issue_first_secret, issue_secret, unreadable_secrets
 
 # Made with the place that their posts go to.
@@ -311,10 +311,13 @@ class ConnectionAdmin(StatusPageMixin, SignInAdmin):
     @admin.action(description="Try all waiting deliveries now", permissions=["change_action"])
     def close_breaker(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True))
+        Delivery.objects.filter(connection__in=ids).bring_forward()
         for connection_id in ids:
             close_circuit(connection_id)
         note_action(request, Connection, ids, "Tried all waiting deliveries")
-        self.message_user(request, "Outage protection is reset: waiting deliveries are sent now.", messages.SUCCESS)
+        self.message_user(
+            request, "Outage protection is reset, and what waits for its next try is tried now.", messages.SUCCESS
+        )
         return self.back(request)
 
     @admin.action(description="Turn off outage protection", permissions=["change_action"])

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from integrations.admin.text.connection import condition
 from integrations.companies import token_warning
 from integrations.infra import database_clock
-from integrations.models import Alarm, Company, Connection, Delivery, Notification, Subscription
+from integrations.models import Alarm, Company, Connection, Delivery, Mapping, Notification, Subscription
 from integrations.models.configuration import without_lists
 
 # Most is delivered within seconds; a retry or two takes minutes.
@@ -82,6 +82,18 @@ def is_shut(now: datetime) -> Q:
     return Q(pk__in=[connection.pk for connection in rows if condition(connection, now)[0] != "open"])
 
 
+def is_off_in_use(_now: datetime) -> Q:
+    """Connections that somebody turned off although active mappings use them: these send nothing."""
+    in_use = Mapping.objects.filter(is_active=True, subscription__is_active=True).values("connection")
+    return Q(is_active=False, pk__in=in_use)
+
+
+def leads_nowhere(_now: datetime) -> Q:
+    """Active subscriptions whose posts no active mapping sends on."""
+    mapped = Mapping.objects.filter(is_active=True).values("subscription")
+    return Q(is_active=True, company__isnull=False, deleted_at__isnull=True) & ~Q(pk__in=mapped)
+
+
 def is_wrong(_now: datetime) -> Q:
     """Subscriptions that are not at Khoros as they should be."""
     return Q(is_active=True, company__isnull=False, deleted_at__isnull=True) & ~Q(registration__in=REGISTERED)
@@ -140,11 +152,17 @@ class AlarmNeeds(NeedsFilter):
 
 
 class ConnectionNeeds(NeedsFilter):
-    CHOICES = {"you": ("Does not send, or its test failed", is_shut)}
+    CHOICES = {
+        "you": ("Does not send, or its test failed", is_shut),
+        "off": ("Off, although active mappings use it", is_off_in_use),
+    }
 
 
 class SubscriptionNeeds(NeedsFilter):
-    CHOICES = {"you": ("Not as it should be at Khoros", is_wrong)}
+    CHOICES = {
+        "you": ("Not as it should be at Khoros", is_wrong),
+        "unmapped": ("Active, without an active mapping", leads_nowhere),
+    }
 
 
 class CompanyNeeds(NeedsFilter):

@@ -122,18 +122,26 @@ def _of_lists(now: datetime) -> Iterator[Counted]:
               "state__exact=missed")  # fmt: skip
     yield _of(alarms.filter(needs.is_unseen(now)), "alarm that nobody has seen", "alarms that nobody has seen",
               "needs=unseen")  # fmt: skip
-    yield _of(Connection.objects.filter(needs.is_shut(now)), "connection does not send, or its test failed",
-              "connections do not send, or their test failed", "needs=you")  # fmt: skip
-    yield _of(Company.objects.filter(needs.is_refused(now)), "company's token is refused or ends soon",
-              "companies' tokens are refused or end soon", "needs=you")  # fmt: skip
-    yield _of(Subscription.objects.filter(needs.is_wrong(now)), "subscription is not as it should be at Khoros",
-              "subscriptions are not as they should be at Khoros", "needs=you")  # fmt: skip
+    yield from _of_what_is_set_up(now)
     yield _of(notifications.filter(needs.fitted_nothing(now)), "notification of the last 24 hours is unmatched",
               "notifications of the last 24 hours are unmatched", "needs=mapping", is_question=True)  # fmt: skip
     yield _of(alarms.filter(needs.is_cared_for(now)), "alarm that somebody takes care of",
               "alarms that somebody takes care of", "needs=cared", is_question=True)  # fmt: skip
     yield _of(WallPost.objects.filter(state=WallPost.State.WAITING), "post waits for approval on a wall",
               "posts wait for approval on walls", "state__exact=waiting", is_question=True)  # fmt: skip
+
+
+def _of_what_is_set_up(now: datetime) -> Iterator[Counted]:
+    yield _of(Connection.objects.filter(needs.is_shut(now)), "connection does not send, or its test failed",
+              "connections do not send, or their test failed", "needs=you")  # fmt: skip
+    yield _of(Connection.objects.filter(needs.is_off_in_use(now)), "connection is off, although active mappings use it",
+              "connections are off, although active mappings use them", "needs=off", is_question=True)  # fmt: skip
+    yield _of(Company.objects.filter(needs.is_refused(now)), "company's token is refused or ends soon",
+              "companies' tokens are refused or end soon", "needs=you")  # fmt: skip
+    yield _of(Subscription.objects.filter(needs.is_wrong(now)), "subscription is not as it should be at Khoros",
+              "subscriptions are not as they should be at Khoros", "needs=you")  # fmt: skip
+    yield _of(Subscription.objects.filter(needs.leads_nowhere(now)), "subscription has no active mapping",
+              "subscriptions have no active mapping", "needs=unmapped", is_question=True)  # fmt: skip
 
 
 def _failed() -> list[Counted]:

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 HOW = {
     "created": "Created {}.",
     "already_there": "An earlier attempt had already created it ({}). No second one was created.",
-    "found": "Found {} by its external ID: an earlier attempt had created it.",
+    "found": "Found {} by its external ID: an earlier call had created it.",
     "appended": "Added to {}.",
     "updated": "Updated {}.",
 }

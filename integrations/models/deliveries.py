@@ -59,6 +59,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """To be sent at that time, or now."""
         return self.update(**{"state": "pending", "next_attempt_at": at or Now(), **UNCLAIMED, **columns})
 
+    def bring_forward(self) -> int:
+        """What waits for its next try is due now."""
+        return self.filter(state="pending", next_attempt_at__gt=Now()).update(next_attempt_at=Now())
+
     def fail(self, *, last_error: str, **columns: Any) -> int:
         """Not retried automatically; `last_error` says why."""
         changes = {"state": "failed", "next_attempt_at": None, "last_error": last_error}
