@@ -198,7 +198,7 @@ class DeliveryAdmin(DeliveryRows, Moderation, ReadOnlyAdmin):
     def clock_text(self, delivery: Delivery) -> str:
         return response_time_text(delivery, database_clock.now())
 
-    @admin.display(description="Action taken")
+    @admin.display(description="Action")
     def action_text(self, delivery: Delivery) -> str:
         return decided(delivery)
 

@@ -146,7 +146,7 @@ class NotificationNeeds(NeedsFilter):
 
 class AlarmNeeds(NeedsFilter):
     CHOICES = {
-        "unseen": ("Nobody has seen it (without failures, which the overview counts)", is_unseen),
+        "unseen": ("Nobody has taken it (failures are counted separately)", is_unseen),
         "cared": ("Taken or snoozed, and still there", is_cared_for),
     }
 

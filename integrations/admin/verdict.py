@@ -120,13 +120,13 @@ def _of_lists(now: datetime) -> Iterator[Counted]:
               "needs=unreadable_rests", is_question=True)  # fmt: skip
     yield _of(notifications.filter(state="missed"), "notification was missed", "notifications were missed",
               "state__exact=missed")  # fmt: skip
-    yield _of(alarms.filter(needs.is_unseen(now)), "alarm that nobody has seen", "alarms that nobody has seen",
+    yield _of(alarms.filter(needs.is_unseen(now)), "alarm that nobody has taken", "alarms that nobody has taken",
               "needs=unseen")  # fmt: skip
     yield from _of_what_is_set_up(now)
     yield _of(notifications.filter(needs.fitted_nothing(now)), "notification of the last 24 hours is unmatched",
               "notifications of the last 24 hours are unmatched", "needs=mapping", is_question=True)  # fmt: skip
-    yield _of(alarms.filter(needs.is_cared_for(now)), "alarm that somebody takes care of",
-              "alarms that somebody takes care of", "needs=cared", is_question=True)  # fmt: skip
+    yield _of(alarms.filter(needs.is_cared_for(now)), "alarm that somebody has taken or snoozed",
+              "alarms that somebody has taken or snoozed", "needs=cared", is_question=True)  # fmt: skip
     yield _of(WallPost.objects.filter(state=WallPost.State.WAITING), "post waits for approval on a wall",
               "posts wait for approval on walls", "state__exact=waiting", is_question=True)  # fmt: skip
 

@@ -48,12 +48,12 @@ def create(client: HttpClient, outgoing: Outgoing, credentials: Credentials) -> 
 
 
 def _after_unreadable_success(client: HttpClient, external_id: str, credentials: Credentials) -> Receipt:
-    with _a_ticket_may_exist("Zendesk reported that it created the ticket, but the response could not be read."):
+    with _a_ticket_may_exist("Zendesk answered with success, but the response could not be read."):
         found = look_up(client, external_id, credentials)
     if found:
         return found
     raise Failure(
-        "Zendesk reported that it created the ticket, but the response could not be read, and no ticket with its "
+        "Zendesk answered with success, but the response could not be read, and no ticket with its "
         "external ID is there yet. Casebridge looks for it again before sending anything. If this keeps happening, "
         "check the connection's address.",
         is_uncertain=True,
