@@ -60,14 +60,14 @@ def test_the_first_tab_leads_past_the_menu(open_page: OpenPage, failed: Delivery
     expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.querySelector('#content').contains(document.activeElement)")
+    page.wait_for_function("document.querySelector('#content').contains(document.activeElement)")
 
 
 def test_filters_menu_and_account_are_reached_by_keyboard(open_page: OpenPage, failed: Delivery) -> None:
     page = open_page("/admin/integrations/delivery/")
     page.get_by_role("button", name="All filters").press("Enter")
     expect(page.locator("#changelist-filter")).to_be_visible()
-    assert page.evaluate("document.querySelector('#changelist-filter').contains(document.activeElement)")
+    page.wait_for_function("document.querySelector('#changelist-filter').contains(document.activeElement)")
     page.keyboard.press("Escape")
     expect(page.locator("#changelist-filter")).to_be_hidden()
     page.get_by_role("button", name="operator").press("Enter")
