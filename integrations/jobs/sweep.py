@@ -51,9 +51,11 @@ def _queue_fetched() -> None:
 
 
 def _queue_rows(job: Job) -> None:
-    most, _ = queue_space("control")
-    if not job.turn or take_turn(job.turn, job.every):
-        _queue(job.task, job.due()[:most])
+    if job.turn and not take_turn(job.turn, job.every):
+        return
+    if due := job.due():
+        most, _ = queue_space("control")
+        _queue(job.task, due[:most])
 
 
 def _queue(task: str, row_ids: Iterable[int]) -> None:
